@@ -1,0 +1,1 @@
+"""linsim: what must happen in a deep linear Transformer, and what does."""

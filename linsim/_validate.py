@@ -1,0 +1,238 @@
+"""One check for each thing that can be wrong with an input, and its message.
+
+Asked by every public function before work starts; asks nobody but the array
+namespace.  Every message has the form
+``argument: found ...; expected .... what to do.``
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from ._namespace import Array, namespace
+from .errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError
+
+__all__ = [
+    "array",
+    "attention_matrix",
+    "broadcast_batches",
+    "choice",
+    "count",
+    "generator",
+    "number",
+    "refusal",
+    "size",
+    "square",
+]
+
+
+def refusal(kind: type[LinsimError], argument: str, found: object, expected: str, remedy: str) -> LinsimError:
+    """Build the error; the caller raises it."""
+    return kind(f"{argument}: found {found}; expected {expected}. {remedy}")
+
+
+def array(
+    value: Any, argument: str, *, ndim: int = 0, shape: str = "", allow_complex: bool = False, dtype: Any = None
+) -> Array:
+    """Return ``value`` as a finite floating array with at least ``ndim`` axes.
+
+    Arrays of another library stay there; everything else becomes NumPy.
+    Integers become float64, float32 stays, float16 becomes float32.
+    """
+    if value is None or isinstance(value, str | bytes):
+        raise refusal(
+            InvalidTypeError, argument, f"{type(value).__name__}", "a numeric array", "Pass numbers, not text."
+        )
+    if not array_api_compat.is_array_api_obj(value):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise refusal(
+                InvalidTypeError,
+                argument,
+                "a ragged sequence",
+                "a rectangular numeric array",
+                "Give every row the same length.",
+            ) from error
+    xp = namespace(value)
+    is_complex = xp.isdtype(value.dtype, "complex floating") if _known_dtype(xp, value) else False
+    if not _known_dtype(xp, value) or (is_complex and not allow_complex):
+        raise refusal(
+            InvalidTypeError,
+            argument,
+            f"dtype {value.dtype}",
+            "real or complex numbers" if allow_complex else "real numbers",
+            "Convert to float64 first.",
+        )
+    if not is_complex:
+        if xp.isdtype(value.dtype, "real floating"):
+            target = xp.float64 if value.dtype == xp.float64 or dtype == "float64" else xp.float32
+            if str(value.dtype) in ("longdouble", "float128"):
+                target = xp.float64
+        else:
+            target = xp.float64
+        value = xp.astype(value, target, copy=False)
+    if value.ndim < ndim:
+        raise refusal(
+            ShapeError, argument, f"shape {tuple(value.shape)}", f"shape {shape}", f"Add axes: at least {ndim} needed."
+        )
+    if any(extent == 0 for extent in value.shape):
+        raise refusal(
+            ShapeError,
+            argument,
+            f"shape {tuple(value.shape)}",
+            f"no empty axis in {shape or 'the array'}",
+            "Pass at least one row, one column and one system.",
+        )
+    if not bool(xp.all(xp.isfinite(value))):
+        raise refusal(
+            InvalidValueError, argument, "NaN or infinity", "finite entries", "Clean the array before passing it."
+        )
+    return value
+
+
+def _known_dtype(xp: Any, value: Array) -> bool:
+    try:
+        return bool(xp.isdtype(value.dtype, "numeric"))
+    except (TypeError, ValueError):
+        return False
+
+
+def square(value: Any, argument: str, *, ndim: int = 2, shape: str = "(..., n, n)") -> Array:
+    """Return ``value`` as a finite floating stack of square matrices."""
+    value = array(value, argument, ndim=ndim, shape=shape)
+    if value.shape[-1] != value.shape[-2]:
+        raise refusal(
+            ShapeError,
+            argument,
+            f"shape {tuple(value.shape)}",
+            f"shape {shape}",
+            "The last two axes must be equal.",
+        )
+    return value
+
+
+def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: str = "(..., n, n)") -> Array:
+    """Return a row-stochastic stack: entries >= 0, rows summing to 1 after one normalisation."""
+    value = square(value, argument, ndim=ndim, shape=shape)
+    xp = namespace(value)
+    smallest = float(xp.min(value))
+    if smallest < 0:
+        raise refusal(
+            InvalidValueError,
+            argument,
+            f"a negative entry ({smallest:.3g})",
+            "entries >= 0",
+            "Attention weights are probabilities; pass the softmax, not the scores.",
+        )
+    sums = xp.sum(value, axis=-1, keepdims=True)
+    single = value.dtype == xp.float32
+    error = float(xp.max(xp.abs(sums - 1)))
+    if error > (1e-5 if single else 1e-8):
+        raise refusal(
+            InvalidValueError,
+            argument,
+            f"a row that sums to 1 {'+' if float(xp.max(sums)) - 1 == error else '-'} {error:.3g}",
+            f"rows that sum to 1 within {'1e-5' if single else '1e-8'}",
+            "Divide each row by its sum.",
+        )
+    # Sums that are 1 up to their own rounding stay as they are: dividing would
+    # only destroy exact symmetry.
+    eps = float(xp.finfo(value.dtype).eps)
+    return xp.where(xp.abs(sums - 1) > value.shape[-1] * eps, value / sums, value)
+
+
+def broadcast_batches(**shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the broadcast of leading batch shapes, or refuse with all of them named."""
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise refusal(
+            ShapeError,
+            " and ".join(shapes),
+            f"batch shapes {listed}",
+            "batch shapes that broadcast",
+            "Make the leading axes equal, or 1.",
+        ) from None
+
+
+def count(value: Any, argument: str, *, minimum: int = 0) -> int:
+    """Return ``value`` as an int >= ``minimum``; floats and booleans are refused."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        result = operator.index(value)
+    except TypeError:
+        raise refusal(
+            InvalidTypeError, argument, repr(value), f"an integer >= {minimum}", "Pass a whole number."
+        ) from None
+    if result < minimum:
+        raise refusal(InvalidValueError, argument, result, f"an integer >= {minimum}", "Pass a larger number.")
+    return result
+
+
+def number(
+    value: Any,
+    argument: str,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """Return ``value`` as a finite float inside the interval."""
+    interval = f"{'(' if low_open or low == -np.inf else '['}{low}, {high}{')' if high_open or high == np.inf else ']'}"
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        result = float(value)
+    except (TypeError, ValueError):
+        raise refusal(
+            InvalidTypeError, argument, repr(value), f"a number in {interval}", "Pass one real number."
+        ) from None
+    inside = (result > low if low_open else result >= low) and (result < high if high_open else result <= high)
+    if not np.isfinite(result) or not inside:
+        raise refusal(InvalidValueError, argument, result, f"a number in {interval}", "Choose a value inside.")
+    return result
+
+
+def choice(value: Any, argument: str, options: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``options``; else name the nearest."""
+    options = tuple(options)
+    if isinstance(value, str) and value in options:
+        return value
+    near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)
+    raise refusal(
+        InvalidValueError,
+        argument,
+        repr(value),
+        "one of " + ", ".join(repr(option) for option in options),
+        f"Did you mean {near[0]!r}?",
+    )
+
+
+def size(value: int | Sequence[int]) -> tuple[int, ...]:
+    """Return a batch shape as a tuple, as NumPy's ``size`` argument does."""
+    entries = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    return tuple(count(entry, "size", minimum=1) for entry in entries)
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """Return ``numpy.random.default_rng(rng)``, refusing what it cannot take."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise refusal(
+            InvalidTypeError,
+            "rng",
+            repr(rng),
+            "None, a seed, a SeedSequence, a BitGenerator or a Generator",
+            "Pass for example rng=0.",
+        ) from error

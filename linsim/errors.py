@@ -1,0 +1,80 @@
+"""Everything linsim refuses, as one tree under :class:`LinsimError`.
+
+Each class is also the built-in exception that a caller would expect, so
+``except ValueError`` keeps working.  A message always says which argument,
+what was found, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "FileFormatError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "LinsimError",
+    "MissingExtraError",
+    "NotCoveredError",
+    "ShapeError",
+    "SpectrumError",
+]
+
+
+class LinsimError(Exception):
+    """Base of every error that linsim raises on purpose."""
+
+
+class InvalidValueError(LinsimError, ValueError):
+    """A value is out of range: not finite, negative attention, an unknown name.
+
+    Remedy: the message names the argument and the values it accepts.
+    """
+
+
+class InvalidTypeError(LinsimError, TypeError):
+    """An argument is of the wrong kind: text, a ragged list, a float for a count.
+
+    Remedy: pass a rectangular numeric array, or the type the message names.
+    """
+
+
+class ShapeError(InvalidValueError):
+    """Shapes do not fit together, or do not broadcast.
+
+    Remedy: A is (..., n, n), H is (..., d, d), x0 is (..., n, d).
+    """
+
+
+class SpectrumError(InvalidValueError):
+    """No matrix of the wanted kind with these eigenvalues was found, or exists.
+
+    Remedy: the message says which condition the spectrum violates.
+    """
+
+
+class FileFormatError(LinsimError, OSError):
+    """A file is missing, unreadable, or holds something else than an array.
+
+    Remedy: write it with ``numpy.save`` or ``numpy.savez``.
+    """
+
+
+class MissingExtraError(LinsimError, ImportError):
+    """An optional dependency is not installed.
+
+    Remedy: ``pip install 'linsim[EXTRA]'`` with the extra the message names.
+    """
+
+
+class BackendError(LinsimError, RuntimeError):
+    """The wanted array backend cannot be used on this machine.
+
+    Remedy: leave ``backend`` out to compute where the inputs live.
+    """
+
+
+class NotCoveredError(LinsimError, NotImplementedError):
+    """No law is known, or implemented, for this layer rule.
+
+    Remedy: ``simulate`` measures what ``predict`` cannot yet say.
+    """
