@@ -1,0 +1,1 @@
+"""Ways to walk through layers; one interface, one file each."""

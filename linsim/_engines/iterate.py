@@ -1,0 +1,71 @@
+"""Layer by layer, every invariant part on its own.
+
+The parts of a state (see ``linsim._state``) are closed under the layer, so
+each is updated and re-projected alone and no rounding of a large part reaches
+a small one.  At most two layers of states are alive at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .._namespace import Array
+from .._state import State, normalise, scaled
+
+__all__ = ["states"]
+
+Heads = Callable[[int], Sequence[tuple[Array, Array]]]
+
+
+def states(start: State, heads: Heads, layers: Sequence[int], growth: float, budget: float) -> Iterator[State]:
+    """Yield the state at each of the sorted ``layers``.
+
+    ``growth`` bounds ln2 of the factor by which one layer can enlarge an
+    entry; a part is rescaled before that can use up ``budget`` bits.
+    """
+    # A part may also shrink to the size of one rounding per layer: eight
+    # layers stay far from underflow.
+    every = max(1, min(8, int(budget / max(growth, 1.0))))
+    state, layer = start, 0
+    for target in layers:
+        while layer < target:
+            state = _step(state, heads(layer))
+            layer += 1
+            if layer % every == 0:
+                state = normalise(state)
+        yield normalise(state)
+
+
+def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
+    split = state.split
+    R = state.R + _total(A @ (state.R @ H) for A, H in heads)
+    r = state.r + split.lam * _total(state.r @ H for _, H in heads)
+    fed = split.u @ R
+    R = R - split.v * fed
+    if split.any_coupled:
+        r = r + split.coupled * scaled(fed, state.e_R - state.e_r)
+    changes: dict[str, Any] = {}
+    if split.any_z:
+        # a z of its own belongs to one head only, so the sums have one term
+        ((A, _),) = heads
+        R = R - (R @ split.w) * split.z
+        r = r - (r @ split.w) * split.z
+        b = state.b + split.mu * (A @ state.b)
+        changes["b"] = b - split.v * (split.u @ b)
+        changes["a"] = (1 + split.lam * split.mu) * state.a
+    if split.any_mean:
+        changes["mean"] = state.mean + _total(state.mean @ H for _, H in heads)
+    return replace(state, R=R, r=r, **changes)
+
+
+def _total(terms: Any) -> Array:
+    """Sum without starting from the integer 0, which strict libraries refuse to add to every dtype."""
+    terms = iter(terms)
+    result = next(terms)
+    for term in terms:
+        result = result + term
+    return result
+
+

@@ -1,0 +1,140 @@
+"""Choose the vectors that cut a state into invariant parts, from the dominant set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ._state import Split
+from .theory.dominance import dominance
+from .theory.spectra import (
+    EPS,
+    B,
+    C,
+    F,
+    attention_eigensystem,
+    doubly_stochastic,
+    null_pair,
+    perron_vector,
+    weight_eigensystem,
+)
+
+__all__ = ["KINDS", "choose_split", "row_split"]
+
+# What each system was split along, as reported in Trajectory.info
+KINDS = ("constant direction", "constant direction and feature", "token mode", "token mode and feature")
+
+# A feature direction this ill-conditioned costs more digits than it saves
+LARGEST_CONDITION = 1e5
+
+
+def row_split(heads: Sequence[tuple[F, F]], eps: float) -> Split:
+    """Split off the constant direction only: invariant under every rule whose rows sum to 1."""
+    n, d = heads[0][0].shape[-1], heads[0][1].shape[-1]
+    preserved = np.ones((1, 1, 1), dtype=bool)
+    for A, _ in heads:
+        preserved = preserved & doubly_stochastic(A, eps)[:, None, None]
+    ones = np.ones((1, 1, 1))
+    return Split(
+        v=np.ones((1, n, 1)),
+        u=np.full((1, 1, n), 1 / n),
+        w=np.zeros((1, d, 1)),
+        z=np.zeros((1, 1, d)),
+        lam=ones,
+        mu=0 * ones,
+        constant=np.ones((1, 1, 1), dtype=bool),
+        preserves_mean=preserved,
+        coupled=np.where(preserved, 0.0, 1.0),
+        any_coupled=not bool(np.all(preserved)),
+        any_z=False,
+        any_mean=False,
+    )
+
+
+def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, Any]]:
+    """Choose for each of b linear systems; A, H and x0 have leading axis b or 1.
+
+    v is the right eigenvector of the one real attention eigenvalue that all
+    dominant modes share (else the vector of ones); z the left eigenvector of
+    the one real weight eigenvalue that they share (else none).
+    """
+    size = max(A.shape[0], H.shape[0], x0.shape[0])
+    n, d = A.shape[-1], H.shape[-1]
+    attention, weights = attention_eigensystem(A), weight_eigensystem(H)
+    law = dominance(attention, weights, x0)
+    dominant = np.broadcast_to(law.dominant, (size, n, d))
+    i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
+    _, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
+
+    pi, unique = perron_vector(A, eps)
+    preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
+    unique = np.broadcast_to(unique, size)
+    v, u, lam = np.ones((size, n)), np.array(np.broadcast_to(pi, (size, n))), np.ones(size)
+    pick, right, left, value = _real_pairs(A, value_A, ~np.isnan(value_A) & (i != 0))
+    # orthogonal to the constant mode exactly, not to rounding
+    centre = preserved[pick, None]
+    v[pick] = right - np.where(centre, np.mean(right, axis=-1, keepdims=True), 0)
+    u[pick] = left - np.where(centre, np.mean(left, axis=-1, keepdims=True), 0)
+    lam[pick] = value
+    constant = np.ones(size, dtype=bool)
+    constant[pick] = False
+
+    w, z, mu = np.zeros((size, d)), np.zeros((size, d)), np.zeros(size)
+    pick, right, left, value = _real_pairs(H, value_H, ~np.isnan(value_H))
+    has_z = np.zeros(size, dtype=bool)
+    has_z[pick] = True
+    size_z = np.linalg.norm(left, axis=-1, keepdims=True)
+    w[pick], z[pick], mu[pick] = right * size_z, left / size_z, value
+    coupled = constant & ~unique & ~preserved
+
+    def column(x: Any) -> Any:
+        return np.asarray(x)[:, None, None]
+
+    split = Split(
+        v=v[:, :, None],
+        u=u[:, None, :],
+        w=w[:, :, None],
+        z=z[:, None, :],
+        lam=column(lam),
+        mu=column(mu),
+        constant=column(constant),
+        preserves_mean=column(preserved),
+        coupled=column(coupled.astype(float)),
+        any_coupled=bool(np.any(coupled)),
+        any_z=bool(np.any(has_z)),
+        any_mean=bool(np.any(preserved & ~constant)),
+    )
+    return split, np.asarray(KINDS)[2 * ~constant + has_z]
+
+
+def _shared_eigenvalue(members: B, values: C) -> tuple[np.ndarray[Any, Any], F]:
+    """Index and value of the eigenvalue that all dominant modes share; NaN if none, complex or multiple."""
+    index = np.argmax(members, axis=-1)
+    values = np.broadcast_to(values, members.shape)
+    value = np.take_along_axis(values, index[:, None], axis=-1)
+    scale = np.max(np.abs(values), axis=-1, keepdims=True)
+    alone = np.sum(np.abs(values - value) <= 1e-9 * scale, axis=-1) == 1
+    shared = alone & (np.sum(members, axis=-1) == 1) & (value[:, 0].imag == 0)
+    return index, np.where(shared, value[:, 0].real, np.nan)
+
+
+def _real_pairs(M: F, value: F, wanted: B) -> tuple[np.ndarray[Any, Any], F, F, F]:
+    """Eigenvectors of the wanted systems: their indices, right (unit), left (left . right = 1), value.
+
+    A pair too ill-conditioned to help is left out: it would cost more digits
+    than the split saves.
+    """
+    pick = np.flatnonzero(wanted)
+    matrix = M[pick] if M.shape[0] > 1 else np.broadcast_to(M, (pick.size, *M.shape[1:]))
+    right, left = null_pair(matrix - value[pick, None, None] * np.eye(M.shape[-1]))
+    overlap = np.sum(left * right, axis=-1)
+    residual = np.linalg.norm((matrix @ right[:, :, None])[:, :, 0] - value[pick, None] * right, axis=-1)
+    residual += np.linalg.norm((left[:, None, :] @ matrix)[:, 0, :] - value[pick, None] * left, axis=-1)
+    size = np.linalg.norm(matrix, axis=(-1, -2)) + np.abs(value[pick])
+    good = (np.abs(overlap) * LARGEST_CONDITION > 1) & (residual <= 64 * EPS * M.shape[-1] * size)
+    pick, right, matrix = pick[good], right[good], matrix[good]
+    left = left[good] / overlap[good, None]
+    refined = (left[:, None, :] @ matrix @ right[:, :, None])[:, 0, 0]
+    return pick, right, left, refined

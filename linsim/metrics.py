@@ -1,0 +1,495 @@
+"""What a state of tokens looks like: similarity, angles, rank, and their gaps.
+
+A gap is the distance of a metric from its oversmoothed limit.  Gaps are
+reported as natural logarithms and keep *relative* accuracy however small they
+are.  Every function works on stacks, in the array library of its input.
+
+Edge values
+-----------
+n = 1: there is no pair of tokens; cosine and |cosine| are 1, their gaps 0
+(log -inf).  d = 1 or n = 1: sigma_2 = 0, effective rank 1, gaps 0.  A zero row
+has no direction: its cosine with every other row counts as 0.  The zero state
+has a norm of 0 (log -inf), a spread of 0, and no other metric: NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from ._namespace import Array, exponent_of, namespace, power_of_two
+from ._state import EMPTY, Split, State, combine, decompose, scaled, shifted
+from .errors import InvalidTypeError
+
+__all__ = ["METRICS", "measure"]
+
+#: name of every metric, with what it says
+METRICS: dict[str, str] = {
+    "token_similarity": "||mean part||^2 / ||X||^2; 1: all tokens alike",
+    "log_token_diversity": "ln(1 - token similarity)",
+    "hfc_lfc": "||X - mean part||_F / ||mean part||_F; 0: low-pass, oversmoothing",
+    "log_hfc_lfc": "ln of hfc_lfc",
+    "cosine": "mean cosine over pairs of tokens; 1: angle convergence",
+    "log_cosine_gap": "ln(1 - cosine)",
+    "abs_cosine": "mean |cosine| over pairs of tokens",
+    "log_abs_cosine_gap": "ln(1 - mean |cosine|)",
+    "effective_rank": "exp(entropy of sigma / sum sigma); 1: rank collapse",
+    "log_effective_rank_gap": "ln(effective rank - 1)",
+    "stable_rank": "||X||_F^2 / sigma_1^2",
+    "log_rank_gap": "ln(sigma_2 / sigma_1)",
+    "log_norm": "ln ||X||_F",
+    "log_spread": "ln of the largest distance between two tokens",
+}
+
+_CONTENT = {"token_similarity", "log_token_diversity", "hfc_lfc", "log_hfc_lfc", "log_norm", "log_spread"}
+_ANGLE = {"cosine", "log_cosine_gap", "abs_cosine", "log_abs_cosine_gap"}
+_RANK = {"effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap"}
+
+# A gap is reported only where the rounding of the terms it was formed from is
+# below this share of it; else it is NaN, never the rounding itself.
+RESOLUTION = 1e-6
+
+_LN2 = float(np.log(2.0))
+_SWEEPS = 4
+
+
+def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return metric names in the order of :data:`METRICS`; None means all."""
+    if metrics is None:
+        return tuple(METRICS)
+    if not isinstance(metrics, str | Iterable):
+        raise _validate.refusal(
+            InvalidTypeError, "metrics", repr(metrics), "names of metrics, or None for all", "Pass a list of names."
+        )
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    wanted = {_validate.choice(name, "metrics", METRICS) for name in names}
+    return tuple(name for name in METRICS if name in wanted)
+
+
+def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, Array]:
+    """Measure token matrices.
+
+    Parameters
+    ----------
+    x : array, shape (..., n, d)
+        Token matrices, float64 or float32, of any array library.
+    metrics : str or iterable of str, optional
+        Names from :data:`METRICS`; None means all of them.
+
+    Returns
+    -------
+    dict of str to array, shape (...)
+        float64.  Names that begin with ``log`` are natural logarithms.  A gap
+        too small to be told from rounding of ``x`` is NaN, as is every ratio
+        of a zero state; other edge values are listed in :mod:`linsim.metrics`.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError, ShapeError
+        If ``x`` is not a finite (..., n, d) array, or a name is unknown.
+
+    Notes
+    -----
+    Token similarity: arXiv 2312.06182.  HFC/LFC and cosine: arXiv 2401.04301.
+    Effective rank: Roy and Vetterli 2007.
+
+    Examples
+    --------
+    >>> measure([[1.0, 0.0], [0.0, 1.0]], ["token_similarity", "effective_rank"])
+    {'token_similarity': array(0.5), 'effective_rank': array(2.)}
+    """
+    names = choose(metrics)
+    x = _validate.array(x, "x", ndim=2, shape="(..., n, d)")
+    xp = namespace(x)
+    batch, (n, d) = tuple(x.shape[:-2]), x.shape[-2:]
+    # powers of two only: entries near the ends of the range must not overflow
+    flat = xp.reshape(x, (-1, n, d))
+    e = exponent_of(xp.max(xp.abs(flat), axis=(-1, -2), keepdims=True))
+    e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
+    half = xp.floor(-e / 2)
+    state = decompose(scaled(scaled(flat, half), -e - half), _plain_split(x))
+    state = shifted(state, e)
+    return {k: xp.reshape(m.value, batch) for k, m in evaluate(state, names, 0).items()}
+
+
+def _plain_split(x: Array) -> Split:
+    """Split off the token mean and nothing else."""
+    xp, n, d = namespace(x), x.shape[-2], x.shape[-1]
+
+    def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Array:
+        return xp.full(shape, value, dtype=dtype, device=x.device)
+
+    one = (1, 1, 1)
+    return Split(
+        v=full((1, n, 1), 1.0, x.dtype),
+        u=full((1, 1, n), 1.0 / n, x.dtype),
+        w=full((1, d, 1), 0.0, x.dtype),
+        z=full((1, 1, d), 0.0, x.dtype),
+        lam=full(one, 1.0, x.dtype),
+        mu=full(one, 0.0, x.dtype),
+        constant=full(one, True, xp.bool),
+        preserves_mean=full(one, True, xp.bool),
+        coupled=full(one, 0.0, x.dtype),
+        any_coupled=False,
+        any_z=False,
+        any_mean=False,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A metric of b systems and whether its gap stands above rounding, both (b, 1, 1)."""
+
+    value: Array
+    resolved: Array
+
+
+def evaluate(state: State, names: Iterable[str], layer: int) -> dict[str, Measured]:
+    """Measure a split state; values that rounding hides are NaN and marked unresolved."""
+    xp = namespace(state.R)
+    wanted = set(names)
+    eps = float(xp.finfo(state.R.dtype).eps)
+    n, d = state.R.shape[-2:]
+    # Each layer adds at most a few roundings, relative to the part they are
+    # made in; products of length n and d add theirs like a random walk.
+    eta = eps * float(np.sqrt(n + d)) * (layer + 1)
+    row, e_row = combine(state.a * state.split.z, state.e_a, state.r, state.e_r)
+    rest, e_rest = combine(state.b * state.split.z, state.e_b, state.R, state.e_R)
+    full, e_full = combine(state.split.v * row, e_row, rest, e_rest)
+    results: dict[str, Measured] = {}
+    if wanted & _CONTENT:
+        results |= _content(state, (row, e_row), (rest, e_rest), (full, e_full), eta)
+    if wanted & (_ANGLE | _RANK):
+        pair = _leading_pair(state)
+        if wanted & _RANK:
+            results |= _rank(pair, eta)
+        if wanted & _ANGLE:
+            results |= _angles(pair, eta)
+    exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
+    out = {}
+    for name in names:
+        found = results[name]
+        keep = found.resolved & (exists | (name in ("log_norm", "log_spread")))
+        value = xp.where(keep, found.value, xp.full_like(found.value, xp.nan))
+        out[name] = Measured(value, found.resolved | ~exists)
+    return out
+
+
+# --- content: how much of the state is common to all tokens -----------------------------
+
+
+def _norm(x: Array) -> Array:
+    """Frobenius norm over the last two axes, float64, for entries of moderate size."""
+    xp = namespace(x)
+    x = xp.astype(x, xp.float64, copy=False)
+    return xp.sqrt(xp.sum(x * x, axis=(-1, -2), keepdims=True))
+
+
+def _log(x: Array, exponent: Any = 0.0) -> Array:
+    """ln(x 2**exponent), -inf at x = 0, without a warning."""
+    xp = namespace(x)
+    x = xp.astype(x, xp.float64, copy=False)
+    positive = x > 0
+    value = xp.log(xp.where(positive, x, xp.ones_like(x))) + exponent * _LN2
+    return xp.where(positive, value, xp.full_like(value, -xp.inf))
+
+
+def _exp(x: Array) -> Array:
+    """exp without overflow warnings: inf above the largest double."""
+    xp = namespace(x)
+    value = xp.exp(xp.clip(x, -750.0, 709.0))
+    value = xp.where(x > 709.0, xp.full_like(value, xp.inf), value)
+    return xp.where(x < -750.0, xp.zeros_like(value), value)
+
+
+def _content(
+    state: State, row: tuple[Array, Array], rest: tuple[Array, Array], full: tuple[Array, Array], eta: float
+) -> dict[str, Measured]:
+    xp, split = namespace(state.R), state.split
+    # With v = 1 the rest alone differs between tokens: nothing cancels.
+    e_base = xp.where(split.constant, rest[1], full[1])
+    base = xp.where(split.constant, rest[0], full[0])
+    centred = base - xp.mean(base, axis=-2, keepdims=True)
+    high, size = _norm(centred), _norm(base)
+    kept_mean = xp.where(split.preserves_mean, xp.zeros_like(rest[0][:, :1, :]), xp.mean(rest[0], axis=-2, keepdims=True))
+    low_constant, e_constant = combine(row[0], row[1], kept_mean, rest[1])
+    low_any = xp.mean(full[0], axis=-2, keepdims=True)
+    exact = split.preserves_mean & ~split.constant
+    low_vector = xp.where(split.constant, low_constant, xp.where(exact, state.mean, low_any))
+    e_low = xp.where(split.constant, e_constant, xp.where(exact, state.e_mean, full[1]))
+    low = _norm(low_vector) * float(np.sqrt(state.R.shape[-2]))
+    ln_high, ln_low = _log(high, e_base), _log(low, e_low)
+    ln_norm = _logaddexp2(ln_high, ln_low)
+    # rounding enters in proportion to the terms that were subtracted
+    high_ok = split.constant | (eta * size <= RESOLUTION * high)
+    scale = xp.where(split.constant, _log(_norm(kept_mean), rest[1]), _log(_norm(full[0]), full[1]))
+    low_ok = (split.preserves_mean) | (_log(xp.ones_like(scale) * eta) + scale <= ln_low + float(np.log(RESOLUTION)))
+    always = xp.ones_like(high_ok)
+    ln_ratio = _difference(ln_high, ln_low)
+    return {
+        "token_similarity": Measured(_exp(2 * _difference(ln_low, ln_norm)), always),
+        "log_token_diversity": Measured(2 * _difference(ln_high, ln_norm), high_ok),
+        "hfc_lfc": Measured(_exp(ln_ratio), high_ok & low_ok),
+        "log_hfc_lfc": Measured(ln_ratio, high_ok & low_ok),
+        "log_norm": Measured(ln_norm, always),
+        "log_spread": Measured(_spread(centred, e_base), high_ok),
+    }
+
+
+def _difference(x: Array, y: Array) -> Array:
+    """x - y for logarithms, where -inf - -inf is NaN without a warning."""
+    xp = namespace(x)
+    both = (x == -xp.inf) & (y == -xp.inf)
+    value = xp.where(both, xp.zeros_like(x), x) - xp.where(both, xp.zeros_like(y), y)
+    return xp.where(both, xp.full_like(value, xp.nan), value)
+
+
+def _logaddexp2(x: Array, y: Array) -> Array:
+    """ln sqrt(exp(2x) + exp(2y))."""
+    xp = namespace(x)
+    big, small = xp.maximum(x, y), xp.minimum(x, y)
+    gap = xp.where(small == -xp.inf, xp.full_like(x, -1e4), small - xp.where(big == -xp.inf, xp.zeros_like(big), big))
+    return big + 0.5 * xp.log1p(xp.exp(xp.clip(2 * gap, -745.0, 0.0)))
+
+
+def _spread(centred: Array, exponent: Array) -> Array:
+    xp = namespace(centred)
+    # The centre lies inside the cloud, so no |x_i| exceeds the largest distance
+    # and the cancellation in the Gram form is harmless.
+    e = exponent_of(xp.max(xp.abs(centred), axis=(-1, -2), keepdims=True))
+    e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
+    y = xp.astype(scaled(centred, -e), xp.float64, copy=False)
+    gram = y @ xp.matrix_transpose(y)
+    square = xp.sum(y * y, axis=-1, keepdims=True)
+    distance = square + xp.matrix_transpose(square) - 2 * gram
+    return 0.5 * _log(xp.max(distance, axis=(-1, -2), keepdims=True)) + _log(xp.ones_like(e), exponent + e)
+
+
+# --- the leading pair: X = 2**e (main alpha q + f S), |alpha| = |q| = 1, S q^T = 0 --------
+
+
+@dataclass(frozen=True, eq=False)
+class _Leading:
+    """A state as one dyad plus minors S that carry their own exponent ``delta`` (f = 2**delta)."""
+
+    main: Array  # (b, 1, 1) >= 0
+    alpha: Array  # (b, n, 1)
+    q: Array  # (b, 1, d)
+    S: Array  # (b, n, d)
+    delta: Array  # (b, 1, 1)
+    split_off: Array  # (b, 1, 1) bool: the dyad is the leading singular pair to rounding
+    terms: Array  # (b, 1, 1): size of the terms that S was formed from, in units of S
+
+
+def _leading_pair(state: State) -> _Leading:
+    xp, s = namespace(state.R), state.split
+    a, r, b, R = state.a, state.r, state.b, state.R
+    dtype = R.dtype
+
+    def magnitude(x: Array, exponent: Array, factor: Array | None = None) -> Array:
+        size = _norm(x) if factor is None else _norm(x) * factor
+        positive = size > 0
+        return xp.where(positive, exponent + xp.log2(xp.where(positive, size, xp.ones_like(size))), EMPTY)
+
+    # The same state is one dyad plus a rest in three ways; the smallest rest is
+    # the one without cancellation.
+    #   pair:    (v + b/a) (a z + r) + (R - b r/a)
+    #   row:          v    (a z + r) + (R + b z)
+    #   column: (a v + b)      z     + (R + v r)
+    size_v = _norm(s.v)
+    L_a = magnitude(a, state.e_a, size_v)
+    L_b, L_R = magnitude(b, state.e_b), magnitude(R, state.e_R)
+    L_r = magnitude(r, state.e_r, size_v)
+    T_pair = xp.maximum(L_R, L_b + L_r - L_a)
+    T_row = xp.maximum(L_R, L_b)
+    T_column = xp.maximum(L_R, L_r)
+    pair = (L_a > EMPTY / 2) & (T_pair < T_row) & (T_pair < T_column)
+    column = ~pair & (T_column < T_row)
+    row = ~pair & ~column
+    T = xp.where(pair, T_pair, xp.where(column, T_column, T_row))
+    e_S = xp.floor(T)
+
+    zero = xp.zeros_like(T)
+    m_row, m_column = xp.maximum(state.e_a, state.e_r), xp.maximum(state.e_a, state.e_b)
+    e_main = xp.where(pair, state.e_a, xp.where(row, m_row, m_column))
+    inverse_a = 1 / xp.where(a == 0, xp.ones_like(a), a)
+
+    def factor(exponent: Array, where: Array) -> Array:
+        return xp.astype(xp.where(where, power_of_two(xp.where(where, exponent, zero)), zero), dtype, copy=False)
+
+    S = scaled(R, state.e_R - e_S)
+    S = S + b * (
+        factor(state.e_b - e_S, row) * s.z - factor(state.e_b + state.e_r - state.e_a - e_S, pair) * inverse_a * r
+    )
+    S = S + s.v * (factor(state.e_r - e_S, column) * r)
+    keep_v = factor(zero, pair | row) + factor(state.e_a - e_main, column) * a
+    keep_b = factor(state.e_b - state.e_a, pair) * inverse_a + factor(state.e_b - e_main, column)
+    keep_z = factor(state.e_a - e_main, pair | row) * a + factor(zero, column)
+    keep_r = factor(state.e_r - e_main, pair | row)
+    alpha, q = keep_v * s.v + keep_b * b, keep_z * s.z + keep_r * r
+
+    n_alpha, n_q = _norm(alpha), _norm(q)
+    main = n_alpha * n_q
+    e_pair = xp.where(main > 0, e_main, xp.full_like(e_main, EMPTY))
+    e = xp.maximum(e_pair, e_S)
+    main, delta = main * power_of_two(e_pair - e), e_S - e
+    f = power_of_two(delta)
+    alpha, q = _unit(alpha, n_alpha, dtype), _unit(q, n_q, dtype)
+
+    # Alternate projections: each sweep moves what S shares with the dyad into
+    # the dyad, which tends to the leading singular pair like (sigma_2/sigma_1)^2.
+    cross = zero
+    for _ in range(_SWEEPS):
+        x = xp.matrix_transpose(alpha) @ S
+        S = S - alpha * x
+        q = _cast(main, dtype) * q + _cast(f, dtype) * x
+        main = _norm(q)
+        q = _unit(q, main, dtype)
+        y = S @ xp.matrix_transpose(q)
+        S = S - y * q
+        alpha = _cast(main, dtype) * alpha + _cast(f, dtype) * y
+        main = _norm(alpha)
+        alpha = _unit(alpha, main, dtype)
+        cross = f * _norm(xp.matrix_transpose(alpha) @ S)
+    split_off = (main > 0) & (cross <= 1e-8 * main) & (f * _norm(S) <= 0.5 * main)
+    # A zero rest is exact only if every part that could have made it is zero.
+    terms = xp.where(T <= EMPTY / 2, zero, power_of_two(T - e_S))
+    return _Leading(main, alpha, q, S, delta, split_off, 2 * terms)
+
+
+def _cast(x: Array, dtype: Any) -> Array:
+    return namespace(x).astype(x, dtype, copy=False)
+
+
+def _unit(x: Array, norm: Array, dtype: Any) -> Array:
+    xp = namespace(x)
+    return x / _cast(xp.where(norm > 0, norm, xp.ones_like(norm)), dtype)
+
+
+# --- rank ------------------------------------------------------------------------------
+
+
+def _rank(p: _Leading, eta: float) -> dict[str, Measured]:
+    xp = namespace(p.S)
+    f = power_of_two(p.delta)
+    whole = _cast(p.main, p.S.dtype) * (p.alpha * p.q) + _cast(f, p.S.dtype) * p.S
+    minors = p.S - p.alpha * (xp.matrix_transpose(p.alpha) @ p.S)
+    values = xp.linalg.svdvals(xp.where(p.split_off, minors, whole))[:, None, :]
+    values = xp.astype(values, xp.float64, copy=False)
+    first = xp.where(p.split_off, p.main, values[:, :, :1])
+    rest = xp.where(p.split_off, values[:, :, :-1], values[:, :, 1:])
+    if rest.shape[-1] == 0:
+        rest = xp.zeros_like(first)
+    scale = xp.where(p.split_off, f, xp.ones_like(f))
+    delta = xp.where(p.split_off, p.delta, xp.zeros_like(p.delta))
+    second = rest[:, :, :1]
+    terms = xp.where(p.split_off, p.terms, xp.maximum(first, scale * second))
+    resolved = (eta * terms <= RESOLUTION * second) | (terms == 0) | (min(p.S.shape[-2:]) == 1)
+
+    safe_first = xp.where(first > 0, first, xp.ones_like(first))
+    m = rest / safe_first  # sigma_k / sigma_1, in units of 2**delta
+    total = xp.sum(m, axis=-1, keepdims=True)
+    sum_all = 1 + scale * total
+    share = m / sum_all
+    P = scale * total / sum_all
+    # entropy / 2**delta = (1 - P) (-ln(1 - P)/P) sum share - sum share ln(p_k)
+    tiny = P < 1e-12
+    slope = xp.where(tiny, 1 + P / 2, -xp.log1p(-xp.where(tiny, xp.full_like(P, 0.5), P)) / xp.where(tiny, 0.5, P))
+    positive = share > 0
+    logs = xp.where(positive, xp.log(xp.where(positive, share, xp.ones_like(share))) + delta * _LN2, 0.0)
+    entropy = (1 - P) * slope * total / sum_all - xp.sum(share * logs, axis=-1, keepdims=True)
+    E = scale * entropy
+    small = E < 1e-12
+    growth = xp.where(small, 1 + E / 2, xp.expm1(xp.where(small, 1.0, E)) / xp.where(small, 1.0, E))
+    always = xp.ones_like(resolved)
+    return {
+        "effective_rank": Measured(xp.exp(E), always),
+        "log_effective_rank_gap": Measured(_log(entropy * growth, delta), resolved),
+        "stable_rank": Measured(1 + xp.sum((scale * m) ** 2, axis=-1, keepdims=True), always),
+        "log_rank_gap": Measured(_log(m[:, :, :1], delta), resolved),
+    }
+
+
+# --- angles ----------------------------------------------------------------------------
+
+
+def _angles(p: _Leading, eta: float) -> dict[str, Measured]:
+    xp = namespace(p.S)
+    n = p.S.shape[-2]
+    always = xp.ones_like(p.split_off)
+    if n == 1:  # no pairs
+        one = xp.ones_like(p.main)
+        nothing = xp.full_like(one, -xp.inf)
+        return {
+            "cosine": Measured(one, always),
+            "log_cosine_gap": Measured(nothing, always),
+            "abs_cosine": Measured(one, always),
+            "log_abs_cosine_gap": Measured(nothing, always),
+        }
+    S, q = xp.astype(p.S, xp.float64, copy=False), xp.astype(p.q, xp.float64, copy=False)
+    along = p.main * xp.astype(p.alpha, xp.float64, copy=False)
+    across = xp.sqrt(xp.sum(S * S, axis=-1, keepdims=True))
+    # each row has its own exponent k: row = 2**k (A q + F S_i), the larger term of size 1
+    e_along, e_across = exponent_of(xp.abs(along)), exponent_of(across)
+    e_along = xp.where(e_along == -xp.inf, EMPTY, e_along)
+    e_across = xp.where(e_across == -xp.inf, EMPTY, e_across) + p.delta
+    k = xp.maximum(e_along, e_across)
+    present = k > EMPTY / 2
+    k = xp.where(present, k, xp.zeros_like(k))
+    A, F = along * power_of_two(-k), power_of_two(p.delta - k)
+    height = xp.sqrt(A * A + (F * across) ** 2)
+    height = xp.where(present, height, xp.ones_like(height))
+    units = (A * q + F * S) / height
+
+    # Deviations from +-q keep relative accuracy where rows are nearly parallel
+    # to q: (|A| - height) is written without its cancellation.
+    e_common = xp.max(xp.where(present, p.delta - k, EMPTY), axis=-2, keepdims=True)
+    G = power_of_two(p.delta - k - e_common)
+    fall = power_of_two(e_common) * (G * across) ** 2 / (xp.abs(A) + height)
+    sign = xp.where(A < 0, -xp.ones_like(A), xp.ones_like(A))
+    deviations = (sign * G * S - fall * q) / height
+    near, e_near = _variance(deviations), 2 * e_common
+    # relative error of a gap from the rounding of the terms S was formed from
+    worst = xp.max(G / height, axis=-2, keepdims=True) * p.terms
+    near_ok = (4 * eta * worst <= RESOLUTION * xp.sqrt(near * (n - 1))) | (worst == 0)
+
+    pairs = n * (n - 1)
+    m = xp.sum(xp.astype(present, xp.float64), axis=-2, keepdims=True)
+    absent = (pairs - m * (m - 1)) / pairs
+    here = xp.astype(present, xp.float64)
+    units = units * here
+    centre = xp.sum(units, axis=-2, keepdims=True) / xp.where(m > 0, m, xp.ones_like(m))
+    scatter = xp.sum(((units - centre) * here) ** 2, axis=(-1, -2), keepdims=True)
+    direct = absent + m * scatter / pairs
+    rounding = eta * (1 + xp.max(F / height, axis=-2, keepdims=True) * p.terms)
+    direct_ok = 4 * rounding <= RESOLUTION * xp.sqrt(direct)
+
+    cosines = xp.abs(units @ xp.matrix_transpose(units))
+    all_pairs = xp.sum(xp.triu(cosines, k=1), axis=(-1, -2), keepdims=True) * 2
+    plain = 1 - all_pairs / pairs
+    plain_ok = 4 * rounding * xp.sqrt(xp.abs(plain)) + 8 * eta <= RESOLUTION * plain
+
+    whole = xp.all(present, axis=-2, keepdims=True)
+    one_side = whole & (xp.all(A > 0, axis=-2, keepdims=True) | xp.all(A < 0, axis=-2, keepdims=True))
+    # every |t_i| <= 1 means that no aligned pair has a negative cosine
+    aligned = whole & xp.all(xp.abs(A) >= F * across, axis=-2, keepdims=True)
+    ln_near = _log(near, e_near)
+    signed = xp.where(one_side, ln_near, _log(direct))
+    absolute = xp.where(aligned, ln_near, _log(plain))
+    return {
+        "cosine": Measured(1 - _exp(signed), always),
+        "log_cosine_gap": Measured(signed, xp.where(one_side, near_ok, direct_ok)),
+        "abs_cosine": Measured(1 - _exp(absolute), always),
+        "log_abs_cosine_gap": Measured(absolute, xp.where(aligned, near_ok, plain_ok)),
+    }
+
+
+def _variance(x: Array) -> Array:
+    """sum_i |x_i - mean|^2 / (n - 1)."""
+    xp = namespace(x)
+    centred = x - xp.mean(x, axis=-2, keepdims=True)
+    return xp.sum(centred * centred, axis=(-1, -2), keepdims=True) / (x.shape[-2] - 1)

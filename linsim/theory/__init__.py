@@ -1,0 +1,1 @@
+"""What must happen, from the spectra alone."""

@@ -1,0 +1,135 @@
+"""Which modes 1 + lambda_i mu_j win, from the spectra alone.
+
+A state is a sum of modes ``X_l = sum_ij rho_ij^l c_ij v_i z_j^T`` with
+``rho_ij = 1 + lambda_i mu_j``.  The modes of largest modulus among those with
+``c_ij != 0`` decide every limit; index 0 of the attention is the constant mode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import _validate
+from .spectra import EPS, B, C, Eigensystem, F
+
+__all__ = ["Dominance", "boundary", "disk", "dominance"]
+
+TIE = 1e-9  # moduli that differ by less are never told apart
+
+
+def boundary(lambda_min: float) -> float:
+    """Return the weight eigenvalue -2 / (1 + lambda_min) below which smoothing returns.
+
+    For a real spectrum of attention with smallest eigenvalue ``lambda_min``
+    and a real weight eigenvalue mu, the constant mode dominates iff mu > 0 or
+    mu < -2 / (1 + lambda_min): (1 + mu)^2 - (1 + mu a)^2 = mu (1 - a)(2 + mu (1 + a)).
+
+    Parameters
+    ----------
+    lambda_min : float
+        Smallest eigenvalue a of the attention, -1 < a < 1.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If ``lambda_min`` is not a number in (-1, 1).
+
+    Notes
+    -----
+    mu > 0 and mu in [-1, 0) are covered by arXiv 2401.04301; the branch below
+    -2 / (1 + a) is derived here (and checked by ``proofs_check.dominance``).
+
+    Examples
+    --------
+    >>> boundary(0.0)
+    -2.0
+    """
+    a = _validate.number(lambda_min, "lambda_min", low=-1, high=1, low_open=True, high_open=True)
+    return -2 / (1 + a)
+
+
+def disk(lambda_min: float) -> tuple[float, float]:
+    """Return centre and radius of the disk of complex weight eigenvalues that sharpen.
+
+    |1 + mu a| > |1 + mu| iff |mu + 1/(1+a)| < 1/(1+a): an open disk through 0
+    and the boundary -2/(1+a), for a real spectrum of attention.
+
+    Parameters
+    ----------
+    lambda_min : float
+        Smallest eigenvalue a of the attention, -1 < a < 1.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError
+        If ``lambda_min`` is not a number in (-1, 1).
+
+    Notes
+    -----
+    Derived here; the real axis of the disk is the interval of :func:`boundary`.
+
+    Examples
+    --------
+    >>> disk(0.0)
+    (-1.0, 1.0)
+    """
+    radius = -boundary(lambda_min) / 2
+    return -radius, radius
+
+
+@dataclass(frozen=True, eq=False)
+class Dominance:
+    """The dominant set of each system of a stack.
+
+    Attributes
+    ----------
+    rho : (b, n, d) complex, the values 1 + lambda_i mu_j
+    dominant : (b, n, d) bool, the set D
+    margin : (b,), ln of the largest constant modulus over the largest other
+        one: positive smooths, negative sharpens; +-inf where one side is empty
+    coefficients : (b, n, d) complex or None, c_ij of the given x0
+    """
+
+    rho: C
+    dominant: B
+    margin: F
+    coefficients: C | None
+
+
+def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None) -> Dominance:
+    """Find the dominant set of (b, ...) systems; generic unless x0 (b, n, d) is given.
+
+    Two moduli tie when they differ by less than the error of the computed
+    eigenvalues, and never when they differ by more than 1e-9 relative.
+    """
+    lam, mu = attention.values[:, :, None], weights.values[:, None, :]
+    rho = 1 + lam * mu
+    modulus = np.abs(rho)
+    size_A = np.max(np.abs(attention.values), axis=-1)[:, None, None]
+    size_H = np.max(np.abs(weights.values), axis=-1)[:, None, None]
+    error = (4 * EPS * np.sqrt(rho.shape[1] + rho.shape[2])) * (
+        1 + attention.condition[:, :, None] * size_A * np.abs(mu) + weights.condition[:, None, :] * size_H * np.abs(lam)
+    )
+    coefficients = None
+    present = np.ones(modulus.shape, dtype=bool)
+    if x0 is not None:
+        coefficients = attention.left @ x0.astype(np.complex128) @ weights.right
+        # what rounding alone could have put there counts as absent
+        reach = np.linalg.norm(attention.left, axis=-1)[:, :, None] * np.linalg.norm(x0, axis=(-1, -2))[:, None, None]
+        trusted = (attention.diagonalizable & weights.diagonalizable)[:, None, None]
+        present = (np.abs(coefficients) > 1e3 * EPS * reach) | ~trusted
+        present |= ~np.any(present, axis=(-1, -2), keepdims=True)
+    masked = np.where(present, modulus, -1.0)
+    flat = masked.reshape(masked.shape[0], -1)
+    best = np.argmax(flat, axis=-1)[:, None]
+    largest = np.take_along_axis(flat, best, axis=-1)[:, :, None]
+    slack = error + np.take_along_axis(error.reshape(flat.shape), best, axis=-1)[:, :, None]
+    dominant = present & (largest - masked <= np.minimum(slack, TIE * largest))
+
+    constant = np.max(masked[:, 0, :], axis=-1)
+    other = np.max(masked[:, 1:, :], axis=(-1, -2), initial=-1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        margin = np.log(np.maximum(constant, 0)) - np.log(np.maximum(other, 0))
+    return Dominance(rho, dominant, np.where(np.isnan(margin), 0.0, margin), coefficients)
