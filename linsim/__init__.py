@@ -1,7 +1,41 @@
-"""linsim: what must happen in a deep linear Transformer, and what does."""
+"""linsim: what must happen in a deep linear Transformer, and what does.
 
-from . import metrics
+Build the parts (:mod:`~linsim.attention`, :mod:`~linsim.weights`,
+:mod:`~linsim.tokens`), put them in a layer rule (:class:`Linear`,
+:class:`MultiHead`, :class:`Layered`), :func:`simulate` it to any depth,
+:func:`predict` its limit from spectra alone, :func:`sweep` over grids.
+
+>>> import numpy as np, linsim
+>>> A = linsim.attention.softmax(6, 4, rng=0)
+>>> H = linsim.weights.from_spectrum([-0.9, -0.5, -0.2], rng=0)
+>>> linsim.predict(A, H).regime
+'sharpening'
+"""
+
+from . import attention, errors, metrics, theory, tokens, weights
+from ._simulate import simulate
+from ._sweep import sweep
 from .errors import LinsimError
 from .rules import Layered, Linear, MultiHead
-from ._simulate import simulate
+from .theory import predict
 from .trajectory import RunInfo, Trajectory
+
+__all__ = [
+    "Layered",
+    "LinsimError",
+    "Linear",
+    "MultiHead",
+    "RunInfo",
+    "Trajectory",
+    "attention",
+    "errors",
+    "metrics",
+    "predict",
+    "simulate",
+    "sweep",
+    "theory",
+    "tokens",
+    "weights",
+]
+
+__version__ = "0.1.0"

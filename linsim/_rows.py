@@ -71,7 +71,8 @@ class _FixedKey(ISeedSequence):
         self.words = words
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
-        return self.words.view(dtype)[:n_words]
+        words: NDArray[Any] = self.words.view(dtype)
+        return words[:n_words]
 
 
 def philox(high: int, low: int) -> Generator:
@@ -80,7 +81,12 @@ def philox(high: int, low: int) -> Generator:
     >>> bool(philox(1, 2).random() == np.random.Generator(np.random.Philox(key=1 + 2**64 * 2)).random())
     True
     """
-    return Generator(Philox(_FixedKey(np.array([high, low], dtype=np.uint64))))
+    return _keyed(np.array([high, low], dtype=np.uint64))
+
+
+def _keyed(words: NDArray[np.uint64]) -> Generator:
+    seed: Any = _FixedKey(words)  # NumPy takes any ISeedSequence; its stubs do not say so
+    return Generator(Philox(seed))
 
 
 def _pack(item: Any) -> bytes:
@@ -114,7 +120,7 @@ def _pack(item: Any) -> bytes:
 
 def _stream(packed: bytes) -> Generator:
     digest = hashlib.blake2b(packed, digest_size=16, person=b"linsim-rows").digest()
-    return Generator(Philox(_FixedKey(np.frombuffer(digest, dtype="<u8").astype(np.uint64))))
+    return _keyed(np.frombuffer(digest, dtype="<u8").astype(np.uint64))
 
 
 class RowGenerator(Generator):
@@ -197,7 +203,7 @@ class RowGenerator(Generator):
             out[i] = draw(i, stream)
         return out
 
-    def dirichlet(self, alpha: ArrayLike, size: Any = None) -> NDArray[Any]:  # type: ignore[override]
+    def dirichlet(self, alpha: ArrayLike, size: Any = None) -> NDArray[Any]:
         """Draw as ``Generator.dirichlet``; alpha is (m,) or (k, m), the result size + (m,)."""
         rest = self._rest(size)
         a = np.asarray(alpha, dtype=np.float64)
@@ -218,7 +224,7 @@ class RowGenerator(Generator):
         a: Any,
         size: Any = None,
         replace: bool = True,
-        p: ArrayLike | None = None,
+        p: Any = None,
         axis: int = 0,
         shuffle: bool = True,
     ) -> NDArray[Any]:
@@ -285,9 +291,7 @@ def _drawing(name: str, order: tuple[str, ...]) -> Callable[..., NDArray[Any]]:
 
     method.__name__ = name
     method.__qualname__ = f"RowGenerator.{name}"
-    method.__doc__ = (
-        f"Draw as ``Generator.{name}({', '.join(order)})``; ``size`` must be k or (k, ...), row i from stream i."
-    )
+    method.__doc__ = f"Draw as ``Generator.{name}({', '.join(order)})``; ``size`` must be k or (k, ...)."
     return method
 
 
@@ -354,9 +358,8 @@ def rows(seed: int, replicate: int, coordinates: Mapping[str, ArrayLike]) -> Row
             )
     heads = [_pack(name) for name in names]
     points = zip(*(column.tolist() for column in columns), strict=True) if columns else [()]
-    return _restore(
-        [
-            _stream(prefix + b"".join([head + _pack(value) for head, value in zip(heads, point, strict=True)]))
-            for point in points
-        ]
-    )
+    streams = []
+    for point in points:
+        packed = [head + _pack(value) for head, value in zip(heads, point, strict=True)]
+        streams.append(_stream(prefix + b"".join(packed)))
+    return _restore(streams)

@@ -1,14 +1,20 @@
 """Arbitrary-precision truth for small systems: plain iteration with enough digits.
 
 Nothing here is shared with linsim: states are iterated as they stand, and
-every metric comes from its definition.
+every metric comes from its definition.  What ``digits`` cannot tell from zero
+is reported as zero (its logarithm as -inf).
 """
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import mpmath
 import numpy as np
 from flint import arb, arb_mat, ctx
+
+#: digits that rounding over a whole run may cost, kept out of every result
+SPARE = 60
 
 
 def _exact(x):
@@ -35,66 +41,149 @@ def true_attention(A, symmetric=False):
 
 
 def trajectory(A, H, x0, layers, *, digits=2000, symmetric=False, svd=True):
-    """Return {metric: array over layers} for one system (or lists of heads A, H)."""
+    """Return {metric: array over layers} for one system.
+
+    ``A`` and ``H`` are matrices, or lists of heads, or a function of the layer
+    that returns either pair.
+    """
     old, ctx.dps = ctx.dps, digits
     try:
-        heads = [(true_attention(a, symmetric), _exact(h)) for a, h in (zip(A, H) if isinstance(A, list) else [(A, H)])]
+        heads = _heads(A, H, symmetric) if not callable(A) else None
         X, out, layer = _exact(x0), [], 0
         for target in layers:
             while layer < target:
                 step = X
-                for a, h in heads:
+                for a, h in heads if heads is not None else _heads(*A(layer), symmetric):
                     step = step + a * X * h
                 # midpoints: the truth needs digits, not enclosures
                 X = arb_mat(step.nrows(), step.ncols(), [e.mid() for e in step.entries()])
                 layer += 1
-            out.append(_metrics(X, digits, svd))
+            out.append(metrics(X, svd))
         return {k: np.array([m[k] for m in out]) for k in out[0]}
     finally:
         ctx.dps = old
 
 
-def _metrics(X, digits, svd):
-    with mpmath.workdps(digits):
-        mp = mpmath.mp
-        n, d = X.nrows(), X.ncols()
-        x = mpmath.matrix(n, d)
-        for i in range(n):
-            for j in range(d):
-                man, exp = X[i, j].mid().man_exp()
-                x[i, j] = mpmath.ldexp(mpmath.mpf(int(man)), int(exp))
-        ln = lambda v: float(mp.log(v)) if v > 0 else -np.inf  # noqa: E731
-        mean = [sum(x[i, j] for i in range(n)) / n for j in range(d)]
-        low = n * sum(m * m for m in mean)
-        high = sum((x[i, j] - mean[j]) ** 2 for i in range(n) for j in range(d))
-        norms = [mp.sqrt(sum(x[i, j] ** 2 for j in range(d))) for i in range(n)]
-        gap = absolute = spread = mpmath.mpf(0)
-        pairs = n * (n - 1) // 2
-        for i in range(n):
-            for k in range(i):
-                c = sum(x[i, j] * x[k, j] for j in range(d)) / (norms[i] * norms[k])
-                gap, absolute = gap + (1 - c), absolute + (1 - abs(c))
-                spread = max(spread, mp.sqrt(sum((x[i, j] - x[k, j]) ** 2 for j in range(d))))
-        out = {
-            "token_similarity": float(low / (low + high)),
-            "log_token_diversity": ln(high / (low + high)),
-            "hfc_lfc": float(mp.sqrt(high / low)),
-            "log_hfc_lfc": ln(high / low) / 2,
-            "cosine": float(1 - gap / pairs),
-            "log_cosine_gap": ln(gap / pairs),
-            "abs_cosine": float(1 - absolute / pairs),
-            "log_abs_cosine_gap": ln(absolute / pairs),
-            "log_norm": ln(low + high) / 2,
-            "log_spread": ln(spread),
+def _heads(A, H, symmetric):
+    pairs = zip(A, H, strict=True) if isinstance(A, list) else [(A, H)]
+    return [(true_attention(a, symmetric), _exact(h)) for a, h in pairs]
+
+
+def of_state(x, *, digits=700, svd=True):
+    """Return {metric: float} of one matrix of doubles."""
+    old, ctx.dps = ctx.dps, digits
+    try:
+        return metrics(_exact(x), svd)
+    finally:
+        ctx.dps = old
+
+
+def _ln(value):
+    """ln of a positive arb, -inf where no digit of it is left."""
+    if not value > 0:
+        return -np.inf
+    return float(value.mid().log())
+
+
+def metrics(X, svd=True):
+    """Return every metric of a state held as an arb_mat, by its definition."""
+    n, d = X.nrows(), X.ncols()
+    nothing = arb(10) ** (SPARE - ctx.dps)  # what counts as 0 beside terms of size 1
+    x = [[X[i, j].mid() for j in range(d)] for i in range(n)]
+    largest = max((abs(v) for row in x for v in row), key=lambda v: v.mid())
+    zero = arb(0)
+    mean = [(sum((x[i][j] for i in range(n)), zero) / n).mid() for j in range(d)]
+    centred = [[(x[i][j] - mean[j]).mid() for j in range(d)] for i in range(n)]
+
+    def square(rows):
+        return sum((v * v for row in rows for v in row), zero).mid()
+
+    total, low, high = square(x), n * square([mean]), square(centred)
+    floor = (largest * nothing) ** 2
+    low, high = (v if v > floor else zero for v in (low, high))
+    norms = [square([row]).sqrt().mid() for row in x]
+    here = [bool(s > largest * nothing) for s in norms]
+    gap, absolute, spread, dots = zero, zero, zero, []
+    for i, k in combinations(range(n), 2):
+        if here[i] and here[k]:
+            unit = [(x[i][j] / norms[i], x[k][j] / norms[k]) for j in range(d)]
+            # 1 - c = |u - v|^2 / 2, 1 + c = |u + v|^2 / 2
+            less = sum(((u - v) ** 2 for u, v in unit), zero).mid() / 2
+            more = sum(((u + v) ** 2 for u, v in unit), zero).mid() / 2
+        else:
+            less = more = arb(1)
+        dots.append(less)
+        gap, absolute = gap + less, absolute + (less if less < more else more)
+        spread = max(spread, square([[x[i][j] - x[k][j] for j in range(d)]]), key=lambda v: v.mid())
+    pairs = max(1, n * (n - 1) // 2)
+    gap, absolute = ((v / pairs).mid() for v in (gap, absolute))
+    gap, absolute = (v if v > nothing**2 else zero for v in (gap, absolute))
+    spread = spread if spread > floor else zero
+    out = {
+        "token_similarity": float((low / total).mid()),
+        "log_token_diversity": _ln(high) - _ln(total),
+        "hfc_lfc": float((high / low).sqrt().mid()) if low > 0 and _ln(high) - _ln(low) < 1400 else np.inf,
+        "log_hfc_lfc": (_ln(high) - _ln(low)) / 2,
+        "cosine": float((1 - gap).mid()),
+        "log_cosine_gap": _ln(gap),
+        "abs_cosine": float((1 - absolute).mid()),
+        "log_abs_cosine_gap": _ln(absolute),
+        "log_norm": _ln(total) / 2,
+        "log_spread": _ln(spread) / 2,
+    }
+    if svd:
+        s = singular_values(x)
+        s = [v if v > s[0] * nothing else zero for v in s]
+        share = [(v / sum(s, zero)).mid() for v in s]
+        entropy = -sum((p * p.log() for p in share if p > 0), zero)
+        out |= {
+            "effective_rank": float(entropy.exp().mid()),
+            "log_effective_rank_gap": _ln(entropy.expm1().mid()) if len(s) > 1 and s[1] > 0 else -np.inf,
+            "stable_rank": float((sum((v * v for v in s), zero) / s[0] ** 2).mid()),
+            "log_rank_gap": _ln(s[1]) - _ln(s[0]) if len(s) > 1 else -np.inf,
         }
-        if svd:
-            s = sorted(mpmath.svd_r(x, compute_uv=False), reverse=True)
-            total = sum(s)
-            entropy = -sum((v / total) * mp.log(v / total) for v in s if v > 0)
-            out |= {
-                "effective_rank": float(mp.exp(entropy)),
-                "log_effective_rank_gap": ln(mp.expm1(entropy)),
-                "stable_rank": float(sum(v * v for v in s) / s[0] ** 2),
-                "log_rank_gap": ln(s[1] / s[0]) if len(s) > 1 else -np.inf,
-            }
-        return out
+    return out
+
+
+def singular_values(x):
+    """Singular values of a list of rows by one-sided Jacobi rotations, decreasing.
+
+    Jacobi keeps every singular value that the digits can hold, and needs
+    nothing but field operations and square roots, so it is fast at thousands
+    of digits where a general routine is not.
+    """
+    columns = [list(c) for c in zip(*x, strict=True)]
+    if len(columns) > len(x):
+        columns = [list(row) for row in x]
+    goal = arb(10) ** -25
+    zero = arb(0)
+
+    def dot(p, q):
+        return sum((a * b for a, b in zip(p, q, strict=True)), zero).mid()
+
+    for _ in range(60):
+        worst = False
+        for i, k in combinations(range(len(columns)), 2):
+            p, q = columns[i], columns[k]
+            pp, qq, pq = dot(p, p), dot(q, q), dot(p, q)
+            if pq == 0 or abs(pq) <= goal * (pp * qq).sqrt().mid():
+                continue
+            worst = True
+            zeta = ((qq - pp) / (2 * pq)).mid()
+            t = (1 if zeta >= 0 else -1) / (abs(zeta) + (1 + zeta * zeta).sqrt())
+            c = (1 / (1 + t * t).sqrt()).mid()
+            s = (c * t).mid()
+            columns[i] = [(c * a - s * b).mid() for a, b in zip(p, q, strict=True)]
+            columns[k] = [(s * a + c * b).mid() for a, b in zip(p, q, strict=True)]
+        if not worst:
+            break
+    else:
+        raise ArithmeticError("Jacobi rotations did not converge: use more digits")
+    sizes = [dot(c, c).sqrt().mid() for c in columns]
+    return sorted(sizes, key=lambda v: v.mid(), reverse=True)
+
+
+def plain_svd(x, digits=100):
+    """mpmath's singular values, to check :func:`singular_values` against."""
+    with mpmath.workdps(digits):
+        return sorted((float(v) for v in mpmath.svd_r(mpmath.matrix(x), compute_uv=False)), reverse=True)

@@ -1,0 +1,260 @@
+"""Many systems over a grid, computed in batches, labelled, beside their predictions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _validate
+from ._namespace import to_host
+from ._rows import rows
+from ._simulate import simulate
+from .errors import FileFormatError, InvalidTypeError, InvalidValueError, ShapeError
+from .metrics import METRICS, choose
+from .rules import Layered, Linear, MultiHead
+from .theory import Prediction, predict
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["REGIMES", "sweep"]
+
+#: integer code of each regime in a dataset, as in its ``flag_meanings``
+REGIMES = {"sharpening": -1, "balanced": 0, "smoothing": 1}
+
+# What a prediction adds to a dataset: name, dtype, meaning, and how to read it off
+_PREDICTED: dict[str, tuple[Any, str, Callable[[Prediction], Any]]] = {
+    "predicted_regime": (np.int8, "regime", lambda law: np.vectorize(REGIMES.get)(law.regime)),
+    "predicted_input_convergence": (np.bool_, "HFC/LFC -> 0", lambda law: law.input_convergence),
+    "predicted_angle_convergence": (np.bool_, "mean |cosine| -> 1", lambda law: law.angle_convergence),
+    "predicted_rank_collapse": (np.bool_, "sigma_2/sigma_1 -> 0", lambda law: law.rank_collapse),
+    "predicted_limit_rank": (np.int64, "rank of the normalised limit", lambda law: law.limit_rank),
+    "predicted_margin": (np.float64, "ln(constant / largest other modulus), per layer", lambda law: law.margin),
+    "predicted_token_diversity_rate": (np.float64, "factor per layer", lambda law: law.rates["token_diversity"]),
+    "predicted_cosine_gap_rate": (np.float64, "factor per layer", lambda law: law.rates["cosine_gap"]),
+    "predicted_rank_gap_rate": (np.float64, "factor per layer", lambda law: law.rates["rank_gap"]),
+}
+_RESERVED = {"replicate", "layer", *METRICS, *_PREDICTED}
+
+Make = Callable[[dict[str, Any], Any], tuple[Any, Any]]
+
+
+def sweep(
+    make: Make,
+    grid: Mapping[str, Any],
+    *,
+    depth: int,
+    metrics: str | Iterable[str] | None = None,
+    layers: Iterable[int] | None = None,
+    replicates: int = 1,
+    seed: int = 0,
+    store: str | os.PathLike[str] | None = None,
+    batch: int | None = None,
+    backend: str | None = None,
+    progress: bool = True,
+) -> xarray.Dataset:
+    """Simulate and predict every point of a grid.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(point_arrays, rng) -> (rule, x0)`` for a batch of k points:
+        ``point_arrays[name]`` is (k,), the rule and x0 have leading axis k (or
+        none, to share one).  ``rng`` is a Generator whose draws have leading
+        axis k; row i comes from a stream keyed by (seed, replicate, the
+        coordinates of point i), so a result depends neither on the batch nor
+        on the order of work.
+    grid : mapping of str to 1-d array
+        Distinct finite coordinates along each axis.
+    depth : int
+        Number of layers.
+    metrics : str or iterable of str, optional
+        Names from ``linsim.metrics.METRICS``; None records all.
+    layers : iterable of int, optional
+        Layers to record; None records only the last.
+    replicates : int
+        Independent draws per point.
+    seed : int
+        Same seed, same result.
+    store : path, optional
+        A Zarr store to write, which must not exist yet.  It appears only when
+        it is complete.
+    batch : int, optional
+        Points per batch; 512 by default.
+    backend : {None, "numpy", "cupy"}
+        As in :func:`linsim.simulate`.
+    progress : bool
+        Show a progress bar on standard error.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (grid names..., replicate, layer): every metric, float64, NaN
+        where a gap is below what can be measured; beside it, for Linear rules,
+        ``predicted_*`` with dims (grid names..., replicate).  Regimes are
+        coded -1 sharpening, 0 balanced, 1 smoothing.
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError, ShapeError, FileFormatError
+        Before any work starts; what ``make`` returns is checked at its first
+        batch.
+
+    Examples
+    --------
+    >>> import numpy as np, linsim
+    >>> def make(point, rng):
+    ...     k = len(point["mu"])
+    ...     H = point["mu"][:, None, None] * np.eye(3)
+    ...     return linsim.Linear(linsim.attention.uniform(4), H), linsim.tokens.gaussian(4, 3, size=k, rng=rng)
+    >>> ds = linsim.sweep(make, {"mu": [-1.0, 1.0]}, depth=20, progress=False)
+    >>> ds.predicted_regime.values[:, 0]
+    array([-1,  1], dtype=int8)
+    >>> bool(ds.token_similarity.sel(mu=1.0).item() > 0.999)
+    True
+    """
+    import xarray as xr
+    from tqdm.auto import tqdm
+
+    if not callable(make):
+        raise _validate.refusal(
+            InvalidTypeError, "make", type(make).__name__, "a callable (point_arrays, rng) -> (rule, x0)", "Pass one."
+        )
+    axes = _axes(grid)
+    depth = _validate.count(depth, "depth")
+    names = choose(metrics)
+    wanted = [depth] if layers is None else sorted({_validate.count(layer, "layers") for layer in layers})
+    if not wanted or wanted[-1] > depth:
+        raise _validate.refusal(
+            InvalidValueError, "layers", wanted or "none", f"layers from 0 to depth = {depth}", "Raise depth."
+        )
+    replicates = _validate.count(replicates, "replicates", minimum=1)
+    seed = _validate.count(seed, "seed")
+    size = 512 if batch is None else _validate.count(batch, "batch", minimum=1)
+    if backend is not None:
+        _validate.choice(backend, "backend", ("numpy", "cupy"))
+    path = _new_store(store)
+
+    points = {k: m.ravel() for k, m in zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True)}
+    total = int(np.prod([len(axis) for axis in axes.values()]))
+    measured = {name: np.empty((total, replicates, len(wanted))) for name in names}
+    predicted: dict[str, np.ndarray[Any, Any]] = {}
+    covered = True
+    with tqdm(total=total * replicates, unit="system", disable=not progress, desc="linsim sweep") as bar:
+        for replicate, chunk in _chunks(total, replicates, size):
+            here = {k: v[chunk] for k, v in points.items()}
+            count = chunk.stop - chunk.start
+            rule, x0 = _made(make, here, rows(seed, replicate, here), count)
+            run = simulate(rule, x0, depth, layers=wanted, metrics=names, backend=backend)
+            for name in names:
+                measured[name][chunk, replicate] = to_host(run.metrics[name])
+            covered &= isinstance(rule, Linear)
+            if covered:
+                law = predict(rule)
+                for name, (kind, _, read) in _PREDICTED.items():
+                    if name not in predicted:
+                        predicted[name] = np.empty((total, replicates), dtype=kind)
+                    predicted[name][chunk, replicate] = read(law)
+            bar.update(count)
+
+    shape = tuple(len(axis) for axis in axes.values())
+    dims = (*axes, "replicate")
+    variables: dict[str, Any] = {}
+    for name, value in measured.items():
+        variables[name] = ((*dims, "layer"), value.reshape(*shape, *value.shape[1:]), {"long_name": METRICS[name]})
+    for name, value in predicted.items() if covered else ():
+        attrs: dict[str, Any] = {"long_name": _PREDICTED[name][1]}
+        if name == "predicted_regime":
+            attrs |= {"flag_values": list(REGIMES.values()), "flag_meanings": " ".join(REGIMES)}
+        variables[name] = (dims, value.reshape(*shape, replicates), attrs)
+    coordinates = {**axes, "replicate": np.arange(replicates), "layer": np.asarray(wanted)}
+    ds = xr.Dataset(variables, coords=coordinates, attrs={"seed": seed, "depth": depth, "source": "linsim.sweep"})
+    if path is not None:
+        _write(ds, path)
+    return ds
+
+
+def _axes(grid: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    if not isinstance(grid, Mapping) or not grid:
+        raise _validate.refusal(
+            InvalidTypeError if not isinstance(grid, Mapping) else InvalidValueError,
+            "grid",
+            repr(grid) if grid == {} else type(grid).__name__,
+            "a non-empty mapping of names to 1-d arrays",
+            "Name at least one axis.",
+        )
+    axes = {}
+    for name, axis in grid.items():
+        if not isinstance(name, str) or name in _RESERVED:
+            raise _validate.refusal(
+                InvalidValueError, "grid", f"an axis named {name!r}", "a name that is no dim or variable", "Rename it."
+            )
+        values = _validate.array(axis, f"grid[{name!r}]", ndim=1, shape="(k,)", dtype="float64")
+        if values.ndim != 1 or len(np.unique(values)) != len(values):
+            raise _validate.refusal(
+                ShapeError,
+                f"grid[{name!r}]",
+                f"shape {values.shape}" if values.ndim != 1 else "a coordinate twice",
+                "a 1-d array of distinct coordinates",
+                "Use replicates for repeats.",
+            )
+        axes[name] = np.asarray(to_host(values), dtype=np.float64)
+    return axes
+
+
+def _chunks(total: int, replicates: int, size: int) -> Iterator[tuple[int, slice]]:
+    for replicate in range(replicates):
+        for start in range(0, total, size):
+            yield replicate, slice(start, min(start + size, total))
+
+
+def _made(make: Make, points: dict[str, Any], rng: Any, count: int) -> tuple[Any, Any]:
+    made = make(points, rng)
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Linear | MultiHead | Layered)):
+        raise _validate.refusal(
+            InvalidTypeError, "make", f"a return value of {type(made).__name__}", "a tuple (rule, x0)", "Return both."
+        )
+    rule, x0 = made
+    for what, shape in (("the rule", rule.batch_shape), ("x0", tuple(getattr(x0, "shape", np.shape(x0))[:-2]))):
+        if shape not in ((), (1,), (count,)):
+            raise _validate.refusal(
+                ShapeError,
+                "make",
+                f"batch shape {shape} in {what}",
+                f"({count},), one entry per point, or () to share one",
+                "Build one system per point.",
+            )
+    return rule, x0
+
+
+def _new_store(store: str | os.PathLike[str] | None) -> str | None:
+    if store is None:
+        return None
+    try:
+        path = os.fspath(store)
+    except TypeError:
+        raise _validate.refusal(
+            InvalidTypeError, "store", type(store).__name__, "a path", "Pass a str or a Path."
+        ) from None
+    if os.path.lexists(path):
+        raise _validate.refusal(
+            FileFormatError, "store", f"something at {path}", "a path that is still free", "Choose another, or remove it."
+        )
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
+        raise _validate.refusal(
+            FileFormatError, "store", f"no writable directory {parent}", "a directory to write in", "Create it first."
+        )
+    return path
+
+
+def _write(ds: xarray.Dataset, path: str) -> None:
+    """Write beside the target, then rename: a killed run leaves no half-written store."""
+    partial = f"{path}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    ds.to_zarr(partial, mode="w", consolidated=False)
+    os.rename(partial, path)
