@@ -38,7 +38,7 @@ def systems(point: dict[str, Any], rng: Any) -> tuple[Linear, Any]:
     point : dict of (k,) arrays
         ``mu_min`` and ``lambda_min``.  The other weight eigenvalues lie within
         25 percent of ``mu_min`` above it, the other attention eigenvalues
-        between 0 and 0.2, besides the eigenvalue 1.
+        between 0.05 and 0.2, besides the eigenvalue 1.
     rng : numpy.random.Generator
 
     Returns
@@ -54,7 +54,7 @@ def systems(point: dict[str, Any], rng: Any) -> tuple[Linear, Any]:
     """
     mu, low = np.asarray(point["mu_min"])[:, None], np.asarray(point["lambda_min"])[:, None]
     ones = np.ones_like(low)
-    lam = np.concatenate([ones, low, ones * np.linspace(0, 0.2, TOKENS - 2)], axis=1)
+    lam = np.concatenate([ones, low, ones * np.linspace(0.05, 0.2, TOKENS - 2)], axis=1)
     rng = np.random.default_rng(rng)
     A = attention.from_spectrum(lam, rng=rng)
     H = weights.from_spectrum(mu + 0.25 * np.abs(mu) * np.linspace(0, 1, FEATURES), rng=rng)

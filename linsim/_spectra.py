@@ -10,6 +10,7 @@ margin (reflect what is below).  Starts are random, so the answer is generic.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ _PATIENT = [
     *((0.5, 1.5, 0.1), (0.05, 2.0, 0.1), (0.0, 2.0, 0.1)),
 ]
 _SOULES_TREES = 40
-_CHUNK = 16
+_CHUNK_ENTRIES = 2048
 
 
 def parameter(
@@ -255,13 +256,28 @@ def symmetric_stochastic(others: FloatArray, seeds: NDArray[np.int64]) -> FloatA
     if m == 0:
         return np.ones((*batch, 1, 1))
     others = others.reshape(-1, m)
-    search = _Search(others, seeds.reshape(-1), tuple(batch))
-    rows = np.arange(len(others))
+    # Threads only wait for each other on small matrices; and the search amplifies
+    # rounding, so the number of cores must not change the order of a sum.
+    with _controller().limit(limits=1, user_api="blas"):
+        found = _found(_Search(others, seeds.reshape(-1), tuple(batch)))
+        return _finish(found, others).reshape(*batch, m + 1, m + 1)
+
+
+@functools.cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _found(search: _Search) -> FloatArray:
+    rows = np.arange(len(search.others))
     rows = search.run(rows, search.noise(rows, 0), *_QUICK, _QUICK_STEPS)
     # A few rows at a time: one hopeless row refuses the whole batch, so stop early.
-    for begin in range(0, len(rows), _CHUNK):
-        _search_patiently(search, rows[begin : begin + _CHUNK])
-    return _finish(search.found, others).reshape(*batch, m + 1, m + 1)
+    chunk = max(1, _CHUNK_ENTRIES // search.n**2)
+    for begin in range(0, len(rows), chunk):
+        _search_patiently(search, rows[begin : begin + chunk])
+    return search.found
 
 
 def _search_patiently(search: _Search, rows: NDArray[np.intp]) -> None:

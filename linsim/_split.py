@@ -71,7 +71,10 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
     pi, unique = perron_vector(A, eps)
     preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
     unique = np.broadcast_to(unique, size)
-    v, u, lam = np.ones((size, n)), np.array(np.broadcast_to(pi, (size, n))), np.ones(size)
+    pi = np.array(np.broadcast_to(pi, (size, n)))
+    for k in np.flatnonzero(~unique & ~preserved):
+        pi[k] = _stationary(A[k if A.shape[0] > 1 else 0])
+    v, u, lam = np.ones((size, n)), pi, np.ones(size)
     pick, right, left, value = _real_pairs(A, value_A, ~np.isnan(value_A) & (i != 0))
     # orthogonal to the constant mode exactly, not to rounding
     centre = preserved[pick, None]
@@ -87,7 +90,6 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
     has_z[pick] = True
     size_z = np.linalg.norm(left, axis=-1, keepdims=True)
     w[pick], z[pick], mu[pick] = right * size_z, left / size_z, value
-    coupled = constant & ~unique & ~preserved
 
     def column(x: Any) -> Any:
         return np.asarray(x)[:, None, None]
@@ -101,12 +103,30 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
         mu=column(mu),
         constant=column(constant),
         preserves_mean=column(preserved),
-        coupled=column(coupled.astype(float)),
-        any_coupled=bool(np.any(coupled)),
+        coupled=np.zeros((1, 1, 1)),
+        any_coupled=False,
         any_z=bool(np.any(has_z)),
         any_mean=bool(np.any(preserved & ~constant)),
     )
     return split, np.asarray(KINDS)[2 * ~constant + has_z]
+
+
+def _stationary(A: F) -> F:
+    """Return a left eigenvector at eigenvalue 1 of one A whose tokens do not all reach each other.
+
+    Tokens that reach each other and nobody else hold a stationary vector of
+    their own; the one of the first such group is as good as any mixture.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    count, group = connected_components(A > 0, directed=True, connection="strong")
+    for k in range(count):
+        inside = group == k
+        if not np.any(A[np.ix_(inside, ~inside)]):
+            break
+    pi = np.zeros(A.shape[0])
+    pi[inside] = perron_vector(A[np.ix_(inside, inside)][None])[0][0]
+    return pi
 
 
 def _shared_eigenvalue(members: B, values: C) -> tuple[np.ndarray[Any, Any], F]:

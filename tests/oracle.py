@@ -13,8 +13,8 @@ import mpmath
 import numpy as np
 from flint import arb, arb_mat, ctx
 
-#: digits that rounding over a whole run may cost, kept out of every result
-SPARE = 60
+#: share of the digits that rounding over a whole run may cost, kept out of every result
+SPARE = 3
 
 
 def _exact(x):
@@ -88,7 +88,7 @@ def _ln(value):
 def metrics(X, svd=True):
     """Return every metric of a state held as an arb_mat, by its definition."""
     n, d = X.nrows(), X.ncols()
-    nothing = arb(10) ** (SPARE - ctx.dps)  # what counts as 0 beside terms of size 1
+    nothing = arb(10) ** (ctx.dps // SPARE - ctx.dps)  # what counts as 0 beside terms of size 1
     x = [[X[i, j].mid() for j in range(d)] for i in range(n)]
     largest = max((abs(v) for row in x for v in row), key=lambda v: v.mid())
     zero = arb(0)
@@ -99,25 +99,24 @@ def metrics(X, svd=True):
         return sum((v * v for row in rows for v in row), zero).mid()
 
     total, low, high = square(x), n * square([mean]), square(centred)
-    floor = (largest * nothing) ** 2
+    floor = (largest * nothing * largest * nothing).mid()
     low, high = (v if v > floor else zero for v in (low, high))
     norms = [square([row]).sqrt().mid() for row in x]
     here = [bool(s > largest * nothing) for s in norms]
-    gap, absolute, spread, dots = zero, zero, zero, []
+    gap, absolute, spread = zero, zero, zero
     for i, k in combinations(range(n), 2):
         if here[i] and here[k]:
-            unit = [(x[i][j] / norms[i], x[k][j] / norms[k]) for j in range(d)]
-            # 1 - c = |u - v|^2 / 2, 1 + c = |u + v|^2 / 2
-            less = sum(((u - v) ** 2 for u, v in unit), zero).mid() / 2
-            more = sum(((u + v) ** 2 for u, v in unit), zero).mid() / 2
+            p, q = ([(v / norms[m]).mid() for v in x[m]] for m in (i, k))
+            # 1 - c = |p - q|^2 / 2, 1 + c = |p + q|^2 / 2
+            less = square([[u - v for u, v in zip(p, q, strict=True)]]) / 2
+            more = square([[u + v for u, v in zip(p, q, strict=True)]]) / 2
         else:
             less = more = arb(1)
-        dots.append(less)
         gap, absolute = gap + less, absolute + (less if less < more else more)
         spread = max(spread, square([[x[i][j] - x[k][j] for j in range(d)]]), key=lambda v: v.mid())
     pairs = max(1, n * (n - 1) // 2)
     gap, absolute = ((v / pairs).mid() for v in (gap, absolute))
-    gap, absolute = (v if v > nothing**2 else zero for v in (gap, absolute))
+    gap, absolute = (v if v > nothing * nothing else zero for v in (gap, absolute))
     spread = spread if spread > floor else zero
     out = {
         "token_similarity": float((low / total).mid()),
@@ -132,21 +131,22 @@ def metrics(X, svd=True):
         "log_spread": _ln(spread) / 2,
     }
     if svd:
-        s = singular_values(x)
-        s = [v if v > s[0] * nothing else zero for v in s]
+        s = singular_values(x, floor)
         share = [(v / sum(s, zero)).mid() for v in s]
         entropy = -sum((p * p.log() for p in share if p > 0), zero)
         out |= {
             "effective_rank": float(entropy.exp().mid()),
             "log_effective_rank_gap": _ln(entropy.expm1().mid()) if len(s) > 1 and s[1] > 0 else -np.inf,
-            "stable_rank": float((sum((v * v for v in s), zero) / s[0] ** 2).mid()),
+            "stable_rank": float((sum((v * v for v in s), zero) / (s[0] * s[0])).mid()),
             "log_rank_gap": _ln(s[1]) - _ln(s[0]) if len(s) > 1 else -np.inf,
         }
     return out
 
 
-def singular_values(x):
+def singular_values(x, floor):
     """Singular values of a list of rows by one-sided Jacobi rotations, decreasing.
+
+    Columns whose square falls below ``floor`` count as zero.
 
     Jacobi keeps every singular value that the digits can hold, and needs
     nothing but field operations and square roots, so it is fast at thousands
@@ -166,7 +166,7 @@ def singular_values(x):
         for i, k in combinations(range(len(columns)), 2):
             p, q = columns[i], columns[k]
             pp, qq, pq = dot(p, p), dot(q, q), dot(p, q)
-            if pq == 0 or abs(pq) <= goal * (pp * qq).sqrt().mid():
+            if not (pp > floor and qq > floor) or abs(pq) <= goal * (pp * qq).sqrt().mid():
                 continue
             worst = True
             zeta = ((qq - pp) / (2 * pq)).mid()
@@ -179,7 +179,8 @@ def singular_values(x):
             break
     else:
         raise ArithmeticError("Jacobi rotations did not converge: use more digits")
-    sizes = [dot(c, c).sqrt().mid() for c in columns]
+    sizes = [dot(c, c) for c in columns]
+    sizes = [v.sqrt().mid() if v > floor else zero for v in sizes]
     return sorted(sizes, key=lambda v: v.mid(), reverse=True)
 
 

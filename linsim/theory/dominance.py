@@ -16,7 +16,8 @@ from .spectra import EPS, B, C, Eigensystem, F
 
 __all__ = ["Dominance", "boundary", "disk", "dominance"]
 
-TIE = 1e-9  # moduli that differ by less are never told apart
+TIE = 1e-9  # moduli that differ by more, relatively, are never called equal
+NOISE = 1e3 * EPS  # smaller coefficients count as absent
 
 
 def boundary(lambda_min: float) -> float:
@@ -90,12 +91,16 @@ class Dominance:
     margin : (b,), ln of the largest constant modulus over the largest other
         one: positive smooths, negative sharpens; +-inf where one side is empty
     coefficients : (b, n, d) complex or None, c_ij of the given x0
+    present : (b, n, d) bool, where c_ij != 0
+    vanishes : (b,) bool, every present value is 0: so is the state, in the end
     """
 
     rho: C
     dominant: B
     margin: F
     coefficients: C | None
+    present: B
+    vanishes: B
 
 
 def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None) -> Dominance:
@@ -104,32 +109,49 @@ def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None)
     Two moduli tie when they differ by less than the error of the computed
     eigenvalues, and never when they differ by more than 1e-9 relative.
     """
+    n, d = attention.values.shape[-1], weights.values.shape[-1]
+    size = max(attention.values.shape[0], weights.values.shape[0], 1 if x0 is None else x0.shape[0])
     lam, mu = attention.values[:, :, None], weights.values[:, None, :]
-    rho = 1 + lam * mu
+    rho = np.broadcast_to(1 + lam * mu, (size, n, d))
     modulus = np.abs(rho)
-    size_A = np.max(np.abs(attention.values), axis=-1)[:, None, None]
-    size_H = np.max(np.abs(weights.values), axis=-1)[:, None, None]
-    error = (4 * EPS * np.sqrt(rho.shape[1] + rho.shape[2])) * (
-        1 + attention.condition[:, :, None] * size_A * np.abs(mu) + weights.condition[:, None, :] * size_H * np.abs(lam)
+    error = (4 * EPS * np.sqrt(n + d)) * (
+        1
+        + attention.condition[:, :, None] * attention.norm[:, None, None] * np.abs(mu)
+        + weights.condition[:, None, :] * weights.norm[:, None, None] * np.abs(lam)
     )
     coefficients = None
     present = np.ones(modulus.shape, dtype=bool)
     if x0 is not None:
-        coefficients = attention.left @ x0.astype(np.complex128) @ weights.right
-        # what rounding alone could have put there counts as absent
-        reach = np.linalg.norm(attention.left, axis=-1)[:, :, None] * np.linalg.norm(x0, axis=(-1, -2))[:, None, None]
-        trusted = (attention.diagonalizable & weights.diagonalizable)[:, None, None]
-        present = (np.abs(coefficients) > 1e3 * EPS * reach) | ~trusted
-        present |= ~np.any(present, axis=(-1, -2), keepdims=True)
+        coefficients, present = _coefficients(attention, weights, x0, size)
     masked = np.where(present, modulus, -1.0)
-    flat = masked.reshape(masked.shape[0], -1)
+    flat = masked.reshape(size, -1)
     best = np.argmax(flat, axis=-1)[:, None]
     largest = np.take_along_axis(flat, best, axis=-1)[:, :, None]
-    slack = error + np.take_along_axis(error.reshape(flat.shape), best, axis=-1)[:, :, None]
-    dominant = present & (largest - masked <= np.minimum(slack, TIE * largest))
+    error = np.broadcast_to(error, rho.shape)
+    slack = np.take_along_axis(error.reshape(flat.shape), best, axis=-1)[:, :, None]
+    dominant = present & (largest - masked <= np.minimum(error + slack, TIE * largest))
+    vanishes = (largest <= slack)[:, 0, 0]
 
     constant = np.max(masked[:, 0, :], axis=-1)
     other = np.max(masked[:, 1:, :], axis=(-1, -2), initial=-1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         margin = np.log(np.maximum(constant, 0)) - np.log(np.maximum(other, 0))
-    return Dominance(rho, dominant, np.where(np.isnan(margin), 0.0, margin), coefficients)
+    return Dominance(rho, dominant, np.where(np.isnan(margin), 0.0, margin), coefficients, present, vanishes)
+
+
+def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int) -> tuple[C, B]:
+    """c_ij = u_i^T x0 w_j, and which of them are not what rounding alone could have put there."""
+    shape = (size, attention.values.shape[-1], weights.values.shape[-1])
+    # Only the first row of ``left`` sees what all tokens share; without it the
+    # others keep their digits, however alike the tokens are.
+    apart = x0 - x0[:, :1, :]
+    c = attention.left @ apart.astype(np.complex128)
+    c[:, :1, :] = attention.left[:, :1, :] @ x0
+    c = np.broadcast_to(c @ weights.right, shape)
+    noise = np.linalg.norm(attention.left, axis=-1)[:, :, None] * np.linalg.norm(apart, axis=(-1, -2))[:, None, None]
+    noise[:, 0, :] = (np.linalg.norm(attention.left[:, 0, :], axis=-1) * np.linalg.norm(x0, axis=(-1, -2)))[:, None]
+    present = np.abs(c) > NOISE * noise
+    # ill-conditioned vectors cannot show that a coefficient vanishes
+    present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None]
+    present |= ~np.any(present, axis=(-1, -2), keepdims=True)
+    return c, present

@@ -6,7 +6,7 @@ come to the host once, are decomposed by LAPACK, and only vectors go back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,9 @@ class Eigensystem:
         is diagonalizable (a pseudo-inverse where it is not)
     condition : (b, m), eigenvalue condition numbers |left_i| |right_i|
     basis_condition : (b,), the 2-norm condition number of ``right``
+    norm : (b,), Frobenius norm of the matrix: eps * norm * condition is what
+        rounding alone does to an eigenvalue
+    diagonalizable : (b,) bool, False within rounding of a defective matrix
     """
 
     values: C
@@ -46,39 +49,64 @@ class Eigensystem:
     left: C
     condition: F
     basis_condition: F
-
-    @property
-    def diagonalizable(self) -> B:
-        """Whether the eigenvector basis is good enough to be trusted, (b,).
-
-        A defective matrix has, in rounded arithmetic, a basis condition of
-        1e8 (blocks of size 2) or more.
-        """
-        return self.basis_condition < 1e7
+    norm: F
+    diagonalizable: B
 
 
-def _with_left(values: C, right: C) -> Eigensystem:
+def _dual(right: C) -> tuple[C, F, F]:
+    """Rows dual to the columns of ``right``, |left_i| |right_i|, and the condition of ``right``."""
     U, s, Vh = np.linalg.svd(right)
     inverse = 1 / np.maximum(s, 1e-300)
     left = np.conj(np.swapaxes(Vh, -1, -2)) @ (inverse[..., None] * np.conj(np.swapaxes(U, -1, -2)))
     condition = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-2)
-    return Eigensystem(values, right, left, condition, s[..., 0] * inverse[..., -1])
+    return left, condition, s[..., 0] * inverse[..., -1]
 
 
 def _general(M: F) -> Eigensystem:
     values, right = np.linalg.eig(M)
-    return _with_left(values.astype(np.complex128), right.astype(np.complex128))
+    values, right = values.astype(np.complex128), right.astype(np.complex128)
+    left, condition, basis_condition = _dual(right)
+    norm = np.linalg.norm(M, axis=(-1, -2))
+    good = (basis_condition < 1e7) & ~_defective(M, values, condition, norm)
+    return Eigensystem(values, right, left, condition, basis_condition, norm, good)
+
+
+def _defective(M: F, values: C, condition: F, norm: F) -> B:
+    """Whether (b, m, m) matrices are within rounding of one with a Jordan block, (b,).
+
+    Rounding splits a block of size p into eigenvalues that lie no further
+    apart than their own error, eps * norm * condition, and are ill-conditioned.
+    A multiple eigenvalue with a full eigenspace can look the same, but then
+    M - lambda I loses as many ranks as there are such eigenvalues.
+    """
+    m = M.shape[-1]
+    error = 16 * np.sqrt(m) * EPS * norm[:, None] * condition
+    apart = np.abs(values[:, :, None] - values[:, None, :])
+    close = apart <= error[:, :, None] + error[:, None, :]
+    sick = np.any((np.sum(close, axis=-1) > 1) & (condition > 10), axis=-1)
+    for s in np.flatnonzero(sick):
+        blocks = [c for i, c in enumerate(close[s]) if c.sum() > 1 and condition[s, i] > 10]
+        centres = np.array([np.mean(values[s, c]) for c in blocks])
+        left_over = np.linalg.svd(M[s] - centres[:, None, None] * np.eye(m), compute_uv=False)
+        for block, singular in zip(blocks, left_over, strict=True):
+            tolerance = 4 * np.sqrt(m) * np.max(error[s, block])
+            if np.sum(singular <= tolerance) >= block.sum():
+                continue
+            break
+        else:
+            sick[s] = False
+    return np.asarray(sick)
 
 
 def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
     """Rows of ``yes`` where ``where``, else of ``no``; each holds only its own rows."""
-    fields = []
-    for name in ("values", "right", "left", "condition", "basis_condition"):
-        p, q = getattr(yes, name), getattr(no, name)
+    merged = []
+    for field in fields(Eigensystem):
+        p, q = getattr(yes, field.name), getattr(no, field.name)
         out = np.empty((where.size, *p.shape[1:]), dtype=p.dtype)
         out[where], out[~where] = p, q
-        fields.append(out)
-    return Eigensystem(*fields)
+        merged.append(out)
+    return Eigensystem(*merged)
 
 
 def weight_eigensystem(H: F) -> Eigensystem:
@@ -92,7 +120,15 @@ def weight_eigensystem(H: F) -> Eigensystem:
 def _orthogonal(values: F, vectors: F) -> Eigensystem:
     right = vectors.astype(np.complex128)
     ones = np.ones(values.shape)
-    return Eigensystem(values.astype(np.complex128), right, np.swapaxes(right, -1, -2), ones, ones[:, 0])
+    return Eigensystem(
+        values=values.astype(np.complex128),
+        right=right,
+        left=np.swapaxes(right, -1, -2),
+        condition=ones,
+        basis_condition=ones[:, 0],
+        norm=np.linalg.norm(values, axis=-1),
+        diagonalizable=np.ones(values.shape[0], dtype=bool),
+    )
 
 
 def doubly_stochastic(A: F, eps: float = EPS) -> B:
@@ -110,25 +146,51 @@ def perron_vector(A: F, eps: float = EPS) -> tuple[F, B]:
 
     State reduction (Grassmann, Taksar and Heyman 1985) uses off-diagonal
     entries only and never subtracts, so every entry of pi is accurate to a
-    few roundings however close the second eigenvalue comes to 1.  Not unique,
-    or not reached by this order of elimination: the flag is False.
+    few roundings however close the second eigenvalue comes to 1.  Not unique
+    (masks cut the tokens into groups that never look out): the flag is False
+    and pi is uniform.
     """
+    pi, reached = _state_reduction(A)
+    unique = np.array(reached)
+    for s in np.flatnonzero(~reached):
+        # The elimination needs its last token to be reached by all others.
+        order = _recurrent_first(A[s])
+        if order is not None:
+            row, found = _state_reduction(A[s][None, order[:, None], order])
+            pi[s, order], unique[s] = row[0], found[0]
+    pi[~unique] = 1 / A.shape[-1]
+    return np.where(doubly_stochastic(A, eps)[:, None], 1 / A.shape[-1], pi), unique
+
+
+def _state_reduction(A: F) -> tuple[F, B]:
+    """Stationary vectors, and whether every token reaches token 0."""
     n = A.shape[-1]
     P = np.array(A, dtype=np.float64)
-    unique = np.ones(P.shape[0], dtype=bool)
+    reached = np.ones(P.shape[0], dtype=bool)
     for k in range(n - 1, 0, -1):
         out = np.sum(P[:, k, :k], axis=-1)
-        unique &= out > 0
+        reached &= out > 0
         P[:, :k, k] /= np.where(out > 0, out, 1.0)[:, None]
         P[:, :k, :k] += P[:, :k, k, None] * P[:, k, None, :k]
     pi = np.zeros(P.shape[:2])
     pi[:, 0] = 1
     for k in range(1, n):
         pi[:, k] = np.sum(pi[:, :k] * P[:, :k, k], axis=-1)
-    unique &= np.all(np.isfinite(pi), axis=-1)
-    pi = np.where(unique[:, None], pi, 1.0)
-    pi /= np.sum(pi, axis=-1, keepdims=True)
-    return np.where(doubly_stochastic(A, eps)[:, None], 1 / n, pi), unique
+        # ratios of entries may exceed the range of a double
+        pi /= np.maximum(pi[:, k : k + 1], 1.0)
+    reached &= np.all(np.isfinite(pi), axis=-1)
+    pi = np.where(reached[:, None], pi, 1.0)
+    return pi / np.sum(pi, axis=-1, keepdims=True), reached
+
+
+def _recurrent_first(A: F) -> np.ndarray[Any, Any] | None:
+    """Order of tokens with one of the only closed group in front; None if there are several."""
+    from scipy.sparse.csgraph import connected_components
+
+    count, group = connected_components(A > 0, directed=True, connection="strong")
+    leaves = (A > 0) & (group[:, None] != group[None, :])
+    closed = np.setdiff1d(np.arange(count), group[np.any(leaves, axis=1)])
+    return np.argsort(group != closed[0], kind="stable") if closed.size == 1 else None
 
 
 def attention_eigensystem(A: F) -> Eigensystem:
@@ -143,36 +205,56 @@ def attention_eigensystem(A: F) -> Eigensystem:
     pi, unique = perron_vector(A)
     flow = pi[..., :, None] * A
     back = np.swapaxes(flow, -1, -2)
-    reversible = unique & (np.min(pi, axis=-1) > 1e-100)
+    # with several stationary vectors the uniform one is one of them if columns sum to 1
+    reversible = (unique | doubly_stochastic(A)) & (np.min(pi, axis=-1) > 1e-100)
     reversible &= np.all(np.abs(flow - back) <= 1e-12 * (flow + back), axis=(-1, -2))
-
-    root = np.sqrt(pi[reversible])
-    S = root[..., :, None] * A[reversible] / root[..., None, :]
-    values, Y = np.linalg.eigh((S + np.swapaxes(S, -1, -2)) / 2)
-    right = (Y / root[..., :, None]).astype(np.complex128)
-    left = np.swapaxes(Y * root[..., :, None], -1, -2).astype(np.complex128)
-    norm = np.linalg.norm(right, axis=-2)
-    right, left = right / norm[..., None, :], left * norm[..., :, None]
-    condition = np.linalg.norm(left, axis=-1)
-    singular = np.linalg.svd(right, compute_uv=False)
-    real = Eigensystem(
-        values.astype(np.complex128), right, left, condition, singular[..., 0] / np.maximum(singular[..., -1], 1e-300)
-    )
-    system = _merge(reversible, real, _general(A[~reversible]))
+    system = _merge(reversible, _reversible(A[reversible], pi[reversible]), _general(A[~reversible]))
 
     # The constant mode goes first.  Where 1 is a multiple eigenvalue (masks that
     # split the tokens) it replaces the vector that contributes most to it.
     weight = np.abs(np.sum(system.left, axis=-1)) * (np.abs(system.values - 1) < 1e-6)
     first = np.argmax(weight - np.where(weight > 0, 0, np.abs(system.values - 1)), axis=-1)
     order = np.argsort(np.arange(n) != first[:, None], axis=-1, kind="stable")
-    values_ = np.take_along_axis(system.values, order, axis=-1)
-    right_ = np.take_along_axis(system.right, order[:, None, :], axis=-1)
-    left_ = np.take_along_axis(system.left, order[:, :, None], axis=-2)
-    condition_ = np.take_along_axis(system.condition, order, axis=-1)
-    values_[:, 0] = 1
-    right_[:, :, 0] = 1 / np.sqrt(n)
-    left_[unique, 0, :] = pi[unique] * np.sqrt(n)
-    return Eigensystem(values_, right_, left_, condition_, system.basis_condition)
+    values = np.take_along_axis(system.values, order, axis=-1)
+    right = np.take_along_axis(system.right, order[:, None, :], axis=-1)
+    left = np.take_along_axis(system.left, order[:, :, None], axis=-2)
+    condition = np.take_along_axis(system.condition, order, axis=-1)
+    basis_condition = np.array(system.basis_condition)
+    values[:, 0] = 1
+    right[:, :, 0] = 1 / np.sqrt(n)
+    # The other modes carry nothing constant, exactly: left_k . 1 = pi . right_k = 0.
+    leak = np.max(np.abs(np.sum(left[:, 1:, :], axis=-1)), axis=-1, initial=0.0)
+    left[unique, 0, :] = pi[unique] * np.sqrt(n)
+    right[unique, :, 1:] -= (pi[unique, None, :] @ right[unique, :, 1:]) * np.ones((n, 1))
+    left[unique, 1:, :] -= np.sum(left[unique, 1:, :], axis=-1, keepdims=True) * pi[unique, None, :]
+    # Where that moved them by more than rounding does (1 is a multiple eigenvalue,
+    # or nearly), the duals must be found anew.
+    anew = ~unique | (leak > 1e-8 * np.max(np.linalg.norm(left, axis=-1), axis=-1))
+    if np.any(anew):
+        right[anew] /= np.linalg.norm(right[anew], axis=-2, keepdims=True)
+        left[anew], condition[anew], basis_condition[anew] = _dual(right[anew])
+    return Eigensystem(values, right, left, condition, basis_condition, system.norm, system.diagonalizable)
+
+
+def _reversible(A: F, pi: F) -> Eigensystem:
+    root = np.sqrt(pi)
+    S = root[..., :, None] * A / root[..., None, :]
+    values, Y = np.linalg.eigh((S + np.swapaxes(S, -1, -2)) / 2)
+    right = (Y / root[..., :, None]).astype(np.complex128)
+    left = np.swapaxes(Y * root[..., :, None], -1, -2).astype(np.complex128)
+    size = np.linalg.norm(right, axis=-2)
+    right, left = right / size[..., None, :], left * size[..., :, None]
+    singular = np.linalg.svd(right, compute_uv=False)
+    return Eigensystem(
+        values=values.astype(np.complex128),
+        right=right,
+        left=left,
+        condition=np.linalg.norm(left, axis=-1),
+        basis_condition=singular[..., 0] / np.maximum(singular[..., -1], 1e-300),
+        norm=np.linalg.norm(A, axis=(-1, -2)),
+        # however uneven pi makes the basis
+        diagonalizable=np.ones(values.shape[0], dtype=bool),
+    )
 
 
 def null_pair(M: F) -> tuple[F, F]:

@@ -1,0 +1,55 @@
+"""Read a user's own arrays from .npy and .npz files."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from .errors import FileFormatError
+
+__all__ = ["read_array"]
+
+
+def read_array(path: str | Path, argument: str, name: str) -> np.ndarray[Any, Any]:
+    """Return the array in ``path``: a .npy, or a .npz with one array or one called ``name``.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is missing, is neither, is damaged, or holds no such array.
+        Pickled objects are never loaded.
+    """
+    path = Path(path)
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            names = loaded.files
+            if len(names) == 1 or name in names:
+                chosen = np.asarray(loaded[name if name in names else names[0]])
+                return chosen
+    except OSError as error:
+        found = f"{path} ({error.strerror or 'not an array file'})"
+        raise _validate.refusal(
+            FileFormatError, argument, found, "a readable .npy or .npz file", "Check the path."
+        ) from error
+    except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise _validate.refusal(
+            FileFormatError,
+            argument,
+            f"{path}, not an array of numbers",
+            "a .npy or .npz file",
+            "Write it with numpy.save, without pickled objects.",
+        ) from error
+    raise _validate.refusal(
+        FileFormatError,
+        argument,
+        f"arrays {', '.join(names) or '(none)'} in {path}",
+        f"a single array, or one called {name}",
+        "Rename it, or save it alone.",
+    )

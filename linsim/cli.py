@@ -1,0 +1,242 @@
+"""The command line: each command reads its arguments, calls the library, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from ._files import read_array
+from .errors import LinsimError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="linsim",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="What must happen in a deep linear Transformer X <- X + A X H, and what does.",
+)
+
+_A = Annotated[Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")]
+_H = Annotated[Path, typer.Option("--weights", metavar="FILE", help="H, (..., d, d): .npy, or .npz holding 'H'.")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output; NaN and inf as null.")]
+_SEED = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn every deliberate refusal into one line on standard error and exit code 2."""
+    try:
+        yield
+    except LinsimError as error:
+        print(f"linsim: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("linsim-demo"),
+    seed: _SEED = 0,
+) -> None:
+    """Draw the phase diagram of oversmoothing: thousands of systems, measured and predicted."""
+    from .demo import run
+
+    with _one_line():
+        report = run(out, seed=seed)
+    print("\n".join(report.lines()))
+    print(f"""
+Figure   {out / "phase_diagram.png"} (and .pdf; caption in .txt)
+Dataset  {out / "phase_diagram.zarr"}   xarray.open_zarr(PATH, consolidated=False)
+
+Try next: one cell of the picture, in three lines of Python
+  import linsim; from figures.phase_diagram import systems
+  ds = linsim.sweep(systems, {{"mu_min": [-3.0], "lambda_min": [-0.25]}}, depth=128, seed={seed})
+  print(ds.log_hfc_lfc.item(), ds.predicted_regime.item())   # falls far below 0; 1 = smoothing
+or  linsim figures            the other figures
+or  linsim predict --attention A.npy --weights H.npy    your own matrices""")
+
+
+@app.command()
+def simulate(
+    attention: _A,
+    weights: _H,
+    tokens: Annotated[
+        Path, typer.Option("--tokens", metavar="FILE", help="X_0, (..., n, d): .npy, or .npz holding 'x0'.")
+    ],
+    depth: Annotated[int, typer.Option("--depth", help="Number of layers.")],
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Layers to record, as 0,10,100; default: about ten, evenly spaced.")
+    ] = None,
+    metrics: Annotated[str | None, typer.Option("--metrics", help="Names, comma-separated; default: all.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write all numbers to this .npz file.")
+    ] = None,
+    as_json: _JSON = False,
+) -> None:
+    """Iterate your own matrices and print the metrics."""
+    import linsim
+
+    with _one_line():
+        rule = linsim.Linear(read_array(attention, "--attention", "A"), read_array(weights, "--weights", "H"))
+        x0 = read_array(tokens, "--tokens", "x0")
+        recorded = _layer_list(layers, depth)
+        names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+        if out is not None:
+            _check_output(out)
+        run = linsim.simulate(rule, x0, depth, layers=recorded, metrics=names)
+        if out is not None:
+            with open(out, "wb") as file:  # savez would append a suffix to other names
+                np.savez(file, layers=run.layers, **run.metrics)
+    if as_json:
+        _print_json(
+            {
+                "layers": run.layers,
+                "metrics": run.metrics,
+                "method": run.info.method,
+                "split": run.info.split,
+                "unmeasured_from": run.info.unmeasured_from,
+            }
+        )
+        return
+    batch = run.info.split.shape
+    if batch:
+        print(f"{int(np.prod(batch))} systems of batch shape {batch}: medians over systems")
+    table = {name: np.median(v.reshape(-1, v.shape[-1]), axis=0) for name, v in run.metrics.items()}
+    width = max(len(name) for name in table)
+    print(" " * width + "".join(f"{layer:>12}" for layer in run.layers))
+    for name, values in table.items():
+        print(f"{name:<{width}}" + "".join(f"{value:>12.5g}" for value in values))
+    if any(np.any(first >= 0) for first in run.info.unmeasured_from.values()):
+        print("nan: the gap is below what can be measured there, or has no value (see linsim.metrics)")
+
+
+@app.command()
+def predict(
+    attention: _A,
+    weights: _H,
+    tokens: Annotated[
+        Path | None, typer.Option("--tokens", metavar="FILE", help="Judge this X_0; default: a generic one.")
+    ] = None,
+    as_json: _JSON = False,
+) -> None:
+    """Predict from spectra what must happen to your own matrices."""
+    import linsim
+
+    with _one_line():
+        rule = linsim.Linear(read_array(attention, "--attention", "A"), read_array(weights, "--weights", "H"))
+        x0 = None if tokens is None else read_array(tokens, "--tokens", "x0")
+        law = linsim.predict(rule, x0=x0)
+    if as_json:
+        _print_json(
+            {
+                name: getattr(law, name)
+                for name in (
+                    "regime",
+                    "input_convergence",
+                    "angle_convergence",
+                    "rank_collapse",
+                    "limit_rank",
+                    "margin",
+                    "rates",
+                )
+            }
+            | {"assumptions": [{"name": a.name, "holds": a.holds, "detail": a.detail} for a in law.assumptions]}
+        )
+        return
+    print(law)
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; default: all.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("linsim-figures"),
+    seed: _SEED = 0,
+) -> None:
+    """Compute and draw the figures of the theory, each with a caption file."""
+    import figures as gallery
+
+    from ._validate import choice, count
+
+    with _one_line():
+        chosen = [choice(name, "NAME", gallery.NAMES) for name in names or gallery.NAMES]
+        count(seed, "--seed")
+        _check_output(out / "caption.txt", create=True)
+        for name in chosen:
+            for path in gallery.make(name, out, seed=seed):
+                print(path)
+
+
+def _layer_list(layers: str | None, depth: int) -> list[int]:
+    from . import _validate
+    from .errors import InvalidValueError
+
+    _validate.count(depth, "--depth")
+    if layers is None:
+        return sorted({round(k * depth / 8) for k in range(9)})
+    try:
+        return [int(part) for part in layers.split(",")]
+    except ValueError:
+        raise _validate.refusal(
+            InvalidValueError, "--layers", repr(layers), "whole numbers separated by commas", "Write --layers 0,10,100."
+        ) from None
+
+
+def _check_output(path: Path, *, create: bool = False) -> None:
+    from . import _validate
+    from .errors import FileFormatError
+
+    try:
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        elif path.is_dir() or not path.parent.is_dir():
+            raise NotADirectoryError(20, "not a place for a file")
+    except OSError as error:
+        raise _validate.refusal(
+            FileFormatError, "--out", f"{path} ({error.strerror})", "a place to write", "Choose another."
+        ) from error
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(_plain(value), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """Arrays to lists, non-finite numbers to null."""
+    if isinstance(value, dict) or hasattr(value, "items"):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; usage errors are one line and exit code 2, like every other bad input."""
+    command: Callable[..., Any] = typer.main.get_command(app)
+    try:
+        code = command(args=arguments, standalone_mode=False)
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(message(), file=sys.stderr)
+        else:
+            print(f"linsim: {' '.join(message().split())} See linsim --help.", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
