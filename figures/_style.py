@@ -30,7 +30,7 @@ COLOURS = {
 #: diverging colour map that stays ordered in grey and under colour blindness
 MAP = "PuOr"
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.size": 7.5,
     "axes.labelsize": 8,
     "axes.titlesize": 8,

@@ -25,14 +25,13 @@ def read_array(path: str | Path, argument: str, name: str) -> np.ndarray[Any, An
     """
     path = Path(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
             names = loaded.files
             if len(names) == 1 or name in names:
-                chosen = np.asarray(loaded[name if name in names else names[0]])
-                return chosen
+                return np.asarray(loaded[name if name in names else names[0]])
     except OSError as error:
         found = f"{path} ({error.strerror or 'not an array file'})"
         raise _validate.refusal(

@@ -138,6 +138,7 @@ def simulate(
     half = xp.floor(-top / 2)  # in two steps: 2**-top alone could overflow
     state = shifted(decompose(scaled(scaled(start, half), -top - half), split), top)
 
+    zero_rows = ~xp.any(start != 0, axis=-1, keepdims=True)
     recorded: dict[str, list[Array]] = {name: [] for name in names}
     resolved: dict[str, list[Array]] = {name: [] for name in names}
     kept: list[tuple[Array, Array]] = []
@@ -145,7 +146,7 @@ def simulate(
         for layer, current in zip(
             wanted, iterate.states(state, steps, [int(k) for k in wanted], growth, budget), strict=True
         ):
-            for name, measured in evaluate(current, names, int(layer)).items():
+            for name, measured in evaluate(current, names, zero_rows if layer == 0 else None).items():
                 recorded[name].append(measured.value[:, 0, 0])
                 resolved[name].append(measured.resolved[:, 0, 0])
             if keep_states:
@@ -178,7 +179,7 @@ def _layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
     if layers is None:
         return np.arange(depth + 1)
     if isinstance(layers, str) or not isinstance(layers, Iterable):
-        layers = [layers]  # type: ignore[list-item]
+        layers = [layers]
     numbers = sorted({_validate.count(layer, "layers") for layer in layers})
     if not numbers or numbers[-1] > depth:
         raise _validate.refusal(

@@ -47,6 +47,9 @@ def row_split(heads: Sequence[tuple[F, F]], eps: float) -> Split:
         constant=np.ones((1, 1, 1), dtype=bool),
         preserves_mean=preserved,
         coupled=np.where(preserved, 0.0, 1.0),
+        growth=np.full((1, 1, 5), np.nan),
+        injected=2 * np.sqrt(n + d) * ones,
+        sensitivity=2 * np.sqrt(n + d) * ones,
         any_coupled=not bool(np.all(preserved)),
         any_z=False,
         any_mean=False,
@@ -66,7 +69,7 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
     law = dominance(attention, weights, x0)
     dominant = np.broadcast_to(law.dominant, (size, n, d))
     i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
-    _, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
+    j, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
 
     pi, unique = perron_vector(A, eps)
     preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
@@ -88,6 +91,7 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
     pick, right, left, value = _real_pairs(H, value_H, ~np.isnan(value_H))
     has_z = np.zeros(size, dtype=bool)
     has_z[pick] = True
+    j = np.where(has_z, j, -1)
     size_z = np.linalg.norm(left, axis=-1, keepdims=True)
     w[pick], z[pick], mu[pick] = right * size_z, left / size_z, value
 
@@ -104,11 +108,27 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
         constant=column(constant),
         preserves_mean=column(preserved),
         coupled=np.zeros((1, 1, 1)),
+        growth=_noise_growth(np.broadcast_to(np.abs(law.rho), (size, n, d)), np.where(constant, 0, i), j)[:, None, :],
+        injected=column(2 * np.sqrt(n + d) * (1 + np.linalg.norm(A, 2, axis=(-1, -2)) * np.linalg.norm(H, 2, axis=(-1, -2)))),
+        sensitivity=column(2 * np.sqrt(n + d) * np.minimum(attention.basis_condition * weights.basis_condition, 1e3)),
         any_coupled=False,
         any_z=bool(np.any(has_z)),
         any_mean=bool(np.any(preserved & ~constant)),
     )
     return split, np.asarray(KINDS)[2 * ~constant + has_z]
+
+
+def _noise_growth(modulus: F, i: np.ndarray[Any, Any], j: np.ndarray[Any, Any]) -> F:
+    """log2 of the fastest growth that a, r, b, R and the mean can hold, (b, 5).
+
+    All modes of a part count, excited or not: rounding excites every one.
+    """
+    _, n, d = modulus.shape
+    row = (np.arange(n) == i[:, None])[:, :, None]
+    column = (np.arange(d) == j[:, None])[:, None, :]
+    sets = (row & column, row & ~column, ~row & column, ~row & ~column, (np.arange(n) == 0)[None, :, None])
+    largest = [np.max(np.where(held, modulus, 0), axis=(-1, -2)) for held in sets]
+    return np.log2(np.maximum(np.stack(largest, axis=-1), 2.0**-60))
 
 
 def _stationary(A: F) -> F:

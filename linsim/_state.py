@@ -11,6 +11,11 @@ with ``A v = lambda v``, ``u^T A = lambda u^T``, ``z^T H = mu z^T``, ``H w = mu 
 Each part maps to itself under X + A X H and carries a power-of-two exponent.
 Without a usable z (no single real weight eigenvalue dominates) z = w = 0, so
 a = b = 0 and the same formulas split off v alone.
+
+Every part also carries its *noise*: log2 of a bound on its absolute rounding
+error.  Noise grows like the fastest mode that the part can hold, which is not
+the part's own growth when the input does not excite that mode; only so can a
+rounding floor be told from a value.
 """
 
 from __future__ import annotations
@@ -18,9 +23,24 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from ._namespace import Array, exponent_of, namespace, power_of_two
 
-__all__ = ["EMPTY", "Split", "State", "assemble", "combine", "decompose", "normalise", "scaled", "shifted"]
+__all__ = [
+    "EMPTY",
+    "Split",
+    "State",
+    "add_log2",
+    "assemble",
+    "combine",
+    "decompose",
+    "log2",
+    "norm",
+    "normalise",
+    "scaled",
+    "shifted",
+]
 
 # the exponent of a part that is exactly zero: finite, so that differences of
 # exponents never turn into NaN, and far below any other
@@ -35,7 +55,11 @@ class Split:
     and ``mu`` (b, 1, 1); ``constant`` (b, 1, 1) bool: v is the vector of ones;
     ``preserves_mean`` (b, 1, 1) bool: columns of A sum to 1, token means are
     exact; ``coupled`` (b, 1, 1): 1 where u is no left eigenvector, so that the
-    rest feeds the v part (one way: v^T stays invariant), else 0.
+    rest feeds the v part (one way: v^T stays invariant), else 0.  ``growth``
+    (b, 1, 5) float64: log2 of the largest growth per layer of the noise of
+    a, r, b, R and the mean, NaN where it is unknown and noise is taken to grow
+    as its part does; ``injected`` (b, 1, 1): roundings one layer adds, in eps
+    of the part; ``sensitivity`` (b, 1, 1): those that cutting the input adds.
     """
 
     v: Array
@@ -47,6 +71,9 @@ class Split:
     constant: Array
     preserves_mean: Array
     coupled: Array
+    growth: Array
+    injected: Array
+    sensitivity: Array
     any_coupled: bool
     any_z: bool
     any_mean: bool
@@ -77,6 +104,14 @@ class State:
     e_b: Array
     e_R: Array
     e_mean: Array
+    noise_a: Array
+    noise_r: Array
+    noise_b: Array
+    noise_R: Array
+    noise_mean: Array
+
+
+PARTS = ("a", "r", "b", "R", "mean")
 
 
 def decompose(x: Array, split: Split) -> State:
@@ -91,6 +126,10 @@ def decompose(x: Array, split: Split) -> State:
     row = row + shift
     a, b = row @ split.w, rest @ split.w
     zero = xp.zeros((x.shape[0], 1, 1), dtype=xp.float64, device=x.device)
+    unit = float(xp.finfo(x.dtype).eps) * xp.astype(split.sensitivity, xp.float64)
+    size_u, size_w, size_y = norm(split.u), norm(split.w), norm(y)
+    noise_row = log2(unit * (size_u * size_y + norm(shift)))
+    noise_rest = log2(unit * (1 + size_u * norm(split.v)) * size_y)
     state = State(
         split,
         a=a,
@@ -103,12 +142,40 @@ def decompose(x: Array, split: Split) -> State:
         e_b=zero,
         e_R=zero,
         e_mean=zero,
+        noise_a=noise_row + log2(size_w),
+        noise_r=noise_row + log2(1 + size_w),
+        noise_b=noise_rest + log2(size_w),
+        noise_R=noise_rest + log2(1 + size_w),
+        noise_mean=log2(unit * (size_y + norm(shift))),
     )
     return normalise(state)
 
 
-def normalise(state: State) -> State:
-    """Bring the largest entry of every part into [1, 2), exactly, through its exponent."""
+def norm(x: Array) -> Array:
+    """Frobenius norm over the last two axes, float64, for entries of moderate size."""
+    xp = namespace(x)
+    x = xp.astype(x, xp.float64, copy=False)
+    return xp.sqrt(xp.sum(x * x, axis=(-1, -2), keepdims=True))
+
+
+def log2(x: Array) -> Array:
+    """log2 of x >= 0, with EMPTY for 0."""
+    xp = namespace(x)
+    positive = x > 0
+    return xp.where(positive, xp.log2(xp.where(positive, x, xp.ones_like(x))), xp.full_like(x, EMPTY))
+
+
+def add_log2(x: Array, y: Array) -> Array:
+    """log2(2**x + 2**y)."""
+    xp = namespace(x)
+    return xp.maximum(x, y) + xp.log2(1 + xp.exp(-float(np.log(2)) * xp.clip(xp.abs(x - y), 0.0, 100.0)))
+
+
+def normalise(state: State, steps: int = 0) -> State:
+    """Bring the largest entry of every part into [1, 2), exactly, through its exponent.
+
+    ``steps``: layers since the last time, whose noise is added here.
+    """
     xp = namespace(state.R)
 
     def peak(x: Array) -> Array:
@@ -129,12 +196,37 @@ def normalise(state: State) -> State:
         shift = xp.where(shift == -xp.inf, xp.zeros_like(shift), shift)
         values[name] = x * xp.astype(power_of_two(-shift), x.dtype, copy=False)
         values[f"e_{name}"] = totals[name]
+    if steps:
+        values |= _noise(state, totals, steps)
     return replace(state, **values)
+
+
+def _noise(state: State, totals: dict[str, Array], steps: int) -> dict[str, Array]:
+    xp, split = namespace(state.R), state.split
+    unit = log2(steps * float(xp.finfo(state.R.dtype).eps) * xp.astype(split.injected, xp.float64))
+    growth = xp.astype(split.growth, xp.float64)
+    out = {}
+    for k, name in enumerate(PARTS):
+        old, e = getattr(state, f"noise_{name}"), getattr(state, f"e_{name}")
+        change = totals[name] - e
+        change = xp.where(xp.abs(change) > -EMPTY / 2, xp.zeros_like(change), change)
+        rate = growth[:, :, k : k + 1]
+        known = ~xp.isnan(rate)
+        rate = xp.where(known, rate, xp.zeros_like(rate))
+        grown = old + xp.where(known, steps * rate, change)
+        # the part is taken to have changed geometrically in between
+        added = unit + xp.maximum(e + (steps - 1) * rate, e + change * ((steps - 1) / steps))
+        added = xp.where(known, added, unit + e + change)
+        out[f"noise_{name}"] = add_log2(xp.maximum(grown, xp.full_like(grown, EMPTY)), added)
+    if split.any_coupled:
+        fed = xp.where(split.coupled > 0, out["noise_R"], xp.full_like(out["noise_R"], EMPTY))
+        out["noise_r"] = add_log2(out["noise_r"], fed + float(np.log2(steps)))
+    return out
 
 
 def shifted(state: State, exponent: Array) -> State:
     """Return the state times 2**exponent, exactly."""
-    names = ("e_a", "e_r", "e_b", "e_R", "e_mean")
+    names = [f"{kind}_{part}" for kind in ("e", "noise") for part in PARTS]
     return replace(state, **{name: getattr(state, name) + exponent for name in names})
 
 

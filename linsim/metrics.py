@@ -14,6 +14,7 @@ has a norm of 0 (log -inf), a spread of 0, and no other metric: NaN.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 
 from . import _validate
 from ._namespace import Array, exponent_of, namespace, power_of_two
-from ._state import EMPTY, Split, State, combine, decompose, scaled, shifted
+from ._state import EMPTY, Split, State, add_log2, combine, decompose, log2, norm, scaled, shifted
 from .errors import InvalidTypeError
 
 __all__ = ["METRICS", "measure"]
@@ -49,8 +50,8 @@ _CONTENT = {"token_similarity", "log_token_diversity", "hfc_lfc", "log_hfc_lfc",
 _ANGLE = {"cosine", "log_cosine_gap", "abs_cosine", "log_abs_cosine_gap"}
 _RANK = {"effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap"}
 
-# A gap is reported only where the rounding of the terms it was formed from is
-# below this share of it; else it is NaN, never the rounding itself.
+# A gap is reported only where its rounding is below this share of it (float32:
+# 1e-3); else it is NaN, never the rounding itself.
 RESOLUTION = 1e-6
 
 _LN2 = float(np.log(2.0))
@@ -113,7 +114,8 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
     half = xp.floor(-e / 2)
     state = decompose(scaled(scaled(flat, half), -e - half), _plain_split(x))
     state = shifted(state, e)
-    return {k: xp.reshape(m.value, batch) for k, m in evaluate(state, names, 0).items()}
+    zero_rows = ~xp.any(flat != 0, axis=-1, keepdims=True)
+    return {k: xp.reshape(m.value, batch) for k, m in evaluate(state, names, zero_rows).items()}
 
 
 def _plain_split(x: Array) -> Split:
@@ -134,6 +136,9 @@ def _plain_split(x: Array) -> Split:
         constant=full(one, True, xp.bool),
         preserves_mean=full(one, True, xp.bool),
         coupled=full(one, 0.0, x.dtype),
+        growth=full((1, 1, 5), 0.0, xp.float64),
+        injected=full(one, 0.0, xp.float64),
+        sensitivity=full(one, float(np.sqrt(n + d)), xp.float64),
         any_coupled=False,
         any_z=False,
         any_mean=False,
@@ -148,45 +153,36 @@ class Measured:
     resolved: Array
 
 
-def evaluate(state: State, names: Iterable[str], layer: int) -> dict[str, Measured]:
-    """Measure a split state; values that rounding hides are NaN and marked unresolved."""
+def evaluate(state: State, names: Iterable[str], zero_rows: Array | None = None) -> dict[str, Measured]:
+    """Measure a split state; values that rounding hides are NaN and marked unresolved.
+
+    ``zero_rows`` (b, n, 1): tokens known to be exactly zero.
+    """
     xp = namespace(state.R)
     wanted = set(names)
-    eps = float(xp.finfo(state.R.dtype).eps)
-    n, d = state.R.shape[-2:]
-    # Each layer adds at most a few roundings, relative to the part they are
-    # made in; products of length n and d add theirs like a random walk.
-    eta = eps * float(np.sqrt(n + d)) * (layer + 1)
     row, e_row = combine(state.a * state.split.z, state.e_a, state.r, state.e_r)
     rest, e_rest = combine(state.b * state.split.z, state.e_b, state.R, state.e_R)
     full, e_full = combine(state.split.v * row, e_row, rest, e_rest)
     results: dict[str, Measured] = {}
     if wanted & _CONTENT:
-        results |= _content(state, (row, e_row), (rest, e_rest), (full, e_full), eta)
+        results |= _content(state, (row, e_row), (rest, e_rest), (full, e_full))
     if wanted & (_ANGLE | _RANK):
         pair = _leading_pair(state)
         if wanted & _RANK:
-            results |= _rank(pair, eta)
+            results |= _rank(pair)
         if wanted & _ANGLE:
-            results |= _angles(pair, eta)
+            results |= _angles(pair, zero_rows)
     exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
     out = {}
     for name in names:
         found = results[name]
-        keep = found.resolved & (exists | (name in ("log_norm", "log_spread")))
+        keep = xp.where(exists, found.resolved, name in ("log_norm", "log_spread"))
         value = xp.where(keep, found.value, xp.full_like(found.value, xp.nan))
         out[name] = Measured(value, found.resolved | ~exists)
     return out
 
 
 # --- content: how much of the state is common to all tokens -----------------------------
-
-
-def _norm(x: Array) -> Array:
-    """Frobenius norm over the last two axes, float64, for entries of moderate size."""
-    xp = namespace(x)
-    x = xp.astype(x, xp.float64, copy=False)
-    return xp.sqrt(xp.sum(x * x, axis=(-1, -2), keepdims=True))
 
 
 def _log(x: Array, exponent: Any = 0.0) -> Array:
@@ -207,37 +203,51 @@ def _exp(x: Array) -> Array:
 
 
 def _content(
-    state: State, row: tuple[Array, Array], rest: tuple[Array, Array], full: tuple[Array, Array], eta: float
+    state: State, row: tuple[Array, Array], rest: tuple[Array, Array], full: tuple[Array, Array]
 ) -> dict[str, Measured]:
     xp, split = namespace(state.R), state.split
     # With v = 1 the rest alone differs between tokens: nothing cancels.
     e_base = xp.where(split.constant, rest[1], full[1])
     base = xp.where(split.constant, rest[0], full[0])
     centred = base - xp.mean(base, axis=-2, keepdims=True)
-    high, size = _norm(centred), _norm(base)
+    high, size = norm(centred), norm(base)
     kept_mean = xp.where(split.preserves_mean, xp.zeros_like(rest[0][:, :1, :]), xp.mean(rest[0], axis=-2, keepdims=True))
     low_constant, e_constant = combine(row[0], row[1], kept_mean, rest[1])
     low_any = xp.mean(full[0], axis=-2, keepdims=True)
     exact = split.preserves_mean & ~split.constant
     low_vector = xp.where(split.constant, low_constant, xp.where(exact, state.mean, low_any))
     e_low = xp.where(split.constant, e_constant, xp.where(exact, state.e_mean, full[1]))
-    low = _norm(low_vector) * float(np.sqrt(state.R.shape[-2]))
+    low = norm(low_vector) * float(np.sqrt(state.R.shape[-2]))
     ln_high, ln_low = _log(high, e_base), _log(low, e_low)
     ln_norm = _logaddexp2(ln_high, ln_low)
-    # rounding enters in proportion to the terms that were subtracted
-    high_ok = split.constant | (eta * size <= RESOLUTION * high)
-    scale = xp.where(split.constant, _log(_norm(kept_mean), rest[1]), _log(_norm(full[0]), full[1]))
-    low_ok = (split.preserves_mean) | (_log(xp.ones_like(scale) * eta) + scale <= ln_low + float(np.log(RESOLUTION)))
+    noise_row = add_log2(state.noise_a, state.noise_r) + log2(norm(split.v))
+    noise_rest = add_log2(state.noise_b, state.noise_R)
+    noise_full = add_log2(noise_row, noise_rest)
+    noise_mean = state.noise_mean + 0.5 * float(np.log2(state.R.shape[-2]))
+    noise_low = xp.where(split.preserves_mean, xp.where(split.constant, noise_row, noise_mean), noise_full)
+    share = _resolution(state.R)
+    high_ok = _clear(xp.where(split.constant, noise_rest, noise_full), ln_high, share)
+    low_ok = _clear(noise_low, ln_low, share)
+    norm_ok = _clear(noise_full, ln_norm, share)
     always = xp.ones_like(high_ok)
     ln_ratio = _difference(ln_high, ln_low)
     return {
         "token_similarity": Measured(_exp(2 * _difference(ln_low, ln_norm)), always),
-        "log_token_diversity": Measured(2 * _difference(ln_high, ln_norm), high_ok),
+        "log_token_diversity": Measured(2 * _difference(ln_high, ln_norm), high_ok & norm_ok),
         "hfc_lfc": Measured(_exp(ln_ratio), high_ok & low_ok),
         "log_hfc_lfc": Measured(ln_ratio, high_ok & low_ok),
-        "log_norm": Measured(ln_norm, always),
+        "log_norm": Measured(ln_norm, norm_ok),
         "log_spread": Measured(_spread(centred, e_base), high_ok),
     }
+
+
+def _resolution(x: Array) -> float:
+    return RESOLUTION if x.dtype == namespace(x).float64 else 1e-3
+
+
+def _clear(noise: Array, ln_value: Array, resolution: float) -> Array:
+    """Whether 2**noise is below the resolution of exp(ln_value)."""
+    return (noise <= EMPTY / 2) | (noise * _LN2 <= ln_value + float(np.log(resolution)))
 
 
 def _difference(x: Array, y: Array) -> Array:
@@ -282,7 +292,8 @@ class _Leading:
     S: Array  # (b, n, d)
     delta: Array  # (b, 1, 1)
     split_off: Array  # (b, 1, 1) bool: the dyad is the leading singular pair to rounding
-    terms: Array  # (b, 1, 1): size of the terms that S was formed from, in units of S
+    noise: Array  # (b, 1, 1): absolute error of S
+    noise_main: Array  # (b, 1, 1): absolute error of main alpha q before S was merged into it
 
 
 def _leading_pair(state: State) -> _Leading:
@@ -290,24 +301,20 @@ def _leading_pair(state: State) -> _Leading:
     a, r, b, R = state.a, state.r, state.b, state.R
     dtype = R.dtype
 
-    def magnitude(x: Array, exponent: Array, factor: Array | None = None) -> Array:
-        size = _norm(x) if factor is None else _norm(x) * factor
-        positive = size > 0
-        return xp.where(positive, exponent + xp.log2(xp.where(positive, size, xp.ones_like(size))), EMPTY)
-
     # The same state is one dyad plus a rest in three ways; the smallest rest is
     # the one without cancellation.
     #   pair:    (v + b/a) (a z + r) + (R - b r/a)
     #   row:          v    (a z + r) + (R + b z)
     #   column: (a v + b)      z     + (R + v r)
-    size_v = _norm(s.v)
-    L_a = magnitude(a, state.e_a, size_v)
-    L_b, L_R = magnitude(b, state.e_b), magnitude(R, state.e_R)
-    L_r = magnitude(r, state.e_r, size_v)
+    size_v = norm(s.v)
+    L_v = log2(size_v)
+    L_a, L_r = log2(norm(a)) + state.e_a + L_v, log2(norm(r)) + state.e_r + L_v
+    L_b, L_R = log2(norm(b)) + state.e_b, log2(norm(R)) + state.e_R
     T_pair = xp.maximum(L_R, L_b + L_r - L_a)
     T_row = xp.maximum(L_R, L_b)
     T_column = xp.maximum(L_R, L_r)
-    pair = (L_a > EMPTY / 2) & (T_pair < T_row) & (T_pair < T_column)
+    # a must stand above its own noise to be divided by
+    pair = (L_a > xp.maximum(state.noise_a + L_v + 20, xp.full_like(L_a, EMPTY / 2))) & (T_pair < T_row) & (T_pair < T_column)
     column = ~pair & (T_column < T_row)
     row = ~pair & ~column
     T = xp.where(pair, T_pair, xp.where(column, T_column, T_row))
@@ -332,7 +339,23 @@ def _leading_pair(state: State) -> _Leading:
     keep_r = factor(state.e_r - e_main, pair | row)
     alpha, q = keep_v * s.v + keep_b * b, keep_z * s.z + keep_r * r
 
-    n_alpha, n_q = _norm(alpha), _norm(q)
+    n_alpha, n_q = norm(alpha), norm(q)
+    noise_a, noise_r = state.noise_a + L_v, state.noise_r + L_v
+    noise_pair = _largest(state.noise_b + L_r - L_a, noise_r + L_b - L_a, noise_a + L_b + L_r - 2 * L_a)
+    noise = xp.where(pair, noise_pair, xp.where(column, noise_r, state.noise_b))
+    # forming S rounds its terms
+    one_rounding = float(np.log2(float(xp.finfo(dtype).eps)))
+    noise = 1 + _largest(noise, state.noise_R, T + one_rounding)
+    # absolute error of the dyad, from either factor and from v itself
+    unit_alpha = xp.where(pair, log2(norm(a)) + state.e_a, e_main)
+    noise_alpha = xp.maximum(noise_a, state.noise_b) - unit_alpha + log2(n_q) + e_main
+    noise_q = xp.maximum(noise_a, noise_r) - L_v + log2(n_alpha)
+    nothing = xp.full_like(T, EMPTY)
+    noise_main = _largest(
+        xp.where(row, nothing, noise_alpha),
+        xp.where(column, nothing, noise_q),
+        one_rounding + 2 + log2(n_alpha * n_q) + e_main,
+    )
     main = n_alpha * n_q
     e_pair = xp.where(main > 0, e_main, xp.full_like(e_main, EMPTY))
     e = xp.maximum(e_pair, e_S)
@@ -347,18 +370,25 @@ def _leading_pair(state: State) -> _Leading:
         x = xp.matrix_transpose(alpha) @ S
         S = S - alpha * x
         q = _cast(main, dtype) * q + _cast(f, dtype) * x
-        main = _norm(q)
+        main = norm(q)
         q = _unit(q, main, dtype)
         y = S @ xp.matrix_transpose(q)
         S = S - y * q
         alpha = _cast(main, dtype) * alpha + _cast(f, dtype) * y
-        main = _norm(alpha)
+        main = norm(alpha)
         alpha = _unit(alpha, main, dtype)
-        cross = f * _norm(xp.matrix_transpose(alpha) @ S)
-    split_off = (main > 0) & (cross <= 1e-8 * main) & (f * _norm(S) <= 0.5 * main)
-    # A zero rest is exact only if every part that could have made it is zero.
-    terms = xp.where(T <= EMPTY / 2, zero, power_of_two(T - e_S))
-    return _Leading(main, alpha, q, S, delta, split_off, 2 * terms)
+        cross = f * norm(xp.matrix_transpose(alpha) @ S)
+    split_off = (main > 0) & (cross <= 1e-8 * main) & (f * norm(S) <= 0.5 * main)
+    limit = xp.full_like(T, 200.0)
+    noise = xp.where(noise <= EMPTY / 2, zero, power_of_two(xp.floor(xp.minimum(noise - e_S, limit)) + 1))
+    noise_main = xp.where(
+        noise_main <= EMPTY / 2, zero, power_of_two(xp.floor(xp.minimum(noise_main - e, limit)) + 1)
+    )
+    return _Leading(main, alpha, q, S, delta, split_off, noise, noise_main)
+
+
+def _largest(*values: Array) -> Array:
+    return functools.reduce(namespace(values[0]).maximum, values)
 
 
 def _cast(x: Array, dtype: Any) -> Array:
@@ -373,7 +403,7 @@ def _unit(x: Array, norm: Array, dtype: Any) -> Array:
 # --- rank ------------------------------------------------------------------------------
 
 
-def _rank(p: _Leading, eta: float) -> dict[str, Measured]:
+def _rank(p: _Leading) -> dict[str, Measured]:
     xp = namespace(p.S)
     f = power_of_two(p.delta)
     whole = _cast(p.main, p.S.dtype) * (p.alpha * p.q) + _cast(f, p.S.dtype) * p.S
@@ -387,8 +417,10 @@ def _rank(p: _Leading, eta: float) -> dict[str, Measured]:
     scale = xp.where(p.split_off, f, xp.ones_like(f))
     delta = xp.where(p.split_off, p.delta, xp.zeros_like(p.delta))
     second = rest[:, :, :1]
-    terms = xp.where(p.split_off, p.terms, xp.maximum(first, scale * second))
-    resolved = (eta * terms <= RESOLUTION * second) | (terms == 0) | (min(p.S.shape[-2:]) == 1)
+    eps, resolution = float(xp.finfo(p.S.dtype).eps), _resolution(p.S)
+    whole_noise = p.noise_main + f * p.noise + eps * first
+    noise = xp.where(p.split_off, p.noise, whole_noise)
+    resolved = ((noise <= resolution * second) & (whole_noise <= resolution * first)) | (min(p.S.shape[-2:]) == 1)
 
     safe_first = xp.where(first > 0, first, xp.ones_like(first))
     m = rest / safe_first  # sigma_k / sigma_1, in units of 2**delta
@@ -417,7 +449,7 @@ def _rank(p: _Leading, eta: float) -> dict[str, Measured]:
 # --- angles ----------------------------------------------------------------------------
 
 
-def _angles(p: _Leading, eta: float) -> dict[str, Measured]:
+def _angles(p: _Leading, zero_rows: Array | None) -> dict[str, Measured]:
     xp = namespace(p.S)
     n = p.S.shape[-2]
     always = xp.ones_like(p.split_off)
@@ -440,6 +472,7 @@ def _angles(p: _Leading, eta: float) -> dict[str, Measured]:
     k = xp.maximum(e_along, e_across)
     present = k > EMPTY / 2
     k = xp.where(present, k, xp.zeros_like(k))
+    present = present & ~zero_rows if zero_rows is not None else present
     A, F = along * power_of_two(-k), power_of_two(p.delta - k)
     height = xp.sqrt(A * A + (F * across) ** 2)
     height = xp.where(present, height, xp.ones_like(height))
@@ -454,8 +487,18 @@ def _angles(p: _Leading, eta: float) -> dict[str, Measured]:
     deviations = (sign * G * S - fall * q) / height
     near, e_near = _variance(deviations), 2 * e_common
     # relative error of a gap from the rounding of the terms S was formed from
-    worst = xp.max(G / height, axis=-2, keepdims=True) * p.terms
-    near_ok = (4 * eta * worst <= RESOLUTION * xp.sqrt(near * (n - 1))) | (worst == 0)
+    resolution = _resolution(p.S)
+    worst = xp.max(G / height, axis=-2, keepdims=True) * p.noise
+    # that of each row from the rounding of alpha and of S along q
+    turned = (p.noise_main * power_of_two(-k) + F * p.noise) / height
+    lost = ~present & (p.noise_main + p.noise > 0)  # zero because its terms cancelled
+    if zero_rows is not None:
+        lost = lost & ~zero_rows
+    turned = xp.where(lost, xp.full_like(turned, xp.inf), xp.where(present, turned, xp.zeros_like(turned)))
+    turned = xp.max(turned, axis=-2, keepdims=True)
+    if p.S.shape[-1] == 1:  # no room for an angle, nor for its rounding
+        near, worst = xp.zeros_like(near), xp.zeros_like(worst)
+    near_ok = (4 * worst <= resolution * xp.sqrt(near * (n - 1))) & (turned <= resolution)
 
     pairs = n * (n - 1)
     m = xp.sum(xp.astype(present, xp.float64), axis=-2, keepdims=True)
@@ -465,13 +508,14 @@ def _angles(p: _Leading, eta: float) -> dict[str, Measured]:
     centre = xp.sum(units, axis=-2, keepdims=True) / xp.where(m > 0, m, xp.ones_like(m))
     scatter = xp.sum(((units - centre) * here) ** 2, axis=(-1, -2), keepdims=True)
     direct = absent + m * scatter / pairs
-    rounding = eta * (1 + xp.max(F / height, axis=-2, keepdims=True) * p.terms)
-    direct_ok = 4 * rounding <= RESOLUTION * xp.sqrt(direct)
+    eps = float(xp.finfo(p.S.dtype).eps)
+    rounding = eps + turned
+    direct_ok = 4 * rounding <= resolution * xp.sqrt(direct)
 
     cosines = xp.abs(units @ xp.matrix_transpose(units))
     all_pairs = xp.sum(xp.triu(cosines, k=1), axis=(-1, -2), keepdims=True) * 2
     plain = 1 - all_pairs / pairs
-    plain_ok = 4 * rounding * xp.sqrt(xp.abs(plain)) + 8 * eta <= RESOLUTION * plain
+    plain_ok = 4 * rounding * xp.sqrt(xp.abs(plain)) + 8 * eps * n <= resolution * plain
 
     whole = xp.all(present, axis=-2, keepdims=True)
     one_side = whole & (xp.all(A > 0, axis=-2, keepdims=True) | xp.all(A < 0, axis=-2, keepdims=True))

@@ -7,7 +7,6 @@ from typing import Any
 import array_api_compat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from . import _spectra, _validate
 from ._namespace import Array, namespace, on_device_of, to_host
@@ -140,6 +139,8 @@ def _normal_form(values: NDArray[np.complex128]) -> tuple[FloatArray, FloatArray
         for row in np.flatnonzero(apart):
             # sorting by real part can cross pairs whose real parts differ only by rounding
             cost = np.abs(upper[row][:, None] - lower[row][None, :])
+            from scipy.optimize import linear_sum_assignment  # imports half of SciPy
+
             match = linear_sum_assignment(cost)[1]
             if cost[np.arange(p), match].max() > tolerance[chosen[row], 0]:
                 _refuse_half(flat, int(chosen[row]), values.shape[:-1])

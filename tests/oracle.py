@@ -50,18 +50,27 @@ def trajectory(A, H, x0, layers, *, digits=2000, symmetric=False, svd=True):
     try:
         heads = _heads(A, H, symmetric) if not callable(A) else None
         X, out, layer = _exact(x0), [], 0
+        nothing = arb(10) ** (10 - digits)
         for target in layers:
             while layer < target:
-                step = X
+                step, size = X, _largest(X)
                 for a, h in heads if heads is not None else _heads(*A(layer), symmetric):
                     step = step + a * X * h
-                # midpoints: the truth needs digits, not enclosures
-                X = arb_mat(step.nrows(), step.ncols(), [e.mid() for e in step.entries()])
+                    size = size + _largest(X) * _largest(h)
+                # midpoints: the truth needs digits, not enclosures; what is
+                # left where terms cancel to the last digit is zero
+                entries = [e.mid() for e in step.entries()]
+                entries = [e if abs(e) > size * nothing else arb(0) for e in entries]
+                X = arb_mat(step.nrows(), step.ncols(), entries)
                 layer += 1
             out.append(metrics(X, svd))
         return {k: np.array([m[k] for m in out]) for k in out[0]}
     finally:
         ctx.dps = old
+
+
+def _largest(M):
+    return max((abs(e) for e in M.entries()), key=lambda e: e.mid()).mid()
 
 
 def _heads(A, H, symmetric):

@@ -34,8 +34,8 @@ def states(start: State, heads: Heads, layers: Sequence[int], growth: float, bud
             state = _step(state, heads(layer))
             layer += 1
             if layer % every == 0:
-                state = normalise(state)
-        yield normalise(state)
+                state = normalise(state, every)
+        yield normalise(state, layer % every)
 
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:

@@ -130,7 +130,7 @@ def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None)
     error = np.broadcast_to(error, rho.shape)
     slack = np.take_along_axis(error.reshape(flat.shape), best, axis=-1)[:, :, None]
     dominant = present & (largest - masked <= np.minimum(error + slack, TIE * largest))
-    vanishes = (largest <= slack)[:, 0, 0]
+    vanishes = (largest <= np.minimum(slack, TIE))[:, 0, 0]
 
     constant = np.max(masked[:, 0, :], axis=-1)
     other = np.max(masked[:, 1:, :], axis=(-1, -2), initial=-1.0)
@@ -148,10 +148,11 @@ def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int
     c = attention.left @ apart.astype(np.complex128)
     c[:, :1, :] = attention.left[:, :1, :] @ x0
     c = np.broadcast_to(c @ weights.right, shape)
-    noise = np.linalg.norm(attention.left, axis=-1)[:, :, None] * np.linalg.norm(apart, axis=(-1, -2))[:, None, None]
-    noise[:, 0, :] = (np.linalg.norm(attention.left[:, 0, :], axis=-1) * np.linalg.norm(x0, axis=(-1, -2)))[:, None]
+    reach = np.linalg.norm(attention.left, axis=-1)[:, :, None]
+    noise = reach * np.linalg.norm(apart, axis=(-1, -2))[:, None, None]
+    noise[:, :1, :] = reach[:, :1, :] * np.linalg.norm(x0, axis=(-1, -2))[:, None, None]
     present = np.abs(c) > NOISE * noise
     # ill-conditioned vectors cannot show that a coefficient vanishes
-    present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None]
+    present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None] & (noise > 0)
     present |= ~np.any(present, axis=(-1, -2), keepdims=True)
     return c, present

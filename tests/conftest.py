@@ -1,0 +1,93 @@
+"""Fixtures that every test file shares: array backends, and reproducible random tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat
+import array_api_strict
+import hypothesis
+import numpy as np
+import pytest
+
+from linsim._namespace import cupy_status
+
+hypothesis.settings.register_profile(
+    "linsim",
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("linsim")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How tests make arrays of one library, and look at what comes back."""
+
+    name: str
+    array: Callable[..., Any]
+    host: Callable[[Any], np.ndarray]
+    device: Any = None
+
+    def owns(self, x: Any) -> bool:
+        """Whether ``x`` is of this library and lives on its device."""
+        like = self.array([0.0])
+        return (
+            array_api_compat.array_namespace(x) is array_api_compat.array_namespace(like)
+            and array_api_compat.device(x) == array_api_compat.device(like)
+        )
+
+
+def _numpy() -> Backend:
+    return Backend("numpy", lambda x, dtype="float64": np.array(x, dtype=dtype), np.asarray)
+
+
+def _readonly() -> Backend:
+    def array(x: Any, dtype: str = "float64") -> np.ndarray:
+        out = np.array(x, dtype=dtype)
+        out.flags.writeable = False
+        return out
+
+    return Backend("numpy, read-only", array, np.asarray)
+
+
+def _strict() -> Backend:
+    # this device refuses every transfer to the host that is not asked for
+    device = array_api_strict.Device("device1")
+
+    def array(x: Any, dtype: str = "float64") -> Any:
+        return array_api_strict.asarray(np.asarray(x), dtype=getattr(array_api_strict, dtype), device=device)
+
+    def host(x: Any) -> np.ndarray:
+        cpu = array_api_strict.asarray(x, device=array_api_strict.Device("CPU_DEVICE"), copy=True)
+        return np.from_dlpack(cpu).copy()
+
+    return Backend("array-api-strict", array, host, device)
+
+
+def _cupy() -> Backend:
+    import cupy
+
+    return Backend("cupy", lambda x, dtype="float64": cupy.asarray(np.asarray(x), dtype=dtype), lambda x: x.get())
+
+
+_no_gpu = cupy_status()
+_BACKENDS = [
+    pytest.param(_numpy, id="numpy"),
+    pytest.param(_readonly, id="readonly"),
+    pytest.param(_strict, id="strict"),
+    pytest.param(
+        _cupy, id="cupy", marks=[pytest.mark.gpu, pytest.mark.skipif(_no_gpu is not None, reason=f"no GPU: {_no_gpu}")]
+    ),
+]
+
+
+@pytest.fixture(params=_BACKENDS)
+def xp(request: pytest.FixtureRequest) -> Backend:
+    """An array backend; every array test runs once for each."""
+    return request.param()

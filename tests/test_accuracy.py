@@ -1,0 +1,510 @@
+"""Gaps against arbitrary-precision truth: accurate at any depth, or NaN.
+
+``oracle`` iterates the state as it stands with thousands of digits and takes
+every metric from its definition; it shares no line with linsim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import oracle
+import pytest
+
+import linsim
+from linsim import Layered, Linear, MultiHead, simulate
+from linsim.metrics import METRICS, RESOLUTION
+
+LOGS = tuple(name for name in METRICS if name.startswith("log_"))
+LAYERS = (0, 1, 2, 3, 5, 20, 100, 400, 1200)
+BOUND = 1e-9  # relative error of a gap, that is, absolute error of its logarithm
+
+
+# --- building blocks, none of them from linsim ------------------------------------------
+
+
+def softmax(rng, n, sharpness=1.0):
+    W = np.exp(sharpness * rng.normal(size=(n, n)))
+    return W / W.sum(axis=1, keepdims=True)
+
+
+def reversible(rng, n, sharpness=1.0):
+    S = sharpness * rng.normal(size=(n, n))
+    W = np.exp((S + S.T) / 2)
+    return W / W.sum(axis=1, keepdims=True)
+
+
+def symmetric(rng, n, spread=0.9):
+    """Doubly stochastic with eigenvalues of both signs, entries > 0."""
+    rest = np.eye(n) - 1 / n
+    S = rng.normal(size=(n, n))
+    S = rest @ (S + S.T) @ rest
+    S *= spread / n / np.max(np.abs(S))
+    return 1 / n + (S + S.T) / 2
+
+
+def causal(rng, n):
+    W = np.tril(np.exp(rng.normal(size=(n, n))))
+    return W / W.sum(axis=1, keepdims=True)
+
+
+def block(*values):
+    """Diagonal of real numbers and of 2 by 2 blocks for conjugate pairs."""
+    size = sum(1 if np.isreal(v) else 2 for v in values)
+    out, k = np.zeros((size, size)), 0
+    for v in values:
+        if np.isreal(v):
+            out[k, k] = np.real(v)
+            k += 1
+        else:
+            out[k : k + 2, k : k + 2] = [[v.real, v.imag], [-v.imag, v.real]]
+            k += 2
+    return out
+
+
+def weights(rng, *values, condition=1.0):
+    """Matrix with these eigenvalues (one of each conjugate pair), in a basis of this condition."""
+    D = block(*values)
+    d = len(D)
+    P, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    Q, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    V = P @ np.diag(np.geomspace(1, 1 / condition, d)) @ Q
+    H = V @ D @ np.linalg.inv(V)
+    return (H + H.T) / 2 if condition == 1 and np.all(np.isreal(values)) else H
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    A: object
+    H: object
+    x0: np.ndarray
+    symmetric: bool = False
+    layers: tuple[int, ...] = LAYERS
+    digits: int = 1500
+
+
+def case(name, A, H, seed=0, **options):
+    n = (A[0] if isinstance(A, list) else A).shape[0]
+    d = (H[0] if isinstance(H, list) else H).shape[0]
+    return Case(name, A, H, np.random.default_rng([seed, n, d]).normal(size=(n, d)), **options)
+
+
+def seeded(name):
+    return np.random.default_rng(list(name.encode()))
+
+
+KINDS = {"general": softmax, "symmetric": symmetric, "reversible": reversible}
+SHAPES = [(5, 4), (3, 5), (5, 2), (2, 3), (4, 1), (2, 2)]
+
+
+def _smoothing(kind, n, d, condition):
+    name = f"smoothing-{kind}-{n}x{d}-condition{condition:g}"
+    rng = seeded(name)
+    values = [1.2, 0.7, -0.3, 0.2, -0.9][:d]
+    return case(name, KINDS[kind](rng, n), weights(rng, *values, condition=condition), symmetric=kind == "symmetric")
+
+
+def _resmoothing(kind):
+    # mu < -2 / (1 + a): below the sharpening interval the constant mode wins again
+    name = f"resmoothing-{kind}"
+    rng = seeded(name)
+    H = weights(rng, -3.6, 0.5, -0.4, -1.0, condition=4)
+    return case(name, KINDS[kind](rng, 5), H, symmetric=kind == "symmetric")
+
+
+def _sharpening(kind, n, d, condition):
+    name = f"sharpening-{kind}-{n}x{d}-condition{condition:g}"
+    rng = seeded(name)
+    values = [-0.95, -0.6, -0.4, -0.2][-d:] if d > 1 else [-0.8]
+    # the spread of reversible attention's spectrum to negative values is chance: draw until it is wide
+    A = next(A for A in (KINDS[kind](rng, n, 0.95) for _ in range(1000)) if _clear_minimum(A))
+    return case(name, A, weights(rng, *values, condition=condition), symmetric=kind == "symmetric")
+
+
+def _clear_minimum(A):
+    values = np.linalg.eigvals(A)
+    if np.max(np.abs(values.imag)) > 0:
+        return False
+    low = np.sort(values.real)
+    return low[0] < -0.03 and (len(low) == 2 or low[1] - low[0] > 0.03)
+
+
+def _pair(kind, sharp):
+    name = f"{'sharpening' if sharp else 'smoothing'}-pair-{kind}"
+    rng = seeded(name)
+    values = (-0.9 + 0.3j, -0.2) if sharp else (0.9 + 0.8j, 0.3, -0.5)
+    A = next(A for A in (KINDS[kind](rng, 5) for _ in range(1000)) if not sharp or _clear_minimum(A))
+    return case(name, A, weights(rng, *values, condition=2), symmetric=kind == "symmetric")
+
+
+CASES = [
+    *(_smoothing(kind, n, d, 1) for kind in KINDS for n, d in SHAPES),
+    *(_smoothing(kind, 5, 4, 10) for kind in KINDS),
+    *(_resmoothing(kind) for kind in KINDS),
+    *(_sharpening(kind, n, d, c) for kind in ("symmetric", "reversible") for n, d, c in [(5, 3, 1), (4, 4, 8), (3, 1, 1)]),
+    *(_pair(kind, False) for kind in KINDS),
+    *(_pair(kind, True) for kind in ("symmetric", "reversible")),
+    case("causal-smoothing", causal(seeded("c"), 5), weights(seeded("ch"), 0.9, 0.4, -0.5, condition=3)),
+    case(
+        "two-heads",
+        [softmax(seeded("m1"), 4), softmax(seeded("m2"), 4)],
+        [weights(seeded("mh"), 0.8, 0.3, -0.2), weights(seeded("mi"), 0.5, 0.3, 0.1)],
+    ),
+    case("one-token", np.ones((1, 1)), weights(seeded("1"), 0.9, 0.4, condition=3)),
+    case("one-token-one-feature", np.ones((1, 1)), np.array([[0.3]])),
+    case("two-tokens-one-feature", softmax(seeded("2"), 2), np.array([[0.3]])),
+]
+
+
+def run_of(case):
+    if isinstance(case.A, list):
+        rule = MultiHead(np.stack(case.A), np.stack(case.H))
+    else:
+        rule = Linear(case.A, case.H)
+    return simulate(rule, case.x0, case.layers[-1], layers=case.layers)
+
+
+def truth_of(case):
+    return oracle.trajectory(case.A, case.H, case.x0, case.layers, digits=case.digits, symmetric=case.symmetric)
+
+
+def worst_error(run, truth):
+    """Largest error of a logarithm; NaN where there is a truth counts as infinite."""
+    worst = 0.0
+    for name in LOGS:
+        found, expected = np.asarray(run.metrics[name]), truth[name]
+        finite = np.isfinite(expected)
+        error = np.abs(found[finite] - expected[finite])
+        worst = max(worst, np.max(np.where(np.isnan(error), np.inf, error), initial=0.0))
+        # a gap of exactly zero is -inf, or not measurable
+        zero = expected == -np.inf
+        assert np.all(np.isnan(found[zero]) | (found[zero] == -np.inf)), name
+    return worst
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_gap_to_depth_1200(case):
+    assert worst_error(run_of(case), truth_of(case)) <= BOUND
+
+
+def test_multihead_and_layered_content_and_spread():
+    """Rules without a feature direction of their own: everything but angle and rank gaps keeps its digits."""
+    rng = seeded("heads")
+    A = [softmax(rng, 4) for _ in range(3)]
+    H = [weights(rng, 0.8, 0.3, -0.2), weights(rng, 0.5, 0.3, 0.1), weights(rng, 0.6, -0.4, 0.2, condition=5)]
+    x0, layers = rng.normal(size=(4, 3)), (0, 1, 2, 5, 20, 100, 300)
+    heads = simulate(MultiHead(np.stack(A), np.stack(H)), x0, 300, layers=layers)
+    truth = {"heads": oracle.trajectory(A, H, x0, layers, digits=600)}
+    rules = [Linear(A[k % 3], H[(k // 2) % 3]) for k in range(300)]
+    layered = simulate(Layered(rules), x0, 300, layers=layers)
+    truth["layered"] = oracle.trajectory(lambda k: (A[k % 3], H[(k // 2) % 3]), None, x0, layers, digits=600)
+    for run, expected in ((heads, truth["heads"]), (layered, truth["layered"])):
+        for name in ("log_token_diversity", "log_hfc_lfc", "log_norm", "log_spread"):
+            assert np.all(np.abs(run.metrics[name] - expected[name]) <= BOUND), name
+        assert_true_or_nan(run, expected)
+
+
+def test_plain_iteration_misses_these_bounds():
+    """The bounds bite: what everybody writes first fails them by far."""
+    case = CASES[0]
+    layers, x, found = case.layers[:8], case.x0.copy(), []
+    for layer in range(layers[-1] + 1):
+        if layer in layers:
+            # NaN-free on purpose: what plain double arithmetic would report
+            centred = x - x.mean(axis=0)
+            found.append(2 * np.log(np.linalg.norm(centred) / np.linalg.norm(x)))
+        x = x + case.A @ x @ case.H
+    truth = oracle.trajectory(case.A, case.H, case.x0, layers, digits=700)["log_token_diversity"]
+    error = np.abs(np.array(found) - truth)
+    assert np.all(error[:5] <= BOUND)  # early layers hide nothing
+    assert error[-1] > 10  # wrong by e^10 and more at layer 400
+    assert worst_error(simulate(Linear(case.A, case.H), case.x0, 400, layers=layers), oracle.trajectory(
+        case.A, case.H, case.x0, layers, digits=700
+    )) <= BOUND
+
+
+# --- a rounding floor is never reported as a value --------------------------------------
+
+
+def assert_true_or_nan(run, truth):
+    """Every finite gap is true to RESOLUTION; where it is not there, info says from where on."""
+    exists = truth["log_norm"] > -np.inf
+    for name in LOGS:
+        found, expected = np.asarray(run.metrics[name]), truth[name]
+        finite = np.isfinite(found)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(found - expected)
+        wrong = finite & ~(error <= RESOLUTION)
+        assert not np.any(wrong), f"{name} at layers {run.layers[wrong]}: {found[wrong]}, true {expected[wrong]}"
+        missing = np.flatnonzero(np.isnan(found) & exists)
+        first = run.layers[missing[0]] if missing.size else -1
+        assert run.info.unmeasured_from[name] == first, name
+
+
+ONE_THIRD = np.full((3, 3), 1 / 3)
+DYADIC = 1 / 4 - (np.eye(4) - 1 / 4) / 8  # eigenvalues 1 and -1/8, three times, exactly
+NILPOTENT = np.outer([1, -1, 0, 0], [0, 0, 1, -1])
+CIRCULANT = np.array([[np.roll([3, 1, 0, 2], i)[j] / 6 for j in range(4)] for i in range(4)])
+SPLIT = np.kron(np.eye(2), [[0.75, 0.25], [0.25, 0.75]])
+X43 = np.array([[2.0, -1, 1], [0, 3, 1], [1, 1, -2], [-1, 2, 3]])
+RANDOM = np.random.default_rng(9)
+GENERAL = softmax(RANDOM, 4)
+
+STRUCTURED = {
+    # ties across both factors
+    "A = I": (np.eye(4), np.diag([0.5, -0.5, 1]), X43),
+    "A = I, H = -I": (np.eye(4), -np.eye(3), X43),
+    "A = I, H a rotation": (np.eye(4), block(0.3 + 0.4j, 0.1), X43),
+    "uniform A, all |1 + mu| < 1": (np.full((4, 4), 0.25), np.diag([-0.5, -1, -1.25]), X43),
+    "uniform A, H = diag(-2, 0)": (np.full((4, 4), 0.25), np.diag([-2.0, 0, 0]), X43),
+    "A = 11'/2, H = diag(-2, 0)": (np.full((2, 2), 0.5), np.diag([-2.0, 0]), X43[:2, :2]),
+    "uniform A, thirds": (ONE_THIRD, np.diag([-0.5, -1, -1.25]), X43[:3]),
+    "boundary": (DYADIC, np.diag([-16 / 7, 0.25, -0.5]), X43),
+    "boundary tied with another mu": (DYADIC, np.diag([-16 / 7, 9 / 7, -0.5]), X43),
+    "boundary on both sides": (DYADIC, np.diag([-16 / 7, 9 / 7, 9 / 7]), X43),
+    "repeated dominant mu": (GENERAL, np.diag([0.5, 0.5, 0.25]), X43),
+    "opposite rho": (GENERAL, np.diag([1.0, -3.0, 0.25]), X43),
+    "H = 0": (GENERAL, np.zeros((3, 3)), X43),
+    "nilpotent H": (GENERAL, np.diag([1.0, 1.0], 1), X43),
+    "lambda 1 and -1": (np.array([[0.0, 1], [1, 0]]), np.diag([-1.0, 1]), X43[:2, :2]),
+    "permutation": (np.roll(np.eye(4), 1, axis=0), np.diag([0.5, -0.5, -1]), X43),
+    "circulant": (CIRCULANT, np.diag([-0.9, -0.3, 0.2]), X43),
+    # defective dominant pairs
+    "Jordan H, smoothing": (GENERAL, np.array([[0.5, 1, 0], [0, 0.5, 0], [0, 0, 0.25]]), X43),
+    "Jordan H of size 3": (GENERAL, 0.5 * np.eye(3) + np.diag([1.0, 1], 1), X43),
+    "Jordan H, sharpening": (DYADIC, np.array([[-0.5, 1, 0], [0, -0.5, 0], [0, 0, -0.25]]), X43),
+    "Jordan A, smoothing": (DYADIC + NILPOTENT / 8, np.diag([0.5, 0.25, -0.5]), X43),
+    "Jordan A, sharpening": (DYADIC + NILPOTENT / 8, np.diag([-0.5, -0.25, -0.75]), X43),
+    "Jordan A and H": (DYADIC + NILPOTENT / 8, np.array([[-0.5, 1, 0], [0, -0.5, 0], [0, 0, -0.25]]), X43),
+    "Jordan A tied with a simple mode": (DYADIC + NILPOTENT / 8, np.diag([-16 / 7, -0.5, 0.25]), X43),
+    "J_2(2) + (-4), lambda = -1/2": (
+        np.array([[0.25, 0.75], [0.75, 0.25]]),
+        np.array([[2.0, 1, 0], [0, 2, 0], [0, 0, -4]]),
+        X43[:2],
+    ),
+    # x0 in an invariant subspace
+    "no constant part": (DYADIC, np.diag([1.0, 0.5, -0.5]), X43 - [[0.5, 1.25, 0.75]]),
+    "no constant part, thirds": (ONE_THIRD, np.diag([1.0, 0.5, -0.5]), np.array([[1.0, 2, 0], [-3, 1, 1], [2, -3, -1]])),
+    "no constant part, circulant": (CIRCULANT, np.diag([0.9, 0.3, -0.2]), X43 - X43.mean(axis=0)),
+    "no dominant feature": (GENERAL, np.diag([1.0, 0.5, -0.5]), X43 * [0, 1, 1]),
+    "no dominant feature, symmetric H": (
+        GENERAL,
+        np.array([[0.6, 0.4, 0], [0.4, 0.6, 0], [0, 0, 0.3]]),
+        X43 * [1, 0, 1] - np.roll(X43 * [1, 0, 0], 1, axis=1),
+    ),
+    "one token mode": (SPLIT, np.diag([0.5, -0.25, -0.5]), np.outer([1.0, -1, 2, -2], [1, 2, 3])),
+    "rank one": (GENERAL, np.diag([0.5, 0.25, -0.5]), np.outer([1.0, 2, -1, 3], [1, -2, 3])),
+    "rank one, other features": (GENERAL, np.array([[0.5, 0.1, 0], [0.2, 0.3, 0], [0, 0.4, -0.5]]), np.outer([1.0, 2, -1, 3], [0.1, 0.7, 0.3])),
+    "equal rows": (GENERAL, np.diag([0.5, 0.25, -0.5]), np.tile([0.1, 0.7, 0.3], (4, 1))),
+    "two equal rows": (SPLIT, np.diag([0.5, 0.25, -0.5]), X43[[0, 0, 1, 2]]),
+    "zero row": (GENERAL, np.diag([0.5, 0.25, -0.5]), X43 * np.array([[1], [0], [1], [1]])),
+    "zero row that stays": (np.eye(4), np.diag([0.5, 0.25, -0.5]), X43 * np.array([[1], [0], [1], [1]])),
+    "zero rows that stay": (SPLIT, np.diag([-0.5, -0.25, -0.75]), X43 * np.array([[1], [1], [0], [0]])),
+    "nearly equal rows": (GENERAL, np.diag([0.5, 0.25, -0.5]), 1 + 1e-9 * X43),
+    "one huge row": (GENERAL, np.diag([0.5, 0.25, -0.5]), X43 * np.array([[1e12], [1], [1], [1]])),
+    "tiny dominant part": (GENERAL, np.diag([0.5, 0.25, -0.5]), X43 * [1e-14, 1, 1]),
+    # v_* with zero entries, reducible and nearly reducible attention
+    "v with zeros": (
+        np.array([[0.25, 0.75, 0, 0], [0.75, 0.25, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]]),
+        np.diag([-0.9, -0.5, -0.2]),
+        X43,
+    ),
+    "v with zeros, block": (np.kron(np.eye(2), [[0.25, 0.75], [0.75, 0.25]]), np.diag([-0.9, -0.5, -0.2]), X43),
+    "block diagonal, smoothing": (SPLIT, np.diag([0.9, 0.5, -0.2]), X43),
+    "block diagonal, unequal": (
+        np.array([[0.5, 0.5, 0, 0], [0.25, 0.75, 0, 0], [0, 0, 0.9, 0.1], [0, 0, 0.3, 0.7]]),
+        np.diag([0.9, 0.5, -0.2]),
+        X43 + [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]],
+    ),
+    "two sinks and a source": (
+        np.array([[1.0, 0, 0, 0], [0.3, 0.3, 0.2, 0.2], [0, 0, 1, 0], [0.1, 0.2, 0.3, 0.4]]),
+        np.diag([0.9, 0.5, -0.2]),
+        X43,
+    ),
+    "causal": (causal(RANDOM, 4), np.diag([0.9, 0.5, -0.2]), X43),
+    "causal, sharpening": (causal(RANDOM, 4), np.diag([-0.9, -0.5, -0.2]), X43),
+    "causal, first token zero": (causal(RANDOM, 4), np.diag([0.9, 0.5, -0.2]), X43 * np.array([[0], [1], [1], [1]])),
+    "anti-causal": (causal(RANDOM, 4)[::-1, ::-1], np.diag([0.9, 0.5, -0.2]), X43),
+    "nearly reducible": (SPLIT * (1 - 1e-10) + 1e-10 / 4, np.diag([0.9, 0.5, -0.2]), X43),
+    "nearly reducible, sharpening": (SPLIT * (1 - 1e-10) + 1e-10 / 4, np.diag([-0.9, -0.5, -0.2]), X43),
+    "nearly identity": (np.eye(4) * (1 - 1e-13) + 1e-13 / 4, np.diag([0.9, 0.5, -0.2]), X43),
+    "ill-conditioned H": (GENERAL, np.array([[0.5, 1e4, 0], [0, 0.3, 0], [0, 0, 0.2]]), X43),
+}
+# depths at which the gap is there in any case: NaN would be a lack of care
+ORDINARY = {
+    "Jordan H, smoothing": ("log_token_diversity", "log_hfc_lfc", "log_norm", "log_spread"),
+    "Jordan A, smoothing": LOGS,
+    "block diagonal, smoothing": ("log_rank_gap", "log_effective_rank_gap", "log_norm", "log_token_diversity"),
+    "block diagonal, unequal": ("log_rank_gap", "log_effective_rank_gap", "log_norm", "log_token_diversity"),
+    "causal": LOGS,
+    "anti-causal": LOGS,
+    "opposite rho": ("log_token_diversity", "log_hfc_lfc", "log_norm", "log_spread"),
+    "equal rows": ("log_norm",),
+    "two equal rows": ("log_norm", "log_token_diversity"),
+    "zero row": LOGS,
+    "one huge row": ("log_norm", "log_token_diversity", "log_spread"),
+    "nearly equal rows": ("log_norm",),
+}
+
+
+def dyadic_columns(A):
+    return bool(np.max(np.abs(A.sum(axis=0) - 1)) < 1e-13)
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_systems_are_true_or_nan(name):
+    A, H, x0 = STRUCTURED[name]
+    layers = (0, 1, 2, 3, 5, 20, 60, 200, 400)
+    run = simulate(Linear(A, H), x0, layers[-1], layers=layers)
+    truth = oracle.trajectory(A, H, x0, layers, digits=900, symmetric=dyadic_columns(A))
+    assert_true_or_nan(run, truth)
+    for metric in ORDINARY.get(name, ()):
+        finite = np.isfinite(truth[metric])
+        assert np.all(np.isfinite(run.metrics[metric][finite])), metric
+
+
+# Small integers make ties, zeros, defective blocks and invariant subspaces likely.
+
+
+def rows(n, entries):
+    return st.lists(st.lists(entries, min_size=n, max_size=n), min_size=n, max_size=n)
+
+
+@st.composite
+def attention_matrices(draw, n):
+    W = np.array(draw(rows(n, st.integers(0, 3))), dtype=float)
+    kind = draw(st.sampled_from(["any", "causal", "anti-causal", "circulant", "positive", "block"]))
+    if kind == "causal":
+        W = np.tril(W + 1)
+    elif kind == "anti-causal":
+        W = np.triu(W + 1)
+    elif kind == "circulant":
+        W = np.array([np.roll(W[0], k) for k in range(n)])
+    elif kind == "positive":
+        W = W + 1
+    elif kind == "block":
+        half = np.arange(n) < n // 2
+        W = np.where(half[:, None] == half[None, :], W, 0)
+    empty = W.sum(axis=1) == 0
+    W[empty, np.flatnonzero(empty)] = 1
+    return W / W.sum(axis=1, keepdims=True)
+
+
+@st.composite
+def weight_matrices(draw, d):
+    M = np.array(draw(rows(d, st.integers(-2, 2))), dtype=float)
+    kind = draw(st.sampled_from(["any", "diagonal", "triangular", "symmetric", "scalar", "Jordan"]))
+    if kind == "diagonal":
+        M = np.diag(np.diag(M))
+    elif kind == "triangular":
+        M = np.triu(M)
+    elif kind == "symmetric":
+        M = M + M.T
+    elif kind == "scalar":
+        M = M[0, 0] * np.eye(d)
+    elif kind == "Jordan":
+        M = M[0, 0] * np.eye(d) + np.diag(np.ones(d - 1), 1)
+    return M / draw(st.sampled_from([1, 2, 3, 5]))
+
+
+@st.composite
+def token_matrices(draw, n, d):
+    entries = st.integers(-3, 3)
+    X = np.array(draw(st.lists(st.lists(entries, min_size=d, max_size=d), min_size=n, max_size=n)), dtype=float)
+    kind = draw(st.sampled_from(["any", "rank one", "equal rows", "zero row", "centred", "thirds"]))
+    if kind == "rank one":
+        X = np.outer(X[:, 0], X[0])
+    elif kind == "equal rows":
+        X = np.tile(X[:1], (n, 1))
+    elif kind == "zero row":
+        X[0] = 0
+    elif kind == "centred":
+        X[0] -= X.sum(axis=0)
+    elif kind == "thirds":
+        X = X / 3
+    if not np.any(X):
+        X[-1, -1] = 1
+    return X
+
+
+@st.composite
+def systems(draw):
+    n, d = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    return draw(attention_matrices(n)), draw(weight_matrices(d)), draw(token_matrices(n, d))
+
+
+def no_floor(system, layers=(0, 1, 2, 5, 20, 60, 150)):
+    A, H, x0 = system
+    run = simulate(Linear(A, H), x0, layers[-1], layers=layers)
+    truth = oracle.trajectory(A, H, x0, layers, digits=600, symmetric=dyadic_columns(A))
+    assert_true_or_nan(run, truth)
+
+
+@hypothesis.settings(max_examples=150)
+@hypothesis.given(systems())
+def test_a_rounding_floor_is_never_a_value(system):
+    no_floor(system)
+
+
+@pytest.mark.full
+@hypothesis.settings(max_examples=20_000)
+@hypothesis.given(systems())
+def test_a_rounding_floor_is_never_a_value_full(system):
+    no_floor(system)
+
+
+@st.composite
+def ordinary_systems(draw):
+    """Generic systems with a simple real dominant pair at lambda = 1, well apart from the rest."""
+    n, d = draw(st.integers(2, 6)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind = draw(st.sampled_from(sorted(KINDS)))
+    A = KINDS[kind](rng, n)
+    values = sorted(rng.uniform(-0.8, 1.5, size=d))
+    values[-1] = values[-1] + 0.3 if values[-1] > 0 else 0.5
+    return kind, A, weights(rng, *values, condition=draw(st.sampled_from([1.0, 3.0, 10.0]))), rng.normal(size=(n, d))
+
+
+def ordinary(system, layers):
+    kind, A, H, x0 = system
+    run = simulate(Linear(A, H), x0, layers[-1], layers=layers)
+    truth = oracle.trajectory(A, H, x0, layers, digits=1400, symmetric=kind == "symmetric")
+    assert worst_error(run, truth) <= BOUND
+
+
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(ordinary_systems())
+def test_ordinary_systems_have_every_gap(system):
+    ordinary(system, (0, 1, 3, 20, 300))
+
+
+@pytest.mark.full
+@hypothesis.settings(max_examples=1000)
+@hypothesis.given(ordinary_systems())
+def test_ordinary_systems_have_every_gap_full(system):
+    ordinary(system, (0, 1, 3, 20, 300, 1200))
+
+
+def test_the_oracle_sees_a_symmetric_matrix_as_exactly_stochastic():
+    """Row sums of 1 +- 1e-16 would floor the truth itself near 1e-32."""
+    case = next(c for c in CASES if c.name.startswith("smoothing-symmetric-5x4"))
+    truth = oracle.trajectory(case.A, case.H, case.x0, (0, 400), digits=700, symmetric=True)
+    assert truth["log_token_diversity"][-1] < np.log(1e-100)
+
+
+def test_the_oracle_needs_no_more_digits():
+    case = CASES[0]
+    few = oracle.trajectory(case.A, case.H, case.x0, (0, 5, 300), digits=500)
+    many = oracle.trajectory(case.A, case.H, case.x0, (0, 5, 300), digits=900)
+    for name in METRICS:
+        np.testing.assert_allclose(few[name], many[name], rtol=1e-15, err_msg=name)
+
+
+def test_info_says_what_was_split():
+    kinds = {c.name: str(run_of(c).info.split) for c in CASES if c.name.startswith(("smoothing-pair", "sharpening-sym"))}
+    assert set(kinds.values()) <= {"constant direction", "token mode and feature", "token mode"}
+    assert linsim.RunInfo is type(run_of(CASES[-1]).info)
