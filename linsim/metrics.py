@@ -51,7 +51,7 @@ _ANGLE = {"cosine", "log_cosine_gap", "abs_cosine", "log_abs_cosine_gap"}
 _RANK = {"effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap"}
 
 # A gap is reported only where its rounding is below this share of it (float32:
-# 1e-3); else it is NaN, never the rounding itself.
+# 1e-2); else it is NaN, never the rounding itself.
 RESOLUTION = 1e-6
 
 _LN2 = float(np.log(2.0))
@@ -212,7 +212,8 @@ def _content(
     centred = base - xp.mean(base, axis=-2, keepdims=True)
     high, size = norm(centred), norm(base)
     kept_mean = xp.where(split.preserves_mean, xp.zeros_like(rest[0][:, :1, :]), xp.mean(rest[0], axis=-2, keepdims=True))
-    low_constant, e_constant = combine(row[0], row[1], kept_mean, rest[1])
+    e_kept = xp.where(split.preserves_mean, xp.full_like(rest[1], EMPTY), rest[1])
+    low_constant, e_constant = combine(row[0], row[1], kept_mean, e_kept)
     low_any = xp.mean(full[0], axis=-2, keepdims=True)
     exact = split.preserves_mean & ~split.constant
     low_vector = xp.where(split.constant, low_constant, xp.where(exact, state.mean, low_any))
@@ -220,10 +221,11 @@ def _content(
     low = norm(low_vector) * float(np.sqrt(state.R.shape[-2]))
     ln_high, ln_low = _log(high, e_base), _log(low, e_low)
     ln_norm = _logaddexp2(ln_high, ln_low)
-    noise_row = add_log2(state.noise_a, state.noise_r) + log2(norm(split.v))
-    noise_rest = add_log2(state.noise_b, state.noise_R)
+    noise_a, noise_r, noise_b, noise_R, noise_mean = _by_part(state.noise)
+    noise_row = add_log2(noise_a, noise_r) + log2(norm(split.v))
+    noise_rest = add_log2(noise_b, noise_R)
     noise_full = add_log2(noise_row, noise_rest)
-    noise_mean = state.noise_mean + 0.5 * float(np.log2(state.R.shape[-2]))
+    noise_mean = noise_mean + 0.5 * float(np.log2(state.R.shape[-2]))
     noise_low = xp.where(split.preserves_mean, xp.where(split.constant, noise_row, noise_mean), noise_full)
     share = _resolution(state.R)
     high_ok = _clear(xp.where(split.constant, noise_rest, noise_full), ln_high, share)
@@ -242,7 +244,7 @@ def _content(
 
 
 def _resolution(x: Array) -> float:
-    return RESOLUTION if x.dtype == namespace(x).float64 else 1e-3
+    return RESOLUTION if x.dtype == namespace(x).float64 else 1e-2
 
 
 def _clear(noise: Array, ln_value: Array, resolution: float) -> Array:
@@ -313,8 +315,10 @@ def _leading_pair(state: State) -> _Leading:
     T_pair = xp.maximum(L_R, L_b + L_r - L_a)
     T_row = xp.maximum(L_R, L_b)
     T_column = xp.maximum(L_R, L_r)
+    noise_a, noise_r, noise_b, noise_R, _ = _by_part(state.noise)
+    noise_a = noise_a + L_v
     # a must stand above its own noise to be divided by
-    pair = (L_a > xp.maximum(state.noise_a + L_v + 20, xp.full_like(L_a, EMPTY / 2))) & (T_pair < T_row) & (T_pair < T_column)
+    pair = (L_a > xp.maximum(noise_a + 20, xp.full_like(L_a, EMPTY / 2))) & (T_pair < T_row) & (T_pair < T_column)
     column = ~pair & (T_column < T_row)
     row = ~pair & ~column
     T = xp.where(pair, T_pair, xp.where(column, T_column, T_row))
@@ -340,15 +344,15 @@ def _leading_pair(state: State) -> _Leading:
     alpha, q = keep_v * s.v + keep_b * b, keep_z * s.z + keep_r * r
 
     n_alpha, n_q = norm(alpha), norm(q)
-    noise_a, noise_r = state.noise_a + L_v, state.noise_r + L_v
-    noise_pair = _largest(state.noise_b + L_r - L_a, noise_r + L_b - L_a, noise_a + L_b + L_r - 2 * L_a)
-    noise = xp.where(pair, noise_pair, xp.where(column, noise_r, state.noise_b))
+    noise_r = noise_r + L_v
+    noise_pair = _largest(noise_b + L_r - L_a, noise_r + L_b - L_a, noise_a + L_b + L_r - 2 * L_a)
+    noise = xp.where(pair, noise_pair, xp.where(column, noise_r, noise_b))
     # forming S rounds its terms
     one_rounding = float(np.log2(float(xp.finfo(dtype).eps)))
-    noise = 1 + _largest(noise, state.noise_R, T + one_rounding)
+    noise = 1 + _largest(noise, noise_R, T + one_rounding)
     # absolute error of the dyad, from either factor and from v itself
     unit_alpha = xp.where(pair, log2(norm(a)) + state.e_a, e_main)
-    noise_alpha = xp.maximum(noise_a, state.noise_b) - unit_alpha + log2(n_q) + e_main
+    noise_alpha = xp.maximum(noise_a, noise_b) - unit_alpha + log2(n_q) + e_main
     noise_q = xp.maximum(noise_a, noise_r) - L_v + log2(n_alpha)
     nothing = xp.full_like(T, EMPTY)
     noise_main = _largest(
@@ -385,6 +389,10 @@ def _leading_pair(state: State) -> _Leading:
         noise_main <= EMPTY / 2, zero, power_of_two(xp.floor(xp.minimum(noise_main - e, limit)) + 1)
     )
     return _Leading(main, alpha, q, S, delta, split_off, noise, noise_main)
+
+
+def _by_part(noise: Array) -> list[Array]:
+    return [noise[:, :, k : k + 1] for k in range(noise.shape[-1])]
 
 
 def _largest(*values: Array) -> Array:

@@ -341,10 +341,12 @@ def _given_rank(c: Any, rho: Any, D: B) -> int:
 
 def _heard(law: Dominance, vectors: Any) -> B:
     """Which tokens of a given x0 the dominant modes reach at every layer, (b, n)."""
+    assert law.coefficients is not None
     phases = _phases(law.rho, law.dominant)
+    leading = np.where(law.dominant, law.coefficients, 0)
     heard = np.ones(law.rho.shape[:-1], dtype=bool)
     for layer in (0, 1):
-        norms = np.linalg.norm(vectors @ (law.coefficients * phases**layer), axis=-1)
+        norms = np.linalg.norm(vectors @ (leading * phases**layer), axis=-1)
         heard &= norms > SILENT * np.max(norms, axis=-1, keepdims=True)
     return heard
 
