@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import array_api_compat
 import numpy as np
 
 from . import _validate
+from ._blas import on_one_thread
 from ._engines import iterate
 from ._namespace import Array, exponent_of, namespace, to_backend, to_host
 from ._split import KINDS, choose_split, row_split
@@ -25,6 +25,7 @@ __all__ = ["simulate"]
 _LN2 = float(np.log(2.0))
 
 
+@on_one_thread
 def simulate(
     rule: Rule,
     x0: Any,
@@ -142,15 +143,14 @@ def simulate(
     recorded: dict[str, list[Array]] = {name: [] for name in names}
     resolved: dict[str, list[Array]] = {name: [] for name in names}
     kept: list[tuple[Array, Array]] = []
-    with _quiet_blas(start):
-        for layer, current in zip(
-            wanted, iterate.states(state, steps, [int(k) for k in wanted], growth, budget), strict=True
-        ):
-            for name, measured in evaluate(current, names, zero_rows if layer == 0 else None).items():
-                recorded[name].append(measured.value[:, 0, 0])
-                resolved[name].append(measured.resolved[:, 0, 0])
-            if keep_states:
-                kept.append(_kept(current))
+    for layer, current in zip(
+        wanted, iterate.states(state, steps, [int(k) for k in wanted], growth, budget), strict=True
+    ):
+        for name, measured in evaluate(current, names, zero_rows if layer == 0 else None).items():
+            recorded[name].append(measured.value[:, 0, 0])
+            resolved[name].append(measured.resolved[:, 0, 0])
+        if keep_states:
+            kept.append(_kept(current))
 
     size = int(np.prod(batch, dtype=int))
 
@@ -284,17 +284,3 @@ def _kept(state: State) -> tuple[Array, Array]:
 def _first_unresolved(resolved: np.ndarray[Any, Any], layers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     missing = ~resolved
     return np.where(np.any(missing, axis=-1), layers[np.argmax(missing, axis=-1)], -1)
-
-
-def _quiet_blas(x: Array) -> Any:
-    """One BLAS thread for small matrices: more of them only wait for each other."""
-    if not array_api_compat.is_numpy_array(x) or max(x.shape[-2:]) > 256:
-        return contextlib.nullcontext()
-    return _controller().limit(limits=1, user_api="blas")
-
-
-@functools.cache
-def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()

@@ -10,13 +10,13 @@ margin (reflect what is below).  Starts are random, so the answer is generic.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _validate
+from ._blas import on_one_thread
 from ._namespace import to_host
 from ._rows import philox
 from .errors import InvalidValueError, SpectrumError
@@ -245,6 +245,8 @@ class _Search:
         return best
 
 
+# the search amplifies rounding: the number of cores must not change the order of a sum
+@on_one_thread
 def symmetric_stochastic(others: FloatArray, seeds: NDArray[np.int64]) -> FloatArray:
     """Return (..., n, n) symmetric stochastic matrices with entries > 0.
 
@@ -256,18 +258,8 @@ def symmetric_stochastic(others: FloatArray, seeds: NDArray[np.int64]) -> FloatA
     if m == 0:
         return np.ones((*batch, 1, 1))
     others = others.reshape(-1, m)
-    # Threads only wait for each other on small matrices; and the search amplifies
-    # rounding, so the number of cores must not change the order of a sum.
-    with _controller().limit(limits=1, user_api="blas"):
-        found = _found(_Search(others, seeds.reshape(-1), tuple(batch)))
-        return _finish(found, others).reshape(*batch, m + 1, m + 1)
-
-
-@functools.cache
-def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    found = _found(_Search(others, seeds.reshape(-1), tuple(batch)))
+    return _finish(found, others).reshape(*batch, m + 1, m + 1)
 
 
 def _found(search: _Search) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _validate
+from .._blas import on_one_thread
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
@@ -121,6 +122,7 @@ def _show(value: complex | float) -> str:
     return f"{value:.4g}"
 
 
+@on_one_thread
 def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     """Predict the limit behaviour of linear layers from their spectra alone.
 
