@@ -15,8 +15,8 @@ What is taken from it, with tokens as rows, so that a stored dense weight W acts
 
 From these, one rule X -> X + A X H, repeated to great depth.  Complex pairs make each gap swing around its
 law for ever, so rates are fitted over the later half of the layers and agree to a few parts in a thousand at
-depth 1000, better with a larger ``--depth``.  Left out, because the law is about linear
-layers: the value and output biases, layer norms and the feed-forward part.
+depth 1000, better with a larger ``--depth``.  Left out, because the law is about linear layers: the value and
+output biases, layer norms and the feed-forward part.
 
 Default: A is the mean of the 12 heads and H the whole W_V^T W_O^T, because the theory is written for one
 head with H = W_V W_proj.  It is not the layer itself: sum_h A_h X H_h = A X H + sum_h (A_h - A) X H_h, and
@@ -44,6 +44,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import linsim
 from linsim.errors import FileFormatError, InvalidValueError, MissingExtraError
@@ -404,9 +405,10 @@ def _draw_gaps(axes: Any, rest: Any, layers: Array, rows: list[Row]) -> None:
         slope = np.log10(row.predicted) * layers
         # the law has no intercept: the line is shifted to the mean of the later layers, its slope untouched
         line = slope + np.nanmean((y - slope)[later])
-        axes.plot(layers, y, color=colour, linewidth=2.4, alpha=0.6, label=row.symbol)
+        told = np.isfinite(y)
+        axes.plot(layers[told], y[told], color=colour, linewidth=2.4, alpha=0.6, label=row.symbol)
         axes.plot(layers, line, **DASHED)
-        rest.plot(layers, y - line, color=colour, linewidth=0.8)
+        rest.plot(layers[told], (y - line)[told], color=colour, linewidth=0.8)
     axes.plot([], [], **DASHED, label="predicted slope")
     axes.set_ylabel(r"$\log_{10}$ gap")
     axes.legend(frameon=False, loc="lower left")
@@ -455,28 +457,34 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        if options.depth < 20:
-            raise InvalidValueError(f"--depth: found {options.depth}; expected at least 20, to tell a rate.")
-        system = cut_out(Encoder.from_package(), options.sentence, options.layer, options.head)
-        law = linsim.predict(system.rule)
-        run = linsim.simulate(
-            system.rule,
-            system.x0,
-            options.depth,
-            layers=range(0, options.depth + 1, 1 + options.depth // 800),
-            metrics=["log_token_diversity", "log_cosine_gap", "log_abs_cosine_gap", "log_rank_gap"],
-        )
-        spectra, rows = Spectra.of(system.rule), compare(law, run)
-        heads = "mean of all heads" if options.head is None else f"head {options.head}"
-        print(_wrap(f"{'sentence':<11}", options.sentence))
-        what = f"{options.layer} of all-MiniLM-L6-v2, {heads}"
-        print(report(system, spectra, law, run, rows, what))
-        for path in draw(spectra, law, run, rows, options.out):
-            print(f"wrote {path}")
+        # 384 x 384 is too small for two BLAS threads: they would mostly wait for each other
+        with threadpool_limits(limits=1, user_api="blas"):
+            _run(options)
     except (linsim.LinsimError, OSError) as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.depth < 20:
+        raise InvalidValueError(f"--depth: found {options.depth}; expected at least 20, to tell a rate.")
+    system = cut_out(Encoder.from_package(), options.sentence, options.layer, options.head)
+    law = linsim.predict(system.rule)
+    run = linsim.simulate(
+        system.rule,
+        system.x0,
+        options.depth,
+        layers=range(0, options.depth + 1, 1 + options.depth // 800),
+        metrics=["log_token_diversity", "log_cosine_gap", "log_abs_cosine_gap", "log_rank_gap"],
+    )
+    spectra, rows = Spectra.of(system.rule), compare(law, run)
+    heads = "mean of all heads" if options.head is None else f"head {options.head}"
+    what = f"{options.layer} of all-MiniLM-L6-v2, {heads}"
+    print(_wrap(f"{'sentence':<11}", options.sentence))
+    print(report(system, spectra, law, run, rows, what))
+    for path in draw(spectra, law, run, rows, options.out):
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

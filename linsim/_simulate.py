@@ -178,9 +178,12 @@ def simulate(
 def _layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
     if layers is None:
         return np.arange(depth + 1)
-    if isinstance(layers, str) or not isinstance(layers, Iterable):
-        layers = [layers]
-    numbers = sorted({_validate.count(layer, "layers") for layer in layers})
+    several: list[Any]
+    try:
+        several = [layers] if isinstance(layers, str) else list(layers)
+    except TypeError:  # one number, or an array without axes
+        several = [layers]
+    numbers = sorted({_validate.count(layer, "layers") for layer in several})
     if not numbers or numbers[-1] > depth:
         raise _validate.refusal(
             InvalidValueError,
@@ -241,11 +244,14 @@ def _flat(x: Array, batch: tuple[int, ...], precision: str) -> Array:
 
 def _growth(pairs: Sequence[tuple[Array, Array]]) -> float:
     """log2 of a bound on how much one layer enlarges an entry (attention rows sum to 1)."""
-    largest = 0.0
+    bounds = [0.0]
     for _, H in pairs:
         xp = namespace(H)
-        largest += float(xp.max(xp.sum(xp.abs(xp.astype(H, xp.float64)), axis=-2)))
-    return float(np.log2(1 + largest))
+        sizes = xp.abs(xp.astype(H, xp.float64))
+        peak = float(xp.max(sizes))
+        if peak > 0:  # sums of entries near the end of the range would overflow
+            bounds.append(float(np.log2(peak) + np.log2(float(xp.max(xp.sum(sizes / peak, axis=-2))))))
+    return float(np.logaddexp2.reduce(bounds))
 
 
 def _split(

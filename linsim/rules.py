@@ -195,10 +195,10 @@ class Layered:
 
     def __post_init__(self) -> None:
         try:
-            rules = tuple(self.rules)
-        except TypeError:
-            rules = (self.rules,)  # type: ignore[assignment]
-        if not rules or not all(isinstance(rule, Linear | MultiHead) for rule in rules):
+            rules, single = tuple(self.rules), False
+        except TypeError:  # a rule that should repeat needs no Layered, or a list of itself
+            rules, single = (self.rules,), True  # type: ignore[assignment]
+        if single or not rules or not all(isinstance(rule, Linear | MultiHead) for rule in rules):
             raise _validate.refusal(
                 InvalidTypeError,
                 "rules",
@@ -211,6 +211,16 @@ class Layered:
             raise _validate.refusal(
                 ShapeError, "rules", f"(n, d) in {sorted(sizes)}", "the same n and d at every layer", "Match them."
             )
+        try:
+            namespace(*(rule.A for rule in rules))
+        except TypeError:
+            raise _validate.refusal(
+                InvalidTypeError,
+                "rules",
+                ", ".join(sorted({type(rule.A).__module__ for rule in rules})),
+                "arrays of one library",
+                "Convert the rules to one of them.",
+            ) from None
         object.__setattr__(self, "rules", rules)
         self.batch_shape  # noqa: B018  refuses batch shapes that do not broadcast
 

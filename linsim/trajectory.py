@@ -99,7 +99,16 @@ class Trajectory:
         >>> round(float(run.rate("log_token_diversity")), 6)  # (1 / (1 + mu))^2
         0.25
         """
-        name = _validate.choice(metric, "metric", [m for m in self.metrics if m.startswith("log")])
+        logarithms = [m for m in self.metrics if m.startswith("log")]
+        if not logarithms:
+            raise _validate.refusal(
+                InvalidValueError,
+                "metric",
+                repr(metric),
+                "a recorded metric whose name begins with log",
+                "Record one, for example metrics=['log_norm'].",
+            )
+        name = _validate.choice(metric, "metric", logarithms)
         values = to_host(self.metrics[name])
         chosen = self.layers >= (self.layers[0] + self.layers[-1]) / 2
         x = np.broadcast_to(self.layers[chosen].astype(float), values[..., chosen].shape)

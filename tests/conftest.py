@@ -37,10 +37,9 @@ class Backend:
     def owns(self, x: Any) -> bool:
         """Whether ``x`` is of this library and lives on its device."""
         like = self.array([0.0])
-        return (
-            array_api_compat.array_namespace(x) is array_api_compat.array_namespace(like)
-            and array_api_compat.device(x) == array_api_compat.device(like)
-        )
+        return array_api_compat.array_namespace(x) is array_api_compat.array_namespace(
+            like
+        ) and array_api_compat.device(x) == array_api_compat.device(like)
 
 
 def _numpy() -> Backend:
@@ -73,7 +72,9 @@ def _strict() -> Backend:
 def _cupy() -> Backend:
     import cupy
 
-    return Backend("cupy", lambda x, dtype="float64": cupy.asarray(np.asarray(x), dtype=dtype), lambda x: x.get())
+    return Backend(
+        "cupy", lambda x, dtype="float64": cupy.asarray(np.asarray(x), dtype=dtype), lambda x: x.get()
+    )
 
 
 _no_gpu = cupy_status()
@@ -82,7 +83,9 @@ _BACKENDS = [
     pytest.param(_readonly, id="readonly"),
     pytest.param(_strict, id="strict"),
     pytest.param(
-        _cupy, id="cupy", marks=[pytest.mark.gpu, pytest.mark.skipif(_no_gpu is not None, reason=f"no GPU: {_no_gpu}")]
+        _cupy,
+        id="cupy",
+        marks=[pytest.mark.gpu, pytest.mark.skipif(_no_gpu is not None, reason=f"no GPU: {_no_gpu}")],
     ),
 ]
 

@@ -105,7 +105,9 @@ def _smoothing(kind, n, d, condition):
     name = f"smoothing-{kind}-{n}x{d}-condition{condition:g}"
     rng = seeded(name)
     values = [1.2, 0.7, -0.3, 0.2, -0.9][:d]
-    return case(name, KINDS[kind](rng, n), weights(rng, *values, condition=condition), symmetric=kind == "symmetric")
+    return case(
+        name, KINDS[kind](rng, n), weights(rng, *values, condition=condition), symmetric=kind == "symmetric"
+    )
 
 
 def _resmoothing(kind):
@@ -145,7 +147,11 @@ CASES = [
     *(_smoothing(kind, n, d, 1) for kind in KINDS for n, d in SHAPES),
     *(_smoothing(kind, 5, 4, 10) for kind in KINDS),
     *(_resmoothing(kind) for kind in KINDS),
-    *(_sharpening(kind, n, d, c) for kind in ("symmetric", "reversible") for n, d, c in [(5, 3, 1), (4, 4, 8), (3, 1, 1)]),
+    *(
+        _sharpening(kind, n, d, c)
+        for kind in ("symmetric", "reversible")
+        for n, d, c in [(5, 3, 1), (4, 4, 8), (3, 1, 1)]
+    ),
     *(_pair(kind, False) for kind in KINDS),
     *(_pair(kind, True) for kind in ("symmetric", "reversible")),
     case("causal-smoothing", causal(seeded("c"), 5), weights(seeded("ch"), 0.9, 0.4, -0.5, condition=3)),
@@ -169,7 +175,9 @@ def run_of(case):
 
 
 def truth_of(case):
-    return oracle.trajectory(case.A, case.H, case.x0, case.layers, digits=case.digits, symmetric=case.symmetric)
+    return oracle.trajectory(
+        case.A, case.H, case.x0, case.layers, digits=case.digits, symmetric=case.symmetric
+    )
 
 
 def worst_error(run, truth):
@@ -222,9 +230,13 @@ def test_plain_iteration_misses_these_bounds():
     error = np.abs(np.array(found) - truth)
     assert np.all(error[:5] <= BOUND)  # early layers hide nothing
     assert error[-1] > 10  # wrong by e^10 and more at layer 400
-    assert worst_error(simulate(Linear(case.A, case.H), case.x0, 400, layers=layers), oracle.trajectory(
-        case.A, case.H, case.x0, layers, digits=700
-    )) <= BOUND
+    assert (
+        worst_error(
+            simulate(Linear(case.A, case.H), case.x0, 400, layers=layers),
+            oracle.trajectory(case.A, case.H, case.x0, layers, digits=700),
+        )
+        <= BOUND
+    )
 
 
 # --- a rounding floor is never reported as a value --------------------------------------
@@ -239,7 +251,9 @@ def assert_true_or_nan(run, truth):
         with np.errstate(invalid="ignore"):
             error = np.abs(found - expected)
         wrong = finite & ~(error <= RESOLUTION)
-        assert not np.any(wrong), f"{name} at layers {run.layers[wrong]}: {found[wrong]}, true {expected[wrong]}"
+        assert not np.any(wrong), (
+            f"{name} at layers {run.layers[wrong]}: {found[wrong]}, true {expected[wrong]}"
+        )
         missing = np.flatnonzero(np.isnan(found) & exists)
         first = run.layers[missing[0]] if missing.size else -1
         assert run.info.unmeasured_from[name] == first, name
@@ -288,7 +302,11 @@ STRUCTURED = {
     ),
     # x0 in an invariant subspace
     "no constant part": (DYADIC, np.diag([1.0, 0.5, -0.5]), X43 - [[0.5, 1.25, 0.75]]),
-    "no constant part, thirds": (ONE_THIRD, np.diag([1.0, 0.5, -0.5]), np.array([[1.0, 2, 0], [-3, 1, 1], [2, -3, -1]])),
+    "no constant part, thirds": (
+        ONE_THIRD,
+        np.diag([1.0, 0.5, -0.5]),
+        np.array([[1.0, 2, 0], [-3, 1, 1], [2, -3, -1]]),
+    ),
     "no constant part, circulant": (CIRCULANT, np.diag([0.9, 0.3, -0.2]), X43 - X43.mean(axis=0)),
     "no dominant feature": (GENERAL, np.diag([1.0, 0.5, -0.5]), X43 * [0, 1, 1]),
     "no dominant feature, symmetric H": (
@@ -298,7 +316,11 @@ STRUCTURED = {
     ),
     "one token mode": (SPLIT, np.diag([0.5, -0.25, -0.5]), np.outer([1.0, -1, 2, -2], [1, 2, 3])),
     "rank one": (GENERAL, np.diag([0.5, 0.25, -0.5]), np.outer([1.0, 2, -1, 3], [1, -2, 3])),
-    "rank one, other features": (GENERAL, np.array([[0.5, 0.1, 0], [0.2, 0.3, 0], [0, 0.4, -0.5]]), np.outer([1.0, 2, -1, 3], [0.1, 0.7, 0.3])),
+    "rank one, other features": (
+        GENERAL,
+        np.array([[0.5, 0.1, 0], [0.2, 0.3, 0], [0, 0.4, -0.5]]),
+        np.outer([1.0, 2, -1, 3], [0.1, 0.7, 0.3]),
+    ),
     "equal rows": (GENERAL, np.diag([0.5, 0.25, -0.5]), np.tile([0.1, 0.7, 0.3], (4, 1))),
     "two equal rows": (SPLIT, np.diag([0.5, 0.25, -0.5]), X43[[0, 0, 1, 2]]),
     "zero row": (GENERAL, np.diag([0.5, 0.25, -0.5]), X43 * np.array([[1], [0], [1], [1]])),
@@ -309,16 +331,22 @@ STRUCTURED = {
     "tiny dominant part": (GENERAL, np.diag([0.5, 0.25, -0.5]), X43 * [1e-14, 1, 1]),
     # v_* with zero entries, reducible and nearly reducible attention
     "v with zeros": (
-        np.array([[0.25, 0.75, 0, 0], [0.75, 0.25, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]]),
+        np.array(
+            [[0.25, 0.75, 0, 0], [0.75, 0.25, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.25, 0.25]]
+        ),
         np.diag([-0.9, -0.5, -0.2]),
         X43,
     ),
-    "v with zeros, block": (np.kron(np.eye(2), [[0.25, 0.75], [0.75, 0.25]]), np.diag([-0.9, -0.5, -0.2]), X43),
+    "v with zeros, block": (
+        np.kron(np.eye(2), [[0.25, 0.75], [0.75, 0.25]]),
+        np.diag([-0.9, -0.5, -0.2]),
+        X43,
+    ),
     "block diagonal, smoothing": (SPLIT, np.diag([0.9, 0.5, -0.2]), X43),
     "block diagonal, unequal": (
         np.array([[0.5, 0.5, 0, 0], [0.25, 0.75, 0, 0], [0, 0, 0.9, 0.1], [0, 0, 0.3, 0.7]]),
         np.diag([0.9, 0.5, -0.2]),
-        X43 + [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]],
+        np.add(X43, [[0, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]]),
     ),
     "two sinks and a source": (
         np.array([[1.0, 0, 0, 0], [0.3, 0.3, 0.2, 0.2], [0, 0, 1, 0], [0.1, 0.2, 0.3, 0.4]]),
@@ -327,7 +355,11 @@ STRUCTURED = {
     ),
     "causal": (causal(RANDOM, 4), np.diag([0.9, 0.5, -0.2]), X43),
     "causal, sharpening": (causal(RANDOM, 4), np.diag([-0.9, -0.5, -0.2]), X43),
-    "causal, first token zero": (causal(RANDOM, 4), np.diag([0.9, 0.5, -0.2]), X43 * np.array([[0], [1], [1], [1]])),
+    "causal, first token zero": (
+        causal(RANDOM, 4),
+        np.diag([0.9, 0.5, -0.2]),
+        X43 * np.array([[0], [1], [1], [1]]),
+    ),
     "anti-causal": (causal(RANDOM, 4)[::-1, ::-1], np.diag([0.9, 0.5, -0.2]), X43),
     "nearly reducible": (SPLIT * (1 - 1e-10) + 1e-10 / 4, np.diag([0.9, 0.5, -0.2]), X43),
     "nearly reducible, sharpening": (SPLIT * (1 - 1e-10) + 1e-10 / 4, np.diag([-0.9, -0.5, -0.2]), X43),
@@ -338,7 +370,12 @@ STRUCTURED = {
 ORDINARY = {
     "Jordan H, smoothing": ("log_token_diversity", "log_hfc_lfc", "log_norm", "log_spread"),
     "Jordan A, smoothing": LOGS,
-    "block diagonal, smoothing": ("log_rank_gap", "log_effective_rank_gap", "log_norm", "log_token_diversity"),
+    "block diagonal, smoothing": (
+        "log_rank_gap",
+        "log_effective_rank_gap",
+        "log_norm",
+        "log_token_diversity",
+    ),
     "block diagonal, unequal": ("log_rank_gap", "log_effective_rank_gap", "log_norm", "log_token_diversity"),
     "causal": LOGS,
     "anti-causal": LOGS,
@@ -414,7 +451,9 @@ def weight_matrices(draw, d):
 @st.composite
 def token_matrices(draw, n, d):
     entries = st.integers(-3, 3)
-    X = np.array(draw(st.lists(st.lists(entries, min_size=d, max_size=d), min_size=n, max_size=n)), dtype=float)
+    X = np.array(
+        draw(st.lists(st.lists(entries, min_size=d, max_size=d), min_size=n, max_size=n)), dtype=float
+    )
     kind = draw(st.sampled_from(["any", "rank one", "equal rows", "zero row", "centred", "thirds"]))
     if kind == "rank one":
         X = np.outer(X[:, 0], X[0])
@@ -467,7 +506,12 @@ def ordinary_systems(draw):
     A = KINDS[kind](rng, n)
     values = sorted(rng.uniform(-0.8, 1.5, size=d))
     values[-1] = values[-1] + 0.3 if values[-1] > 0 else 0.5
-    return kind, A, weights(rng, *values, condition=draw(st.sampled_from([1.0, 3.0, 10.0]))), rng.normal(size=(n, d))
+    return (
+        kind,
+        A,
+        weights(rng, *values, condition=draw(st.sampled_from([1.0, 3.0, 10.0]))),
+        rng.normal(size=(n, d)),
+    )
 
 
 def ordinary(system, layers):
@@ -506,6 +550,10 @@ def test_the_oracle_needs_no_more_digits():
 
 
 def test_info_says_what_was_split():
-    kinds = {c.name: str(run_of(c).info.split) for c in CASES if c.name.startswith(("smoothing-pair", "sharpening-sym"))}
+    kinds = {
+        c.name: str(run_of(c).info.split)
+        for c in CASES
+        if c.name.startswith(("smoothing-pair", "sharpening-sym"))
+    }
     assert set(kinds.values()) <= {"constant direction", "token mode and feature", "token mode"}
     assert linsim.RunInfo is type(run_of(CASES[-1]).info)

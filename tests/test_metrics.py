@@ -21,7 +21,10 @@ def by_definition(x):
     mean = np.repeat(x.mean(axis=0, keepdims=True), n, axis=0)
     low, high = np.linalg.norm(mean), np.linalg.norm(x - mean)
     cosines = [
-        x[i] @ x[j] / (np.linalg.norm(x[i]) * np.linalg.norm(x[j])) for i in range(n) for j in range(n) if i != j
+        x[i] @ x[j] / (np.linalg.norm(x[i]) * np.linalg.norm(x[j]))
+        for i in range(n)
+        for j in range(n)
+        if i != j
     ]
     s = np.linalg.svd(x, compute_uv=False)
     p = s[s > 0] / s.sum()
@@ -55,7 +58,9 @@ def test_definitions(xp, shape):
     assert list(found) == list(METRICS)
     for k in range(4):
         for name, expected in by_definition(x[k]).items():
-            np.testing.assert_allclose(xp.host(found[name])[k], expected, rtol=1e-10, atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(
+                xp.host(found[name])[k], expected, rtol=1e-10, atol=1e-12, err_msg=name
+            )
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3), (2, 1, 3)])
@@ -148,12 +153,18 @@ EDGES = {
         },
     ),
     "zero first row": ([[0.0, 0.0], [1.0, 0.0]], {"cosine": 0, "log_cosine_gap": 0, "log_abs_cosine_gap": 0}),
-    "one row left": ([[0.0, 0.0], [0.0, 0.0], [0.1, 0.7]], {"cosine": 0, "log_cosine_gap": 0, "effective_rank": 1}),
+    "one row left": (
+        [[0.0, 0.0], [0.0, 0.0], [0.1, 0.7]],
+        {"cosine": 0, "log_cosine_gap": 0, "effective_rank": 1},
+    ),
     "zero state": (
         np.zeros((3, 2)),
-        {name: NAN for name in METRICS} | {"log_norm": -INF, "log_spread": -INF},
+        dict.fromkeys(METRICS, NAN) | {"log_norm": -INF, "log_spread": -INF},
     ),
-    "mean zero": ([[1.0, 2.0], [-1.0, -2.0]], {"token_similarity": 0, "log_token_diversity": 0, "cosine": -1}),
+    "mean zero": (
+        [[1.0, 2.0], [-1.0, -2.0]],
+        {"token_similarity": 0, "log_token_diversity": 0, "cosine": -1},
+    ),
     "orthogonal": (np.eye(3), {"cosine": 0, "effective_rank": 3, "stable_rank": 3, "log_rank_gap": 0}),
 }
 
@@ -172,7 +183,9 @@ def test_an_edge_in_a_batch_disturbs_no_neighbour(xp, case):
     ordinary = np.random.default_rng(5).normal(size=x.shape)
     found = measure(xp.array(np.stack([ordinary, x, ordinary])))
     for name, value in measure(ordinary).items():
-        np.testing.assert_allclose(xp.host(found[name])[[0, 2]], float(value), rtol=1e-13, atol=1e-14, err_msg=name)
+        np.testing.assert_allclose(
+            xp.host(found[name])[[0, 2]], float(value), rtol=1e-13, atol=1e-14, err_msg=name
+        )
 
 
 def test_what_rounding_hides_is_nan_and_never_a_floor():
@@ -205,7 +218,9 @@ def test_scale(xp, scale):
     reference, found = values(x), measure(xp.array(x * scale))
     for name in METRICS:
         shift = np.log(scale) if name in ("log_norm", "log_spread") else 0.0
-        assert float(xp.host(found[name])) == pytest.approx(reference[name] + shift, rel=1e-12, abs=1e-12), name
+        assert float(xp.host(found[name])) == pytest.approx(reference[name] + shift, rel=1e-12, abs=1e-12), (
+            name
+        )
 
 
 def test_float32_is_measured_in_its_own_precision(xp):
