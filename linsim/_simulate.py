@@ -92,7 +92,7 @@ def simulate(
     >>> run.layers
     array([   0, 1000])
     >>> run.metrics["log_token_diversity"]  # (1 + mu)^-2 per layer, down to 1e-602
-    array([   -0.69314718, -1386.29436112])
+    array([-2.87682072e-01, -1.38519575e+03])
     """
     if not isinstance(rule, Linear | MultiHead | Layered):
         raise _validate.refusal(
@@ -267,9 +267,9 @@ def _split(
         ((A, H),) = heads(0)
         split, kinds = choose_split(host(A), host(H), host(start), eps)
     else:
-        count = depth if isinstance(rule, Layered) else 1
-        pairs = [(host(A), np.zeros((1, rule.d, rule.d))) for layer in range(max(count, 1)) for A, _ in heads(layer)]
-        split, kinds = row_split(pairs, eps), np.asarray([KINDS[0]])
+        repeats = not isinstance(rule, Layered)
+        pairs = [(host(A), host(H)) for layer in range(1 if repeats else max(depth, 1)) for A, H in heads(layer)]
+        split, kinds = row_split(pairs, eps, repeats), np.asarray([KINDS[0]])
     device = array_api_compat.device(start)
 
     def place(x: np.ndarray[Any, Any]) -> Array:

@@ -404,6 +404,85 @@ def test_structured_systems_are_true_or_nan(name):
         assert np.all(np.isfinite(run.metrics[metric][finite])), metric
 
 
+MANY_HEADS = {
+    "centred": (
+        [ONE_THIRD, np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.3, 0.2, 0.5]])],
+        [np.diag([0.9, 0.4]), np.diag([0.3, 0.2])],
+        np.array([[0.1, 0.7], [0.2, -0.3], [-0.3, -0.4]]),
+    ),
+    "one shared feature only": (
+        [GENERAL, GENERAL[::-1, ::-1]],
+        [np.array([[0.5, 0.4], [0.4, 0.5]]), np.array([[0.3, 0.1], [0.1, 0.3]])],
+        np.outer([1 / 3, 0.7, 0.1, -0.4], [1, -1]),
+    ),
+    "heads that cancel": ([GENERAL, GENERAL], [np.diag([0.5, -0.5]), np.diag([-0.5, 0.5])], X43[:, :2]),
+    "identity and uniform": ([np.eye(4), np.full((4, 4), 0.25)], [-np.eye(3), np.diag([1.0, 2, 0.5])], X43),
+    "equal rows": ([GENERAL, SPLIT], [np.diag([0.5, -0.5]), np.eye(2)], np.tile([0.1, 0.7], (4, 1))),
+    "vanishing": ([SPLIT, SPLIT], [-np.eye(2) / 2, -np.eye(2) / 2], X43[:, :2]),
+}
+
+
+@pytest.mark.parametrize("name", MANY_HEADS)
+def test_structured_heads_are_true_or_nan(name):
+    A, H, x0 = MANY_HEADS[name]
+    layers = (0, 1, 2, 5, 20, 60, 200, 400)
+    run = simulate(MultiHead(np.stack(A), np.stack(H)), x0, layers[-1], layers=layers)
+    doubly = all(dyadic_columns(a) for a in A)
+    assert_true_or_nan(run, oracle.trajectory(A, H, x0, layers, digits=900, symmetric=doubly))
+
+
+def nearly_degenerate(seed):
+    """One system a small step away from a tie, a Jordan block, a split, or an invariant subspace."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(2, 6)), int(rng.integers(1, 5))
+    A, x0 = list(KINDS.values())[rng.integers(3)](rng, n), rng.normal(size=(n, d))
+    values = rng.uniform(-1.5, 1.5, d)
+    H = weights(rng, *values, condition=float(rng.choice([2.0, 10.0, 100.0])))
+    step = 10.0 ** -rng.integers(4, 16)
+    match int(rng.integers(8)):
+        case 0:
+            H = values[0] * np.eye(d) + np.diag(np.ones(d - 1), 1) + step * rng.normal(size=(d, d))
+        case 1:
+            values[-1] = values[0] * (1 + step)
+            H = weights(rng, *values, condition=3.0)
+        case 2:
+            x0 = x0 * 10.0 ** -rng.integers(0, 18, size=(1, d)) @ H
+        case 3:
+            half = np.arange(n) < n // 2
+            W = np.where(half[:, None] == half, np.exp(rng.normal(size=(n, n))), 0) + step
+            A = W / W.sum(axis=1, keepdims=True)
+        case 4:
+            W = symmetric(rng, n) * (1 + step * rng.normal(size=(n, n)))
+            A = W / W.sum(axis=1, keepdims=True)
+        case 5:
+            V = np.linalg.eig(A)[1].real
+            x0 = np.outer(V[:, rng.integers(n)], x0[0]) + step * x0
+        case 6:
+            A = (1 - step) * np.eye(n) + step * A
+        case 7:
+            H = H * 10.0 ** rng.integers(-3, 3)
+    return A, H, x0
+
+
+def true_or_nan_near(seed):
+    A, H, x0 = nearly_degenerate(seed)
+    layers = (0, 1, 2, 5, 20, 60, 200, 500)
+    run = simulate(Linear(A, H), x0, layers[-1], layers=layers)
+    assert_true_or_nan(run, oracle.trajectory(A, H, x0, layers, digits=1600, symmetric=dyadic_columns(A)))
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_nearly_degenerate_systems_are_true_or_nan(seed):
+    true_or_nan_near(seed)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("hundred", range(30))
+def test_nearly_degenerate_systems_are_true_or_nan_full(hundred):
+    for seed in range(1000 + 100 * hundred, 1100 + 100 * hundred):
+        true_or_nan_near(seed)
+
+
 # Small integers make ties, zeros, defective blocks and invariant subspaces likely.
 
 

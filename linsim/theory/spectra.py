@@ -85,8 +85,11 @@ def _defective(M: F, values: C, condition: F, norm: F) -> B:
     apart = np.abs(values[:, :, None] - values[:, None, :])
     close = apart <= error[:, :, None] + error[:, None, :]
     sick = np.any((np.sum(close, axis=-1) > 1) & (condition > 10), axis=-1)
+    if np.any(sick):
+        from scipy.sparse.csgraph import connected_components
     for s in np.flatnonzero(sick):
-        blocks = [c for i, c in enumerate(close[s]) if c.sum() > 1 and condition[s, i] > 10]
+        cluster = connected_components(close[s], directed=False)[1]
+        blocks = [cluster == k for k in np.unique(cluster[condition[s] > 10]) if np.sum(cluster == k) > 1]
         centres = np.array([np.mean(values[s, c]) for c in blocks])
         left_over = np.linalg.svd(M[s] - centres[:, None, None] * np.eye(m), compute_uv=False)
         sick[s] = any(
