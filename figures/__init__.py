@@ -14,7 +14,7 @@ NAMES = ("phase_diagram", "depth_regimes", "regime_disk", "arithmetic_limit")
 
 
 def load(name: str) -> ModuleType:
-    """Return the module of a figure: ``compute(seed) -> Dataset``, ``draw(ds) -> Figure``, ``caption(ds) -> str``.
+    """Return the module of a figure: ``compute(seed=...)``, ``draw(ds)`` and ``caption(ds)``.
 
     >>> load("regime_disk").__name__
     'figures.regime_disk'

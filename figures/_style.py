@@ -95,7 +95,9 @@ def write(fig: Figure, caption: str, command: str, seed: int | None, out: Path, 
     with mpl.rc_context(_RC):
         for path in paths:
             # no dates inside: the same numbers give the same file
-            fig.savefig(path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None})
+            fig.savefig(
+                path, metadata={"CreationDate": None} if path.suffix == ".pdf" else {"Software": None}
+            )
     text = out / f"{name}.txt"
     seed_line = "No random numbers." if seed is None else f"Seed: {seed}"
     text.write_text(f"{caption}\n\nCommand: {command}\n{seed_line}\n", encoding="utf-8")

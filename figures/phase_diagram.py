@@ -68,7 +68,14 @@ def compute(*, seed: int = 0, progress: bool = True, store: Any = None) -> xarra
         GRID,
         depth=DEPTH,
         layers=[0, DEPTH // 2, DEPTH],
-        metrics=["hfc_lfc", "log_hfc_lfc", "cosine", "log_abs_cosine_gap", "effective_rank", "log_effective_rank_gap"],
+        metrics=[
+            "hfc_lfc",
+            "log_hfc_lfc",
+            "cosine",
+            "log_abs_cosine_gap",
+            "effective_rank",
+            "log_effective_rank_gap",
+        ],
         replicates=REPLICATES,
         seed=seed,
         store=store,
@@ -120,11 +127,11 @@ def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the counts of the dataset itself."""
     count = ds.sizes["mu_min"] * ds.sizes["lambda_min"] * ds.sizes["replicate"]
     return (
-        f"Phase diagram of oversmoothing in X <- X + A X H, measured at layer {int(ds.layer[-1])} in {count:,} random "
-        f"systems ({TOKENS} tokens, {FEATURES} features, symmetric A and H with prescribed spectra, random bases and "
-        f"tokens; mean of {ds.sizes['replicate']} replicates a cell). a, HFC/LFC: low where tokens become alike. "
-        "b, mean cosine between tokens. c, effective rank. Lines: regime boundary predicted from spectra alone, "
-        "mu = 0 and mu = -2/(1 + lambda_min); dashed: where the predicted sigma_2/sigma_1 = q^depth is 0.1. Weights "
-        "with very negative eigenvalues smooth again, and the rank collapses on both sides, fast except where two "
-        "modes nearly tie."
+        f"Phase diagram of oversmoothing in X <- X + A X H, measured at layer {int(ds.layer[-1])} in "
+        f"{count:,} random systems ({TOKENS} tokens, {FEATURES} features, symmetric A and H with "
+        f"prescribed spectra, random bases and tokens; mean of {ds.sizes['replicate']} replicates a cell). "
+        "a, HFC/LFC: low where tokens become alike. b, mean cosine between tokens. c, effective rank. "
+        "Lines: regime boundary predicted from spectra alone, mu = 0 and mu = -2/(1 + lambda_min); dashed: "
+        "where the predicted sigma_2/sigma_1 = q^depth is 0.1. Weights with very negative eigenvalues "
+        "smooth again, and the rank collapses on both sides, fast except where two modes nearly tie."
     )

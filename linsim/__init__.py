@@ -22,8 +22,8 @@ from .trajectory import RunInfo, Trajectory
 
 __all__ = [
     "Layered",
-    "LinsimError",
     "Linear",
+    "LinsimError",
     "MultiHead",
     "RunInfo",
     "Trajectory",

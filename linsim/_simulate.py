@@ -12,11 +12,11 @@ import numpy as np
 from . import _validate
 from ._blas import on_one_thread
 from ._engines import iterate
+from ._evaluate import choose, evaluate
 from ._namespace import Array, exponent_of, namespace, to_backend, to_host
 from ._split import KINDS, choose_split, row_split
 from ._state import Split, State, assemble, decompose, scaled, shifted
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
-from .metrics import choose, evaluate
 from .rules import Layered, Linear, MultiHead, Rule
 from .trajectory import RunInfo, Trajectory
 
@@ -96,7 +96,11 @@ def simulate(
     """
     if not isinstance(rule, Linear | MultiHead | Layered):
         raise _validate.refusal(
-            InvalidTypeError, "rule", type(rule).__name__, "Linear, MultiHead or Layered", "Wrap A and H: Linear(A, H)."
+            InvalidTypeError,
+            "rule",
+            type(rule).__name__,
+            "Linear, MultiHead or Layered",
+            "Wrap A and H: Linear(A, H).",
         )
     depth = _validate.count(depth, "depth")
     if rule.max_depth is not None and depth > rule.max_depth:
@@ -163,7 +167,9 @@ def simulate(
         method="iterate",
         reason="the only engine for this rule" if method == "auto" else "asked for",
         split=np.array(np.broadcast_to(kinds, size)).reshape(batch),
-        error_estimate=float(xp.finfo(start.dtype).eps) * float(np.sqrt(rule.n + rule.d)) * (int(wanted[-1]) + 1),
+        error_estimate=float(xp.finfo(start.dtype).eps)
+        * float(np.sqrt(rule.n + rule.d))
+        * (int(wanted[-1]) + 1),
         unmeasured_from={name: _first_unresolved(to_host(collect(resolved[name])), wanted) for name in names},
     )
     states = log_scale = None
@@ -268,7 +274,9 @@ def _split(
         split, kinds = choose_split(host(A), host(H), host(start), eps)
     else:
         repeats = not isinstance(rule, Layered)
-        pairs = [(host(A), host(H)) for layer in range(1 if repeats else max(depth, 1)) for A, H in heads(layer)]
+        pairs = [
+            (host(A), host(H)) for layer in range(1 if repeats else max(depth, 1)) for A, H in heads(layer)
+        ]
         split, kinds = row_split(pairs, eps, repeats), np.asarray([KINDS[0]])
     device = array_api_compat.device(start)
 

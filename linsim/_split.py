@@ -66,7 +66,7 @@ def row_split(heads: Sequence[tuple[F, F]], eps: float, repeats: bool) -> Split:
 
 
 def _heads_growth(heads: Sequence[tuple[F, F]]) -> F:
-    """log2 of the fastest growth of row and rest under X + sum_h A_h X H_h, (b, 5) as in Split; NaN if too large."""
+    """log2 of the fastest growth of row and rest under all heads, (b, 5) as in Split; NaN if too large."""
     n, d = heads[0][0].shape[-1], heads[0][1].shape[-1]
     size = max(max(A.shape[0], H.shape[0]) for A, H in heads)
     row: F = np.eye(d) + np.sum([np.broadcast_to(H, (size, d, d)) for _, H in heads], axis=0)
@@ -141,8 +141,14 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
         constant=column(constant),
         preserves_mean=column(preserved),
         coupled=np.zeros((1, 1, 1)),
-        growth=_noise_growth(np.broadcast_to(np.abs(law.rho), (size, n, d)), np.where(constant, 0, i), j)[:, None, :],
-        injected=column(2 * np.sqrt(n + d) * (1 + np.linalg.norm(A, 2, axis=(-1, -2)) * np.linalg.norm(H, 2, axis=(-1, -2)))),
+        growth=_noise_growth(np.broadcast_to(np.abs(law.rho), (size, n, d)), np.where(constant, 0, i), j)[
+            :, None, :
+        ],
+        injected=column(
+            2
+            * np.sqrt(n + d)
+            * (1 + np.linalg.norm(A, 2, axis=(-1, -2)) * np.linalg.norm(H, 2, axis=(-1, -2)))
+        ),
         sensitivity=column(2 * np.sqrt(n + d) * np.maximum(condition * (EPS / eps), 1.0)),
         any_coupled=False,
         any_z=bool(np.any(has_z)),

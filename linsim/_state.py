@@ -184,7 +184,10 @@ def normalise(state: State, steps: int = 0) -> State:
         return exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
 
     shifts = {name: peak(getattr(state, name)) for name in ("a", "r", "b", "R", "mean")}
-    totals = {k: xp.where(s == -xp.inf, xp.full_like(s, EMPTY), getattr(state, f"e_{k}") + s) for k, s in shifts.items()}
+    totals = {
+        k: xp.where(s == -xp.inf, xp.full_like(s, EMPTY), getattr(state, f"e_{k}") + s)
+        for k, s in shifts.items()
+    }
     if state.split.any_coupled:
         # what R feeds into r must be representable at r's scale
         floor = xp.where(state.split.coupled > 0, totals["R"], xp.full_like(totals["R"], EMPTY))

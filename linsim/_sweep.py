@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
+from ._evaluate import METRICS, choose
 from ._namespace import to_host
 from ._rows import rows
 from ._simulate import simulate
 from .errors import FileFormatError, InvalidTypeError, InvalidValueError, ShapeError
-from .metrics import METRICS, choose
 from .rules import Layered, Linear, MultiHead
 from .theory import Prediction, predict
 
@@ -33,8 +33,16 @@ _PREDICTED: dict[str, tuple[Any, str, Callable[[Prediction], Any]]] = {
     "predicted_angle_convergence": (np.bool_, "mean |cosine| -> 1", lambda law: law.angle_convergence),
     "predicted_rank_collapse": (np.bool_, "sigma_2/sigma_1 -> 0", lambda law: law.rank_collapse),
     "predicted_limit_rank": (np.int64, "rank of the normalised limit", lambda law: law.limit_rank),
-    "predicted_margin": (np.float64, "ln(constant / largest other modulus), per layer", lambda law: law.margin),
-    "predicted_token_diversity_rate": (np.float64, "factor per layer", lambda law: law.rates["token_diversity"]),
+    "predicted_margin": (
+        np.float64,
+        "ln(constant / largest other modulus), per layer",
+        lambda law: law.margin,
+    ),
+    "predicted_token_diversity_rate": (
+        np.float64,
+        "factor per layer",
+        lambda law: law.rates["token_diversity"],
+    ),
     "predicted_cosine_gap_rate": (np.float64, "factor per layer", lambda law: law.rates["cosine_gap"]),
     "predicted_rank_gap_rate": (np.float64, "factor per layer", lambda law: law.rates["rank_gap"]),
 }
@@ -110,7 +118,8 @@ def sweep(
     >>> def make(point, rng):
     ...     k = len(point["mu"])
     ...     H = point["mu"][:, None, None] * np.eye(3)
-    ...     return linsim.Linear(linsim.attention.uniform(4), H), linsim.tokens.gaussian(4, 3, size=k, rng=rng)
+    ...     x0 = linsim.tokens.gaussian(4, 3, size=k, rng=rng)
+    ...     return linsim.Linear(linsim.attention.uniform(4), H), x0
     >>> ds = linsim.sweep(make, {"mu": [-1.0, 1.0]}, depth=20, progress=False)
     >>> ds.predicted_regime.values[:, 0]
     array([-1,  1], dtype=int8)
@@ -122,7 +131,11 @@ def sweep(
 
     if not callable(make):
         raise _validate.refusal(
-            InvalidTypeError, "make", type(make).__name__, "a callable (point_arrays, rng) -> (rule, x0)", "Pass one."
+            InvalidTypeError,
+            "make",
+            type(make).__name__,
+            "a callable (point_arrays, rng) -> (rule, x0)",
+            "Pass one.",
         )
     axes = _axes(grid)
     depth = _validate.count(depth, "depth")
@@ -165,14 +178,20 @@ def sweep(
     dims = (*axes, "replicate")
     variables: dict[str, Any] = {}
     for name, value in measured.items():
-        variables[name] = ((*dims, "layer"), value.reshape(*shape, *value.shape[1:]), {"long_name": METRICS[name]})
+        variables[name] = (
+            (*dims, "layer"),
+            value.reshape(*shape, *value.shape[1:]),
+            {"long_name": METRICS[name]},
+        )
     for name, value in predicted.items() if covered else ():
         attrs: dict[str, Any] = {"long_name": _PREDICTED[name][1]}
         if name == "predicted_regime":
             attrs |= {"flag_values": list(REGIMES.values()), "flag_meanings": " ".join(REGIMES)}
         variables[name] = (dims, value.reshape(*shape, replicates), attrs)
     coordinates = {**axes, "replicate": np.arange(replicates), "layer": np.asarray(wanted)}
-    ds = xr.Dataset(variables, coords=coordinates, attrs={"seed": seed, "depth": depth, "source": "linsim.sweep"})
+    ds = xr.Dataset(
+        variables, coords=coordinates, attrs={"seed": seed, "depth": depth, "source": "linsim.sweep"}
+    )
     if path is not None:
         _write(ds, path)
     return ds
@@ -191,7 +210,11 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
     for name, axis in grid.items():
         if not isinstance(name, str) or name in _RESERVED:
             raise _validate.refusal(
-                InvalidValueError, "grid", f"an axis named {name!r}", "a name that is no dim or variable", "Rename it."
+                InvalidValueError,
+                "grid",
+                f"an axis named {name!r}",
+                "a name that is no dim or variable",
+                "Rename it.",
             )
         values = _validate.array(axis, f"grid[{name!r}]", ndim=1, shape="(k,)", dtype="float64")
         if values.ndim != 1 or len(np.unique(values)) != len(values):
@@ -216,10 +239,17 @@ def _made(make: Make, points: dict[str, Any], rng: Any, count: int) -> tuple[Any
     made = make(points, rng)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Linear | MultiHead | Layered)):
         raise _validate.refusal(
-            InvalidTypeError, "make", f"a return value of {type(made).__name__}", "a tuple (rule, x0)", "Return both."
+            InvalidTypeError,
+            "make",
+            f"a return value of {type(made).__name__}",
+            "a tuple (rule, x0)",
+            "Return both.",
         )
     rule, x0 = made
-    for what, shape in (("the rule", rule.batch_shape), ("x0", tuple(getattr(x0, "shape", np.shape(x0))[:-2]))):
+    for what, shape in (
+        ("the rule", rule.batch_shape),
+        ("x0", tuple(getattr(x0, "shape", np.shape(x0))[:-2])),
+    ):
         if shape not in ((), (1,), (count,)):
             raise _validate.refusal(
                 ShapeError,
@@ -242,12 +272,20 @@ def _new_store(store: str | os.PathLike[str] | None) -> str | None:
         ) from None
     if os.path.lexists(path):
         raise _validate.refusal(
-            FileFormatError, "store", f"something at {path}", "a path that is still free", "Choose another, or remove it."
+            FileFormatError,
+            "store",
+            f"something at {path}",
+            "a path that is still free",
+            "Choose another, or remove it.",
         )
     parent = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
         raise _validate.refusal(
-            FileFormatError, "store", f"no writable directory {parent}", "a directory to write in", "Create it first."
+            FileFormatError,
+            "store",
+            f"no writable directory {parent}",
+            "a directory to write in",
+            "Create it first.",
         )
     return path
 

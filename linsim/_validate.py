@@ -38,7 +38,13 @@ def refusal(kind: type[LinsimError], argument: str, found: object, expected: str
 
 
 def array(
-    value: Any, argument: str, *, ndim: int = 0, shape: str = "", allow_complex: bool = False, dtype: Any = None
+    value: Any,
+    argument: str,
+    *,
+    ndim: int = 0,
+    shape: str = "",
+    allow_complex: bool = False,
+    dtype: Any = None,
 ) -> Array:
     """Return ``value`` as a finite floating array with at least ``ndim`` axes.
 
@@ -47,7 +53,11 @@ def array(
     """
     if value is None or isinstance(value, str | bytes):
         raise refusal(
-            InvalidTypeError, argument, f"{type(value).__name__}", "a numeric array", "Pass numbers, not text."
+            InvalidTypeError,
+            argument,
+            f"{type(value).__name__}",
+            "a numeric array",
+            "Pass numbers, not text.",
         )
     if not array_api_compat.is_array_api_obj(value):
         try:
@@ -80,7 +90,11 @@ def array(
         value = xp.astype(value, target, copy=False)
     if value.ndim < ndim:
         raise refusal(
-            ShapeError, argument, f"shape {tuple(value.shape)}", f"shape {shape}", f"Add axes: at least {ndim} needed."
+            ShapeError,
+            argument,
+            f"shape {tuple(value.shape)}",
+            f"shape {shape}",
+            f"Add axes: at least {ndim} needed.",
         )
     if any(extent == 0 for extent in value.shape):
         raise refusal(
@@ -92,7 +106,11 @@ def array(
         )
     if not bool(xp.all(xp.isfinite(value))):
         raise refusal(
-            InvalidValueError, argument, "NaN or infinity", "finite entries", "Clean the array before passing it."
+            InvalidValueError,
+            argument,
+            "NaN or infinity",
+            "finite entries",
+            "Clean the array before passing it.",
         )
     return value
 
@@ -174,7 +192,9 @@ def count(value: Any, argument: str, *, minimum: int = 0) -> int:
             InvalidTypeError, argument, repr(value), f"an integer >= {minimum}", "Pass a whole number."
         ) from None
     if result < minimum:
-        raise refusal(InvalidValueError, argument, result, f"an integer >= {minimum}", "Pass a larger number.")
+        raise refusal(
+            InvalidValueError, argument, result, f"an integer >= {minimum}", "Pass a larger number."
+        )
     return result
 
 
@@ -188,7 +208,8 @@ def number(
     high_open: bool = False,
 ) -> float:
     """Return ``value`` as a finite float inside the interval."""
-    interval = f"{'(' if low_open or low == -np.inf else '['}{low}, {high}{')' if high_open or high == np.inf else ']'}"
+    opening = "(" if low_open or low == -np.inf else "["
+    interval = f"{opening}{low}, {high}{')' if high_open or high == np.inf else ']'}"
     try:
         if isinstance(value, str | bytes | bool):
             raise TypeError
@@ -197,9 +218,13 @@ def number(
         raise refusal(
             InvalidTypeError, argument, repr(value), f"a number in {interval}", "Pass one real number."
         ) from None
-    inside = (result > low if low_open else result >= low) and (result < high if high_open else result <= high)
+    inside = (result > low if low_open else result >= low) and (
+        result < high if high_open else result <= high
+    )
     if not np.isfinite(result) or not inside:
-        raise refusal(InvalidValueError, argument, result, f"a number in {interval}", "Choose a value inside.")
+        raise refusal(
+            InvalidValueError, argument, result, f"a number in {interval}", "Choose a value inside."
+        )
     return result
 
 

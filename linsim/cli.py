@@ -27,9 +27,15 @@ app = typer.Typer(
     help="What must happen in a deep linear Transformer X <- X + A X H, and what does.",
 )
 
-_A = Annotated[Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")]
-_H = Annotated[Path, typer.Option("--weights", metavar="FILE", help="H, (..., d, d): .npy, or .npz holding 'H'.")]
-_JSON = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output; NaN and inf as null.")]
+_A = Annotated[
+    Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")
+]
+_H = Annotated[
+    Path, typer.Option("--weights", metavar="FILE", help="H, (..., d, d): .npy, or .npz holding 'H'.")
+]
+_JSON = Annotated[
+    bool, typer.Option("--json", help="Print only JSON on standard output; NaN and inf as null.")
+]
 _SEED = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
 
 
@@ -75,9 +81,12 @@ def simulate(
     ],
     depth: Annotated[int, typer.Option("--depth", help="Number of layers.")],
     layers: Annotated[
-        str | None, typer.Option("--layers", help="Layers to record, as 0,10,100; default: about ten, evenly spaced.")
+        str | None,
+        typer.Option("--layers", help="Layers to record, as 0,10,100; default: about ten, evenly spaced."),
     ] = None,
-    metrics: Annotated[str | None, typer.Option("--metrics", help="Names, comma-separated; default: all.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", help="Names, comma-separated; default: all.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also write all numbers to this .npz file.")
     ] = None,
@@ -150,7 +159,11 @@ def predict(
                     "rates",
                 )
             }
-            | {"assumptions": [{"name": a.name, "holds": a.holds, "detail": a.detail} for a in law.assumptions]}
+            | {
+                "assumptions": [
+                    {"name": a.name, "holds": a.holds, "detail": a.detail} for a in law.assumptions
+                ]
+            }
         )
         return
     print(law)
@@ -158,8 +171,12 @@ def predict(
 
 @app.command()
 def figures(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; default: all.")] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("linsim-figures"),
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; default: all.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path(
+        "linsim-figures"
+    ),
     seed: _SEED = 0,
 ) -> None:
     """Compute and draw the figures of the theory, each with a caption file."""
@@ -187,7 +204,11 @@ def _layer_list(layers: str | None, depth: int) -> list[int]:
         return [int(part) for part in layers.split(",")]
     except ValueError:
         raise _validate.refusal(
-            InvalidValueError, "--layers", repr(layers), "whole numbers separated by commas", "Write --layers 0,10,100."
+            InvalidValueError,
+            "--layers",
+            repr(layers),
+            "whole numbers separated by commas",
+            "Write --layers 0,10,100.",
         ) from None
 
 

@@ -38,7 +38,9 @@ _QUESTIONS = {
 _DECAY = {
     "regime": lambda ds: np.abs(ds.predicted_margin),
     # a token's angle turns once more as the constant mode and its rival cross in that token
-    "angle convergence": lambda ds: np.minimum(-np.log(ds.predicted_cosine_gap_rate), np.abs(ds.predicted_margin)),
+    "angle convergence": lambda ds: np.minimum(
+        -np.log(ds.predicted_cosine_gap_rate), np.abs(ds.predicted_margin)
+    ),
     "rank collapse": lambda ds: -np.log(ds.predicted_rank_gap_rate),
 }
 
@@ -86,9 +88,14 @@ class Report:
         yield f"{'question':<19}{'mu_min':>8}{'l_min':>9}{'rep':>4}  {'predicted':<11}{'measured':<11}reason"
         for item in self.disagreements:
             if item.settles_at is None:
-                reason = f"UNEXPLAINED: does not settle by layer {DEEPEST}; distance {item.distance:.2g} per layer"
+                reason = (
+                    f"UNEXPLAINED: does not settle by layer {DEEPEST}; distance {item.distance:.2g} per layer"
+                )
             elif item.distance < 1e-9:
-                reason = f"on the boundary (an exact tie); {self.depth} layers do not show it, {item.settles_at} do"
+                reason = (
+                    f"on the boundary (an exact tie); {self.depth} layers do not show it, "
+                    f"{item.settles_at} do"
+                )
             else:
                 reason = (
                     f"too close to the boundary for {self.depth} layers "
@@ -134,7 +141,11 @@ def run(out: str | Path = "linsim-demo", *, seed: int = 0, progress: bool = True
         (directory / "report.txt").touch()
     except OSError as error:
         raise _validate.refusal(
-            FileFormatError, "out", f"{directory} ({error.strerror})", "a directory to write in", "Choose another."
+            FileFormatError,
+            "out",
+            f"{directory} ({error.strerror})",
+            "a directory to write in",
+            "Choose another.",
         ) from error
     if store.exists() and not _ours(store):
         raise _validate.refusal(

@@ -202,14 +202,20 @@ class Layered:
             raise _validate.refusal(
                 InvalidTypeError,
                 "rules",
-                "an empty sequence" if not rules else ", ".join(sorted({type(rule).__name__ for rule in rules})),
+                "an empty sequence"
+                if not rules
+                else ", ".join(sorted({type(rule).__name__ for rule in rules})),
                 "a sequence of Linear or MultiHead",
                 "Pass one rule per layer.",
             )
         sizes = {(rule.n, rule.d) for rule in rules}
         if len(sizes) > 1:
             raise _validate.refusal(
-                ShapeError, "rules", f"(n, d) in {sorted(sizes)}", "the same n and d at every layer", "Match them."
+                ShapeError,
+                "rules",
+                f"(n, d) in {sorted(sizes)}",
+                "the same n and d at every layer",
+                "Match them.",
             )
         try:
             namespace(*(rule.A for rule in rules))
@@ -237,7 +243,9 @@ class Layered:
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast of the batch shapes of all layers."""
-        return _validate.broadcast_batches(**{f"rules[{i}]": rule.batch_shape for i, rule in enumerate(self.rules)})
+        return _validate.broadcast_batches(
+            **{f"rules[{i}]": rule.batch_shape for i, rule in enumerate(self.rules)}
+        )
 
     @property
     def max_depth(self) -> int | None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
+from ._evaluate import METRICS
 from ._namespace import Array, to_host
 from .errors import InvalidValueError
-from .metrics import METRICS
 
 if TYPE_CHECKING:
     import xarray
@@ -35,7 +35,7 @@ class RunInfo:
     error_estimate : float
         Relative rounding error of a part at the last recorded layer,
         eps * sqrt(n + d) * (layer + 1); a gap that is reported is wrong by at
-        most this times the cancellation that formed it, 1e-6 at most.
+        most this times the cancellation that formed it, 1e-5 at most (float32: 1e-2).
     unmeasured_from : dict of str to ndarray of int, batch shape
         For each metric, the first recorded layer at which its gap is below
         what can be measured (its value there is NaN); -1 where there is none.
@@ -148,7 +148,11 @@ class Trajectory:
             variables[name] = ([*dims, "layer"], host, {"long_name": METRICS[name]})
             first = self.info.unmeasured_from[name]
             if np.any(first >= 0):
-                variables[f"{name}_unmeasured_from"] = (dims, first, {"long_name": "first unmeasurable layer, -1: none"})
+                variables[f"{name}_unmeasured_from"] = (
+                    dims,
+                    first,
+                    {"long_name": "first unmeasurable layer, -1: none"},
+                )
         attrs = {"method": self.info.method, "reason": self.info.reason}
         return xr.Dataset(variables, coords={"layer": self.layers}, attrs=attrs)
 
@@ -182,7 +186,11 @@ class Trajectory:
         values = to_host(self.metrics[name])
         if not np.any(np.isfinite(values)):
             raise _validate.refusal(
-                InvalidValueError, "metric", f"no finite value of {name}", "something to draw", "Choose another metric."
+                InvalidValueError,
+                "metric",
+                f"no finite value of {name}",
+                "something to draw",
+                "Choose another metric.",
             )
         if ax is None:
             from matplotlib.figure import Figure

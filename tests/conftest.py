@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -94,3 +95,13 @@ _BACKENDS = [
 def xp(request: pytest.FixtureRequest) -> Backend:
     """An array backend; every array test runs once for each."""
     return request.param()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Turn skips into failures where everything but a GPU is promised to be there."""
+    report = yield
+    strict = os.environ.get("LINSIM_SKIP_ONLY_GPU") and item.get_closest_marker("gpu") is None
+    if strict and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report

@@ -62,14 +62,25 @@ def test_predict_json_is_only_json(files, capsys):
 
 def test_simulate_agrees_with_the_library(files, capsys):
     code, out, _ = run(
-        capsys, "simulate", *system(files), "--tokens", files / "all.npz", "--depth", 50, "--json", "--layers", "0,50"
+        capsys,
+        "simulate",
+        *system(files),
+        "--tokens",
+        files / "all.npz",
+        "--depth",
+        50,
+        "--json",
+        "--layers",
+        "0,50",
     )
     data = np.load(files / "all.npz")
     expected = linsim.simulate(linsim.Linear(data["A"], data["H"]), data["x0"], 50, layers=[0, 50])
     found = json.loads(out)
     assert code == 0
     assert found["layers"] == [0, 50]
-    np.testing.assert_allclose(found["metrics"]["log_cosine_gap"], expected.metrics["log_cosine_gap"], rtol=1e-13)
+    np.testing.assert_allclose(
+        found["metrics"]["log_cosine_gap"], expected.metrics["log_cosine_gap"], rtol=1e-13
+    )
 
 
 def test_simulate_table_and_file(files, capsys):
@@ -88,7 +99,9 @@ def test_simulate_table_and_file(files, capsys):
 
 def test_simulate_shows_gaps_without_value_as_nan(tmp_path, capsys):
     np.savez(tmp_path / "s.npz", A=np.eye(2), H=-np.eye(2), x0=np.ones((2, 2)))
-    code, out, _ = run(capsys, "simulate", *system(tmp_path, "s.npz"), "--tokens", tmp_path / "s.npz", "--depth", 1)
+    code, out, _ = run(
+        capsys, "simulate", *system(tmp_path, "s.npz"), "--tokens", tmp_path / "s.npz", "--depth", 1
+    )
     assert code == 0
     assert "nan" in out
 
@@ -111,25 +124,96 @@ BAD = {
         ["predict", "--attention", "{f}/A.npy", "--weights", "{f}/H.npy", "--tokens", "{f}/A.npy"],
         "x0: found shape",
     ),
-    "depth text": (["simulate", *"--attention a --weights b --tokens c --depth x".split()], "--depth"),
+    "depth text": (
+        ["simulate", *["--attention", "a", "--weights", "b", "--tokens", "c", "--depth", "x"]],
+        "--depth",
+    ),
     "depth negative": (
-        ["simulate", *"--attention {f}/A.npy --weights {f}/H.npy --tokens {f}/x0.npy --depth -1".split()],
+        [
+            "simulate",
+            *[
+                "--attention",
+                "{f}/A.npy",
+                "--weights",
+                "{f}/H.npy",
+                "--tokens",
+                "{f}/x0.npy",
+                "--depth",
+                "-1",
+            ],
+        ],
         "--depth",
     ),
     "layers": (
-        ["simulate", *"--attention {f}/A.npy --weights {f}/H.npy --tokens {f}/x0.npy --depth 3 --layers 1;2".split()],
+        [
+            "simulate",
+            *[
+                "--attention",
+                "{f}/A.npy",
+                "--weights",
+                "{f}/H.npy",
+                "--tokens",
+                "{f}/x0.npy",
+                "--depth",
+                "3",
+                "--layers",
+                "1;2",
+            ],
+        ],
         "--layers",
     ),
     "layers beyond": (
-        ["simulate", *"--attention {f}/A.npy --weights {f}/H.npy --tokens {f}/x0.npy --depth 3 --layers 9".split()],
+        [
+            "simulate",
+            *[
+                "--attention",
+                "{f}/A.npy",
+                "--weights",
+                "{f}/H.npy",
+                "--tokens",
+                "{f}/x0.npy",
+                "--depth",
+                "3",
+                "--layers",
+                "9",
+            ],
+        ],
         "layers: found layer 9",
     ),
     "metric": (
-        ["simulate", *"--attention {f}/A.npy --weights {f}/H.npy --tokens {f}/x0.npy --depth 3 --metrics cosin".split()],
+        [
+            "simulate",
+            *[
+                "--attention",
+                "{f}/A.npy",
+                "--weights",
+                "{f}/H.npy",
+                "--tokens",
+                "{f}/x0.npy",
+                "--depth",
+                "3",
+                "--metrics",
+                "cosin",
+            ],
+        ],
         "Did you mean 'cosine'",
     ),
     "out folder": (
-        ["simulate", *"--attention {f}/A.npy --weights {f}/H.npy --tokens {f}/x0.npy --depth 3 --out {f}".split()],
+        [
+            "simulate",
+            *[
+                "--attention",
+                "{f}/A.npy",
+                "--weights",
+                "{f}/H.npy",
+                "--tokens",
+                "{f}/x0.npy",
+                "--depth",
+                "3",
+                "--out",
+                "{f}",
+            ],
+        ],
         "--out",
     ),
     "figure": (["figures", "phase_diagramm", "--out", "{f}/figs"], "Did you mean 'phase_diagram'"),
@@ -158,7 +242,9 @@ def test_demo_does_not_replace_what_is_not_its_own(files, capsys):
 
 
 def test_help_names_every_command():
-    shown = subprocess.run([sys.executable, "-m", "linsim", "--help"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "linsim", "--help"], capture_output=True, text=True, check=True
+    )
     assert [name for name in ("demo", "simulate", "predict", "figures") if name not in shown.stdout] == []
 
 

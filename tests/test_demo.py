@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from figures import phase_diagram
 
+from figures import phase_diagram
 from linsim import demo
 
 

@@ -11,7 +11,10 @@ import pytest
 
 import linsim
 
-MODULES = ["linsim", *(f"linsim.{m}" for m in ("attention", "errors", "metrics", "theory", "tokens", "weights"))]
+MODULES = [
+    "linsim",
+    *(f"linsim.{m}" for m in ("attention", "errors", "metrics", "theory", "tokens", "weights")),
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -30,7 +33,9 @@ def test_all_is_what_is_public(name):
     assert sorted(module.__all__) == sorted(set(module.__all__))
     missing = [key for key in module.__all__ if not hasattr(module, key)]
     assert missing == []
-    functions = {key for key in public if callable(getattr(module, key)) and inspect.isroutine(getattr(module, key))}
+    functions = {
+        key for key in public if callable(getattr(module, key)) and inspect.isroutine(getattr(module, key))
+    }
     assert functions <= set(module.__all__)
 
 

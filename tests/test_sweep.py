@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from figures.phase_diagram import systems
 
 import linsim
+from figures.phase_diagram import systems
 from linsim.errors import FileFormatError, InvalidTypeError, InvalidValueError, LinsimError, ShapeError
 
 GRID = {"mu_min": [-3.0, -1.0, 1.0], "lambda_min": [-0.4, -0.1]}
@@ -141,7 +141,12 @@ def test_bad_arguments_are_refused_before_work(change, kind, names):
 
 @pytest.mark.parametrize(
     "made",
-    [None, (1, 2), (linsim.Linear(np.ones((1, 1)), [[1.0]]),), (linsim.Linear(np.ones((5, 1, 1)), [[1.0]]), [[1.0]])],
+    [
+        None,
+        (1, 2),
+        (linsim.Linear(np.ones((1, 1)), [[1.0]]),),
+        (linsim.Linear(np.ones((5, 1, 1)), [[1.0]]), [[1.0]]),
+    ],
 )
 def test_what_make_returns_is_checked(made):
     with pytest.raises(LinsimError, match="make"):

@@ -19,7 +19,9 @@ __all__ = ["states"]
 Heads = Callable[[int], Sequence[tuple[Array, Array]]]
 
 
-def states(start: State, heads: Heads, layers: Sequence[int], growth: float, budget: float) -> Iterator[State]:
+def states(
+    start: State, heads: Heads, layers: Sequence[int], growth: float, budget: float
+) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``.
 
     ``growth`` bounds ln2 of the factor by which one layer can enlarge an
@@ -67,5 +69,3 @@ def _total(terms: Any) -> Array:
     for term in terms:
         result = result + term
     return result
-
-
