@@ -44,7 +44,7 @@ _RANK = {"effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_ga
 
 # A gap is reported only where its rounding is below this share of it (float32:
 # 1e-2); else it is NaN, never the rounding itself.
-RESOLUTION = 1e-5
+RESOLUTION = 1e-6
 
 _LN2 = float(np.log(2.0))
 _SWEEPS = 4
@@ -302,6 +302,7 @@ def _leading_pair(state: State) -> _Leading:
     # Alternate projections: each sweep moves what S shares with the dyad into
     # the dyad, which tends to the leading singular pair like (sigma_2/sigma_1)^2.
     cross = zero
+    first, first_S = main, norm(S)
     for _ in range(_SWEEPS):
         x = xp.matrix_transpose(alpha) @ S
         S = S - alpha * x
@@ -320,7 +321,11 @@ def _leading_pair(state: State) -> _Leading:
     noise_main = xp.where(
         noise_main <= EMPTY / 2, zero, power_of_two(xp.floor(xp.minimum(noise_main - e, limit)) + 1)
     )
-    return _Leading(main, alpha, q, S, delta, split_off, noise, noise_main)
+    # What S shares with the dyad it takes over with the dyad's error: all of it
+    # where S was the larger one and the two have changed places.
+    small = f * first_S < first
+    share = xp.where(small, first_S / xp.where(small, first, 1.0), 1 / xp.where(small | (f == 0), 1.0, f))
+    return _Leading(main, alpha, q, S, delta, split_off, noise + share * noise_main, noise_main)
 
 
 def _by_part(noise: Array) -> list[Array]:
@@ -432,7 +437,8 @@ def _angles(p: _Leading, zero_rows: Array | None) -> dict[str, Measured]:
     near, e_near = _variance(deviations), 2 * e_common
     # relative error of a gap from the rounding of the terms S was formed from
     resolution = _resolution(p.S)
-    worst = xp.max(G / height, axis=-2, keepdims=True) * p.noise
+    # (rounding spreads over rows, each of which enlarges its share by its own height)
+    worst = xp.sqrt(xp.mean((G / height) ** 2, axis=-2, keepdims=True)) * p.noise
     # that of each row from the rounding of alpha and of S along q
     turned = (p.noise_main * power_of_two(-k) + F * p.noise) / height
     lost = ~present & (p.noise_main + p.noise > 0)  # zero because its terms cancelled

@@ -33,9 +33,9 @@ class RunInfo:
     split : ndarray of str, batch shape
         Along which invariant directions each state was split.
     error_estimate : float
-        Relative rounding error of a part at the last recorded layer,
-        eps * sqrt(n + d) * (layer + 1); a gap that is reported is wrong by at
-        most this times the cancellation that formed it, 1e-5 at most (float32: 1e-2).
+        Relative rounding that the layers add to a part up to the last recorded
+        one, eps * sqrt(n + d) * (layer + 1).  A gap is reported where its own
+        bound, cancellation included, is at most 1e-6 (float32: 1e-2).
     unmeasured_from : dict of str to ndarray of int, batch shape
         For each metric, the first recorded layer at which its gap is below
         what can be measured (its value there is NaN); -1 where there is none.

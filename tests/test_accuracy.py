@@ -20,7 +20,7 @@ from linsim.metrics import METRICS
 
 LOGS = tuple(name for name in METRICS if name.startswith("log_"))
 LAYERS = (0, 1, 2, 3, 5, 20, 100, 400, 1200)
-RESOLUTION = 1e-5  # what a reported gap is held to, whatever the input
+RESOLUTION = 1e-6  # what a reported gap is held to, whatever the input
 BOUND = 1e-9  # relative error of a gap, that is, absolute error of its logarithm
 
 
