@@ -147,9 +147,9 @@ def simulate(
     recorded: dict[str, list[Array]] = {name: [] for name in names}
     resolved: dict[str, list[Array]] = {name: [] for name in names}
     kept: list[tuple[Array, Array]] = []
-    for layer, current in zip(
-        wanted, iterate.states(state, steps, [int(k) for k in wanted], growth, budget), strict=True
-    ):
+    probe = None if isinstance(rule, Linear) else decompose(_generic(start), split)
+    walk = iterate.states(state, steps, [int(k) for k in wanted], growth, budget, probe)
+    for layer, current in zip(wanted, walk, strict=True):
         for name, measured in evaluate(current, names, zero_rows if layer == 0 else None).items():
             recorded[name].append(measured.value[:, 0, 0])
             resolved[name].append(measured.resolved[:, 0, 0])
@@ -273,11 +273,9 @@ def _split(
         ((A, H),) = heads(0)
         split, kinds = choose_split(host(A), host(H), host(start), eps)
     else:
-        repeats = not isinstance(rule, Layered)
-        pairs = [
-            (host(A), host(H)) for layer in range(1 if repeats else max(depth, 1)) for A, H in heads(layer)
-        ]
-        split, kinds = row_split(pairs, eps, repeats), np.asarray([KINDS[0]])
+        count = max(depth, 1) if isinstance(rule, Layered) else 1
+        attentions = [host(A) for layer in range(count) for A, _ in heads(layer)]
+        split, kinds = row_split(attentions, rule.d, eps), np.asarray([KINDS[0]])
     device = array_api_compat.device(start)
 
     def place(x: np.ndarray[Any, Any]) -> Array:
@@ -285,6 +283,13 @@ def _split(
         return xp.asarray(np.ascontiguousarray(x), dtype=kind, device=device)
 
     return split.map(place), kinds
+
+
+def _generic(like: Array) -> Array:
+    """Return one (1, n, d) state that misses no mode of a rule, on the device of ``like``."""
+    xp = namespace(like)
+    values = np.random.default_rng(0).standard_normal((1, *like.shape[1:]))
+    return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
 
 
 def _kept(state: State) -> tuple[Array, Array]:

@@ -31,19 +31,13 @@ LARGEST_CONDITION = 1e5
 # Beyond this the condition of a basis says that it is defective, not how far
 # the vectors of a split are off
 LARGEST_SENSITIVITY = 1e3
-# Spectra of a whole layer of heads, n d by n d, are computed up to this b (n d)^3
-LARGEST_WORK = 1e10
 
 
-def row_split(heads: Sequence[tuple[F, F]], eps: float, repeats: bool) -> Split:
-    """Split off the constant direction only: invariant under every rule whose rows sum to 1.
-
-    ``repeats``: the heads are those of one layer that repeats, not of one
-    layer after another.
-    """
-    n, d = heads[0][0].shape[-1], heads[0][1].shape[-1]
+def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
+    """Split off the constant direction only: invariant under every rule whose rows sum to 1."""
+    n = attentions[0].shape[-1]
     preserved = np.ones((1, 1, 1), dtype=bool)
-    for A, _ in heads:
+    for A in attentions:
         preserved = preserved & doubly_stochastic(A, eps)[:, None, None]
     ones = np.ones((1, 1, 1))
     return Split(
@@ -56,33 +50,13 @@ def row_split(heads: Sequence[tuple[F, F]], eps: float, repeats: bool) -> Split:
         constant=np.ones((1, 1, 1), dtype=bool),
         preserves_mean=preserved,
         coupled=np.where(preserved, 0.0, 1.0),
-        growth=_heads_growth(heads)[:, None, :] if repeats else np.full((1, 1, 5), np.nan),
+        growth=np.full((1, 1, 5), np.nan),
         injected=2 * np.sqrt(n + d) * ones,
         sensitivity=2 * np.sqrt(n + d) * ones,
         any_coupled=not bool(np.all(preserved)),
         any_z=False,
         any_mean=False,
     )
-
-
-def _heads_growth(heads: Sequence[tuple[F, F]]) -> F:
-    """log2 of the fastest growth of row and rest under all heads, (b, 5) as in Split; NaN if too large."""
-    n, d = heads[0][0].shape[-1], heads[0][1].shape[-1]
-    size = max(max(A.shape[0], H.shape[0]) for A, H in heads)
-    row: F = np.eye(d) + np.sum([np.broadcast_to(H, (size, d, d)) for _, H in heads], axis=0)
-    out = np.full((size, 5), np.nan)
-    if size * (n * d) ** 3 > LARGEST_WORK:
-        return out
-    rest: F = np.broadcast_to(np.eye(n * d), (size, n * d, n * d)).copy()
-    for A, H in heads:
-        # the constant direction is invariant: without it, what is left is the rest
-        centred = A - np.mean(A, axis=-2, keepdims=True)
-        centred, H = np.broadcast_to(centred, (size, n, n)), np.broadcast_to(H, (size, d, d))
-        rest += np.einsum("bik,blj->bijkl", centred, H).reshape(rest.shape)
-    for part, k in ((row, [0, 1, 4]), (rest, [2, 3])):
-        modulus = np.max(np.abs(np.linalg.eigvals(part)), axis=-1)
-        out[:, k] = np.log2(np.maximum(modulus, 2.0**-60))[:, None]
-    return out
 
 
 def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, Any]]:

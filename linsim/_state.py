@@ -40,6 +40,7 @@ __all__ = [
     "normalise",
     "scaled",
     "shifted",
+    "sizes",
 ]
 
 # the exponent of a part that is exactly zero: finite, so that differences of
@@ -57,8 +58,8 @@ class Split:
     exact; ``coupled`` (b, 1, 1): 1 where u is no left eigenvector, so that the
     rest feeds the v part (one way: v^T stays invariant), else 0.  ``growth``
     (b, 1, 5) float64: log2 of the largest growth per layer of the noise of
-    a, r, b, R and the mean, NaN where it is unknown and noise is taken to grow
-    as its part does; ``injected`` (b, 1, 1): roundings one layer adds, in eps
+    a, r, b, R and the mean, NaN where no spectrum tells it and noise grows like
+    the parts of a generic probe; ``injected`` (b, 1, 1): roundings one layer adds, in eps
     of the part; ``sensitivity`` (b, 1, 1): those that cutting the input adds.
     """
 
@@ -173,10 +174,18 @@ def add_log2(x: Array, y: Array) -> Array:
     return xp.maximum(x, y) + xp.log2(1 + xp.exp(-float(np.log(2)) * xp.clip(xp.abs(x - y), 0.0, 100.0)))
 
 
-def normalise(state: State, steps: int = 0) -> State:
+def sizes(state: State) -> Array:
+    """log2 of the norm of every part, (b, 1, 5)."""
+    xp = namespace(state.R)
+    each = [log2(norm(getattr(state, name))) + getattr(state, f"e_{name}") for name in PARTS]
+    return xp.concat(xp.broadcast_arrays(*each), axis=-1)
+
+
+def normalise(state: State, steps: int = 0, pace: Array | None = None) -> State:
     """Bring the largest entry of every part into [1, 2), exactly, through its exponent.
 
-    ``steps``: layers since the last time, whose noise is added here.
+    ``steps``: layers since the last time, whose noise is added here; ``pace``
+    (b, 1, 5): log2 of how much the parts of a generic probe grew in them.
     """
     xp = namespace(state.R)
 
@@ -202,23 +211,24 @@ def normalise(state: State, steps: int = 0) -> State:
         values[name] = x * xp.astype(power_of_two(-shift), x.dtype, copy=False)
         values[f"e_{name}"] = totals[name]
     if steps:
-        values["noise"] = _noise(state, totals, steps)
+        values["noise"] = _noise(state, totals, steps, pace)
     return replace(state, **values)
 
 
-def _noise(state: State, totals: dict[str, Array], steps: int) -> Array:
+def _noise(state: State, totals: dict[str, Array], steps: int, pace: Array | None) -> Array:
     xp, split = namespace(state.R), state.split
     unit = log2(steps * float(xp.finfo(state.R.dtype).eps) * xp.astype(split.injected, xp.float64))
     growth = xp.astype(split.growth, xp.float64)
     e = xp.concat(xp.broadcast_arrays(*[getattr(state, f"e_{name}") for name in PARTS]), axis=-1)
     change = xp.concat(xp.broadcast_arrays(*[totals[name] for name in PARTS]), axis=-1) - e
     change = xp.where(xp.abs(change) > -EMPTY / 2, xp.zeros_like(change), change)
+    follow = change if pace is None else pace
     known = ~xp.isnan(growth)
     growth = xp.where(known, growth, xp.zeros_like(growth))
-    grown = state.noise + xp.where(known, steps * growth, change)
+    grown = state.noise + xp.where(known, steps * growth, follow)
     # a part is taken to have changed geometrically in between
     added = xp.maximum(e + (steps - 1) * growth, e + change * ((steps - 1) / steps))
-    noise = add_log2(grown, unit + xp.where(known, added, e + change))
+    noise = add_log2(grown, unit + xp.where(known, added, e + follow))
     if split.any_coupled:
         fed = xp.where(split.coupled > 0, noise[:, :, 3:4] + float(np.log2(steps)), EMPTY)
         r = add_log2(noise[:, :, 1:2], fed)

@@ -640,3 +640,25 @@ def test_info_says_what_was_split():
     }
     assert set(kinds.values()) <= {"constant direction", "token mode and feature", "token mode"}
     assert linsim.RunInfo is type(run_of(CASES[-1]).info)
+
+
+@pytest.mark.parametrize("kind", ["heads", "layers"])
+@pytest.mark.parametrize("centre", [True, False])
+def test_an_input_that_misses_the_constant_mode_shows_no_rounding_as_a_value(kind, centre):
+    rng = np.random.default_rng(5)
+    A = [linsim.attention.doubly_stochastic(4, rng=rng) for _ in range(2)]
+    H = [0.4 * np.eye(3) + 0.1 * rng.normal(size=(3, 3)) for _ in range(2)]
+    x0 = rng.normal(size=(4, 3))
+    x0 = x0 - x0.mean(axis=0) if centre else x0
+    layers = (0, 1, 5, 20, 80, 300)
+    if kind == "heads":
+        run = simulate(MultiHead(np.stack(A), np.stack(H)), x0, 300, layers=layers)
+        truth = oracle.trajectory(A, H, x0, layers, digits=900, symmetric=True)
+    else:
+        rules = [Linear(A[k % 2], H[k % 2]) for k in range(300)]
+        run = simulate(Layered(rules), x0, 300, layers=layers)
+        truth = oracle.trajectory(
+            lambda k: (A[k % 2], H[k % 2]), None, x0, layers, digits=900, symmetric=True
+        )
+    assert_true_or_nan(run, truth)
+    assert np.isnan(run.metrics["log_norm"][-1]) == centre

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._namespace import Array
-from .._state import State, normalise, scaled
+from .._state import State, normalise, scaled, sizes
 
 __all__ = ["states"]
 
@@ -20,24 +20,39 @@ Heads = Callable[[int], Sequence[tuple[Array, Array]]]
 
 
 def states(
-    start: State, heads: Heads, layers: Sequence[int], growth: float, budget: float
+    start: State,
+    heads: Heads,
+    layers: Sequence[int],
+    growth: float,
+    budget: float,
+    probe: State | None = None,
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``.
 
     ``growth`` bounds ln2 of the factor by which one layer can enlarge an
-    entry; a part is rescaled before that can use up ``budget`` bits.
+    entry; a part is rescaled before that can use up ``budget`` bits.  A
+    generic ``probe`` runs along where no spectrum tells how fast rounding grows.
     """
     # A part may also shrink to the size of one rounding per layer: eight
     # layers stay far from underflow.
     every = max(1, min(8, int(budget / max(growth, 1.0))))
     state, layer = start, 0
+    before = None if probe is None else sizes(probe)
     for target in layers:
         while layer < target:
             state = _step(state, heads(layer))
+            probe = None if probe is None else _step(probe, heads(layer))
             layer += 1
             if layer % every == 0:
-                state = normalise(state, every)
-        yield normalise(state, layer % every)
+                state = normalise(state, every, _pace(probe, before))
+                if probe is not None:
+                    probe = normalise(probe)
+                    before = sizes(probe)
+        yield normalise(state, layer % every, _pace(probe, before))
+
+
+def _pace(probe: State | None, before: Array | None) -> Array | None:
+    return None if probe is None else sizes(probe) - before
 
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
