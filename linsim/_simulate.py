@@ -20,7 +20,7 @@ from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .rules import Layered, Linear, MultiHead, Rule
 from .trajectory import RunInfo, Trajectory
 
-__all__ = ["simulate"]
+__all__ = ["recorded_layers", "simulate"]
 
 _LN2 = float(np.log(2.0))
 
@@ -107,7 +107,7 @@ def simulate(
         raise _validate.refusal(
             InvalidValueError, "depth", depth, f"at most {rule.max_depth}, one rule per layer", "Add rules."
         )
-    wanted = _layers(layers, depth)
+    wanted = recorded_layers(layers, depth)
     names = choose(metrics)
     _validate.choice(method, "method", ("auto", "iterate"))
     if backend is not None:
@@ -181,7 +181,8 @@ def simulate(
     return Trajectory(wanted, {name: collect(recorded[name]) for name in names}, info, states, log_scale)
 
 
-def _layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
+def recorded_layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
+    """Return the distinct layers to record, increasing; None means all of them."""
     if layers is None:
         return np.arange(depth + 1)
     several: list[Any]

@@ -13,7 +13,7 @@ from . import _validate
 from ._evaluate import METRICS, choose
 from ._namespace import to_host
 from ._rows import rows
-from ._simulate import simulate
+from ._simulate import recorded_layers, simulate
 from .errors import FileFormatError, InvalidTypeError, InvalidValueError, ShapeError
 from .rules import Layered, Linear, MultiHead
 from .theory import Prediction, predict
@@ -140,11 +140,7 @@ def sweep(
     axes = _axes(grid)
     depth = _validate.count(depth, "depth")
     names = choose(metrics)
-    wanted = [depth] if layers is None else sorted({_validate.count(layer, "layers") for layer in layers})
-    if not wanted or wanted[-1] > depth:
-        raise _validate.refusal(
-            InvalidValueError, "layers", wanted or "none", f"layers from 0 to depth = {depth}", "Raise depth."
-        )
+    wanted = recorded_layers([depth] if layers is None else layers, depth)
     replicates = _validate.count(replicates, "replicates", minimum=1)
     seed = _validate.count(seed, "seed")
     size = 512 if batch is None else _validate.count(batch, "batch", minimum=1)
@@ -188,7 +184,7 @@ def sweep(
         if name == "predicted_regime":
             attrs |= {"flag_values": list(REGIMES.values()), "flag_meanings": " ".join(REGIMES)}
         variables[name] = (dims, value.reshape(*shape, replicates), attrs)
-    coordinates = {**axes, "replicate": np.arange(replicates), "layer": np.asarray(wanted)}
+    coordinates = {**axes, "replicate": np.arange(replicates), "layer": wanted}
     ds = xr.Dataset(
         variables, coords=coordinates, attrs={"seed": seed, "depth": depth, "source": "linsim.sweep"}
     )

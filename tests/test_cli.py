@@ -106,6 +106,10 @@ def test_simulate_shows_gaps_without_value_as_nan(tmp_path, capsys):
     assert "nan" in out
 
 
+def simulated(more):
+    return f"simulate --attention {{f}}/A.npy --weights {{f}}/H.npy --tokens {{f}}/x0.npy {more}".split()
+
+
 BAD = {
     "missing file": (["predict", "--attention", "{f}/none.npy", "--weights", "{f}/H.npy"], "--attention"),
     "folder": (["predict", "--attention", "{f}", "--weights", "{f}/H.npy"], "--attention"),
@@ -124,98 +128,12 @@ BAD = {
         ["predict", "--attention", "{f}/A.npy", "--weights", "{f}/H.npy", "--tokens", "{f}/A.npy"],
         "x0: found shape",
     ),
-    "depth text": (
-        ["simulate", *["--attention", "a", "--weights", "b", "--tokens", "c", "--depth", "x"]],
-        "--depth",
-    ),
-    "depth negative": (
-        [
-            "simulate",
-            *[
-                "--attention",
-                "{f}/A.npy",
-                "--weights",
-                "{f}/H.npy",
-                "--tokens",
-                "{f}/x0.npy",
-                "--depth",
-                "-1",
-            ],
-        ],
-        "--depth",
-    ),
-    "layers": (
-        [
-            "simulate",
-            *[
-                "--attention",
-                "{f}/A.npy",
-                "--weights",
-                "{f}/H.npy",
-                "--tokens",
-                "{f}/x0.npy",
-                "--depth",
-                "3",
-                "--layers",
-                "1;2",
-            ],
-        ],
-        "--layers",
-    ),
-    "layers beyond": (
-        [
-            "simulate",
-            *[
-                "--attention",
-                "{f}/A.npy",
-                "--weights",
-                "{f}/H.npy",
-                "--tokens",
-                "{f}/x0.npy",
-                "--depth",
-                "3",
-                "--layers",
-                "9",
-            ],
-        ],
-        "layers: found layer 9",
-    ),
-    "metric": (
-        [
-            "simulate",
-            *[
-                "--attention",
-                "{f}/A.npy",
-                "--weights",
-                "{f}/H.npy",
-                "--tokens",
-                "{f}/x0.npy",
-                "--depth",
-                "3",
-                "--metrics",
-                "cosin",
-            ],
-        ],
-        "Did you mean 'cosine'",
-    ),
-    "out folder": (
-        [
-            "simulate",
-            *[
-                "--attention",
-                "{f}/A.npy",
-                "--weights",
-                "{f}/H.npy",
-                "--tokens",
-                "{f}/x0.npy",
-                "--depth",
-                "3",
-                "--out",
-                "{f}",
-            ],
-        ],
-        "--out",
-    ),
+    "depth text": (simulated("--depth x"), "--depth"),
+    "depth negative": (simulated("--depth -1"), "--depth"),
+    "layers": (simulated("--depth 3 --layers 1;2"), "--layers"),
+    "layers beyond": (simulated("--depth 3 --layers 9"), "layers: found layer 9"),
+    "metric": (simulated("--depth 3 --metrics cosin"), "Did you mean 'cosine'"),
+    "out folder": (simulated("--depth 3 --out {f}"), "--out"),
     "figure": (["figures", "phase_diagramm", "--out", "{f}/figs"], "Did you mean 'phase_diagram'"),
     "figure place": (["figures", "regime_disk", "--out", "{f}/A.npy/figs"], "--out"),
     "figure seed": (["figures", "regime_disk", "--seed", "-1", "--out", "{f}/figs"], "--seed"),

@@ -122,6 +122,7 @@ def never(point, rng):
         ({"depth": 1.5}, InvalidTypeError, "depth"),
         ({"layers": [9]}, InvalidValueError, "layers"),
         ({"layers": []}, InvalidValueError, "layers"),
+        ({"layers": "last"}, InvalidTypeError, "layers"),
         ({"metrics": ["cosin"]}, InvalidValueError, "'cosine'"),
         ({"replicates": 0}, InvalidValueError, "replicates"),
         ({"seed": -1}, InvalidValueError, "seed"),
