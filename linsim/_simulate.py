@@ -138,7 +138,7 @@ def simulate(
             f"growth below 2^{budget} in {start.dtype}",
             "Scale H down, or use float64.",
         )
-    split, kinds = _split(rule, depth, start, heads, batch)
+    split, kinds = _split(rule, depth, x0, start, batch)
     top = exponent_of(xp.max(xp.abs(start), axis=(-1, -2), keepdims=True))
     half = xp.floor(-top / 2)  # in two steps: 2**-top alone could overflow
     state = shifted(decompose(scaled(scaled(start, half), -top - half), split), top)
@@ -262,20 +262,21 @@ def _growth(pairs: Sequence[tuple[Array, Array]]) -> float:
 
 
 def _split(
-    rule: Rule, depth: int, start: Array, heads: Any, batch: tuple[int, ...]
+    rule: Rule, depth: int, x0: Array, start: Array, batch: tuple[int, ...]
 ) -> tuple[Split, np.ndarray[Any, Any]]:
+    """Choose the split on the host, from the inputs where they are, and place it beside ``start``."""
     xp = namespace(start)
     eps = float(xp.finfo(start.dtype).eps)
+    precision = "float64" if start.dtype == xp.float64 else "float32"
 
     def host(M: Array) -> np.ndarray[Any, Any]:
-        return to_host(M).astype(np.float64)
+        return to_host(_flat(M, batch, precision)).astype(np.float64)
 
     if isinstance(rule, Linear):
-        ((A, H),) = heads(0)
-        split, kinds = choose_split(host(A), host(H), host(start), eps)
+        split, kinds = choose_split(host(rule.A), host(rule.H), host(x0), eps)
     else:
         count = max(depth, 1) if isinstance(rule, Layered) else 1
-        attentions = [host(A) for layer in range(count) for A, _ in heads(layer)]
+        attentions = [host(A) for layer in range(count) for A, _ in rule.heads(layer)]
         split, kinds = row_split(attentions, rule.d, eps), np.asarray([KINDS[0]])
     device = array_api_compat.device(start)
 
