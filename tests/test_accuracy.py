@@ -260,6 +260,14 @@ def assert_true_or_nan(run, truth, digits=np.inf):
         missing = np.flatnonzero(np.isnan(found) & exists)
         first = run.layers[missing[0]] if missing.size else -1
         assert run.info.unmeasured_from[name] == first, name
+    for name in ("token_similarity", "cosine", "abs_cosine", "effective_rank", "stable_rank"):
+        found = np.asarray(run.metrics[name])
+        wrong = np.isfinite(found) & ~(
+            np.abs(found - truth[name]) <= 10 * RESOLUTION * np.abs(truth[name]) + 10 * RESOLUTION
+        )
+        assert not np.any(wrong), (
+            f"{name} at layers {run.layers[wrong]}: {found[wrong]}, true {truth[name][wrong]}"
+        )
 
 
 ONE_THIRD = np.full((3, 3), 1 / 3)
@@ -475,7 +483,8 @@ def true_or_nan_near(seed):
     assert_true_or_nan(run, truth, digits=1600)
 
 
-@pytest.mark.parametrize("seed", range(16))
+# in 1077 and 2241 the leading dyad and the rest change places
+@pytest.mark.parametrize("seed", [*range(16), 1077, 2241])
 def test_nearly_degenerate_systems_are_true_or_nan(seed):
     true_or_nan_near(seed)
 
@@ -640,6 +649,17 @@ def test_info_says_what_was_split():
     }
     assert set(kinds.values()) <= {"constant direction", "token mode and feature", "token mode"}
     assert linsim.RunInfo is type(run_of(CASES[-1]).info)
+
+
+def test_tokens_that_rounding_swallows_leave_no_angle():
+    """The last tokens decay below the others' rounding: a mean cosine over them would be invented."""
+    A = np.triu(np.random.default_rng(3).uniform(0.2, 1, (4, 4)))
+    A /= A.sum(axis=1, keepdims=True)
+    x0 = np.random.default_rng(4).normal(size=(4, 3))
+    layers = (0, 5, 20, 100, 300)
+    run = simulate(Linear(A, -0.5 * np.eye(3)), x0, 300, layers=layers)
+    assert_true_or_nan(run, oracle.trajectory(A, -0.5 * np.eye(3), x0, layers, digits=900))
+    assert np.isnan(run.metrics["abs_cosine"][-1])
 
 
 @pytest.mark.parametrize("kind", ["heads", "layers"])
