@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _validate
-from .spectra import EPS, B, C, Eigensystem, F
+from .spectra import EPS, B, C, Eigensystem, F, I
 
 __all__ = ["Dominance", "boundary", "disk", "dominance"]
 
@@ -87,7 +87,10 @@ class Dominance:
     Attributes
     ----------
     rho : (b, n, d) complex, the values 1 + lambda_i mu_j
-    dominant : (b, n, d) bool, the set D
+    dominant : (b, n, d) bool, the set D: largest modulus and, among these,
+        fastest growth with the power of depth that Jordan chains bring
+    tied : (b, n, d) bool, the pairs of largest modulus, whatever their growth
+    growth : (b, n, d) int, that power
     margin : (b,), ln of the largest constant modulus over the largest other
         one: positive smooths, negative sharpens; +-inf where one side is empty
     coefficients : (b, n, d) complex or None, c_ij of the given x0
@@ -97,6 +100,8 @@ class Dominance:
 
     rho: C
     dominant: B
+    tied: B
+    growth: I
     margin: F
     coefficients: C | None
     present: B
@@ -129,14 +134,25 @@ def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None)
     largest = np.take_along_axis(flat, best, axis=-1)[:, :, None]
     error = np.broadcast_to(error, rho.shape)
     slack = np.take_along_axis(error.reshape(flat.shape), best, axis=-1)[:, :, None]
-    dominant = present & (largest - masked <= np.minimum(error + slack, TIE * largest))
+    tied = present & (largest - masked <= np.minimum(error + slack, TIE * largest))
+    growth = _growth(attention, weights)
+    dominant = tied & (growth == np.max(np.where(tied, growth, 0), axis=(-1, -2), keepdims=True))
     vanishes = (largest <= np.minimum(slack, TIE))[:, 0, 0]
 
     constant = np.max(masked[:, 0, :], axis=-1)
     other = np.max(masked[:, 1:, :], axis=(-1, -2), initial=-1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         margin = np.log(np.maximum(constant, 0)) - np.log(np.maximum(other, 0))
-    return Dominance(rho, dominant, np.where(np.isnan(margin), 0.0, margin), coefficients, present, vanishes)
+    margin = np.where(np.isnan(margin), 0.0, margin)
+    return Dominance(rho, dominant, tied, growth, margin, coefficients, present, vanishes)
+
+
+def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
+    """Power of depth beside |rho|^l, of (1 + lambda mu) + lambda N_H + mu N_A + N_A N_H on two chains."""
+    p, q = attention.growth[:, :, None], weights.growth[:, None, :]
+    moves_q = np.abs(attention.values[:, :, None]) > TIE
+    moves_p = np.abs(weights.values[:, None, :]) > TIE
+    return np.where(moves_p & moves_q, p + q, np.where(moves_p, p, np.where(moves_q, q, np.minimum(p, q))))
 
 
 def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int) -> tuple[C, B]:

@@ -23,6 +23,7 @@ __all__ = [
 F = np.ndarray[Any, np.dtype[np.float64]]
 C = np.ndarray[Any, np.dtype[np.complex128]]
 B = np.ndarray[Any, np.dtype[np.bool_]]
+I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -42,6 +43,10 @@ class Eigensystem:
     norm : (b,), Frobenius norm of the matrix: eps * norm * condition is what
         rounding alone does to an eigenvalue
     diagonalizable : (b,) bool, False within rounding of a defective matrix
+    growth : (b, m) int, the power of depth with which a mode grows beside its
+        modulus: p - k for the k-th vector of a Jordan chain of length p, so 0
+        everywhere for a diagonalizable matrix.  The eigenvalues of a chain
+        are equal: rounding, which scatters them, is undone by their mean.
     """
 
     values: C
@@ -51,6 +56,7 @@ class Eigensystem:
     basis_condition: F
     norm: F
     diagonalizable: B
+    growth: I
 
 
 def _dual(right: C) -> tuple[C, F, F]:
@@ -67,36 +73,64 @@ def _general(M: F) -> Eigensystem:
     values, right = values.astype(np.complex128), right.astype(np.complex128)
     left, condition, basis_condition = _dual(right)
     norm = np.linalg.norm(M, axis=(-1, -2))
-    good = (basis_condition < 1e7) & ~_defective(M, values, condition, norm)
-    return Eigensystem(values, right, left, condition, basis_condition, norm, good)
+    values, growth = _jordan(M, values, condition, norm)
+    good = (basis_condition < 1e7) & ~np.any(growth > 0, axis=-1)
+    return Eigensystem(values, right, left, condition, basis_condition, norm, good, growth)
 
 
-def _defective(M: F, values: C, condition: F, norm: F) -> B:
-    """Whether (b, m, m) matrices are within rounding of one with a Jordan block, (b,).
+def _jordan(M: F, values: C, condition: F, norm: F) -> tuple[C, I]:
+    """Eigenvalues of (b, m, m) matrices with Jordan blocks made equal again, and the growth of each.
 
     Rounding splits a block of size p into eigenvalues that lie no further
-    apart than their own error, eps * norm * condition, and are ill-conditioned.
-    A multiple eigenvalue with a full eigenspace can look the same, but then
-    M - lambda I loses as many ranks as there are such eigenvalues (up to 2e-12
-    of its norm: matrices are rarely known better).
+    apart than their own error, eps * norm * condition, and are ill-conditioned;
+    their mean is accurate.  A multiple eigenvalue with a full eigenspace can
+    look the same, but then M - lambda I loses as many ranks as there are such
+    eigenvalues (up to 2e-12 of its norm: matrices are rarely known better).
     """
     m = M.shape[-1]
-    error = 16 * np.sqrt(m) * EPS * norm[:, None] * condition
+    growth = np.zeros(values.shape, dtype=np.int64)
+    # rounding moves the eigenvalue of a p-chain by eps^(1/p): 1e-3 up to p = 5
+    error = norm[:, None] * np.minimum(16 * np.sqrt(m) * EPS * condition, 1e-3)
     apart = np.abs(values[:, :, None] - values[:, None, :])
     close = apart <= error[:, :, None] + error[:, None, :]
     sick = np.any((np.sum(close, axis=-1) > 1) & (condition > 10), axis=-1)
-    if np.any(sick):
-        from scipy.sparse.csgraph import connected_components
+    if not np.any(sick):
+        return values, growth
+    from scipy.sparse.csgraph import connected_components
+
+    values = np.array(values)
     for s in np.flatnonzero(sick):
         cluster = connected_components(close[s], directed=False)[1]
-        blocks = [cluster == k for k in np.unique(cluster[condition[s] > 10]) if np.sum(cluster == k) > 1]
-        centres = np.array([np.mean(values[s, c]) for c in blocks])
-        left_over = np.linalg.svd(M[s] - centres[:, None, None] * np.eye(m), compute_uv=False)
-        sick[s] = any(
-            np.sum(singular <= 1e4 * EPS * norm[s]) < block.sum()
-            for block, singular in zip(blocks, left_over, strict=True)
-        )
-    return np.asarray(sick)
+        for k in np.unique(cluster[condition[s] > 10]):
+            block = cluster == k
+            centre = np.mean(values[s, block])
+            if abs(centre.imag) <= 1e4 * EPS * norm[s]:
+                centre = complex(centre.real)
+            singular = np.linalg.svd(M[s] - centre * np.eye(m), compute_uv=False)
+            if np.sum(singular <= 1e4 * EPS * norm[s]) < block.sum():
+                values[s, block] = centre
+                growth[s, block] = _chains(M[s], centre, values[s, ~block], int(block.sum()))
+    return values, growth
+
+
+def _chains(M: F, centre: complex, others: C, size: int) -> I:
+    """Growth of each member of a cluster of ``size`` eigenvalues of M, from its Jordan blocks."""
+    from scipy.linalg import schur
+
+    # Nearer to the centre than to any other eigenvalue: these come first.
+    radius = np.min(np.abs(others - centre), initial=np.inf) / 2
+    T, _, found = schur(M.astype(np.complex128), output="complex", sort=lambda z: abs(z - centre) <= radius)
+    if found != size:
+        return np.arange(size)[::-1]  # no better knowledge: one chain
+    nilpotent = np.triu(T[:size, :size], 1)
+    scale, power, kernel = np.linalg.norm(nilpotent, 2), np.eye(size), [0]
+    while kernel[-1] < size and len(kernel) <= size:
+        power = power @ nilpotent / scale
+        # rounding turns the basis of a p-chain by eps^(1/p); 1e-3 is beyond that up to p = 5
+        kernel.append(size - int(np.sum(np.linalg.svd(power, compute_uv=False) > 1e-3)))
+    reach = np.diff(kernel)  # how many chains are at least 1, 2, ... long
+    lengths = np.sum(reach[:, None] > np.arange(reach[0])[None, :], axis=0)
+    return np.concatenate([np.arange(length)[::-1] for length in lengths])
 
 
 def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
@@ -129,6 +163,7 @@ def _orthogonal(values: F, vectors: F) -> Eigensystem:
         basis_condition=ones[:, 0],
         norm=np.linalg.norm(values, axis=-1),
         diagonalizable=np.ones(values.shape[0], dtype=bool),
+        growth=np.zeros(values.shape, dtype=np.int64),
     )
 
 
@@ -220,8 +255,10 @@ def attention_eigensystem(A: F) -> Eigensystem:
     right = np.take_along_axis(system.right, order[:, None, :], axis=-1)
     left = np.take_along_axis(system.left, order[:, :, None], axis=-2)
     condition = np.take_along_axis(system.condition, order, axis=-1)
+    growth = np.take_along_axis(system.growth, order, axis=-1)
     basis_condition = np.array(system.basis_condition)
     values[:, 0] = 1
+    growth[:, 0] = 0  # powers of a stochastic matrix are bounded
     right[:, :, 0] = 1 / np.sqrt(n)
     # The other modes carry nothing constant, exactly: left_k . 1 = pi . right_k = 0.
     leak = np.max(np.abs(np.sum(left[:, 1:, :], axis=-1)), axis=-1, initial=0.0)
@@ -234,7 +271,9 @@ def attention_eigensystem(A: F) -> Eigensystem:
     if np.any(anew):
         right[anew, :, 1:] /= np.linalg.norm(right[anew, :, 1:], axis=-2, keepdims=True)
         left[anew], condition[anew], basis_condition[anew] = _dual(right[anew])
-    return Eigensystem(values, right, left, condition, basis_condition, system.norm, system.diagonalizable)
+    return Eigensystem(
+        values, right, left, condition, basis_condition, system.norm, system.diagonalizable, growth
+    )
 
 
 def _reversible(A: F, pi: F) -> Eigensystem:
@@ -255,6 +294,7 @@ def _reversible(A: F, pi: F) -> Eigensystem:
         norm=np.linalg.norm(A, axis=(-1, -2)),
         # however uneven pi makes the basis
         diagonalizable=np.ones(values.shape[0], dtype=bool),
+        growth=np.zeros(values.shape, dtype=np.int64),
     )
 
 

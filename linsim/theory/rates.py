@@ -1,0 +1,91 @@
+"""How fast each gap closes, and how fast its slope settles, from the moduli of the modes.
+
+A gap is a quotient of sums of exponentials in the layer.  Its *rate* is the
+quotient of the largest terms; its *relaxation* is the largest quotient of a
+neglected term to a leading one: after l layers the measured slope differs
+from the asymptotic one by about relaxation^l.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .dominance import TIE
+from .spectra import F
+
+__all__ = ["Rates", "rates", "silent_rate"]
+
+
+class Rates(NamedTuple):
+    """Factors per layer, each (b,); those of squares are not yet squared."""
+
+    token: F
+    rank: F
+    token_relaxation: F
+    rank_relaxation: F
+
+
+def rates(modulus: F) -> Rates:
+    """Rates of sqrt(token diversity) and of sigma_2/sigma_1 from moduli (b, n, d), 0 where absent.
+
+    sigma_1 sigma_2 grows like the largest product of two modes in different
+    rows and columns; the largest such product holds either the leading mode
+    or one mode of its row and one of its column.
+    """
+    size, n, d = modulus.shape
+    top = np.max(modulus, axis=(-1, -2))
+    constant, constant_next = _leading(modulus[:, 0, :])
+    other, other_next = _leading(modulus[:, 1:, :].reshape(size, -1))
+    q_token = _quotient(other, constant)
+    within = np.maximum(_quotient(constant_next, constant), _quotient(other_next, other))
+
+    best = np.argmax(modulus.reshape(size, -1), axis=-1)
+    i, j = best // d, best % d
+    off_row = (np.arange(n)[None, :] != i[:, None])[:, :, None]
+    off_column = (np.arange(d)[None, :] != j[:, None])[:, None, :]
+    along_row = np.take_along_axis(modulus, i[:, None, None], axis=1)
+    along_column = np.take_along_axis(modulus, j[:, None, None], axis=2)
+    minors = np.stack([top[:, None, None] * modulus, along_row * along_column], axis=1)
+    minors = np.where((off_row & off_column)[:, None], minors, 0)
+    minor, minor_next = _leading(minors.reshape(size, -1))
+    _, second = _leading(modulus.reshape(size, -1))
+    return Rates(
+        q_token,
+        _quotient(minor, top**2),
+        np.maximum(within, np.where(q_token < 1 - TIE, q_token, 0)),
+        np.maximum(_quotient(minor_next, minor), _quotient(second, top)),
+    )
+
+
+def _leading(values: F) -> tuple[F, F]:
+    """Largest of (b, m) values, and the largest of those that do not tie with it; 0 where none."""
+    first = np.max(values, axis=-1, initial=0.0)
+    below = np.where(values < (1 - TIE) * first[:, None], values, 0)
+    return first, np.max(below, axis=-1, initial=0.0)
+
+
+def _quotient(p: F, q: F) -> F:
+    return p / np.where(q > 0, q, 1)
+
+
+def silent_rate(modulus: F, D: Any, entries: Any, heard: Any) -> float:
+    """Factor per layer of the angle between tokens where the dominant modes miss some tokens.
+
+    Such a token follows the strongest mode that has an entry for it.  It ends
+    up along the others' direction iff all of these modes share one weight
+    eigenvalue, that of the dominant modes; 1 where it does not.
+    """
+    columns = np.flatnonzero(np.any(D, axis=0))
+    if columns.size > 1:
+        return 1.0
+    others = np.arange(D.shape[1]) != columns[0]
+    leading = np.any(D, axis=1)
+    factors = [float(np.max(modulus[leading][:, others], initial=0.0) / np.max(modulus))]
+    for token in np.flatnonzero(~heard):
+        own = np.where(D, 0, modulus)[entries[token]]
+        along, across = np.max(own[:, columns[0]], initial=0.0), np.max(own[:, others], initial=0.0)
+        # a token that is zero for ever has no direction
+        factors.append(float(across / along) if across < (1 - TIE) * along else 1.0)
+    return float(max(factors))

@@ -1,0 +1,180 @@
+"""Verdicts for one attention and one weight matrix: from the dominant set to every limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .dominance import TIE, Dominance
+from .prediction import Assumption, Mode, Prediction
+from .rates import rates, silent_rate
+from .spectra import B, Eigensystem
+
+__all__ = ["verdicts"]
+
+SILENT = 1e-10  # entries of eigenvectors that are smaller, relatively, count as zero
+
+
+def verdicts(
+    A: Any, attention: Eigensystem, weights: Eigensystem, law: Dominance, batch: tuple[int, ...]
+) -> Prediction:
+    size, n = law.rho.shape[:2]
+    D = law.dominant
+    rows, columns = np.any(D, axis=2), np.any(D, axis=1)
+    constant, others = (np.any(x, axis=(-1, -2)) for x in (law.tied[:, :1], law.tied[:, 1:]))
+    tie = (constant & others) | law.vanishes
+    regime = np.where(tie, "balanced", np.where(constant, "smoothing", "sharpening"))
+    # a tie of moduli may still be broken by a power of depth
+    smooth = rows[:, 0] & ~np.any(rows[:, 1:], axis=-1) & ~law.vanishes
+
+    vectors = np.abs(attention.right)
+    entries = np.broadcast_to(vectors > SILENT * np.max(vectors, axis=-2, keepdims=True), (size, n, n))
+    rank = np.ones(size, dtype=int)
+    several = (np.sum(rows, axis=-1) > 1) & (np.sum(columns, axis=-1) > 1)
+    if law.coefficients is None:
+        heard = np.any(entries & rows[:, None, :], axis=-1)
+        for s in np.flatnonzero(several):
+            rank[s] = _generic_rank(D[s])
+    else:
+        heard = _heard(law, attention.right)
+        for s in np.flatnonzero(several):
+            rank[s] = _given_rank(law.coefficients[s], law.rho[s], D[s])
+    rank[law.vanishes] = 0
+    collapse = rank == 1
+    modulus = np.where(law.present, np.abs(law.rho), 0.0)
+    q = rates(modulus)
+    q_token, q_rank = (np.where(x > 1 - TIE, 1.0, x) for x in (q.token, q.rank))
+    angle, q_angle = collapse & np.all(heard, axis=-1), np.array(q_rank)
+    for s in np.flatnonzero(collapse & ~angle):
+        q_angle[s] = silent_rate(modulus[s], D[s], entries[s], heard[s])
+        angle[s] = q_angle[s] < 1
+    factors = {
+        "token_diversity": np.where(smooth, q_token**2, 1.0),
+        "cosine_gap": np.where(angle, q_angle**2, 1.0),
+        "rank_gap": np.where(collapse, q_rank, 1.0),
+    }
+
+    # Jordan chains bring powers of depth, and slopes that settle like 1/l
+    chained = np.any(law.growth > 0, axis=(-1, -2))
+    settling = {
+        "token_diversity": np.where(chained, 1.0, q.token_relaxation),
+        "cosine_gap": np.where(chained, 1.0, q.rank_relaxation),
+        "rank_gap": np.where(chained, 1.0, q.rank_relaxation),
+    }
+    polynomial = (smooth & (q_token == 1)) | (collapse & (q_rank == 1))
+
+    def shaped(x: Any) -> Any:
+        x = np.array(np.broadcast_to(np.asarray(x), size)).reshape(batch)
+        return x.item() if batch == () else x
+
+    positive = np.min(A, axis=(-1, -2))
+    silent = np.sum(~heard, axis=-1)
+    assumptions = [
+        ("attention has positive entries", positive > 0, [f"smallest entry {x:.3g}" for x in positive]),
+        _basis("attention", attention),
+        _basis("weights", weights),
+        (
+            "regime boundary is resolved",
+            np.abs(law.margin) > TIE,
+            [f"ln ratio of moduli {x:.3g}" for x in law.margin],
+        ),
+        (
+            "every token is in the dominant modes",
+            silent == 0,
+            [f"{k} of {n} tokens follow weaker modes" for k in silent],
+        ),
+        (
+            "gaps close geometrically, if at all",
+            ~polynomial,
+            [f"modes up to l^{k} |rho|^l" for k in np.max(np.where(law.tied, law.growth, 0), axis=(-1, -2))],
+        ),
+        ("state does not vanish", ~law.vanishes, [f"largest modulus {x:.3g}" for x in _top(law)]),
+    ]
+
+    def each(x: Any) -> Any:
+        x = np.asarray(x)
+        return shaped(np.broadcast_to(x, size) if x.size == 1 else x)
+
+    modes = _modes(attention, weights, law)
+    return Prediction(
+        regime=shaped(regime),
+        input_convergence=shaped(smooth),
+        angle_convergence=shaped(angle),
+        rank_collapse=shaped(collapse),
+        limit_rank=shaped(rank),
+        dominant=modes[0] if batch == () else modes.reshape(batch),
+        margin=shaped(law.margin),
+        rates={k: shaped(v) for k, v in factors.items()},
+        relaxations={k: shaped(v) for k, v in settling.items()},
+        assumptions=tuple(Assumption(name, each(holds), each(detail)) for name, holds, detail in assumptions),
+    )
+
+
+def _modes(attention: Eigensystem, weights: Eigensystem, law: Dominance) -> Any:
+    """Object array of one tuple of dominant modes a system."""
+    size = law.rho.shape[0]
+    system, i, j = np.nonzero(law.dominant)
+    lam = np.broadcast_to(attention.values, (size, attention.values.shape[-1]))[system, i]
+    mu = np.broadcast_to(weights.values, (size, weights.values.shape[-1]))[system, j]
+    triples = zip(lam.tolist(), mu.tolist(), law.rho[system, i, j].tolist(), strict=True)
+    listed = [Mode(*map(_real, triple)) for triple in triples]
+    ends = np.cumsum(np.sum(law.dominant, axis=(-1, -2))).tolist()
+    modes = np.empty(size, dtype=object)
+    for s, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        modes[s] = tuple(listed[begin:end])
+    return modes
+
+
+def _real(value: complex) -> complex | float:
+    return value.real if value.imag == 0 else value
+
+
+def _top(law: Dominance) -> Any:
+    return np.max(np.where(law.dominant, np.abs(law.rho), 0), axis=(-1, -2))
+
+
+def _basis(name: str, system: Eigensystem) -> tuple[str, B, list[str]]:
+    detail = [f"eigenvector condition {x:.3g}" for x in system.basis_condition]
+    return f"{name} is diagonalizable", system.diagonalizable, detail
+
+
+def _generic_rank(D: B) -> int:
+    """Rank of a matrix with generic entries on D and zeros elsewhere."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import structural_rank
+
+    return int(structural_rank(csr_array(D.astype(float))))
+
+
+def _phases(rho: Any, D: B) -> Any:
+    """rho / |rho| on D, where all moduli are equal, 0 elsewhere."""
+    modulus = np.abs(rho)
+    return np.where(D & (modulus > 0), rho / np.where(modulus > 0, modulus, 1), 0)
+
+
+def _given_rank(c: Any, rho: Any, D: B) -> int:
+    """Rank of C_l = (c_ij (rho_ij / |rho|)^l) on D, phases included; the largest over l.
+
+    A 2x2 minor of C_l is a sum of two exponentials in l, so it vanishes at
+    every l iff it does at l = 0 and 1: these two tell a rank of 1 from a
+    larger one.  The others find the largest, which phases may hide at first.
+    """
+    phases = _phases(rho, D)
+    ranks = []
+    for layer in (0, 1, 2, 3, 5, 8, 13, 21):
+        values = np.linalg.svd(np.where(D, c, 0) * phases**layer, compute_uv=False)
+        ranks.append(int(np.sum(values > SILENT * values[0])))
+    return max(ranks)
+
+
+def _heard(law: Dominance, vectors: Any) -> B:
+    """Which tokens of a given x0 the dominant modes reach at every layer, (b, n)."""
+    assert law.coefficients is not None
+    phases = _phases(law.rho, law.dominant)
+    leading = np.where(law.dominant, law.coefficients, 0)
+    heard = np.ones(law.rho.shape[:-1], dtype=bool)
+    for layer in (0, 1):
+        norms = np.linalg.norm(vectors @ (leading * phases**layer), axis=-1)
+        heard &= norms > SILENT * np.max(norms, axis=-1, keepdims=True)
+    return heard
