@@ -99,5 +99,5 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
 
     A, W = flat(A), flat(W)
     attention, weights = attention_eigensystem(A), weight_eigensystem(W)
-    law = dominance(attention, weights, None if X is None else flat(X))
-    return verdicts(A, attention, weights, law, batch)
+    x = None if X is None else flat(X)
+    return verdicts(A, W, x, attention, weights, dominance(attention, weights, x), batch)

@@ -91,9 +91,12 @@ class Dominance:
         fastest growth with the power of depth that Jordan chains bring
     tied : (b, n, d) bool, the pairs of largest modulus, whatever their growth
     growth : (b, n, d) int, that power
+    error : (b, n, d), first-order bound of the rounding of rho
     margin : (b,), ln of the largest constant modulus over the largest other
         one: positive smooths, negative sharpens; +-inf where one side is empty
     coefficients : (b, n, d) complex or None, c_ij of the given x0
+    coefficient_scale : (b, n, 1) or None, what c_ij could be at most; NOISE
+        times it is rounding
     present : (b, n, d) bool, where c_ij != 0
     vanishes : (b,) bool, every present value is 0: so is the state, in the end
     """
@@ -102,8 +105,10 @@ class Dominance:
     dominant: B
     tied: B
     growth: I
+    error: F
     margin: F
     coefficients: C | None
+    coefficient_scale: F | None
     present: B
     vanishes: B
 
@@ -124,10 +129,10 @@ def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None)
         + attention.condition[:, :, None] * attention.norm[:, None, None] * np.abs(mu)
         + weights.condition[:, None, :] * weights.norm[:, None, None] * np.abs(lam)
     )
-    coefficients = None
+    coefficients = scale = None
     present = np.ones(modulus.shape, dtype=bool)
     if x0 is not None:
-        coefficients, present = _coefficients(attention, weights, x0, size)
+        coefficients, scale, present = _coefficients(attention, weights, x0, size)
     masked = np.where(present, modulus, -1.0)
     flat = masked.reshape(size, -1)
     best = np.argmax(flat, axis=-1)[:, None]
@@ -144,7 +149,7 @@ def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None)
     with np.errstate(divide="ignore", invalid="ignore"):
         margin = np.log(np.maximum(constant, 0)) - np.log(np.maximum(other, 0))
     margin = np.where(np.isnan(margin), 0.0, margin)
-    return Dominance(rho, dominant, tied, growth, margin, coefficients, present, vanishes)
+    return Dominance(rho, dominant, tied, growth, error, margin, coefficients, scale, present, vanishes)
 
 
 def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
@@ -155,7 +160,7 @@ def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
     return np.where(moves_p & moves_q, p + q, np.where(moves_p, p, np.where(moves_q, q, np.minimum(p, q))))
 
 
-def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int) -> tuple[C, B]:
+def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int) -> tuple[C, F, B]:
     """c_ij = u_i^T x0 w_j, and which of them are not what rounding alone could have put there."""
     shape = (size, attention.values.shape[-1], weights.values.shape[-1])
     # Only the first row of ``left`` sees what all tokens share; without it the
@@ -171,4 +176,4 @@ def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int
     # ill-conditioned vectors cannot show that a coefficient vanishes
     present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None] & (noise > 0)
     present |= ~np.any(present, axis=(-1, -2), keepdims=True)
-    return c, present
+    return c, noise, present

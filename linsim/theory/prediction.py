@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .. import _validate
+from .._blas import on_one_thread
+from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
+from .bounds import GAPS, Bounds
 
 __all__ = ["Assumption", "Mode", "Prediction"]
 
@@ -66,6 +71,8 @@ class Prediction:
         only falls like 1/l (Jordan blocks).
     assumptions : tuple of Assumption
         What the verdicts rest on.
+    bounds : object or None
+        What :meth:`log_bound` needs.
     """
 
     regime: Any
@@ -78,6 +85,79 @@ class Prediction:
     rates: Mapping[str, Any]
     relaxations: Mapping[str, Any]
     assumptions: tuple[Assumption, ...]
+    bounds: Bounds | None = field(default=None, repr=False)
+
+    @on_one_thread
+    def log_bound(self, gap: str, layers: Any) -> Any:
+        """Return a proven upper bound of ln(gap) at any depth, for the given x0.
+
+        Parameters
+        ----------
+        gap : str
+            "token_diversity", "hfc_lfc" (the ratio itself), "cosine_gap"
+            (of 1 - cos where the constant mode dominates, else of
+            1 - mean |cos|), "rank_gap" or "effective_rank_gap".
+        layers : int, or array of int of any shape
+            Depths >= 0.
+
+        Returns
+        -------
+        float or ndarray, batch shape + shape of ``layers``
+            Natural logarithm of the bound.  Where nothing is proven it is the
+            trivial one: 0 (1 - cos: ln(n / (n - 1)); hfc_lfc: inf).
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            For an unknown gap, layers that are not whole numbers >= 0, or a
+            law made without x0.
+        NotCoveredError
+            For a rule without one attention and one weight matrix.
+
+        Notes
+        -----
+        The constants and the proof are in :mod:`linsim.theory.bounds`; derived
+        here.  For symmetric A and normal H the bound of token diversity equals
+        token diversity; in general every bound decays at its predicted rate,
+        and with a single dominant real pair and a single leading minor those
+        of cosine and rank are attained as depth grows.
+
+        Examples
+        --------
+        >>> import numpy as np, linsim
+        >>> x0 = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+        >>> law = linsim.predict(linsim.attention.uniform(3), np.diag([1.0, 0.5]), x0=x0)
+        >>> run = linsim.simulate(linsim.Linear(linsim.attention.uniform(3), np.diag([1.0, 0.5])), x0, 9)
+        >>> bound = law.log_bound("token_diversity", run.layers)
+        >>> float(np.max(np.abs(bound - run.metrics["log_token_diversity"]))) < 1e-9
+        True
+        """
+        gap = _validate.choice(gap, "gap", GAPS)
+        depth = np.asarray(layers)
+        if depth.dtype.kind not in "iu":
+            raise _validate.refusal(
+                InvalidTypeError, "layers", repr(layers), "integers >= 0", "Pass for example range(100)."
+            )
+        if np.any(depth < 0):
+            raise _validate.refusal(
+                InvalidValueError, "layers", int(np.min(depth)), "integers >= 0", "Layer 0 is the input."
+            )
+        if self.bounds is None:
+            raise NotCoveredError(
+                "gap: found a law without bounds; expected one of Linear layers. "
+                "No bound is implemented for this rule; use linsim.simulate to measure."
+            )
+        if self.bounds.law.coefficients is None:
+            raise _validate.refusal(
+                InvalidValueError,
+                "x0",
+                "none",
+                "the input that the bound is for",
+                "Call predict(..., x0=x0).",
+            )
+        value = self.bounds.log_bound(gap, depth.reshape(-1).astype(float))
+        value = value.reshape((*np.shape(self.regime), *depth.shape))
+        return value.item() if value.ndim == 0 else value
 
     def __str__(self) -> str:
         if np.ndim(self.regime):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .bounds import Bounds
 from .dominance import TIE, Dominance
 from .prediction import Assumption, Mode, Prediction
 from .rates import rates, silent_rate
@@ -17,8 +18,15 @@ SILENT = 1e-10  # entries of eigenvectors that are smaller, relatively, count as
 
 
 def verdicts(
-    A: Any, attention: Eigensystem, weights: Eigensystem, law: Dominance, batch: tuple[int, ...]
+    A: Any,
+    H: Any,
+    x0: Any,
+    attention: Eigensystem,
+    weights: Eigensystem,
+    law: Dominance,
+    batch: tuple[int, ...],
 ) -> Prediction:
+    """Judge a stack of systems; the fields get the shape ``batch``."""
     size, n = law.rho.shape[:2]
     D = law.dominant
     rows, columns = np.any(D, axis=2), np.any(D, axis=1)
@@ -108,6 +116,7 @@ def verdicts(
         rates={k: shaped(v) for k, v in factors.items()},
         relaxations={k: shaped(v) for k, v in settling.items()},
         assumptions=tuple(Assumption(name, each(holds), each(detail)) for name, holds, detail in assumptions),
+        bounds=Bounds(attention, weights, law, x0, A, H),
     )
 
 

@@ -1,0 +1,442 @@
+r"""Proven upper bounds of every gap, at every depth, with explicit constants.
+
+Notation: X_l = V Y_l Z with unit columns v_i of V, rows z_j of Z, dual rows
+u_i of U = V^-1 and unit columns w_j of W = Z^-1, and coefficients
+Y_l = rho^l o (U X_0 W), entry by entry; ||.|| is Frobenius' norm unless a
+vector's.  Only moduli |Y_ij| = |c_ij| |rho_ij|^l enter, so every bound is a
+quotient of sums of exponentials.
+
+**Norms.**  For any coefficients Y, with Gram matrices G = V^* V, K = Z Z^*:
+
+    ||V Y Z||^2 <= min( sum_ij (|G| |Y|)_ij (|Y| |K|)_ij ,  ||G||_2 ||K||_2 ||Y||^2 ),
+
+and with a projection P in front of V (or behind Z) its Gram matrix takes the
+place of G (or K).  Both are identities for orthonormal V and Z.
+
+**Row split** at a mode i (the constant mode for token diversity).  P projects
+on v_i.  With h = ||(I - P) X||, bounded as above over the other rows of Y, and
+
+    p = ||P X|| >= ||y_i Z|| - ||P V' Y' Z||,
+    ||y_i Z|| >= max( max_j |Y_ij| / ||w_j||,  ||y_i|| / ||W||_2,
+                      |Y_ij| ||z_j|| - sum_{k != j} |Y_ik| ||z_k|| ):
+
+t_div = h^2 / (h^2 + p^2) and HFC/LFC = h / p where v_i is constant; and always
+sigma_2 <= h (P X has rank one) and sigma_1 >= p.  For symmetric A and normal H
+all of these are equalities: the bound of t_div *is* t_div.
+
+**Minors** at a real pair (i, j).  Divide by Y_ij: X = alpha q^T + V' S Z' with
+alpha = v_i + beta, q = z_j + gamma, S_kl = Y_kl - Y_kj Y_il (a 2x2 minor).  For
+the rank-one matrix R = (alpha + S q / |q|^2)(q + (I - P_q) S^T alpha / |alpha|^2)^T,
+S standing for V' S Z',
+
+    sigma_2 <= ||X - R|| <= ||(I - P_alpha) S (I - P_q)|| + ||S||^2 / (|alpha| |q|),
+
+and exchanging P_alpha, P_q for the fixed projections on v_i and z_j costs at most
+(|beta| + |gamma|/|z_j| + |beta| |gamma|/|z_j|) ||S||, because two lines whose sine
+is s have projections at distance s.  sigma_1 >= |alpha| |q| - ||S||.
+
+**Angles.**  Rows x_k = alpha_k (q + g_k).  For any reference f, with f + e_k
+the vectors q + g_k, u_k their unit vectors, and theta_k the angle to f,
+
+    mean over pairs of (1 - |cos|) <= sum_k |u_k - f/|f||^2 / (n - 1)
+       <= sum_k tan^2 theta_k / (n - 1) <= ||E (I - P_f)||^2 / ((n - 1) (|f| - ||E||)^2),
+
+E having the rows e_k; the first step because the mean of the u_k is their best
+reference, the second because 2 (1 - cos) <= tan^2.  f = q + mean of T, T = S with
+row k divided by v_k.  alpha_k > 0 for every k where v is the constant mode: then
+the same bounds 1 - cos.
+
+**Effective rank.**  If s is the mean of sigma_k / sigma_1 over k >= 2, then
+(1, s, ..., s) is majorised by (1, sigma_2/sigma_1, ...), and entropy is
+Schur-concave: erank <= exp(entropy of (1, s, ..., s) / sum), with
+s <= ||X - R|| / (sigma_1 sqrt(m - 1)), m = min(n, d).
+
+**No basis of eigenvectors** (Jordan blocks).  Pi_perp X obeys the layer with
+A' = Q^T A Q alone, Q an orthonormal basis of 1-perp, because Pi_perp A Pi = 0.  In
+Schur form A' = D_A + N_A, H = D_H + N_H the operator is a diagonal plus a
+nilpotent part of index n + d - 2 and norm
+nu <= ||D_A|| ||N_H|| + ||N_A|| ||D_H|| + ||N_A|| ||N_H||, so (Henrici 1962)
+
+    ||Pi_perp X_l|| <= sum_{k < n+d-2} binom(l, k) max|rho|^(l-k) nu^k ||Pi_perp X_0||,
+
+and ||Pi X_l|| >= sqrt(n) (max_j |rho_1j|^l |pi^T X_0 w_j| - |1/n - pi| ||Pi_perp X_l||)
+over eigenvectors w_j.
+
+**Rounding.**  |rho| and |c| are moved to the safe side by first-order bounds of
+the error of computed eigenvalues (eps * condition * norm) and coefficients, so
+that the inequality holds for the numbers returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._henrici import growth, growth_of_rows
+from ._logs import log, log_minus, log_sum
+from .dominance import NOISE, Dominance
+from .spectra import B, C, Eigensystem, F
+
+__all__ = ["GAPS", "Bounds"]
+
+GAPS = ("token_diversity", "hfc_lfc", "cosine_gap", "rank_gap", "effective_rank_gap")
+
+_CHUNK = 1 << 20  # coefficients held at once
+_TINY = -700.0  # exp of it is the smallest share of a largest term that is kept
+
+
+class _Frame(NamedTuple):
+    """One side of X = V Y Z: unit (or scaled) vectors as columns, and their duals as rows."""
+
+    vectors: C  # (b, m, m)
+    duals: C
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """All that the bounds of a stack of systems need; see the module's docstring."""
+
+    attention: Eigensystem
+    weights: Eigensystem
+    law: Dominance
+    x0: F
+    A: F
+    H: F
+
+    def log_bound(self, gap: str, layers: F) -> F:
+        """Natural logarithm of the bound, (b, k), at (k,) layers."""
+        size, n, d = self.law.rho.shape
+        out = np.empty((size, layers.size))
+        step = max(1, _CHUNK // (size * n * d))
+        plan = _plan(self)
+        for begin in range(0, layers.size, step):
+            chosen = slice(begin, begin + step)
+            out[:, chosen] = _bound(self, plan, gap, layers[chosen])
+        return out
+
+
+class _Plan(NamedTuple):
+    """Constants of the bounds, layer by layer the same."""
+
+    log_c: tuple[F, F]  # safe logarithms of |c|: from below, from above, (b, n, d)
+    log_rho: tuple[F, F]
+    rows: _Frame
+    columns: _Frame
+    i: np.ndarray[Any, Any]  # (b,) a dominant mode
+    j: np.ndarray[Any, Any]
+    real_row: B  # its attention eigenvalue is real
+    real: B  # both its eigenvalues are
+    smooth: B  # only the constant mode dominates
+    sick: B  # no basis of eigenvectors
+
+
+def _plan(bounds: Bounds) -> _Plan:
+    attention, weights, law = bounds.attention, bounds.weights, bounds.law
+    assert law.coefficients is not None
+    assert law.coefficient_scale is not None
+    size, n, d = law.rho.shape
+    c = np.abs(law.coefficients)
+    c_error = np.broadcast_to(NOISE * law.coefficient_scale, c.shape)
+    rho = np.abs(law.rho)
+    with np.errstate(divide="ignore"):
+        log_c = [np.where(law.present, log(c + sign * c_error), -np.inf) for sign in (-1, 1)]
+        log_rho = [log(rho + sign * law.error) for sign in (-1, 1)]
+    first = np.argmax(law.dominant.reshape(size, -1), axis=-1)
+    i, j = first // d, first % d
+    take = np.arange(size)
+    lam = np.broadcast_to(attention.values, (size, n))[take, i]
+    mu = np.broadcast_to(weights.values, (size, d))[take, j]
+    sick = np.broadcast_to(~(attention.diagonalizable & weights.diagonalizable), size)
+    return _Plan(
+        (log_c[0], log_c[1]),
+        (log_rho[0], log_rho[1]),
+        _Frame(attention.right, attention.left),
+        # transposed: X^T = Z^T Y^T V^T
+        _Frame(np.swapaxes(weights.left, -1, -2), np.swapaxes(weights.right, -1, -2)),
+        i,
+        j,
+        lam.imag == 0,
+        (lam.imag == 0) & (mu.imag == 0),
+        ~np.any(law.dominant[:, 1:], axis=(-1, -2)),
+        sick,
+    )
+
+
+def _bound(bounds: Bounds, plan: _Plan, gap: str, layers: F) -> F:
+    _, n, d = bounds.law.rho.shape
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # (b, k, n, d); a mode of modulus 0 is there at layer 0 only
+        depth = layers[:, None, None]
+        low, high = (
+            c[:, None] + np.where(depth > 0, depth * r[:, None], 0.0)
+            for c, r in zip(plan.log_c, plan.log_rho, strict=True)
+        )
+        h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i))
+        if np.any(plan.sick):
+            h, p = _without_basis(bounds, plan, layers, h, p)
+        if gap == "hfc_lfc":
+            return _quotient(h, p)
+        if gap == "token_diversity":
+            return _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+        if gap == "cosine_gap":
+            return _cosine(plan, low, high, h, p, n)
+        m = min(n, d)
+        rest = _rest(plan, low, high, h, p)
+        if gap == "rank_gap":
+            return np.minimum(rest, 0.0 if m > 1 else -np.inf)
+        return _effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
+
+
+def _rest(plan: _Plan, low: F, high: F, h: F, p: F) -> F:
+    """ln of the bound of ||X - R|| / sigma_1 for the best of four matrices R of rank one."""
+    low_t, high_t = (np.swapaxes(x, -1, -2) for x in (low, high))
+    modal = [
+        _quotient(*_row_split(plan.rows, plan.columns, low, high, plan.i)),
+        _quotient(*_row_split(plan.columns, plan.rows, low_t, high_t, plan.j)),
+        _minors(plan, low, high).rank,
+    ]
+    healthy = ~plan.sick[:, None]
+    return np.min(np.stack([_quotient(h, p), *(np.where(healthy, x, np.inf) for x in modal)]), axis=0)
+
+
+def _cosine(plan: _Plan, low: F, high: F, h: F, p: F, n: int) -> F:
+    """ln of the bound of 1 - cos where the constant mode dominates, else of 1 - mean |cos|."""
+    if n == 1:
+        return np.full_like(h, -np.inf)
+    real_row, real = (~plan.sick & x for x in (plan.real_row, plan.real))
+    candidates = [
+        np.broadcast_to(np.where(plan.smooth, np.log(n / (n - 1)), 0.0)[:, None], h.shape),
+        np.where(plan.smooth[:, None], _angle_bound(h, p - np.log(n) / 2, h, n), np.inf),
+        np.where(real_row[:, None], _row_angles(plan, low, high), np.inf),
+        np.where(real[:, None], _minors(plan, low, high).angles, np.inf),
+    ]
+    return np.min(np.stack(candidates), axis=0)
+
+
+def _quotient(h: F, p: F) -> F:
+    return np.where(np.isneginf(h), -np.inf, h - p)
+
+
+def _norm(logs: F, G: Any, K: Any) -> F:
+    """ln of the bound of ||V Y Z|| from ln|Y| (b, k, n, d) and Gram matrices (b, n, n), (b, d, d)."""
+    top = np.max(logs, axis=(-1, -2), keepdims=True)
+    safe = np.where(np.isfinite(top), top, 0.0)
+    Y = np.where(np.isneginf(logs), 0.0, np.exp(np.maximum(logs - safe, _TINY)))
+    left, right = np.abs(G)[:, None], np.abs(K)[:, None]
+    entries = np.sum((left @ Y) * (Y @ right), axis=(-1, -2))
+    spectral = np.linalg.norm(G, 2, axis=(-1, -2)) * np.linalg.norm(K, 2, axis=(-1, -2))
+    square = np.minimum(entries, spectral[:, None] * np.sum(Y * Y, axis=(-1, -2)))
+    return safe[..., 0, 0] + log(square) / 2
+
+
+def _gram(vectors: C) -> C:
+    return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
+
+
+def _without(logs: F, index: np.ndarray[Any, Any], axis: int) -> F:
+    """``logs`` with row (axis -2) or column (axis -1) ``index`` of each system left out."""
+    here = np.arange(logs.shape[axis]) == index[:, None]
+    return np.where(here[:, None, :, None] if axis == -2 else here[:, None, None, :], -np.inf, logs)
+
+
+def _pick(vectors: C, index: np.ndarray[Any, Any]) -> C:
+    """Column ``index`` of each system, (b, m)."""
+    return np.take_along_axis(
+        np.broadcast_to(vectors, (index.size, *vectors.shape[1:])), index[:, None, None], axis=-1
+    )[..., 0]
+
+
+def _apart(vectors: C, direction: C) -> C:
+    """Columns without their part along a direction."""
+    unit = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
+    return vectors - unit[:, :, None] * (np.conj(unit)[:, None, :] @ vectors)
+
+
+def _row_split(rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any, Any]) -> tuple[F, F]:
+    """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each."""
+    v = _pick(rows.vectors, i)
+    length = np.linalg.norm(v, axis=-1)
+    others = _without(high, i, -2)
+    K = _gram(columns.vectors)
+    h = _norm(others, _gram(_apart(rows.vectors, v)), K)
+    # P V' is one row: (v^* v_k) / |v|
+    leak = (np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None]
+    across = _norm(others, _gram(leak), K)
+    index = i[:, None, None, None]
+    y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
+    lead = np.log(length)[:, None] + _row_norm(columns, y_low, y_high)
+    return h, log_minus(lead, across)
+
+
+def _row_norm(columns: _Frame, low: F, high: F) -> F:
+    """ln of a lower bound of ||y Z|| from ln|y| (b, k, d)."""
+    sizes = np.log(np.linalg.norm(columns.vectors, axis=-2))[:, None]  # |z_j|
+    duals = np.log(np.linalg.norm(columns.duals, axis=-1))[:, None]  # |w_j|
+    one = np.max(low - duals, axis=-1)
+    whole = log_sum(2 * low, -1) / 2 - np.log(np.linalg.norm(columns.duals, 2, axis=(-1, -2)))[:, None]
+    best = np.argmax(low + sizes, axis=-1)[..., None]
+    rest = np.where(np.arange(low.shape[-1]) == best, -np.inf, high + sizes)
+    alone = log_minus(np.take_along_axis(low + sizes, best, axis=-1)[..., 0], log_sum(rest, -1))
+    return np.maximum(np.maximum(one, whole), alone)
+
+
+def _angle_bound(across: F, reference: F, size: F, n: int) -> F:
+    """ln of (across / (reference - size))^2 / (n - 1), inf where the denominator is not positive."""
+    free = log_minus(reference, size)
+    return np.where(np.isneginf(across), -np.inf, 2 * (across - free) - np.log(n - 1))
+
+
+def _centred(vectors: C) -> C:
+    return vectors - np.mean(vectors, axis=-2, keepdims=True)
+
+
+def _row_angles(plan: _Plan, low: F, high: F) -> F:
+    """Angles from the row split at the dominant mode's row: X = v q^T + S."""
+    n = high.shape[-2]
+    v = _pick(plan.rows.vectors, plan.i)
+    T = plan.rows.vectors / v[:, :, None]
+    others = _without(high, plan.i, -2)
+    K = _gram(plan.columns.vectors)
+    across = _norm(others, _finite(_gram(_centred(T))), K)
+    mean = _norm(others, _finite(_gram(np.mean(T, axis=-2, keepdims=True))), K)
+    index = plan.i[:, None, None, None]
+    y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
+    reference = log_minus(_row_norm(plan.columns, y_low, y_high), mean)
+    bound = _angle_bound(across, reference, across, n)
+    return np.where(_nonzero(v)[:, None], bound, np.inf)
+
+
+def _finite(G: C) -> C:
+    """Infinite entries (a token where v is zero) as numbers; their systems are left out later."""
+    return np.where(np.isfinite(G), G, 1.0)
+
+
+def _nonzero(v: C) -> B:
+    size = np.abs(v)
+    return np.min(size, axis=-1) > 1e-10 * np.max(size, axis=-1)
+
+
+class _Minors(NamedTuple):
+    rank: F
+    angles: F
+
+
+def _minors(plan: _Plan, low: F, high: F) -> _Minors:
+    """ln of the bounds of ||X - R|| / sigma_1 and of 1 - mean |cos| from the minors at the dominant pair."""
+    n = high.shape[-2]
+    V, Z = plan.rows.vectors, plan.columns.vectors  # Z transposed: columns z_j
+    i, j = plan.i, plan.j
+    v, z = _pick(V, i), _pick(Z, j)
+    zeta = np.log(np.linalg.norm(z, axis=-1))[:, None]
+    at_i, at_j = i[:, None, None, None], j[:, None, None, None]
+    row_low, row = (np.take_along_axis(x, at_i, axis=-2) for x in (low, high))
+    column_low, column = (np.take_along_axis(x, at_j, axis=-1) for x in (low, high))
+    pivot_low, pivot = (np.take_along_axis(x, at_j, axis=-1) for x in (row_low, row))
+    r, b = _without(row - pivot_low, j, -1), _without(column - pivot_low, i, -2)
+    S = _without(_without(np.logaddexp(high - pivot_low, b + r), i, -2), j, -1)
+
+    V_apart, Z_apart = _apart(V, v), _apart(Z, z)
+    G, K = _gram(V), _gram(Z)
+    K_apart = _gram(Z_apart)
+    one = np.ones((1, 1, 1))
+    beta = _norm(b, G, one)
+    gamma = _norm(r, one, K) - zeta
+    plain, projected = _norm(S, G, K), _norm(S, _gram(V_apart), K_apart)
+
+    alpha = _length(plan.rows, i, column_low[..., 0] - pivot[..., 0], beta, 0.0)
+    q = _length(plan.columns, j, row_low[..., 0, :] - pivot[..., 0], gamma, zeta)
+    turning = log_sum(np.stack([beta, gamma, beta + gamma]), 0)
+    improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q]), 0)
+    u, w = (
+        np.log(np.linalg.norm(_pick(np.swapaxes(f.duals, -1, -2), k), axis=-1))[:, None]
+        for f, k in ((plan.rows, i), (plan.columns, j))
+    )
+    first = np.maximum(log_minus(alpha + q, plain), -u - w)
+    rank = _quotient(np.minimum(plain, improved), first)
+
+    T = V / v[:, :, None]
+    G_T, G_centred, G_mean = (_finite(_gram(x)) for x in (T, _centred(T), np.mean(T, axis=-2, keepdims=True)))
+    size_T, size_centred = _norm(S, G_T, K), _norm(S, G_centred, K)
+    mean = _norm(S, G_mean, K)
+    # |beta_k| / (|v_k| - |beta_k|), the largest over tokens
+    weights = np.abs(T)[:, None]
+    share = np.exp(np.minimum(b, 300.0))
+    tilt = np.max((weights @ share)[..., 0], axis=-1)
+    delta = np.where(tilt < 1, log(tilt / np.where(tilt < 1, 1 - tilt, 1.0)), np.inf)
+    sine = log_sum(np.stack([gamma, mean - zeta]), 0)
+    across = log_sum(
+        np.stack([_norm(S, G_centred, K_apart), sine + size_centred, delta + size_T]),
+        0,
+    )
+    whole = log_sum(np.stack([size_centred, delta + size_T]), 0)
+    across = np.minimum(across, whole)
+    angles = _angle_bound(across, log_minus(q, mean), whole, n)
+    angles = np.where(_nonzero(v)[:, None] & (tilt < 1), angles, np.inf)
+    return _Minors(np.where(np.isnan(rank), np.inf, rank), np.where(np.isnan(angles), np.inf, angles))
+
+
+def _length(frame: _Frame, index: np.ndarray[Any, Any], low: F, beta: F, size: Any) -> F:
+    """ln of a lower bound of |v + beta|: coefficients 1 at ``index`` and e^low beside it, (b, k, m)."""
+    here = np.arange(low.shape[-1]) == index[:, None]
+    coefficients = np.where(here[:, None, :], 0.0, low)
+    whole = log_sum(2 * coefficients, -1) / 2 - np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2)))[:, None]
+    dual = np.log(np.linalg.norm(_pick(np.swapaxes(frame.duals, -1, -2), index), axis=-1))[:, None]
+    return np.maximum(np.maximum(size + log_minus(np.zeros_like(beta), beta), whole), -dual)
+
+
+def _effective(log_s: F, m: int) -> F:
+    """ln(erank - 1) of singular values (1, s, ..., s) of which there are ``m``."""
+    s = np.exp(log_s)
+    total = (m - 1) * s
+    # entropy of the shares 1/(1+total) and s/(1+total): small terms as logarithms
+    log_entropy = np.where(
+        log_s > _TINY,
+        log(np.log1p(total) - total * np.where(np.isneginf(log_s), 0.0, log_s) / (1 + total)),
+        np.log(m - 1) + log_s + np.log(1 - np.where(np.isneginf(log_s), 0.0, log_s)),
+    )
+    log_entropy = np.where(np.isneginf(log_s), -np.inf, log_entropy)
+    entropy = np.exp(np.maximum(log_entropy, -40.0))
+    return np.where(log_entropy > -40.0, np.log(np.expm1(entropy)), log_entropy + 1e-17)
+
+
+def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[F, F]:
+    """h and p of token diversity where A or H has no basis of eigenvectors, by Schur forms."""
+    h, p = np.array(h), np.array(p)
+    n = bounds.law.rho.shape[1]
+    Q = np.linalg.svd(np.ones((1, n)))[2][1:].T if n > 1 else np.zeros((1, 0))
+    for s in np.flatnonzero(plan.sick):
+        A, H, x0 = (M[s % M.shape[0]] for M in (bounds.A, bounds.H, bounds.x0))
+        attention, weights = (_one(f, int(s)) for f in (bounds.attention, bounds.weights))
+        pi = attention.left[0].real / np.sqrt(n)
+        apart = Q.T @ x0
+        if attention.diagonalizable:
+            # one chain of layers I + lambda_i H for each row of U X_0
+            start = attention.left[1:] @ x0
+            size = np.linalg.norm(Q.T @ attention.right[:, 1:], axis=0)
+            h[s] = growth_of_rows(attention.values[1:], H, start, size, layers)
+        elif weights.diagonalizable:
+            start = (apart @ weights.right).T
+            size = np.linalg.norm(weights.left, axis=-1)
+            h[s] = growth_of_rows(weights.values, Q.T @ A @ Q, start, size, layers)
+        else:
+            h[s] = growth(Q.T @ A @ Q, H, layers) + log(np.linalg.norm(apart))
+        # H has an eigenvector at every eigenvalue, Jordan block or not
+        values, W = np.linalg.eig(H)
+        lead = np.max(log(np.abs(pi @ x0 @ W))[:, None] + layers * log(np.abs(1 + values))[:, None], axis=0)
+        p[s] = np.log(n) / 2 + log_minus(lead, log(np.linalg.norm(1 / n - pi)) + h[s])
+    return h, p
+
+
+class _Side(NamedTuple):
+    values: C
+    right: C
+    left: C
+    diagonalizable: bool
+
+
+def _one(system: Eigensystem, s: int) -> _Side:
+    parts = (system.values, system.right, system.left, system.diagonalizable)
+    values, right, left, good = (x[s % x.shape[0]] for x in parts)
+    return _Side(values, right, left, bool(good))
