@@ -10,11 +10,11 @@ from .bounds import Bounds
 from .dominance import TIE, Dominance
 from .prediction import Assumption, Mode, Prediction
 from .rates import rates, silent_rate
-from .spectra import B, Eigensystem
+from .spectra import EPS, B, Eigensystem
 
 __all__ = ["verdicts"]
 
-SILENT = 1e-10  # entries of eigenvectors that are smaller, relatively, count as zero
+SILENT = 1e-10  # smaller entries, relatively, count as zero where rounding cannot be told from them
 
 
 def verdicts(
@@ -36,8 +36,7 @@ def verdicts(
     # a tie of moduli may still be broken by a power of depth
     smooth = rows[:, 0] & ~np.any(rows[:, 1:], axis=-1) & ~law.vanishes
 
-    vectors = np.abs(attention.right)
-    entries = np.broadcast_to(vectors > SILENT * np.max(vectors, axis=-2, keepdims=True), (size, n, n))
+    entries = np.broadcast_to(_entries(attention), (size, n, n))
     rank = np.ones(size, dtype=int)
     several = (np.sum(rows, axis=-1) > 1) & (np.sum(columns, axis=-1) > 1)
     if law.coefficients is None:
@@ -117,6 +116,21 @@ def verdicts(
         relaxations={k: shaped(v) for k, v in settling.items()},
         assumptions=tuple(Assumption(name, each(holds), each(detail)) for name, holds, detail in assumptions),
         bounds=Bounds(attention, weights, law, x0, A, H),
+    )
+
+
+def _entries(attention: Eigensystem) -> B:
+    """Which entries of the eigenvectors are more than rounding, (b, n, n): token by mode.
+
+    A perturbation E moves v_i by sum_k v_k (u_k^T E v_i) / (lambda_i - lambda_k).
+    """
+    apart = np.abs(attention.values[:, :, None] - attention.values[:, None, :])
+    np.einsum("...ii->...i", apart)[...] = np.inf
+    reach = np.linalg.norm(attention.left, axis=-1)[:, None, :] / np.maximum(apart, EPS)
+    error = 16 * EPS * attention.norm[:, None] * np.sum(reach, axis=-1)
+    vectors = np.abs(attention.right)
+    return vectors > np.minimum(error + 16 * EPS, SILENT)[:, None, :] * np.max(
+        vectors, axis=-2, keepdims=True
     )
 
 
