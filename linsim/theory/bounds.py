@@ -24,6 +24,13 @@ t_div = h^2 / (h^2 + p^2) and HFC/LFC = h / p where v_i is constant; and always
 sigma_2 <= h (P X has rank one) and sigma_1 >= p.  For symmetric A and normal H
 all of these are equalities: the bound of t_div *is* t_div.
 
+**From below.**  u_i . 1 = 0 for every row but the constant one, so u_i X = u_i Pi_perp X:
+
+    ||Pi_perp X|| >= max_{i > 1, j} |Y_ij| / (|u_i| |w_j|),   ||Pi X|| <= ||y_1 Z|| + ||Pi V' Y' Z||,
+
+with the norms of above: t_div and HFC/LFC from below, which do not close where
+another mode dominates.
+
 **Minors** at a real pair (i, j).  Divide by Y_ij: X = alpha q^T + V' S Z' with
 alpha = v_i + beta, q = z_j + gamma, S_kl = Y_kl - Y_kj Y_il (a 2x2 minor).  For
 the rank-one matrix R = (alpha + S q / |q|^2)(q + (I - P_q) S^T alpha / |alpha|^2)^T,
@@ -70,6 +77,7 @@ that the inequality holds for the numbers returned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,14 +114,23 @@ class Bounds:
     H: F
 
     def log_bound(self, gap: str, layers: F) -> F:
-        """Natural logarithm of the bound, (b, k), at (k,) layers."""
+        """Natural logarithm of the upper bound, (b, k), at (k,) layers."""
+        return self._each(partial(_above, gap=gap), layers)
+
+    def log_lower_bound(self, gap: str, layers: F) -> F:
+        """Natural logarithm of the lower bound of token diversity or HFC/LFC, (b, k)."""
+        return self._each(partial(_below, gap=gap), layers)
+
+    def _each(self, bound: Any, layers: F) -> F:
+        """Evaluate in chunks of layers: all coefficients of all layers need not fit in memory."""
         size, n, d = self.law.rho.shape
         out = np.empty((size, layers.size))
         step = max(1, _CHUNK // (size * n * d))
         plan = _plan(self)
         for begin in range(0, layers.size, step):
-            chosen = slice(begin, begin + step)
-            out[:, chosen] = _bound(self, plan, gap, layers[chosen])
+            chosen = layers[begin : begin + step]
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                out[:, begin : begin + step] = bound(self, plan, *_coefficients(plan, chosen), chosen)
         return out
 
 
@@ -164,29 +181,46 @@ def _plan(bounds: Bounds) -> _Plan:
     )
 
 
-def _bound(bounds: Bounds, plan: _Plan, gap: str, layers: F) -> F:
+def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
+    """ln|Y| from below and from above, (b, k, n, d); a mode of modulus 0 is there at layer 0 only."""
+    depth = layers[:, None, None]
+    low, high = (
+        c[:, None] + np.where(depth > 0, depth * r[:, None], 0.0)
+        for c, r in zip(plan.log_c, plan.log_rho, strict=True)
+    )
+    return low, high
+
+
+def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
     _, n, d = bounds.law.rho.shape
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # (b, k, n, d); a mode of modulus 0 is there at layer 0 only
-        depth = layers[:, None, None]
-        low, high = (
-            c[:, None] + np.where(depth > 0, depth * r[:, None], 0.0)
-            for c, r in zip(plan.log_c, plan.log_rho, strict=True)
-        )
-        h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i))
-        if np.any(plan.sick):
-            h, p = _without_basis(bounds, plan, layers, h, p)
-        if gap == "hfc_lfc":
-            return _quotient(h, p)
-        if gap == "token_diversity":
-            return _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
-        if gap == "cosine_gap":
-            return _cosine(plan, low, high, h, p, n)
-        m = min(n, d)
-        rest = _rest(plan, low, high, h, p)
-        if gap == "rank_gap":
-            return np.minimum(rest, 0.0 if m > 1 else -np.inf)
-        return _effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
+    h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i))
+    if np.any(plan.sick):
+        h, p = _without_basis(bounds, plan, layers, h, p)
+    if gap == "hfc_lfc":
+        return _quotient(h, p)
+    if gap == "token_diversity":
+        return _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+    if gap == "cosine_gap":
+        return _cosine(plan, low, high, h, p, n)
+    m = min(n, d)
+    rest = _rest(plan, low, high, h, p)
+    if gap == "rank_gap":
+        return np.minimum(rest, 0.0 if m > 1 else -np.inf)
+    return _effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
+
+
+def _below(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
+    duals = np.log(np.linalg.norm(plan.rows.duals, axis=-1))[:, :, None]
+    across = np.log(np.linalg.norm(plan.columns.duals, axis=-1))[:, None, :]
+    h = np.max(_without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
+    K = _gram(plan.columns.vectors)
+    # the vector of the constant mode has length one
+    mean = np.sum(plan.rows.vectors, axis=-2, keepdims=True) / np.sqrt(plan.rows.vectors.shape[-2])
+    others = _without(high, np.zeros_like(plan.i), -2)
+    constant = np.where(np.arange(high.shape[-2])[:, None] == 0, high, -np.inf)
+    p = np.logaddexp(_norm(constant, np.ones_like(_gram(mean)), K), _norm(others, _gram(mean), K))
+    value = _quotient(h, p) if gap == "hfc_lfc" else _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+    return np.where(plan.sick[:, None], -np.inf, value)
 
 
 def _rest(plan: _Plan, low: F, high: F, h: F, p: F) -> F:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -132,7 +132,48 @@ class Prediction:
         >>> float(np.max(np.abs(bound - run.metrics["log_token_diversity"]))) < 1e-9
         True
         """
-        gap = _validate.choice(gap, "gap", GAPS)
+        return self._bounded(Bounds.log_bound, gap, GAPS, layers)
+
+    @on_one_thread
+    def log_lower_bound(self, gap: str, layers: Any) -> Any:
+        """Return a proven lower bound of ln(gap) at any depth, for the given x0.
+
+        Parameters
+        ----------
+        gap : str
+            "token_diversity" or "hfc_lfc".
+        layers : int, or array of int of any shape
+            Depths >= 0.
+
+        Returns
+        -------
+        float or ndarray, batch shape + shape of ``layers``
+            Natural logarithm of the bound; -inf where nothing is proven (no
+            basis of eigenvectors).
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError, NotCoveredError
+            As :meth:`log_bound`.
+
+        Notes
+        -----
+        Derived in :mod:`linsim.theory.bounds`.  Where a mode other than the
+        constant one dominates it stays away from zero at every depth: the
+        finite-depth form of "tokens do not converge".
+
+        Examples
+        --------
+        >>> import numpy as np, linsim
+        >>> A, x0 = np.array([[0.2, 0.8], [0.8, 0.2]]), np.array([[1.0], [2.0]])
+        >>> law = linsim.predict(A, [[-0.5]], x0=x0)
+        >>> np.exp(law.log_lower_bound("token_diversity", [0, 10, 1000])).round(6)
+        array([0.1, 1. , 1. ])
+        """
+        return self._bounded(Bounds.log_lower_bound, gap, ("token_diversity", "hfc_lfc"), layers)
+
+    def _bounded(self, bound: Callable[..., Any], gap: str, known: tuple[str, ...], layers: Any) -> Any:
+        gap = _validate.choice(gap, "gap", known)
         depth = np.asarray(layers)
         if depth.dtype.kind not in "iu":
             raise _validate.refusal(
@@ -148,14 +189,11 @@ class Prediction:
                 "No bound is implemented for this rule; use linsim.simulate to measure."
             )
         if self.bounds.law.coefficients is None:
+            remedy = "Call predict(..., x0=x0)."
             raise _validate.refusal(
-                InvalidValueError,
-                "x0",
-                "none",
-                "the input that the bound is for",
-                "Call predict(..., x0=x0).",
+                InvalidValueError, "x0", "none", "the input that the bound is for", remedy
             )
-        value = self.bounds.log_bound(gap, depth.reshape(-1).astype(float))
+        value = bound(self.bounds, gap, depth.reshape(-1).astype(float))
         value = value.reshape((*np.shape(self.regime), *depth.shape))
         return value.item() if value.ndim == 0 else value
 
