@@ -12,8 +12,8 @@ from hypothesis.errors import NoSuchExample
 from oracle import trajectory
 from scipy.optimize import linprog
 
-from linsim import Layered, Linear, MultiHead, attention, predict, simulate, weights
-from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError, NotCoveredError, ShapeError
+from linsim import Linear, attention, predict, simulate, weights
+from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError
 from linsim.theory import boundary, disk
 
 # --- systems with prescribed spectra ---------------------------------------------------
@@ -881,10 +881,6 @@ def test_text():
 
 def test_what_is_refused():
     A, H = attention.uniform(3), np.eye(2)
-    heads = MultiHead(np.stack([A, A]), np.stack([H, H]))
-    for rule in (heads, Layered([Linear(A, H)])):
-        with pytest.raises(NotCoveredError, match="simulate"):
-            predict(rule)
     with pytest.raises(InvalidTypeError, match=r"predict\(A, H\)"):
         predict(A)
     with pytest.raises(ShapeError, match="x0"):

@@ -203,11 +203,7 @@ class Prediction:
             listed = ", ".join(f"{c} {name}" for name, c in zip(names, counts, strict=True))
             collapsed = int(np.sum(self.rank_collapse))
             return f"{np.size(self.regime)} systems: {listed}; rank collapse in {collapsed}."
-        modes = "; ".join(
-            f"lambda = {_show(m.attention_eigenvalue)}, mu = {_show(m.weight_eigenvalue)}, "
-            f"|1 + lambda mu| = {abs(m.value):.6g}"
-            for m in self.dominant[:4]
-        )
+        modes = "; ".join(map(_describe, self.dominant[:4]))
         more = f" and {len(self.dominant) - 4} more" if len(self.dominant) > 4 else ""
         text = [
             f"Regime: {self.regime} (ln of constant over other modulus = {self.margin:.3g} per layer).",
@@ -227,6 +223,13 @@ class Prediction:
         if failed:
             text.append("Careful, not satisfied: " + "; ".join(failed) + ".")
         return " ".join(text)
+
+
+def _describe(mode: Mode) -> str:
+    if np.isnan(mode.attention_eigenvalue):  # several heads, or a cycle of layers
+        return f"an eigenvalue of modulus {abs(mode.value):.6g}"
+    pair = f"lambda = {_show(mode.attention_eigenvalue)}, mu = {_show(mode.weight_eigenvalue)}"
+    return f"{pair}, |1 + lambda mu| = {abs(mode.value):.6g}"
 
 
 def _show(value: complex | float) -> str:
