@@ -13,21 +13,26 @@ Build the parts (:mod:`~linsim.attention`, :mod:`~linsim.weights`,
 """
 
 from . import attention, errors, metrics, theory, tokens, weights
+from ._compare import Compared, Comparison, compare
 from ._simulate import simulate
 from ._sweep import sweep
 from .errors import LinsimError
 from .rules import Layered, Linear, MultiHead
 from .theory import predict
-from .trajectory import RunInfo, Trajectory
+from .trajectory import RunInfo, Slope, Trajectory
 
 __all__ = [
+    "Compared",
+    "Comparison",
     "Layered",
     "Linear",
     "LinsimError",
     "MultiHead",
     "RunInfo",
+    "Slope",
     "Trajectory",
     "attention",
+    "compare",
     "errors",
     "metrics",
     "predict",

@@ -18,7 +18,7 @@ from ._namespace import Array, exponent_of, namespace, power_of_two
 from ._state import EMPTY, State, add_log2, combine, log2, norm, scaled
 from .errors import InvalidTypeError
 
-__all__ = ["METRICS", "RESOLUTION", "Measured", "choose", "evaluate"]
+__all__ = ["METRICS", "RESOLUTION", "Measured", "choose", "evaluate", "resolution_of"]
 
 #: name of every metric, with what it says
 METRICS: dict[str, str] = {
@@ -151,7 +151,7 @@ def _content(
     noise_full = add_log2(noise_row, noise_rest)
     noise_mean = noise_mean + 0.5 * float(np.log2(state.R.shape[-2]))
     noise_low = xp.where(split.preserves_mean, xp.where(split.constant, noise_row, noise_mean), noise_full)
-    share = _resolution(state.R)
+    share = resolution_of(state.R)
     high_ok = _clear(xp.where(split.constant, noise_rest, noise_full), ln_high, share)
     low_ok = _clear(noise_low, ln_low, share)
     norm_ok = _clear(noise_full, ln_norm, share)
@@ -166,7 +166,7 @@ def _content(
     }
 
 
-def _resolution(x: Array) -> float:
+def resolution_of(x: Array) -> float:
     return RESOLUTION if x.dtype == namespace(x).float64 else 1e-2
 
 
@@ -362,7 +362,7 @@ def _rank(p: _Leading) -> dict[str, Measured]:
     scale = xp.where(p.split_off, f, xp.ones_like(f))
     delta = xp.where(p.split_off, p.delta, xp.zeros_like(p.delta))
     second = rest[:, :, :1]
-    eps, resolution = float(xp.finfo(p.S.dtype).eps), _resolution(p.S)
+    eps, resolution = float(xp.finfo(p.S.dtype).eps), resolution_of(p.S)
     whole_noise = p.noise_main + f * p.noise + eps * first
     noise = xp.where(p.split_off, p.noise, whole_noise)
     resolved = ((noise <= resolution * second) & (whole_noise <= resolution * first)) | (
@@ -436,7 +436,7 @@ def _angles(p: _Leading, zero_rows: Array | None) -> dict[str, Measured]:
     deviations = (sign * G * S - fall * q) / height
     near, e_near = _variance(deviations), 2 * e_common
     # relative error of a gap from the rounding of the terms S was formed from
-    resolution = _resolution(p.S)
+    resolution = resolution_of(p.S)
     # (rounding spreads over rows, each of which enlarges its share by its own height)
     worst = xp.sqrt(xp.mean((G / height) ** 2, axis=-2, keepdims=True)) * p.noise
     # that of each row from the rounding of alpha and of S along q

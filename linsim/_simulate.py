@@ -12,7 +12,7 @@ import numpy as np
 from . import _validate
 from ._blas import on_one_thread
 from ._engines import iterate
-from ._evaluate import choose, evaluate
+from ._evaluate import choose, evaluate, resolution_of
 from ._namespace import Array, exponent_of, namespace, to_backend, to_host
 from ._split import KINDS, choose_split, row_split
 from ._state import Split, State, assemble, decompose, scaled, shifted
@@ -170,6 +170,7 @@ def simulate(
         error_estimate=float(xp.finfo(start.dtype).eps)
         * float(np.sqrt(rule.n + rule.d))
         * (int(wanted[-1]) + 1),
+        resolution=resolution_of(start),
         unmeasured_from={name: _first_unresolved(to_host(collect(resolved[name])), wanted) for name in names},
     )
     states = log_scale = None

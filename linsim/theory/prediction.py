@@ -71,6 +71,10 @@ class Prediction:
         only falls like 1/l (Jordan blocks).
     assumptions : tuple of Assumption
         What the verdicts rest on.
+    beats : dict of str to float
+        For the same gaps: the slowest beat, in radians per layer, of leading
+        terms of equal modulus and different phase; inf where nothing swings.
+        Empty for several heads and cycles of layers.
     bounds : object or None
         What :meth:`log_bound` needs.
     """
@@ -85,6 +89,7 @@ class Prediction:
     rates: Mapping[str, Any]
     relaxations: Mapping[str, Any]
     assumptions: tuple[Assumption, ...]
+    beats: Mapping[str, Any] = field(default_factory=dict)
     bounds: Bounds | None = field(default=None, repr=False)
 
     @on_one_thread

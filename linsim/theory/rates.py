@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .dominance import TIE
-from .spectra import F
+from .spectra import C, F
 
-__all__ = ["Rates", "rates", "silent_rate"]
+__all__ = ["Rates", "beats", "rates", "silent_rate"]
 
 
 class Rates(NamedTuple):
@@ -57,6 +57,33 @@ def rates(modulus: F) -> Rates:
         np.maximum(within, np.where(q_token < 1 - TIE, q_token, 0)),
         np.maximum(_quotient(minor_next, minor), _quotient(second, top)),
     )
+
+
+def beats(rho: C, modulus: F) -> tuple[F, F]:
+    """Slowest beat of token diversity and of sigma_2/sigma_1, radians per layer; inf where nothing swings.
+
+    Terms of equal modulus and different phase beat against each other, and no
+    slope is known before they have done so: (b, n, d) values, moduli 0 where absent.
+    """
+    size = rho.shape[0]
+    token, rank = np.full(size, np.inf), np.full(size, np.inf)
+    for s in np.flatnonzero(np.any(rho.imag != 0, axis=(-1, -2))):
+        r, m = rho[s], modulus[s]
+        token[s] = min(_slowest(r[0], m[0]), _slowest(r[1:], m[1:]))
+        i, j = np.unravel_index(np.argmax(m), m.shape)
+        off = (np.arange(m.shape[0]) != i)[:, None] & (np.arange(m.shape[1]) != j)
+        minors = np.stack([r[i, j] * r, r[i] * r[:, j : j + 1]])
+        sizes = np.where(off, np.stack([m[i, j] * m, m[i] * m[:, j : j + 1]]), 0)
+        rank[s] = min(_slowest(r, m), _slowest(minors, sizes))
+    return token, rank
+
+
+def _slowest(values: C, sizes: F) -> float:
+    """The smallest phase, beyond rounding, between two leading values."""
+    top = np.max(sizes, initial=0.0)
+    lead = values[(sizes >= (1 - TIE) * top) & (sizes > 0)]
+    turn = np.abs(np.angle(lead[:, None] * np.conj(lead)))
+    return float(np.min(turn[turn > TIE], initial=np.inf))
 
 
 def _leading(values: F) -> tuple[F, F]:

@@ -9,7 +9,7 @@ import numpy as np
 from .bounds import Bounds
 from .dominance import TIE, Dominance
 from .prediction import Assumption, Mode, Prediction
-from .rates import rates, silent_rate
+from .rates import beats, rates, silent_rate
 from .spectra import EPS, B, Eigensystem
 
 __all__ = ["verdicts"]
@@ -69,6 +69,8 @@ def verdicts(
         "cosine_gap": np.where(chained, 1.0, q.rank_relaxation),
         "rank_gap": np.where(chained, 1.0, q.rank_relaxation),
     }
+    beat = dict(zip(("token_diversity", "rank_gap"), beats(law.rho, modulus), strict=True))
+    beat["cosine_gap"] = beat["rank_gap"]
     polynomial = (smooth & (q_token == 1)) | (collapse & (q_rank == 1))
 
     def shaped(x: Any) -> Any:
@@ -114,6 +116,7 @@ def verdicts(
         margin=shaped(law.margin),
         rates={k: shaped(v) for k, v in factors.items()},
         relaxations={k: shaped(v) for k, v in settling.items()},
+        beats={k: shaped(v) for k, v in beat.items()},
         assumptions=tuple(Assumption(name, each(holds), each(detail)) for name, holds, detail in assumptions),
         bounds=Bounds(attention, weights, law, x0, A, H),
     )
