@@ -3,7 +3,8 @@
 Build the parts (:mod:`~linsim.attention`, :mod:`~linsim.weights`,
 :mod:`~linsim.tokens`), put them in a layer rule (:class:`Linear`,
 :class:`MultiHead`, :class:`Layered`), :func:`simulate` it to any depth,
-:func:`predict` its limit from spectra alone, :func:`sweep` over grids.
+:func:`predict` its limit from spectra alone, :func:`compare` the two, :func:`sweep`
+over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own.
 
 >>> import numpy as np, linsim
 >>> A = linsim.attention.softmax(6, 4, rng=0)

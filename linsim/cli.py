@@ -157,6 +157,7 @@ def predict(
                     "limit_rank",
                     "margin",
                     "rates",
+                    "relaxations",
                 )
             }
             | {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackendError",
+    "ClaimError",
     "FileFormatError",
     "InvalidTypeError",
     "InvalidValueError",
@@ -70,6 +71,14 @@ class BackendError(LinsimError, RuntimeError):
     """The wanted array backend cannot be used on this machine.
 
     Remedy: leave ``backend`` out to compute where the inputs live.
+    """
+
+
+class ClaimError(LinsimError, ValueError):
+    """A claim gave no verdict: it raised, answered neither true, false nor a number, or was never asked.
+
+    Remedy: return a bool or a margin, and leave out what the claim says nothing about
+    with ``hypothesis.assume``, within reach of the systems that are drawn.
     """
 
 

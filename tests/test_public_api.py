@@ -13,7 +13,7 @@ import linsim
 
 MODULES = [
     "linsim",
-    *(f"linsim.{m}" for m in ("attention", "errors", "metrics", "theory", "tokens", "weights")),
+    *(f"linsim.{m}" for m in ("attention", "errors", "metrics", "testing", "theory", "tokens", "weights")),
 ]
 
 
