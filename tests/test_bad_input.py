@@ -455,7 +455,6 @@ BAD = [
         InvalidTypeError,
         ["A: found dtype object", "real numbers"],
     ),
-    ("predict layered", lambda: predict(Layered([RULE, RULE])), NotCoveredError, ["Layered"]),
     # --- measure ---
     ("measure NaN", lambda: measure(X * NAN), InvalidValueError, ["x: found NaN or infinity", "finite"]),
     ("measure text", lambda: measure("x"), InvalidTypeError, ["x: found str", "not text"]),

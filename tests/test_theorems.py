@@ -205,7 +205,8 @@ def limit_rank(system):
     assume(np.all((expected < 1e-9 * np.max(expected)) | (expected > 1e-6 * np.max(expected))))
     if np.max(ranks) != system.law.limit_rank:
         return -1.0
-    return float(np.min(distances[clean] - np.max(np.abs(expected[clean] - found), axis=-1)))
+    known = ROUNDING * np.linalg.norm(states, axis=(-1, -2))
+    return float(np.min(distances[clean] + known - np.max(np.abs(expected[clean] - found), axis=-1)))
 
 
 def angles(system):
@@ -242,7 +243,7 @@ def token_similarity_of_the_limit(system):
         )
 
     # |Pi_perp X|/|X| moves by at most 2 |X - Y| / |Y|
-    return float(np.min(2 * distances / size - np.abs(share(states) - share(limits))))
+    return float(np.min(2 * (distances / size + ROUNDING) - np.abs(share(states) - share(limits))))
 
 
 # --- where ties are found --------------------------------------------------------------
