@@ -8,12 +8,12 @@ from the asymptotic one by about relaxation^l.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .dominance import TIE
-from .spectra import C, F
+from .spectra import B, C, F, I
 
 __all__ = ["Rates", "beats", "rates", "silent_rate"]
 
@@ -97,22 +97,27 @@ def _quotient(p: F, q: F) -> F:
     return p / np.where(q > 0, q, 1)
 
 
-def silent_rate(modulus: F, D: Any, entries: Any, heard: Any) -> float:
-    """Factor per layer of the angle between tokens where the dominant modes miss some tokens.
+def silent_rate(modulus: F, growth: I, D: B, entries: B, heard: B) -> tuple[float, bool]:
+    """Factor per layer of the angle between tokens where the dominant modes miss some, and whether it closes.
 
     Such a token follows the strongest mode that has an entry for it.  It ends
     up along the others' direction iff all of these modes share one weight
-    eigenvalue, that of the dominant modes; 1 where it does not.
+    vector, that of the dominant modes: by their moduli, or, along a Jordan
+    chain, by a power of depth (then the factor is 1).  One system: arrays (n, d).
     """
     columns = np.flatnonzero(np.any(D, axis=0))
     if columns.size > 1:
-        return 1.0
+        return 1.0, False
     others = np.arange(D.shape[1]) != columns[0]
-    leading = np.any(D, axis=1)
-    factors = [float(np.max(modulus[leading][:, others], initial=0.0) / np.max(modulus))]
+    factors = [np.max(modulus[np.any(D, axis=1)][:, others], initial=0.0) / np.max(modulus)]
     for token in np.flatnonzero(~heard):
         own = np.where(D, 0, modulus)[entries[token]]
         along, across = np.max(own[:, columns[0]], initial=0.0), np.max(own[:, others], initial=0.0)
-        # a token that is zero for ever has no direction
-        factors.append(float(across / along) if across < (1 - TIE) * along else 1.0)
-    return float(max(factors))
+        if across >= (1 - TIE) * along:
+            power = np.where(own >= (1 - TIE) * along, growth[entries[token]], -1)
+            faster = np.max(power[:, columns[0]], initial=-1) > np.max(power[:, others], initial=-1)
+            # a token that is zero for ever has no direction
+            if across > (1 + TIE) * along or not faster or along == 0:
+                return 1.0, False
+        factors.append(min(across / along, 1.0))
+    return float(max(factors)), True

@@ -122,14 +122,18 @@ def _chains(M: F, centre: complex, others: C, size: int) -> I:
     T, _, found = schur(M.astype(np.complex128), output="complex", sort=lambda z: abs(z - centre) <= radius)
     if found != size:
         return np.arange(size)[::-1]  # no better knowledge: one chain
+    # Staircase: how many vectors the nilpotent part takes to 0, to those, and so on.
     nilpotent = np.triu(T[:size, :size], 1)
-    scale, power, kernel = np.linalg.norm(nilpotent, 2), np.eye(size), [0]
-    while kernel[-1] < size and len(kernel) <= size:
-        power = power @ nilpotent / scale
+    scale, reach = np.linalg.norm(nilpotent, 2), [size]
+    while len(nilpotent):
+        _, singular, Vh = np.linalg.svd(nilpotent)
         # rounding turns the basis of a p-chain by eps^(1/p); 1e-3 is beyond that up to p = 5
-        kernel.append(size - int(np.sum(np.linalg.svd(power, compute_uv=False) > 1e-3)))
-    reach = np.diff(kernel)  # how many chains are at least 1, 2, ... long
-    lengths = np.sum(reach[:, None] > np.arange(reach[0])[None, :], axis=0)
+        kernel = int(np.sum(singular <= 1e-3 * scale))
+        kernel = min(max(kernel, 1), reach[-1])  # there is one, and never more than before
+        rest = Vh[: len(Vh) - kernel]
+        nilpotent = rest @ nilpotent @ rest.conj().T
+        reach.append(kernel)
+    lengths = np.sum(np.array(reach[1:])[:, None] > np.arange(reach[1])[None, :], axis=0)
     return np.concatenate([np.arange(length)[::-1] for length in lengths])
 
 

@@ -39,14 +39,16 @@ def verdicts(
     entries = np.broadcast_to(_entries(attention), (size, n, n))
     rank = np.ones(size, dtype=int)
     several = (np.sum(rows, axis=-1) > 1) & (np.sum(columns, axis=-1) > 1)
-    if law.coefficients is None:
-        heard = np.any(entries & rows[:, None, :], axis=-1)
-        for s in np.flatnonzero(several):
-            rank[s] = _generic_rank(D[s])
-    else:
-        heard = _heard(law, attention.right)
-        for s in np.flatnonzero(several):
+    heard = np.any(entries & rows[:, None, :], axis=-1)
+    # without a basis of eigenvectors coefficients mean nothing: a generic input stands for x0
+    known = np.broadcast_to(attention.diagonalizable & weights.diagonalizable, size)
+    if law.coefficients is not None:
+        heard = np.where(known[:, None], _heard(law, attention.right), heard)
+    for s in np.flatnonzero(several):
+        if law.coefficients is not None and known[s]:
             rank[s] = _given_rank(law.coefficients[s], law.rho[s], D[s])
+        else:
+            rank[s] = _generic_rank(D[s])
     rank[law.vanishes] = 0
     collapse = rank == 1
     modulus = np.where(law.present, np.abs(law.rho), 0.0)
@@ -54,8 +56,7 @@ def verdicts(
     q_token, q_rank = (np.where(x > 1 - TIE, 1.0, x) for x in (q.token, q.rank))
     angle, q_angle = collapse & np.all(heard, axis=-1), np.array(q_rank)
     for s in np.flatnonzero(collapse & ~angle):
-        q_angle[s] = silent_rate(modulus[s], D[s], entries[s], heard[s])
-        angle[s] = q_angle[s] < 1
+        q_angle[s], angle[s] = silent_rate(modulus[s], law.growth[s], D[s], entries[s], heard[s])
     factors = {
         "token_diversity": np.where(smooth, q_token**2, 1.0),
         "cosine_gap": np.where(angle, q_angle**2, 1.0),
@@ -97,6 +98,11 @@ def verdicts(
             "gaps close geometrically, if at all",
             ~polynomial,
             [f"modes up to l^{k} |rho|^l" for k in np.max(np.where(law.tied, law.growth, 0), axis=(-1, -2))],
+        ),
+        *(
+            []
+            if law.coefficients is None
+            else [("x0 is judged by its own modes", known, ["else as a generic input"] * size)]
         ),
         ("state does not vanish", ~law.vanishes, [f"largest modulus {x:.3g}" for x in _top(law)]),
     ]
