@@ -769,9 +769,7 @@ def test_a_silent_token_follows_a_jordan_chain_to_the_same_direction():
     law = predict(A, [[-1, 1], [0, -1]], x0=x0)
     assert law.angle_convergence
     assert law.rates["cosine_gap"] == 1
-    gaps = trajectory(A, np.array([[-1, 1], [0, -1]]), x0, [250, 500, 1000], digits=900)[
-        "log_abs_cosine_gap"
-    ]
+    gaps = trajectory(A, np.array([[-1, 1], [0, -1]]), x0, [250, 500, 1000], digits=900)["log_abs_cosine_gap"]
     powers = np.diff(gaps) / np.log(2)
     assert 2 * powers[1] - powers[0] == pytest.approx(-2, abs=0.02)
     # with two eigenvectors at the same mu the silent token keeps its own direction
