@@ -150,7 +150,10 @@ def simulate(
     probe = None if isinstance(rule, Linear) else decompose(_generic(start), split)
     walk = iterate.states(state, steps, [int(k) for k in wanted], growth, budget, probe)
     for layer, current in zip(wanted, walk, strict=True):
-        for name, measured in evaluate(current, names, zero_rows if layer == 0 else None).items():
+        # what leaves the range of a double is resolved to NaN, and needs no warning
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = evaluate(current, names, zero_rows if layer == 0 else None)
+        for name, measured in found.items():
             recorded[name].append(measured.value[:, 0, 0])
             resolved[name].append(measured.resolved[:, 0, 0])
         if keep_states:

@@ -453,7 +453,7 @@ BAD = [
         "predict rule and H",
         lambda: predict(RULE, H3),
         InvalidTypeError,
-        ["A: found dtype object", "real numbers"],
+        ["H: found ndarray beside a Linear", "x0="],
     ),
     # --- measure ---
     ("measure NaN", lambda: measure(X * NAN), InvalidValueError, ["x: found NaN or infinity", "finite"]),

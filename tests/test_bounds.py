@@ -277,6 +277,46 @@ def test_bounds_against_arbitrary_precision(name):
             assert np.all(bound[s] >= value - 1e-13 * (1 + np.abs(value))), gap
 
 
+@pytest.mark.parametrize("layers", [[1000, 6000]])
+def test_a_vector_without_mean_does_not_hide_what_has_one(layers):
+    # lambda = 0.1 at (1, -1, 0) leads, but only (1, 1, -2) reaches the mean over tokens
+    A = np.array([[11, 9, 5], [9, 11, 5], [5, 5, 10]]) / [[25], [25], [20]]
+    x0 = np.array([[1.0], [4.0], [9.0]])
+    law = predict(A, [[-0.9]], x0=x0)
+    true = trajectory(A, [[-0.9]], x0, layers, digits=4000, svd=False)["log_hfc_lfc"]
+    bound = law.log_lower_bound("hfc_lfc", layers)
+    assert np.all(bound <= true)
+    assert np.all(bound >= true - 1)
+    assert np.all(law.log_bound("token_diversity", layers) <= 0)
+
+
+def test_jordan_blocks_are_bounded_with_the_mean_of_their_eigenvalues():
+    # uniform attention keeps Pi_perp X; the mean c becomes c (3 + N)^l = 3^l (c + l c N / 3)
+    N, c = np.array([[-1.0, 1.0], [-1.0, 1.0]]), np.array([1.0, 1.0])
+    x0 = c + np.array([[1.0, -1.0], [-1.0, 1.0]])
+    law = predict(attention.uniform(2), N + 2 * np.eye(2), x0=x0)
+    layers = np.array([10, 10**6, 10**9])
+    sizes = np.linalg.norm(c + layers[:, None] * (c @ N) / 3, axis=1)
+    true = np.log(2) - np.log(2) / 2 - np.log(sizes) - layers * np.log(3)
+    excess = law.log_bound("hfc_lfc", layers) - true
+    assert np.all(excess >= 0)
+    # the power of depth is not in the bound
+    assert np.all(excess <= 1 + np.log(layers) + 1e-12 * layers)
+    # a mean that the eigenvector does not see has no bound, rather than one from rounding
+    x0 = np.array([[2.0, -2.0], [0.0, 0.0]])
+    assert np.isposinf(predict(attention.uniform(2), N + 2 * np.eye(2), x0=x0).log_bound("hfc_lfc", 10**6))
+
+
+def test_coefficients_within_rounding_of_zero_are_said_to_be_left_out():
+    x0 = np.array([[1, 1e-14], [2, 3e-14]])
+    law = predict(np.array([[0.5, 0.5], [0.25, 0.75]]), np.diag([0.1, 1.0]), x0=x0)
+    flags = {a.name: a.holds for a in law.assumptions}
+    assert not flags["modes left out of x0 have coefficient zero"]
+    x0[:, 1] = 0
+    law = predict(np.array([[0.5, 0.5], [0.25, 0.75]]), np.diag([0.1, 1.0]), x0=x0)
+    assert all(a.holds for a in law.assumptions)
+
+
 def test_constant_rounding_is_on_the_safe_side_at_any_depth():
     rule, x0 = real_systems(1, 1)
     law = predict(rule, x0=x0)

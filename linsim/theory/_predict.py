@@ -88,6 +88,14 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     >>> law.regime, law.dominant[0].value, law.rates["token_diversity"]
     ('smoothing', 2.5, 0.36)
     """
+    if H is not None and isinstance(rule, Linear | MultiHead | Layered):
+        raise _validate.refusal(
+            InvalidTypeError,
+            "H",
+            f"{type(H).__name__} beside a {type(rule).__name__}",
+            "nothing: the rule holds its weights",
+            "An input goes by keyword, x0=...",
+        )
     if H is not None:
         rule = Linear(rule, H)
     if not isinstance(rule, Linear | MultiHead | Layered):

@@ -122,10 +122,14 @@ class Prediction:
         Notes
         -----
         The constants and the proof are in :mod:`linsim.theory.bounds`; derived
-        here.  For symmetric A and normal H the bound of token diversity equals
-        token diversity; in general every bound decays at its predicted rate,
-        and with a single dominant real pair and a single leading minor those
-        of cosine and rank are attained as depth grows.
+        here.  For symmetric A and symmetric H, or normal H with simple
+        eigenvalues, the bound of token diversity equals token diversity.  With
+        a single dominant real pair and a single leading minor those of cosine
+        and rank are attained as depth grows.  Bounds decay at the predicted
+        rates, except: cosine where the dominant attention eigenvalue is
+        complex or its vector has zero entries (the trivial bound); Jordan
+        blocks (slower by powers of depth, or the trivial bound of cosine and
+        rank where tokens do not converge).
 
         Examples
         --------
@@ -179,10 +183,17 @@ class Prediction:
 
     def _bounded(self, bound: Callable[..., Any], gap: str, known: tuple[str, ...], layers: Any) -> Any:
         gap = _validate.choice(gap, "gap", known)
-        depth = np.asarray(layers)
+        try:
+            depth = np.asarray(layers)
+        except ValueError:
+            depth = np.asarray(layers, dtype=object)
         if depth.dtype.kind not in "iu":
             raise _validate.refusal(
-                InvalidTypeError, "layers", repr(layers), "integers >= 0", "Pass for example range(100)."
+                InvalidTypeError,
+                "layers",
+                f"dtype {depth.dtype}",
+                "integers >= 0",
+                "Pass for example range(100).",
             )
         if np.any(depth < 0):
             raise _validate.refusal(
@@ -219,7 +230,9 @@ class Prediction:
             if self.limit_rank
             else "The state becomes zero.",
             "Per layer, "
-            + ", ".join(f"{k.replace('_', ' ')} shrinks by {v:.6g}" for k, v in self.rates.items() if v < 1)
+            + ", ".join(
+                f"{k.replace('_', ' ')} is multiplied by {v:.6g}" for k, v in self.rates.items() if v < 1
+            )
             + "."
             if any(v < 1 for v in self.rates.values())
             else "No gap closes geometrically.",

@@ -102,7 +102,10 @@ def verdicts(
         *(
             []
             if law.coefficients is None
-            else [("x0 is judged by its own modes", known, ["else as a generic input"] * size)]
+            else [
+                ("x0 is judged by its own modes", known, ["else as a generic input"] * size),
+                _left_out(law),
+            ]
         ),
         ("state does not vanish", ~law.vanishes, [f"largest modulus {x:.3g}" for x in _top(law)]),
     ]
@@ -169,6 +172,14 @@ def _top(law: Dominance) -> Any:
 def _basis(name: str, system: Eigensystem) -> tuple[str, B, list[str]]:
     detail = [f"eigenvector condition {x:.3g}" for x in system.basis_condition]
     return f"{name} is diagonalizable", system.diagonalizable, detail
+
+
+def _left_out(law: Dominance) -> tuple[str, B, list[str]]:
+    """Coefficients that count as zero but are not: their modes may take over in the end."""
+    assert law.coefficients is not None
+    count = np.sum(~law.present & (law.coefficients != 0), axis=(-1, -2))
+    detail = [f"{k} of them within rounding of zero" for k in count]
+    return "modes left out of x0 have coefficient zero", count == 0, detail
 
 
 def _generic_rank(D: B) -> int:
