@@ -356,7 +356,8 @@ def _explore(
             if answer == math.inf:
                 search.vacuous += 1
             else:
-                hypothesis.target(-min(answer, 1e300), label="margin")
+                # Rounded: Hypothesis climbs margins that differ in their last digits for ever.
+                hypothesis.target(-float(f"{min(answer, 1e300):.6g}"), label="margin")
                 if search.tightest is None or answer < search.tightest:
                     search.tightest, search.tightest_system = answer, system
 
