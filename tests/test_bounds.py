@@ -13,7 +13,7 @@ from linsim.theory.bounds import GAPS
 
 LAYERS = np.array([0, 1, 2, 3, 5, 8, 13, 21, 40, 80, 150, 300, 600])
 #: a simulated gap is reported only where its relative error is below this
-ROUNDING = RESOLUTION[np.dtype("float64")] if isinstance(RESOLUTION, dict) else RESOLUTION
+ROUNDING = RESOLUTION
 
 
 def truth_of(gap, law, metrics):

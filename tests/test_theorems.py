@@ -18,7 +18,7 @@ from linsim._evaluate import RESOLUTION
 EPS = np.finfo(float).eps
 LAYERS = np.array([0, 1, 2, 3, 4, 5, 8, 13, 30, 100])
 #: a simulated gap is reported only where its relative error is below this
-ROUNDING = RESOLUTION[np.dtype("float64")] if isinstance(RESOLUTION, dict) else RESOLUTION
+ROUNDING = RESOLUTION
 FAR = 10**9  # a closing bound must be far below zero here
 
 
