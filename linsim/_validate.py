@@ -25,6 +25,7 @@ __all__ = [
     "choice",
     "count",
     "generator",
+    "nearest",
     "number",
     "refusal",
     "size",
@@ -240,6 +241,21 @@ def choice(value: Any, argument: str, options: Iterable[str]) -> str:
         repr(value),
         "one of " + ", ".join(repr(option) for option in options),
         f"Did you mean {near[0]!r}?",
+    )
+
+
+def nearest(value: str, argument: str, options: Iterable[str]) -> str:
+    """Return ``value`` if it is one of many ``options``; else name the nearest ones only."""
+    options = tuple(options)
+    if value in options:
+        return value
+    near = difflib.get_close_matches(value, options, n=3, cutoff=0.0)
+    raise refusal(
+        InvalidValueError,
+        argument,
+        repr(value),
+        f"one of {len(options)} names",
+        f"The nearest are {', '.join(near)}.",
     )
 
 

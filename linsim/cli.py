@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -192,6 +193,62 @@ def figures(
         for name in chosen:
             for path in gallery.make(name, out, seed=seed):
                 print(path)
+
+
+@app.command()
+def prove(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...", help="Statements or families, as dominance.boundary or rates; default: all."
+        ),
+    ] = None,
+    latex: Annotated[
+        Path | None, typer.Option("--latex", metavar="FILE", help="Also write the derivations as LaTeX.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write them as a page.")
+    ] = None,
+    as_json: _JSON = False,
+) -> None:
+    """Check every statement of the theory: derivations by SymPy, second forms by z3 and cvc5."""
+    with _one_line():
+        from proofs_check import STATEMENTS, report
+        from proofs_check.check import check_all
+
+        chosen = _statements(ids, STATEMENTS)
+        for path in (latex, page):
+            if path is not None:
+                _check_output(path)
+        if page is not None:
+            report.as_html([])  # is what it needs there?
+        results = check_all(chosen)
+        if latex is not None:
+            latex.write_text(report.as_latex(results), encoding="utf-8")
+        if page is not None:
+            page.write_text(report.as_html(results), encoding="utf-8")
+    if as_json:
+        _print_json(report.as_json(results))
+    else:
+        for result in results if ids else ():
+            print("\n".join([*report.details(result), ""]))
+        print("\n".join(report.table(results, shutil.get_terminal_size((110, 24)).columns)))
+    if any(result.failed for result in results):
+        raise typer.Exit(1)
+
+
+def _statements(ids: list[str] | None, known: Mapping[str, Any]) -> list[str]:
+    """Return the names of statements; the name of a family stands for all of its statements."""
+    from . import _validate
+
+    families = dict.fromkeys(name.partition(".")[0] for name in known)
+    chosen = []
+    for wanted in ids or families:
+        if wanted in families:
+            chosen += [name for name in known if name.partition(".")[0] == wanted]
+        else:
+            chosen.append(_validate.nearest(wanted, "ID", known))
+    return list(dict.fromkeys(chosen))
 
 
 def _layer_list(layers: str | None, depth: int) -> list[int]:

@@ -1,110 +1,214 @@
-"""A statement is a sentence and the numbered steps that prove it."""
+"""A statement: a sentence, the claims about real numbers that it comes down to, and two ways to each.
+
+A claim is an implication between relations of real numbers.  It carries a
+derivation, whose steps SymPy checks, and beside it stands a second, separately
+written form of the same claim for solvers of real arithmetic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-import sympy
+from sympy.core.relational import Relational
 
 from linsim.errors import LinsimError
 
-__all__ = ["Identity", "ProofError", "Sign", "Statement", "Step"]
+from .signs import Facts, difference, is_zero
+from .steps import Step, Tends, latex
+
+__all__ = ["Claim", "ProofError", "Query", "Statement"]
+
+Conclusion: TypeAlias = Relational | Tends
 
 
 class ProofError(LinsimError, ValueError):
-    """A step does not check: it is false, or SymPy cannot see that it is true."""
+    """A derivation does not check: a step is false, SymPy cannot see it, or the end is not reached.
 
-
-@dataclass(frozen=True)
-class Identity:
-    """The step ``left == right``, for every value of the symbols.
-
-    Examples
-    --------
-    >>> x = sympy.Symbol("x")
-    >>> Identity("square", (x + 1) ** 2, x**2 + 2 * x + 1).holds()
-    True
-    >>> Identity("square", (x + 1) ** 2, x**2 + 1).holds()
-    False
+    Remedy: the message names the step; correct it, or split it into smaller ones.
     """
 
-    says: str
-    left: Any
-    right: Any
-
-    def holds(self) -> bool:
-        """Whether the difference is the zero rational function."""
-        return bool(sympy.cancel(sympy.together(sympy.expand_complex(self.left - self.right))) == 0)
-
 
 @dataclass(frozen=True)
-class Sign:
-    """The step "``expression`` is positive" (or another sign), by the assumptions on its symbols.
-
-    Examples
-    --------
-    >>> p = sympy.Symbol("p", positive=True)
-    >>> Sign("a product of positive factors", p * (1 + p), "positive").holds()
-    True
-    >>> Sign("undecided", p - 1, "positive").holds()
-    False
-    """
-
-    says: str
-    expression: Any
-    sign: str
-
-    def holds(self) -> bool:
-        """Whether the factors show the sign."""
-        factored = sympy.factor(sympy.cancel(sympy.together(self.expression)))
-        return getattr(factored, f"is_{self.sign}") is True
-
-
-Step = Identity | Sign
-
-
-@dataclass(frozen=True)
-class Statement:
-    """Something proved.
+class Claim:
+    """One implication between relations of real numbers, with its derivation.
 
     Attributes
     ----------
-    id : str
-        Its name.
-    sentence : str
-        What it says.
-    source : str
-        Where it comes from.
-    steps : sequence of Identity or Sign
-        The proof, each step checked by SymPy.
+    name : str
+        What tells it from the other claims of its statement, as "mu > 0".
+    given : mapping of str to SymPy relation
+        The assumptions, each by a name.
+    shows : sequence of SymPy relation or Tends
+        The conclusions.
+    steps : sequence of Identity, Sign or Tends
+        The derivation; its steps together with ``given`` must reach ``shows``.
+    reduction : str
+        How the statement about matrices comes down to this one, in words.
 
     Examples
     --------
-    >>> x = sympy.Symbol("x", real=True)
-    >>> steps = [Identity("complete the square", x**2 + 2 * x + 1, (x + 1) ** 2)]
-    >>> Statement("square", "x^2 + 2x + 1 >= 0", "standard", steps).check()
+    >>> import sympy
+    >>> from proofs_check import Sign, plus
+    >>> x, y = sympy.symbols("x y", real=True)
+    >>> claim = Claim(
+    ...     "squares",
+    ...     given={"y > 0": y > 0, "x > y": x > y},
+    ...     shows=[x**2 > y**2],
+    ...     steps=[
+    ...         Sign("their sum is positive", x + y, ">", plus(x - y, 2 * y)),
+    ...         Sign("so is the product", x**2 - y**2, ">", (x - y) * (x + y)),
+    ...     ],
+    ... )
+    >>> claim.check()
     """
 
-    id: str
-    sentence: str
-    source: str
+    name: str
+    given: Mapping[str, Relational]
+    shows: Sequence[Conclusion]
     steps: Sequence[Step]
+    reduction: str = ""
 
-    def check(self) -> None:
-        """Check every step.
+    def check(self, without: str | None = None) -> None:
+        """Check every step, and that the conclusions are reached.
+
+        Parameters
+        ----------
+        without : str, optional
+            An assumption to leave out: what needs it must fail.
 
         Raises
         ------
         ProofError
             At the first step that does not check; the message names it.
         """
-        if not self.steps:
-            raise ProofError(f"{self.id}: found no step; expected at least one. Write the proof.")
+        facts = Facts(relation for name, relation in self.given.items() if name != without)
         for number, step in enumerate(self.steps, start=1):
-            if not step.holds():
+            if not step.holds(facts):
                 raise ProofError(
-                    f"{self.id}: found step {number} ({step.says}) not true for all values; "
+                    f"{self.name}: found step {number} ({step.says}) not shown by what precedes it; "
                     "expected every step to check. Correct it, or split it into smaller ones."
                 )
+            step.teach(facts)
+        for conclusion in self.shows:
+            if not self._reached(conclusion, facts):
+                raise ProofError(
+                    f"{self.name}: found no step that ends in {conclusion}; "
+                    "expected the derivation to reach it. Add the missing steps."
+                )
+
+    def _reached(self, conclusion: Conclusion, facts: Facts) -> bool:
+        if isinstance(conclusion, Tends):
+            return any(isinstance(step, Tends) and step.same_limit(conclusion) for step in self.steps)
+        expression, relation = difference(conclusion)
+        if relation == "==" and is_zero(facts.put_in(expression)):
+            return True
+        return facts.holds(expression, relation)
+
+    def latex(self) -> str:
+        """Return the implication as a formula."""
+        given = r",\; ".join(latex(relation) for relation in self.given.values())
+        shows = r",\; ".join(c.latex() if isinstance(c, Tends) else latex(c) for c in self.shows)
+        return rf"{given} \;\Longrightarrow\; {shows}" if given else shows
+
+
+@dataclass(frozen=True)
+class Query:
+    """A claim as solvers of real arithmetic read it, written without looking at the SymPy form.
+
+    Attributes
+    ----------
+    given : mapping of str to z3 formula
+        The same assumptions by the same names.
+    shows : z3 formula
+        The conclusion; a solver must find its negation impossible.
+    same_symbols : bool
+        Whether symbols and conclusion mean what those of the SymPy form mean,
+        so that the two can be compared at points; False where, for instance,
+        a limit is written with an epsilon.
+    """
+
+    given: Mapping[str, Any]
+    shows: Any
+    same_symbols: bool = True
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Something proved, refuted, or left open.
+
+    Attributes
+    ----------
+    id : str
+        Its name, as "dominance.boundary".
+    sentence : str
+        What it says, for a reader of the papers.
+    latex : str
+        The formula.
+    source : str
+        Where it comes from.
+    claims : sequence of Claim
+        What it comes down to between real numbers.
+    second : callable, optional
+        Given the module ``z3`` (Reals, And, Or, Not), returns a mapping from
+        names of claims to :class:`Query`; cvc5 is asked the same as SMT-LIB text.
+    only_symbolic : mapping of str to str
+        Claims that real arithmetic cannot express, by name, each with the reason.
+    witnesses : mapping
+        (claim, assumption) -> values of symbols, or a sentence: why the
+        assumption is needed, where a solver does not find it.
+    counterexample : str
+        For a sentence that is false: the system that refutes it, as LaTeX.
+        The claims then prove what that system does.
+    tried : sequence of str
+        For an open question: what was tried, with the outcome. The claims are partial results.
+    enclosures : callable, optional
+        Returns (words, ball, ball) triples: two independent evaluations that must overlap.
+
+    Examples
+    --------
+    >>> import sympy
+    >>> from proofs_check import Sign
+    >>> x = sympy.Symbol("x", real=True)
+    >>> steps = [Sign("a square", x**2 + 2 * x + 1, ">=", (x + 1) ** 2)]
+    >>> claim = Claim("square", {}, [x**2 + 2 * x + 1 >= 0], steps)
+    >>> Statement("square", "A square is not negative.", "(x+1)^2 \\\\ge 0", "school", [claim]).check()
+    """
+
+    id: str
+    sentence: str
+    latex: str
+    source: str
+    claims: Sequence[Claim]
+    second: Callable[[Any], Mapping[str, Query]] | None = None
+    only_symbolic: Mapping[str, str] = field(default_factory=dict)
+    witnesses: Mapping[tuple[str, str], Mapping[str, Any] | str] = field(default_factory=dict)
+    counterexample: str = ""
+    tried: Sequence[str] = ()
+    enclosures: Callable[[], Any] | None = None
+
+    @property
+    def aim(self) -> str:
+        """What it is when everything checks: "proved", "refuted" or "open"."""
+        if self.tried:
+            return "open"
+        return "refuted" if self.counterexample else "proved"
+
+    def check(self) -> None:
+        """Check the derivation of every claim.
+
+        Raises
+        ------
+        ProofError
+            At the first step that does not check; the message names it.
+        """
+        if not self.claims or not all(claim.shows for claim in self.claims):
+            raise ProofError(
+                f"{self.id}: found no claim, or one that shows nothing; expected a proof. Write it."
+            )
+        for claim in self.claims:
+            try:
+                claim.check()
+            except ProofError as error:
+                raise ProofError(f"{self.id}, {error}") from None

@@ -1,55 +1,389 @@
+"""Every statement of the catalogue, and that nothing wrong could have passed for one."""
+
 import dataclasses
+import json
+import random
+import re
+import xml.etree.ElementTree
+from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
 import sympy
+from sympy.core.relational import Relational
+from typer.testing import CliRunner
 
-from linsim.errors import LinsimError
+from linsim.cli import app
+from linsim.errors import InvalidValueError, LinsimError, MissingExtraError
 from linsim.theory import boundary, disk
-from proofs_check import STATEMENTS, Identity, ProofError, Sign, Statement
+from proofs_check import (
+    STATEMENTS,
+    Claim,
+    Identity,
+    ProofError,
+    Query,
+    Sign,
+    Statement,
+    Tends,
+    check,
+    report,
+    smt,
+)
 from proofs_check import dominance as proofs
+from proofs_check.check import _all_true
+from proofs_check.signs import Facts, is_zero
+
+x, y = sympy.symbols("x y", real=True)
+result_of = cache(lambda name: check(STATEMENTS[name]))
+queries_of = cache(lambda name: dict(STATEMENTS[name].second(smt.load())) if STATEMENTS[name].second else {})
+every_statement = pytest.mark.parametrize("name", STATEMENTS)
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
-def test_every_statement_checks(name):
+# --- the catalogue ---------------------------------------------------------------------------------
+
+
+@every_statement
+def test_it_is_what_it_says(name):
+    result = result_of(name)
     assert STATEMENTS[name].id == name
-    STATEMENTS[name].check()
+    assert result.problems == ()
+    assert result.verdict == STATEMENTS[name].aim
+    assert result.decided["sympy"] == len(STATEMENTS[name].claims)
+    for claim in STATEMENTS[name].claims:
+        assert claim.name in queries_of(name) or STATEMENTS[name].only_symbolic[claim.name]
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+def test_the_catalogue_is_large_enough_and_covers_the_theory():
+    assert len(STATEMENTS) >= 30
+    families = {name.partition(".")[0] for name in STATEMENTS}
+    assert families >= {
+        "dominance",
+        "sharpen",
+        "smooth",
+        "noresidual",
+        "limit",
+        "defective",
+        "rates",
+        "bounds",
+    }
+    assert families >= {"control", "layernorm", "lyapunov", "similarity", "escalation"}
+    aims = [statement.aim for statement in STATEMENTS.values()]
+    assert aims.count("proved") > 30
+    assert "refuted" in aims
+    assert "open" in aims
+
+
+@every_statement
 def test_every_step_matters(name):
-    """A wrong sign, anywhere, is caught."""
+    """Each step with a wrong sign, a wrong side or a wrong limit is not accepted."""
+    for claim in STATEMENTS[name].claims:
+        facts = Facts(claim.given.values())
+        for number, step in enumerate(claim.steps, start=1):
+            for wrong in broken(step):
+                assert not wrong.holds(facts), (claim.name, number, wrong)
+            step.teach(facts)
+
+
+OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
+
+
+def broken(step):
+    if isinstance(step, Sign):
+        yield dataclasses.replace(step, relation=OPPOSITE[step.relation])
+        if step.by is not None:
+            yield dataclasses.replace(step, by=step.by + 1)
+    elif isinstance(step, Tends):
+        yield dataclasses.replace(step, value=0 if step.value == sympy.oo else step.value + 1)
+    elif isinstance(step.right, sympy.MatrixBase):
+        yield dataclasses.replace(step, right=step.right + sympy.ones(*step.right.shape))
+    else:
+        yield dataclasses.replace(step, right=step.right + 1)
+
+
+@every_statement
+def test_a_dropped_assumption_stops_the_derivation(name):
     statement = STATEMENTS[name]
-    opposite = {"positive": "negative", "negative": "positive", "nonnegative": "negative"}
-    for number, step in enumerate(statement.steps, start=1):
-        if isinstance(step, Sign):
-            wrong = dataclasses.replace(step, sign=opposite[step.sign])
-        elif sympy.expand(step.right) == 0:
-            wrong = dataclasses.replace(step, right=step.right + 1)
-        else:
-            wrong = dataclasses.replace(step, right=-step.right)
-        steps = [*statement.steps]
-        steps[number - 1] = wrong
-        with pytest.raises(ProofError, match=rf"{name}: found step {number} \("):
-            dataclasses.replace(statement, steps=steps).check()
+    claims = {claim.name: claim for claim in statement.claims}
+    for need in result_of(name).needs:
+        assert need.verdict in ("needed", "not needed")
+        if need.verdict == "needed":
+            with pytest.raises(ProofError):
+                claims[need.claim].check(without=need.assumption)
+
+
+@every_statement
+def test_a_stronger_or_opposite_conclusion_is_not_derived(name):
+    for claim in STATEMENTS[name].claims:
+        for number, conclusion in enumerate(claim.shows):
+            for wrong in stronger(conclusion):
+                shows = [*claim.shows]
+                shows[number] = wrong
+                with pytest.raises(ProofError, match="found no step that ends in"):
+                    dataclasses.replace(claim, shows=shows).check()
+
+
+def stronger(conclusion):
+    if isinstance(conclusion, Tends):
+        yield dataclasses.replace(
+            conclusion, value=0 if conclusion.value == sympy.oo else conclusion.value + 1
+        )
+        return
+    sides = conclusion.lhs, conclusion.rhs
+    opposite = {">": sympy.Le, ">=": sympy.Lt, "<": sympy.Ge, "<=": sympy.Gt, "==": sympy.Ne, "!=": sympy.Eq}
+    yield opposite[conclusion.rel_op](*sides, evaluate=False)
+    if conclusion.rel_op in (">=", "<="):
+        yield {">=": sympy.Gt, "<=": sympy.Lt}[conclusion.rel_op](*sides, evaluate=False)
+
+
+@every_statement
+def test_the_second_form_can_fail(name):
+    """The opposite conclusion is refuted, and so is a strict one in place of one that allows equality."""
+    z3 = smt.load()
+    for claim, query in queries_of(name).items():
+        given = list(query.given.values())
+        assert smt.ask("z3", given, z3.Not(query.shows)).verdict == "refuted", claim
+        for atom in atoms(query.shows):
+            if atom.decl().kind() in (z3.Z3_OP_LE, z3.Z3_OP_GE):
+                strict = atom.arg(0) != atom.arg(1)
+                assert smt.ask("z3", given, strict).verdict == "refuted", (claim, atom)
+
+
+def atoms(formula):
+    if isinstance(formula, bool):
+        return []
+    if formula.decl().name() == "and":
+        return [atom for child in formula.children() for atom in atoms(child)]
+    return [formula]
+
+
+def agreement(name, points, seed=0):
+    """Compare the two forms, assumption by assumption, at random rational points."""
+    compared = 0
+    draw = random.Random(f"{seed} {name}")
+    for claim in STATEMENTS[name].claims:
+        query = queries_of(name).get(claim.name)
+        if query is None or not query.same_symbols:
+            continue
+        pairs = [([relation], query.given[key]) for key, relation in claim.given.items()]
+        relations = [c for c in claim.shows if isinstance(c, Relational)]
+        if len(relations) == len(claim.shows):
+            pairs.append((relations, query.shows))
+        names = set().union(*(smt.symbols(formula) for _, formula in pairs))
+        names |= {s.name for relation, _ in pairs for r in relation for s in r.free_symbols}
+        fixed = {
+            r.lhs.name: r.rhs for r in claim.given.values() if isinstance(r, sympy.Eq) and r.lhs.is_Symbol
+        }
+        for number in range(points):
+            point = {key: Fraction(draw.randint(-6, 6), draw.choice([1, 1, 2, 3])) for key in sorted(names)}
+            if number % 2:  # where the values that are given hold
+                values = {sympy.Symbol(k, real=True): sympy.Rational(v) for k, v in point.items()}
+                for key, value in fixed.items():
+                    exact = sympy.sympify(value).subs(values)
+                    if exact.is_Rational:
+                        point[key] = Fraction(int(exact.p), int(exact.q))
+            for relation, formula in pairs:
+                first = _all_true(relation, point)
+                if first is not None:
+                    assert first == smt.truth(formula, point), (claim.name, relation, formula, point)
+                    compared += 1
+    return compared
+
+
+@every_statement
+def test_the_two_forms_say_the_same(name):
+    compared = agreement(name, points=8)
+    comparable = [c for c, q in queries_of(name).items() if q.same_symbols]
+    assert compared >= len(comparable)
+
+
+@pytest.mark.full
+@every_statement
+def test_the_two_forms_say_the_same_at_many_points(name):
+    agreement(name, points=400, seed=1)
+
+
+# --- what must not pass ------------------------------------------------------------------------------
+
+SQUARES = Claim(
+    "squares",
+    {"x > 1": x > 1},
+    [x**2 > 1],
+    [Sign("factors", x**2 - 1, ">", (x - 1) * sympy.Add(x - 1, 2, evaluate=False))],
+)
+
+
+def squares(s):
+    x = s.Real("x")
+    return {"squares": Query({"x > 1": x > 1}, x * x > 1)}
+
+
+GOOD = Statement("test.squares", "x > 1 has x^2 > 1", "x^2 > 1", "school", [SQUARES], squares)
+
+
+def change(**claim):
+    return dataclasses.replace(GOOD, claims=[dataclasses.replace(SQUARES, **claim)])
+
+
+def second(given, shows):
+    def queries(s):
+        x = s.Real("x")
+        return {"squares": Query(given(x), shows(x))}
+
+    return dataclasses.replace(GOOD, second=queries)
+
+
+def test_a_good_statement_is_proved():
+    result = check(GOOD)
+    assert (result.verdict, result.engines, result.problems) == ("proved", ("sympy", "z3", "cvc5"), ())
+    assert [(need.verdict, dict(need.point)) for need in result.needs] == [("needed", {"x": 0})]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (change(steps=[]), "found no step that ends in"),
+        (change(steps=[Sign("wrong sign", x**2 - 1, "<", (x - 1) * (x + 1))]), "found step 1"),
+        (change(steps=[Sign("wrong form", x**2 - 1, ">", (x - 1) * (x + 2))]), "found step 1"),
+        (change(steps=[Sign("no relation", x**2 - 1, "~")]), "found step 1"),
+        (change(shows=[]), "shows nothing"),
+        (change(shows=[x**2 > 2]), "found no step that ends in"),
+        (change(given={"x >= 1": x >= 1}), "found step 1"),
+        (change(given={}), "found step 1"),
+        (dataclasses.replace(GOOD, claims=[]), "no claim"),
+        (dataclasses.replace(GOOD, second=None), "reasons for none"),
+        (
+            dataclasses.replace(GOOD, only_symbolic={"squares": "and second form"}),
+            "expected one or the other",
+        ),
+        (second(lambda x: {"x > 1": x < 1}, lambda x: x * x > 1), "a point where the second form fails"),
+        (second(lambda x: {"x > 1": x > 1}, lambda x: x * x > 2), "a point where the second form fails"),
+        (second(lambda x: {"x > 1": x * x < 0}, lambda x: x * x > 1), "contradict each other"),
+        (second(lambda x: {}, lambda x: x * x > 1), "the assumptions"),
+        (
+            dataclasses.replace(GOOD, witnesses={("squares", "x > 1"): {"x": 3}}),
+            "violates nothing",
+        ),
+    ],
+)
+def test_what_is_wrong_is_never_proved(wrong, says):
+    result = check(wrong)
+    assert result.verdict == "open"
+    assert result.failed
+    assert any(says in problem for problem in result.problems), result.problems
+
+
+def test_balls_that_do_not_overlap_or_are_wide_fail():
+    import flint
+
+    def enclosures(one, other):
+        return dataclasses.replace(GOOD, enclosures=lambda: [("values", one, other)])
+
+    third = flint.arb(1) / 3
+    assert check(enclosures(third, third)).verdict == "proved"
+    assert check(enclosures(third, third)).enclosures == 1
+    assert check(enclosures(third, flint.arb(1) / 4)).failed
+    assert check(enclosures(third, flint.arb(0.3, 0.1))).failed
+
+
+def test_a_solver_that_runs_out_of_time_proves_nothing(monkeypatch):
+    monkeypatch.setattr(smt, "ask", lambda *args, **options: smt.Answer("unknown"))
+    result = check(GOOD)
+    assert result.verdict == "open"
+    assert result.engines == ("sympy",)
+    assert "no solver that decides" in result.problems[0]
+
+
+def test_a_long_search_is_stopped():
+    """A question far beyond a tenth of a second: an answer in time, or none, and the next one works."""
+    z3 = smt.load()
+    v = z3.Reals("a b c d e f g h")
+    hard = [sum(v[i] * v[(i * k + 1) % 8] ** 3 for i in range(8)) == k for k in range(1, 6)]
+    for solver in smt.SOLVERS:
+        assert smt.ask(solver, hard, v[0] ** 5 < v[1] ** 4 + v[2], timeout=0.1).verdict in (
+            "unknown",
+            "refuted",
+        )
+    assert smt.ask("cvc5", [v[0] > 1], v[0] * v[0] > 1).verdict == "proved"
 
 
 def test_one_wrong_sign_inside_a_formula_is_caught():
     a, mu = proofs.a, proofs.mu
-    step = Identity("boundary", (1 + mu) ** 2 - (1 + mu * a) ** 2, mu * (1 - a) * (2 - mu * (1 + a)))
-    assert not step.holds()
+    right = mu * (1 - a) * (2 + mu * (1 + a))
+    assert Identity("boundary", (1 + mu) ** 2 - (1 + mu * a) ** 2, right).holds()
+    assert not Identity("boundary", (1 + mu) ** 2 - (1 + mu * a) ** 2, right.subs(mu, -mu)).holds()
 
 
-def test_a_sign_that_holds_only_sometimes_is_not_accepted():
-    p = sympy.Symbol("p", positive=True)
-    assert not Sign("sometimes", p - 1, "positive").holds()
-    assert not Sign("sometimes", 1 - p, "negative").holds()
-    assert not Sign("zero at p = 1", (p - 1) ** 2, "positive").holds()
+@pytest.mark.parametrize(
+    ("given", "expression", "relation"),
+    [
+        ([], x**2, ">"),
+        ([x >= 0], x, ">"),
+        ([x > 0], x - 1, ">"),
+        ([x > 0, y < 0], x + y, "!="),
+        ([x > 0], x * y, ">="),
+        ([x >= 0], 1 / x, ">"),
+        ([], sympy.sqrt(x), ">="),
+        ([x < 0], sympy.log(x), "<"),
+        ([], x / x * y, "=="),
+        ([x > 0, x < 0], x + 1, ">"),
+        ([], sympy.I, "!="),
+        ([], sympy.zoo, "!="),
+    ],
+)
+def test_signs_that_do_not_follow(given, expression, relation):
+    assert not Facts(given).holds(expression, relation)
 
 
-def test_a_statement_without_steps_proves_nothing():
-    with pytest.raises(LinsimError, match="no step"):
-        Statement("empty", "anything", "nowhere", ()).check()
+@pytest.mark.parametrize(
+    ("given", "expression", "relation"),
+    [
+        ([], x**2 + y**2, ">="),
+        ([sympy.Ne(x, 0)], x**2 + y**2, ">"),
+        ([x > 0, x > 1], sympy.log(x), ">"),
+        ([2 * x - 2 * y > 0], y / 3 - x / 3, "<"),
+        ([x > 0], sympy.sqrt(x) * sympy.exp(y), ">"),
+        ([sympy.Eq(x, 3)], x - 2, ">"),
+        ([sympy.Eq(x - y, 0)], (x - y) * sympy.exp(x), "=="),
+        ([x < y], (y - x) / (1 + x**2), ">"),
+    ],
+)
+def test_signs_that_follow(given, expression, relation):
+    assert Facts(given).holds(expression, relation)
+
+
+def test_signs_agree_with_numbers():
+    """Whatever the rules derive for random expressions is true at random points."""
+    draw = random.Random(0)
+    known = [x > 0, y < 1]
+    facts = Facts(known)
+    pieces = [x, 1 - y, y, x + 1, x * y, sympy.Integer(-2), x**2, 1 / x, y - 1, x - y]
+    decided = 0
+    for _ in range(300):
+        first, second, third = draw.choices(pieces, k=3)
+        expression = draw.choice([first * second + third, first + second * third**2, first * second * third])
+        for relation, holds in (("> ", lambda v: v > 0), ("<", lambda v: v < 0), (">=", lambda v: v >= 0)):
+            if facts.holds(expression, relation.strip()):
+                decided += 1
+                for _ in range(10):
+                    point = {
+                        x: sympy.Rational(draw.randint(1, 50), 7),
+                        y: 1 - sympy.Rational(draw.randint(1, 50), 7),
+                    }
+                    assert holds(expression.subs(point))
+    assert decided > 50
+
+
+def test_zero_is_zero_only():
+    assert is_zero(sympy.expand((x + y) ** 3) - (x + y) ** 3)
+    assert is_zero(sympy.Matrix([[x - x, 0]]).as_immutable())
+    assert not is_zero(x - y)
+    assert not is_zero(sympy.oo - 1)
+    assert not Identity("shapes", sympy.zeros(2, 2), sympy.zeros(2, 1)).holds()
+    assert not Identity("matrix and number", sympy.zeros(2, 2), sympy.Integer(0)).holds()
+
+
+# --- numbers -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lambda_min", [-0.999, -0.5, -0.3, 0.0, 0.25, 0.9])
@@ -60,7 +394,104 @@ def test_numeric_functions_are_the_proved_expressions(lambda_min):
     np.testing.assert_allclose(disk(lambda_min), proved, rtol=4e-16)
 
 
-def test_the_proof_derives_the_boundary():
-    """The only other zero of the difference, found by SymPy and not by us."""
-    roots = sympy.solve(proofs.difference, proofs.mu)
-    assert {sympy.simplify(root) for root in roots} == {0, sympy.simplify(proofs.BOUNDARY)}
+# --- reports -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results():
+    return [result_of(name) for name in STATEMENTS]
+
+
+def test_the_page_is_complete_and_its_formulas_are_well_formed(results):
+    page = report.as_html(results)
+    assert "http" not in page.replace("http://www.w3.org/1998/Math/MathML", "")
+    formulas = re.findall(r"<math.*?</math>", page, flags=re.DOTALL)
+    steps = sum(len(claim.steps) for r in results for claim in r.statement.claims)
+    assert len(formulas) >= steps + len(results)
+    for formula in formulas:
+        xml.etree.ElementTree.fromstring(formula)
+        text = "".join(xml.etree.ElementTree.fromstring(formula).itertext())
+        assert "\\" not in text, text  # a command that was not understood
+    for name in STATEMENTS:
+        assert f'<section id="{name}">' in page
+
+
+def test_the_latex_is_balanced(results):
+    text = report.as_latex(results)
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    plain = re.sub(r"\\[{}\\]", "", text)
+    assert plain.count("{") == plain.count("}")
+    assert len(re.findall(r"\\left(?![a-z])", text)) == len(re.findall(r"\\right(?![a-z])", text))
+    assert text.isascii()
+
+
+def test_the_table_has_a_line_each(results):
+    lines = report.table(results, width=100)
+    assert len(lines) == len(results) + 2
+    assert "0 failed" in lines[-1]
+    assert len({len(line) for line in lines[1:-1]}) == 1
+
+
+# --- command line ------------------------------------------------------------------------------------
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["prove", *arguments])
+
+
+def test_prove_prints_table_and_derivation():
+    done = run("dominance.boundary")
+    assert done.exit_code == 0
+    assert "dominance.boundary: proved by sympy, z3" in done.stdout
+    assert "1 proved, 0 refuted, 0 open, 0 failed" in done.stdout
+
+
+def test_prove_a_family():
+    done = run("smooth", "--json")
+    assert done.exit_code == 0
+    found = {s["id"]: s["verdict"] for s in json.loads(done.stdout)["statements"]}
+    assert found == {
+        "smooth.interval": "proved",
+        "smooth.right_half_plane": "proved",
+        "smooth.complex": "refuted",
+    }
+    one = json.loads(done.stdout)["statements"][0]
+    assert {"id", "statement", "verdict", "engines", "seconds"} <= set(one)
+    assert {"sympy", "z3"} <= set(one["engines"])
+
+
+def test_prove_writes_files(tmp_path):
+    done = run("dominance.disk", "--latex", str(tmp_path / "p.tex"), "--html", str(tmp_path / "p.html"))
+    assert done.exit_code == 0
+    assert (tmp_path / "p.tex").read_text().startswith("\\documentclass")
+    assert "<math" in (tmp_path / "p.html").read_text()
+
+
+def test_prove_exits_1_where_a_statement_fails(monkeypatch):
+    monkeypatch.setitem(STATEMENTS, "test.squares", change(shows=[x**2 > 2]))
+    done = run("test.squares")
+    assert done.exit_code == 1
+    assert "FAILED test.squares" in done.stdout
+    done = run("test.squares", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["statements"][0]["verdict"] == "open"
+
+
+def test_prove_refuses_unknown_ids_and_places(tmp_path):
+    done = run("dominance.boundry")
+    assert done.exit_code == 2
+    assert "'dominance.boundry'" in done.stderr
+    assert "dominance.boundary" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert run("smooth", "--html", str(tmp_path / "no" / "p.html")).exit_code == 2
+
+
+def test_a_missing_extra_is_named(monkeypatch):
+    monkeypatch.setattr(smt, "SOLVERS", {"no_such_solver": "no-such-solver"})
+    with pytest.raises(MissingExtraError, match=r"no-such-solver.*linsim\[proofs\]"):
+        check(GOOD)
+    done = run("dominance.boundary")
+    assert done.exit_code == 2
+    assert "linsim[proofs]" in done.stderr
+    assert issubclass(ProofError, LinsimError)
+    assert issubclass(InvalidValueError, ValueError)

@@ -32,12 +32,15 @@ equalities: the bound of t_div *is* t_div.
 with the norms of above: t_div and HFC/LFC from below, which do not close where
 another mode dominates.
 
-**Minors** at a real pair (i, j).  Divide by Y_ij: X = alpha q^T + V' S Z' with
+**Minors** at a pair (i, j).  Divide by Y_ij: X = alpha q^T + V' S Z' with
 alpha = v_i + beta, q = z_j + gamma, S_kl = Y_kl - Y_kj Y_il (a 2x2 minor).  For
 the rank-one matrix R = (alpha + S q / |q|^2)(q + (I - P_q) S^T alpha / |alpha|^2)^T,
 S standing for V' S Z',
 
-    sigma_2 <= ||X - R|| <= ||(I - P_alpha) S (I - P_q)|| + ||S||^2 / (|alpha| |q|),
+    sigma_2 <= ||X - R|| <= ||(I - P_alpha) S (I - P_q)|| + ||S||^2 / (2 |alpha| |q|),
+
+the second term being (S q)(alpha^T S (I - P_q)) / (|alpha|^2 |q|^2), of which the one
+factor is a column and the other a row of S that share no entry,
 
 and exchanging P_alpha, P_q for the fixed projections on v_i and z_j costs at most
 (|beta| + |gamma|/|z_j| + |beta| |gamma|/|z_j|) ||S||, because two lines whose sine
@@ -61,8 +64,8 @@ s <= ||X - R|| / (sigma_1 sqrt(m - 1)), m = min(n, d).
 
 **No basis of eigenvectors** (Jordan blocks).  Pi_perp X obeys the layer with
 A' = Q^T A Q alone, Q an orthonormal basis of 1-perp, because Pi_perp A Pi = 0.  In
-Schur form A' = D_A + N_A, H = D_H + N_H the operator is a diagonal plus a
-nilpotent part of index n + d - 2 and norm
+Schur form A' = D_A + N_A, H = D_H + N_H the operator is a diagonal, which keeps the
+place of an entry, plus a part that raises it, so that n + d - 2 raisings vanish, of norm
 nu <= ||D_A|| ||N_H|| + ||N_A|| ||D_H|| + ||N_A|| ||N_H||, so (Henrici 1962)
 
     ||Pi_perp X_l|| <= sum_{k < n+d-2} binom(l, k) max|rho|^(l-k) nu^k ||Pi_perp X_0||,
@@ -398,7 +401,7 @@ def _minors(plan: _Plan, low: F, high: F) -> _Minors:
     alpha = _length(plan.rows, i, column_low[..., 0] - pivot[..., 0], beta, 0.0)
     q = _length(plan.columns, j, row_low[..., 0, :] - pivot[..., 0], gamma, zeta)
     turning = log_sum(np.stack([beta, gamma, beta + gamma]), 0)
-    improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q]), 0)
+    improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q - np.log(2)]), 0)
     u, w = (
         np.log(np.linalg.norm(_pick(np.swapaxes(f.duals, -1, -2), k), axis=-1))[:, None]
         for f, k in ((plan.rows, i), (plan.columns, j))

@@ -1,0 +1,354 @@
+"""Results as a table, as text, as LaTeX and as a page."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from linsim.errors import MissingExtraError
+
+from .check import Need, Result
+from .statement import Claim
+from .steps import Identity, Sign, Step, Tends, latex
+
+__all__ = ["as_html", "as_json", "as_latex", "details", "table"]
+
+
+def table(results: Sequence[Result], width: int = 110) -> list[str]:
+    """Return one line for each result, and a summary.
+
+    Examples
+    --------
+    >>> from proofs_check import STATEMENTS, check
+    >>> print(table([check(STATEMENTS["dominance.boundary"])], width=90)[0])
+    id                 statement                     verdict engines               s
+    """
+    rows = [
+        (r.statement.id, r.statement.sentence, r.verdict, _engines(r), f"{r.seconds:.1f}") for r in results
+    ]
+    rows = [("id", "statement", "verdict", "engines", "s"), *rows]
+    id_, _, verdict, engines, seconds = (max(map(len, column)) for column in zip(*rows, strict=True))
+    room = max(28, width - id_ - verdict - engines - seconds - 4)
+    lines = [
+        f"{row[0]:<{id_}} {_cut(row[1], room):<{room}} {row[2]:<{verdict}} {row[3]:<{engines}} {row[4]:>{seconds}}"
+        for row in rows
+    ]
+    for result in results:
+        lines += [f"FAILED {result.statement.id}: {problem}" for problem in result.problems]
+    counts = {
+        verdict: sum(r.verdict == verdict for r in results) for verdict in ("proved", "refuted", "open")
+    }
+    failed = sum(r.failed for r in results)
+    total = sum(r.seconds for r in results)
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return [*lines, f"{len(results)} statements: {summary}, {failed} failed; {total:.1f} s of work"]
+
+
+def as_json(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what ``linsim prove --json`` prints.
+
+    Examples
+    --------
+    >>> from proofs_check import STATEMENTS, check
+    >>> found = as_json([check(STATEMENTS["dominance.boundary"])])["statements"][0]
+    >>> found["id"], found["verdict"], found["engines"]
+    ('dominance.boundary', 'proved', ['sympy', 'z3', 'cvc5'])
+    """
+    return {
+        "statements": [
+            {
+                "id": r.statement.id,
+                "statement": r.statement.sentence,
+                "verdict": r.verdict,
+                "engines": list(r.engines),
+                "seconds": round(r.seconds, 3),
+                "source": r.statement.source,
+                "claims": len(r.statement.claims),
+                "claims_decided": dict(r.decided),
+                "enclosures": r.enclosures,
+                "counterexample": r.statement.counterexample,
+                "tried": list(r.statement.tried),
+                "assumptions": [
+                    {
+                        "claim": need.claim,
+                        "assumption": need.assumption,
+                        "verdict": need.verdict,
+                        "point": {name: str(value) for name, value in need.point.items()},
+                        "why": need.why,
+                    }
+                    for need in r.needs
+                ],
+                "problems": list(r.problems),
+            }
+            for r in results
+        ]
+    }
+
+
+def details(result: Result) -> list[str]:
+    """Return the derivation as text.
+
+    Examples
+    --------
+    >>> from proofs_check import STATEMENTS, check
+    >>> lines = details(check(STATEMENTS["dominance.boundary"]))
+    >>> print(lines[0][:68])
+    dominance.boundary: proved by sympy, z3, cvc5
+    """
+    statement = result.statement
+    lines = [
+        f"{statement.id}: {_verdict(result)}",
+        f"  {statement.sentence}",
+        f"  Source: {statement.source}.",
+    ]
+    if statement.counterexample:
+        lines.append(f"  Counterexample: {statement.counterexample}")
+    lines += [f"  Tried: {what}" for what in statement.tried]
+    for claim in statement.claims:
+        lines.append(f"  [{claim.name}] " + "; ".join(map(str, claim.given.values())))
+        lines += [f"    Reduction: {claim.reduction}"] if claim.reduction else []
+        lines += [f"    {k}. {step.says}: {_plain(step)}" for k, step in enumerate(claim.steps, start=1)]
+        lines += [f"    Shows: {_plain(c) if isinstance(c, Tends) else c}" for c in claim.shows]
+        if claim.name in statement.only_symbolic:
+            lines.append(f"    By SymPy alone: {statement.only_symbolic[claim.name]}")
+    lines += [f"  Assumption {need}" for need in result.needs]
+    return [*lines, *(f"  FAILED: {problem}" for problem in result.problems)]
+
+
+def as_latex(results: Sequence[Result]) -> str:
+    """Return a LaTeX document.
+
+    Examples
+    --------
+    >>> from proofs_check import STATEMENTS, check
+    >>> as_latex([check(STATEMENTS["dominance.boundary"])]).splitlines()[0]
+    '\\\\documentclass{article}'
+    """
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage{amsmath,amssymb,adjustbox}",
+        r"\newcommand{\fit}[1]{\begin{center}\begin{adjustbox}{max width=\linewidth}$\displaystyle #1$\end{adjustbox}"
+        r"\end{center}}",
+        r"\setlength{\parindent}{0pt}",
+        r"\begin{document}",
+    ]
+    for family, members in _families(results):
+        lines.append(rf"\section*{{{_tex(family.capitalize())}}}")
+        for r in members:
+            lines += _latex_statement(r)
+    return "\n".join([*lines, r"\end{document}", ""])
+
+
+def as_html(results: Sequence[Result]) -> str:
+    """Return a page with rendered mathematics, complete in itself.
+
+    Raises
+    ------
+    MissingExtraError
+        If latex2mathml is not installed.
+
+    Examples
+    --------
+    >>> from proofs_check import STATEMENTS, check
+    >>> as_html([check(STATEMENTS["dominance.boundary"])]).count("<h3")
+    1
+    """
+    mathml = _mathml()
+    counts = [sum(r.verdict == v for r in results) for v in ("proved", "refuted", "open")]
+    body = [
+        "<h1>Statements and their proofs</h1>",
+        f"<p>{len(results)} statements: {counts[0]} proved, {counts[1]} refuted by an exact counterexample, "
+        f"{counts[2]} open. Every step is checked by SymPy; z3 and cvc5 prove a second, separately "
+        "written form of each claim; every assumption is shown to be needed, or marked.</p>",
+        _html_table(results),
+    ]
+    for family, members in _families(results):
+        body.append(f"<h2>{html.escape(family.capitalize())}</h2>")
+        body += [_html_statement(r, mathml) for r in members]
+    return _PAGE.replace("BODY", "\n".join(body))
+
+
+def _families(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
+    names = dict.fromkeys(r.statement.id.partition(".")[0] for r in results)
+    for family in names:
+        yield family, [r for r in results if r.statement.id.partition(".")[0] == family]
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 3].rstrip() + "..."
+
+
+def _engines(result: Result) -> str:
+    total = len(result.statement.claims)
+    parts = [e if n == total else f"{e} {n}/{total}" for e, n in result.decided.items() if n]
+    return ", ".join([*parts, *([f"balls {result.enclosures}"] if result.enclosures else [])])
+
+
+def _verdict(result: Result) -> str:
+    by = {"proved": "proved by", "refuted": "refuted, checked by", "open": "open; partial results by"}
+    return f"{by[result.verdict]} {_engines(result)}"
+
+
+def _plain(step: Step) -> str:
+    if isinstance(step, Identity):
+        return f"{step.left} = {step.right}"
+    if isinstance(step, Sign):
+        by = "" if step.by is None else f" = {step.by}"
+        return f"{step.expression}{by} {step.relation} 0"
+    return f"{step.expression} -> {step.value} as {step.variable} -> {step.point}"
+
+
+# --- LaTeX ----------------------------------------------------------------------------------------
+
+_TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(c, c) for c in text)
+
+
+def _latex_statement(r: Result) -> Iterator[str]:
+    s = r.statement
+    yield rf"\subsection*{{{_tex(s.id)}: {_tex(_verdict(r))}}}"
+    yield _tex(s.sentence)
+    yield rf"\fit{{{s.latex}}}"
+    yield rf"\emph{{Source:}} {_tex(s.source)}.\par"
+    if s.counterexample:
+        yield rf"\emph{{Counterexample:}} \fit{{{s.counterexample}}}"
+    for what in s.tried:
+        yield rf"\emph{{Tried:}} {_tex(what)}\par"
+    for claim in s.claims:
+        yield rf"\medskip\textbf{{{_tex(claim.name)}.}} {_tex(claim.reduction)}"
+        yield rf"\fit{{{claim.latex()}}}"
+        yield r"\begin{enumerate}"
+        for step in claim.steps:
+            yield rf"\item {_tex(step.says)}: \fit{{{step.latex()}}}"
+        if not claim.steps:
+            yield r"\item by inspection."
+        yield r"\end{enumerate}"
+    for need in r.needs:
+        yield rf"\emph{{Assumption}} {_tex(str(need))}.\par"
+
+
+# --- HTML -----------------------------------------------------------------------------------------
+
+
+def _mathml() -> Callable[[str], str]:
+    try:
+        from latex2mathml.converter import convert
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{error.name}: found it not installed; expected latex2mathml for a page with mathematics. "
+            "Install it with: pip install 'linsim[proofs]'"
+        ) from error
+    # SymPy's sized brackets around a bar, which the converter does not know
+    return lambda formula: convert(re.sub(r"\\middle\|", r"\\mid ", formula), display="block")
+
+
+_GREEK = {
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "delta": "δ",
+    "eps": "ε",
+    "epsilon": "ε",
+    "kappa": "κ",
+    "lambda": "λ",
+    "mu": "μ",
+    "nu": "ν",
+    "pi": "π",
+    "psi": "ψ",
+    "rho": "ρ",
+    "sigma": "σ",
+    "tau": "τ",
+    "theta": "θ",
+    "Lambda": "Λ",
+    "Pi": "Π",
+}
+_SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠", "->": "→", "<-": "←", "||": "‖"}
+
+
+def _words(text: str) -> str:
+    """Return a sentence for the page: Greek letters and relations as such."""
+    greek = re.sub("(?<![A-Za-z])(" + "|".join(_GREEK) + ")(?![A-Za-z])", lambda m: _GREEK[m[1]], text)
+    for plain, sign in _SIGNS.items():
+        greek = greek.replace(plain, sign)
+    return html.escape(greek)
+
+
+def _html_table(results: Sequence[Result]) -> str:
+    rows = "".join(
+        f'<tr><td><a href="#{r.statement.id}">{r.statement.id}</a></td><td>{_words(r.statement.sentence)}</td>'
+        f'<td class="{r.verdict}">{r.verdict}</td><td>{_engines(r)}</td></tr>'
+        for r in results
+    )
+    return f"<table><thead><tr><th>id</th><th>statement</th><th>verdict</th><th>by</th></tr></thead>{rows}</table>"
+
+
+def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
+    s = r.statement
+    parts = [
+        f'<section id="{s.id}"><h3>{s.id} <span class="{r.verdict}">{html.escape(_verdict(r))}</span></h3>',
+        f"<p>{_words(s.sentence)}</p>",
+        f'<div class="key">{mathml(s.latex)}</div>',
+        f'<p class="source">Source: {html.escape(s.source)}.</p>',
+    ]
+    if s.counterexample:
+        parts.append(f"<p>Counterexample:</p><div>{mathml(s.counterexample)}</div>")
+    parts += [f"<p>Tried: {_words(what)}</p>" for what in s.tried]
+    parts += [_html_claim(claim, s.only_symbolic.get(claim.name, ""), mathml) for claim in s.claims]
+    if r.needs:
+        parts.append(
+            "<details><summary>Assumptions</summary><ul>"
+            + "".join(map(_html_need, r.needs))
+            + "</ul></details>"
+        )
+    parts += [f'<p class="open">FAILED: {html.escape(problem)}</p>' for problem in r.problems]
+    return "\n".join([*parts, "</section>"])
+
+
+def _html_claim(claim: Claim, alone: str, mathml: Callable[[str], str]) -> str:
+    steps = "".join(f"<li>{_words(step.says)}<div>{mathml(step.latex())}</div></li>" for step in claim.steps)
+    return (
+        f"<details><summary>{_words(claim.name)}</summary>"
+        + (f"<p>{_words(claim.reduction)}</p>" if claim.reduction else "")
+        + f'<div class="claim">{mathml(claim.latex())}</div><ol>{steps}</ol>'
+        + (f"<p>By SymPy alone: {_words(alone)}</p>" if alone else "")
+        + "</details>"
+    )
+
+
+def _html_need(need: Need) -> str:
+    return f"<li>{_words(str(need))}</li>"
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>linsim: statements and their proofs</title>
+<style>
+body { font: 16px/1.5 Georgia, serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+h1, h2, h3, th { font-family: system-ui, sans-serif; }
+h2 { border-bottom: 2px solid #444; margin-top: 3rem; }
+h3 { margin: 2.2rem 0 .3rem; } h3 span { font-weight: normal; font-size: .8em; }
+table { border-collapse: collapse; font-size: .85em; } td, th { text-align: left; padding: .25em .6em; }
+td { border-top: 1px solid #ccc; vertical-align: top; }
+.proved { color: #00548a; } .refuted { color: #a33a00; } .open { color: #6a3d9a; }
+.refuted::before { content: "\\2717  "; } .proved::before { content: "\\2713  "; }
+.open::before { content: "?  "; }
+.source { font-size: .85em; color: #555; margin-top: 0; }
+.key, .claim { background: #f4f4f4; padding: .4em .6em; }
+section div { overflow-x: auto; } summary { cursor: pointer; margin: .4em 0; }
+math[display=block] { display: block; text-align: left; margin: .35em 0; }
+</style></head><body>
+BODY
+</body></html>
+"""
