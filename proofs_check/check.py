@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -118,19 +119,32 @@ def check(statement: Statement, *, sharpness: bool = True, timeout: float = smt.
     ('proved', ('sympy', 'z3', 'cvc5'))
     """
     start = time.perf_counter()
-    problems: list[str] = []
-    decided = {"sympy": 0}
+    queries = {} if statement.second is None else dict(statement.second(smt.load()))
+    third = {name: smt.begin(q.given.values(), q.shows, timeout=timeout) for name, q in queries.items()}
+    try:
+        return _check(statement, queries, third, sharpness, timeout, start)
+    except BaseException:
+        for answer in third.values():
+            answer.cancel()
+        raise
+
+
+def _check(
+    statement: Statement,
+    queries: Mapping[str, Query],
+    third: Mapping[str, Future[smt.Answer]],
+    sharpness: bool,
+    timeout: float,
+    start: float,
+) -> Result:
+    problems = list(_coverage(statement, queries))
+    decided = {"sympy": 0} | dict.fromkeys(smt.SOLVERS, 0)
     try:
         statement.check()
         decided["sympy"] = len(statement.claims)
     except ProofError as error:
         problems.append(str(error))
-    queries = {} if statement.second is None else dict(statement.second(smt.load()))
-    decided |= dict.fromkeys(smt.SOLVERS, 0)
-    problems += _coverage(statement, queries)
-    for claim in statement.claims:
-        if claim.name in queries:
-            problems += _solve(claim, queries[claim.name], decided, timeout)
+    answers = {name: _ask(query, timeout) for name, query in queries.items()}
     enclosures = 0
     for words, one, other in statement.enclosures() if statement.enclosures else ():
         enclosures += 1
@@ -138,8 +152,14 @@ def check(statement: Statement, *, sharpness: bool = True, timeout: float = smt.
             problems.append(
                 f"{statement.id}, {words}: found {one} and {other}; expected narrow balls that overlap"
             )
-    needs = tuple(_needs(statement, queries, timeout)) if sharpness and not problems else ()
+    wanted = sharpness and not problems and set(answers.values()) <= {"proved"}
+    needs = tuple(_needs(statement, queries, timeout)) if wanted else ()
     problems += [str(need) for need in needs if need.verdict == "unsettled"]
+    for name, answer in answers.items():
+        found = {"z3": answer, "cvc5": third[name].result().verdict}
+        for solver, verdict in found.items():
+            decided[solver] += verdict == "proved"
+        problems += _judge(name, found, timeout)
     engines = tuple(e for e, count in decided.items() if count == len(statement.claims))
     return Result(
         statement,
@@ -198,18 +218,20 @@ def _coverage(statement: Statement, queries: Mapping[str, Query]) -> Iterator[st
             )
 
 
-def _solve(claim: Claim, query: Query, decided: dict[str, int], timeout: float) -> Iterator[str]:
-    answers = {}
-    for solver in smt.SOLVERS:
-        answers[solver] = smt.ask(solver, query.given.values(), query.shows, timeout=timeout).verdict
-        decided[solver] += answers[solver] == "proved"
-    if "refuted" in answers.values():
-        yield f"{claim.name}: found a point where the second form fails; expected none ({answers})"
-    elif "proved" not in answers.values():
-        yield f"{claim.name}: found no solver that decides the second form in {timeout:g} s; expected one"
-    # from contradictory assumptions everything follows
+def _ask(query: Query, timeout: float) -> str:
+    """Return the verdict of z3, "vacuous" where the assumptions contradict each other."""
     if smt.ask("z3", query.given.values(), False, timeout=timeout).verdict == "proved":
-        yield f"{claim.name}: found assumptions that contradict each other; expected some case to meet them"
+        return "vacuous"
+    return smt.ask("z3", query.given.values(), query.shows, timeout=timeout).verdict
+
+
+def _judge(name: str, found: Mapping[str, str], timeout: float) -> Iterator[str]:
+    if "vacuous" in found.values():
+        yield f"{name}: found assumptions that contradict each other; expected some case to meet them"
+    elif "refuted" in found.values():
+        yield f"{name}: found a point where the second form fails; expected none ({found})"
+    elif "proved" not in found.values():
+        yield f"{name}: found no solver that decides the second form in {timeout:g} s; expected one"
 
 
 def _narrow(ball: Any) -> bool:
@@ -246,7 +268,7 @@ def _ask_without(claim: Claim, query: Query, name: str, timeout: float) -> Need:
         return Need(claim.name, name, "not needed", {})
     if answer.verdict == "unknown":
         return Need(claim.name, name, "unsettled", {}, f"no answer in {timeout:g} s")
-    used = sorted(set().union(*map(smt.symbols, [query.shows, *query.given.values()])))
+    used = sorted(smt.symbols([query.shows, *query.given.values()]))
     point = {key: answer.point.get(key, Fraction(0)) for key in used}
     for simple in _simpler(point):
         in_second = not smt.truth(query.shows, simple) and all(smt.truth(formula, simple) for formula in rest)

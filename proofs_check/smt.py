@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -13,7 +14,7 @@ from linsim.errors import MissingExtraError
 
 from . import _cvc5
 
-__all__ = ["SOLVERS", "Answer", "ask", "load", "truth"]
+__all__ = ["SOLVERS", "Answer", "ask", "begin", "load", "symbols", "truth"]
 
 #: solvers by name, with the package each comes in
 SOLVERS = {"z3": "z3-solver", "cvc5": "cvc5"}
@@ -85,18 +86,42 @@ def ask(solver: str, given: Iterable[Any], shows: Any, *, timeout: float = TIMEO
     >>> ask("z3", [x > 1], x * x > 2).verdict
     'refuted'
     """
-    z3 = load()
-    task = z3.SolverFor("QF_NRA")
-    task.add(*given, z3.Not(shows))
     if solver == "cvc5":
-        text = "(set-logic QF_NRA)\n" + task.to_smt2()
-        found = _cvc5.ask(text, min(timeout, THIRD))
-        return Answer({"unsat": "proved", "sat": "refuted"}.get(found, "unknown"))
+        return begin(given, shows, timeout=timeout).result()
+    z3 = load()
+    task = _task(given, shows)
     task.set("timeout", int(1000 * timeout))
     answer = task.check()
     if answer == z3.unsat:
         return Answer("proved")
     return Answer("refuted", dict(_values(task.model()))) if answer == z3.sat else Answer("unknown")
+
+
+def begin(given: Iterable[Any], shows: Any, *, timeout: float = TIMEOUT) -> Future[Answer]:
+    """Ask cvc5, in its own process, and go on; questions are answered one after the other.
+
+    Examples
+    --------
+    >>> x = load().Real("x")
+    >>> begin([x > 1], x * x > 1).result().verdict
+    'proved'
+    """
+    text = "(set-logic QF_NRA)\n" + _task(given, shows).to_smt2()
+    verdicts = {"unsat": "proved", "sat": "refuted"}
+    return _line.submit(
+        lambda: Answer(verdicts.get(_cvc5.ask(text, min(timeout, THIRD)), "unknown")),
+    )
+
+
+# z3 must be used by one thread only: this one waits for cvc5 and nothing else
+_line = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cvc5")
+
+
+def _task(given: Iterable[Any], shows: Any) -> Any:
+    z3 = load()
+    task = z3.SolverFor("QF_NRA")
+    task.add(*given, z3.Not(shows))
+    return task
 
 
 def truth(formula: Any, point: Mapping[str, Fraction]) -> bool:
@@ -115,19 +140,19 @@ def truth(formula: Any, point: Mapping[str, Fraction]) -> bool:
     return bool(z3.is_true(z3.simplify(z3.substitute(formula, *values))))
 
 
-def symbols(formula: Any) -> set[str]:
-    """Return the names of the symbols of a z3 formula.
+def symbols(formulas: Iterable[Any]) -> set[str]:
+    """Return the names of the symbols of z3 formulas.
 
     Examples
     --------
-    >>> sorted(symbols(load().Real("x") + load().Real("y") > 0))
+    >>> x, y = load().Reals("x y")
+    >>> sorted(symbols([x + y > 0, x > 1]))
     ['x', 'y']
     """
-    if isinstance(formula, bool):
-        return set()
-    if formula.num_args() == 0:
-        return {formula.decl().name()} if formula.decl().kind() == load().Z3_OP_UNINTERPRETED else set()
-    return set().union(*(symbols(child) for child in formula.children()))
+    z3 = load()
+    return {
+        str(v) for formula in formulas if not isinstance(formula, bool) for v in z3.z3util.get_vars(formula)
+    }
 
 
 def _values(model: Any) -> Iterator[tuple[str, Fraction]]:
