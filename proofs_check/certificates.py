@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from linsim import _validate
+from linsim._namespace import to_host
 from linsim._validate import refusal
 from linsim.errors import MissingExtraError, ShapeError
 
@@ -74,7 +75,7 @@ def certify(A: Any, H: Any, *, precision: int = 64, max_precision: int = 1024) -
 
     Parameters
     ----------
-    A : (n, n) array
+    A : (n, n) array, of any library
         Attention: entries >= 0, rows that sum to 1 within 1e-8. Each number is
         taken as exactly what its bits say, and the rows are then divided by their exact sums.
     H : (d, d) array
@@ -151,7 +152,7 @@ def _one(value: Any, argument: str) -> np.ndarray[Any, Any]:
             "one square matrix",
             "Certify the systems of a batch one by one.",
         )
-    return np.asarray(value.get() if hasattr(value, "get") else value)
+    return to_host(value)
 
 
 def _doubled(first: int, last: int) -> Iterator[int]:

@@ -270,8 +270,9 @@ def _ask_without(claim: Claim, query: Query, name: str, timeout: float) -> Need:
         return Need(claim.name, name, "unsettled", {}, f"no answer in {timeout:g} s")
     used = sorted(smt.symbols([query.shows, *query.given.values()]))
     point = {key: answer.point.get(key, Fraction(0)) for key in used}
+    shows, *others = (smt.compiled(formula) for formula in (query.shows, *rest))
     for simple in _simpler(point):
-        in_second = not smt.truth(query.shows, simple) and all(smt.truth(formula, simple) for formula in rest)
+        in_second = not shows(simple) and all(formula(simple) for formula in others)
         if in_second and (not query.same_symbols or violated(claim, name, simple)):
             return Need(claim.name, name, "needed", simple)
     return Need(claim.name, name, "unsettled", point, "the solver's point violates nothing in the other form")

@@ -626,8 +626,8 @@ _rate_words = (
 _BOUND = Statement(
     "escalation.bound",
     "If the columns of P sum to 1, the escalation rate, as a ratio of expectations, is at least s^2 (1 - "
-    "sigma^2) t / (1 + s^2 sigma^2 + s^2 (1 - sigma^2) t), with equality iff |Pi_perp P Pi_perp X| = sigma "
-    "|Pi_perp X|; for symmetric P, iff all lambda_i^2 of modes that X has equal sigma^2.",
+    "sigma^2) t / (1 + s^2 sigma^2 + s^2 (1 - sigma^2) t), with equality (s != 0) iff |Pi_perp P Pi_perp X| "
+    "= sigma |Pi_perp X|; for symmetric P, iff all lambda_i^2 of modes that X has equal sigma^2.",
     r"r \ge \frac{s^2(1-\sigma^2)\,t}{1 + s^2\sigma^2 + s^2(1-\sigma^2)\,t}",
     "that the rate scales with t_sim and depends on the second eigenvalue: arXiv 2312.06182; the bound "
     "derived here",

@@ -11,7 +11,7 @@ from linsim.errors import MissingExtraError
 
 from .check import Need, Result
 from .statement import Claim
-from .steps import Identity, Sign, Step, Tends, latex
+from .steps import Identity, Sign, Step, Tends
 
 __all__ = ["as_html", "as_json", "as_latex", "details", "table"]
 
@@ -31,10 +31,8 @@ def table(results: Sequence[Result], width: int = 110) -> list[str]:
     rows = [("id", "statement", "verdict", "engines", "s"), *rows]
     id_, _, verdict, engines, seconds = (max(map(len, column)) for column in zip(*rows, strict=True))
     room = max(28, width - id_ - verdict - engines - seconds - 4)
-    lines = [
-        f"{row[0]:<{id_}} {_cut(row[1], room):<{room}} {row[2]:<{verdict}} {row[3]:<{engines}} {row[4]:>{seconds}}"
-        for row in rows
-    ]
+    shape = f"{{:<{id_}}} {{:<{room}}} {{:<{verdict}}} {{:<{engines}}} {{:>{seconds}}}"
+    lines = [shape.format(row[0], _cut(row[1], room), *row[2:]) for row in rows]
     for result in results:
         lines += [f"FAILED {result.statement.id}: {problem}" for problem in result.problems]
     counts = {
@@ -129,8 +127,8 @@ def as_latex(results: Sequence[Result]) -> str:
     lines = [
         r"\documentclass{article}",
         r"\usepackage{amsmath,amssymb,adjustbox}",
-        r"\newcommand{\fit}[1]{\begin{center}\begin{adjustbox}{max width=\linewidth}$\displaystyle #1$\end{adjustbox}"
-        r"\end{center}}",
+        r"\newcommand{\fit}[1]{\begin{center}\begin{adjustbox}{max width=\linewidth}"
+        r"$\displaystyle #1$\end{adjustbox}\end{center}}",
         r"\setlength{\parindent}{0pt}",
         r"\begin{document}",
     ]
@@ -287,10 +285,11 @@ def _words(text: str) -> str:
 def _html_table(results: Sequence[Result]) -> str:
     rows = "".join(
         f'<tr><td><a href="#{r.statement.id}">{r.statement.id}</a></td><td>{_words(r.statement.sentence)}</td>'
-        f'<td class="{r.verdict}">{r.verdict}</td><td>{_engines(r)}</td></tr>'
+        f'<td class="{r.verdict}">{r.verdict}</td><td>{_engines(r)}</td></tr>\n'
         for r in results
     )
-    return f"<table><thead><tr><th>id</th><th>statement</th><th>verdict</th><th>by</th></tr></thead>{rows}</table>"
+    head = "".join(f"<th>{title}</th>" for title in ("id", "statement", "verdict", "by"))
+    return f"<table><thead><tr>{head}</tr></thead>{rows}</table>"
 
 
 def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:

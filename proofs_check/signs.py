@@ -60,6 +60,8 @@ def is_zero(expression: sympy.Expr) -> bool:
     expression = sympy.sympify(expression)
     if expression.has(sympy.nan, sympy.zoo, sympy.oo):
         return False
+    if expression.is_polynomial() and not expression.has(sympy.I):
+        return bool(sympy.expand(expression.doit()) == 0)  # doit: sums written unevaluated
     if sympy.cancel(sympy.together(sympy.expand_complex(expression))) == 0:
         return True
     if not expression.has(sympy.Function, sympy.Pow):
@@ -205,7 +207,10 @@ def _fold(rule: object, parts: list[Signs]) -> Signs:
 @lru_cache(maxsize=100_000)
 def _key(expression: sympy.Expr) -> tuple[sympy.Expr, int]:
     """Return a form that is the same for all positive multiples of an expression, and a sign."""
-    top, bottom = sympy.fraction(sympy.cancel(sympy.together(expression)))
+    if expression.is_polynomial():
+        top, bottom = sympy.expand(expression.doit()), sympy.Integer(1)
+    else:
+        top, bottom = sympy.fraction(sympy.cancel(sympy.together(expression)))
     scale = sympy.Integer(1)
     parts = []
     for part in (top, bottom):

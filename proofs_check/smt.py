@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from linsim.errors import MissingExtraError
 
 from . import _cvc5
 
-__all__ = ["SOLVERS", "Answer", "ask", "begin", "load", "symbols", "truth"]
+__all__ = ["SOLVERS", "Answer", "ask", "begin", "compiled", "load", "symbols", "truth"]
 
 #: solvers by name, with the package each comes in
 SOLVERS = {"z3": "z3-solver", "cvc5": "cvc5"}
@@ -133,11 +136,7 @@ def truth(formula: Any, point: Mapping[str, Fraction]) -> bool:
     >>> truth(x * x < 2, {"x": Fraction(7, 5)})
     True
     """
-    if isinstance(formula, bool):
-        return formula
-    z3 = load()
-    values = [(z3.Real(name), z3.Q(v.numerator, v.denominator)) for name, v in point.items()]
-    return bool(z3.is_true(z3.simplify(z3.substitute(formula, *values))))
+    return bool(compiled(formula)(point))
 
 
 def symbols(formulas: Iterable[Any]) -> set[str]:
@@ -150,8 +149,69 @@ def symbols(formulas: Iterable[Any]) -> set[str]:
     ['x', 'y']
     """
     z3 = load()
+    found: set[str] = set()
+    todo = [formula for formula in formulas if not isinstance(formula, bool)]
+    while todo:
+        part = todo.pop()
+        if part.decl().kind() == z3.Z3_OP_UNINTERPRETED:
+            found.add(part.decl().name())
+        todo += part.children()
+    return found
+
+
+def compiled(formula: Any) -> Callable[[Mapping[str, Fraction]], Any]:
+    """Return a z3 formula as a function of a point, exact in fractions.
+
+    A quotient by zero is taken for 0, one of the values that solvers may give it.
+
+    Examples
+    --------
+    >>> x = load().Real("x")
+    >>> compiled(x * x < 2)({"x": Fraction(3, 2)})
+    False
+    """
+    return _compiled(load(), _rules(), formula)
+
+
+def _compiled(z3: Any, rules: Mapping[int, Callable[..., Any]], formula: Any) -> Callable[[Any], Any]:
+    if isinstance(formula, bool):
+        return lambda point: formula
+    if z3.is_rational_value(formula):
+        value = Fraction(formula.as_fraction())
+        return lambda point: value
+    kind, name = formula.decl().kind(), formula.decl().name()
+    if kind == z3.Z3_OP_UNINTERPRETED:
+        return lambda point: point[name]
+    if kind == z3.Z3_OP_TO_REAL or z3.is_int_value(formula):
+        number = Fraction(formula.sexpr() if z3.is_int_value(formula) else formula.arg(0).sexpr())
+        return lambda point: number
+    rule, parts = rules[kind], [_compiled(z3, rules, child) for child in formula.children()]
+    return lambda point: rule(*(part(point) for part in parts))
+
+
+@cache
+def _rules() -> Mapping[int, Callable[..., Any]]:
+    z3 = load()
     return {
-        str(v) for formula in formulas if not isinstance(formula, bool) for v in z3.z3util.get_vars(formula)
+        z3.Z3_OP_ADD: lambda *v: sum(v),
+        z3.Z3_OP_MUL: lambda *v: math.prod(v),
+        z3.Z3_OP_SUB: lambda first, *v: first - sum(v),
+        z3.Z3_OP_UMINUS: operator.neg,
+        z3.Z3_OP_DIV: lambda a, b: a / b if b else Fraction(0),
+        z3.Z3_OP_POWER: lambda a, b: a ** int(b),
+        z3.Z3_OP_LT: operator.lt,
+        z3.Z3_OP_LE: operator.le,
+        z3.Z3_OP_GT: operator.gt,
+        z3.Z3_OP_GE: operator.ge,
+        z3.Z3_OP_EQ: operator.eq,
+        z3.Z3_OP_DISTINCT: lambda *v: len(set(v)) == len(v),
+        z3.Z3_OP_AND: lambda *v: all(v),
+        z3.Z3_OP_OR: lambda *v: any(v),
+        z3.Z3_OP_NOT: operator.not_,
+        z3.Z3_OP_IMPLIES: lambda a, b: b or not a,
+        z3.Z3_OP_ITE: lambda a, b, c: b if a else c,
+        z3.Z3_OP_TRUE: lambda: True,
+        z3.Z3_OP_FALSE: lambda: False,
     }
 
 

@@ -140,6 +140,10 @@ def test_inputs_are_taken_as_exact_and_rows_normalised():
     assert certify(single, np.array([[0.1]], dtype=np.float32)).regime == "smoothing"
 
 
+def test_arrays_of_any_library(xp):
+    assert certify(xp.array(UNIFORM), xp.array([[-0.5]])).regime == "sharpening"
+
+
 def test_a_failed_isolation_is_never_a_verdict(monkeypatch):
     """Balls without an end, as of eigenvalues that could not be isolated."""
     import flint
