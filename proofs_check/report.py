@@ -283,10 +283,9 @@ def _words(text: str) -> str:
 
 
 def _html_table(results: Sequence[Result]) -> str:
-    rows = "".join(
-        f'<tr><td><a href="#{r.statement.id}">{r.statement.id}</a></td><td>{_words(r.statement.sentence)}</td>'
-        f'<td class="{r.verdict}">{r.verdict}</td><td>{_engines(r)}</td></tr>\n'
-        for r in results
+    row = '<tr><td><a href="#{0}">{0}</a></td><td>{1}</td><td class="{2}">{2}</td><td>{3}</td></tr>'
+    rows = "\n".join(
+        row.format(r.statement.id, _words(r.statement.sentence), r.verdict, _engines(r)) for r in results
     )
     head = "".join(f"<th>{title}</th>" for title in ("id", "statement", "verdict", "by"))
     return f"<table><thead><tr>{head}</tr></thead>{rows}</table>"

@@ -110,12 +110,13 @@ def broken(step):
 @every_statement
 def test_a_stronger_or_opposite_conclusion_is_not_derived(name):
     for claim in STATEMENTS[name].claims:
-        for number, conclusion in enumerate(claim.shows):
+        facts = Facts(claim.given.values())
+        for step in claim.steps:
+            step.teach(facts)
+        for conclusion in claim.shows:
+            assert claim._reached(conclusion, facts)
             for wrong in stronger(conclusion):
-                shows = [*claim.shows]
-                shows[number] = wrong
-                with pytest.raises(ProofError, match="found no step that ends in"):
-                    dataclasses.replace(claim, shows=shows).check()
+                assert not claim._reached(wrong, facts), (claim.name, wrong)
 
 
 def stronger(conclusion):
