@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -230,6 +231,8 @@ def prove(
     if as_json:
         _print_json(report.as_json(results))
     else:
+        if ids:
+            print("\n".join([*textwrap.wrap(report.CONVENTIONS, width=110), ""]))
         for result in results if ids else ():
             print("\n".join([*report.details(result), ""]))
         print("\n".join(report.table(results, shutil.get_terminal_size((110, 24)).columns)))

@@ -1270,7 +1270,10 @@ BEST_REFERENCE = Statement(
             "mean over pairs",
             {"n > 1": n > 1},
             [sympy.Eq(_MEAN, (n - t / n) / (n - 1))],
-            [Identity("a common denominator", _MEAN, (n - t / n) / (n - 1))],
+            [
+                Sign("n is positive", n, ">", plus(n - 1, 1)),
+                Identity("a common denominator", _MEAN, (n - t / n) / (n - 1)),
+            ],
             "t = |sum of the u_k|^2. The n (n - 1) products of different vectors add up to t - n, so the "
             "left side is the mean over pairs of 1 - cos; sum |u_k - mean|^2 = sum |u_k|^2 - n |mean|^2 = n "
             "- t/n.",

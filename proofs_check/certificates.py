@@ -104,8 +104,8 @@ def certify(A: Any, H: Any, *, precision: int = 64, max_precision: int = 1024) -
     vector x are mapped by the (n-1) x (n-1) matrix A_ij - A_nj, whose
     eigenvalues are the others.  A real H has conjugate pairs, each with its own ball;
     eigenvalues that coincide are found as roots of the exact characteristic
-    polynomial (matrices up to 64).  A true tie stays "undecided" at
-    every precision.  Derived here; ball arithmetic by FLINT.
+    polynomial (matrices up to 64; larger ones with such eigenvalues may stay undecided).
+    A true tie stays "undecided" at every precision.  Derived here; ball arithmetic by FLINT.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def _decide(flint: Any, attention: Any, weights: Any, bits: int) -> Certificate:
         f"not decided with {bits} bits: the enclosures overlap, or the two moduli are equal",
     )
     if not all(x.is_finite() for x in (c_low, c_high, o_low, o_high)):
-        reason = f"not decided with {bits} bits: eigenvalues could not be enclosed"
+        reason = f"not decided with {bits} bits: eigenvalues that (nearly) coincide could not be enclosed"
     elif c_low > o_high:
         regime, reason = "smoothing", ""
     elif o_low > c_high:
@@ -212,8 +212,8 @@ def _decide(flint: Any, attention: Any, weights: Any, bits: int) -> Certificate:
     return Certificate(
         regime,
         bits,
-        (_below(c_low), _above(c_high)),
-        (_below(o_low), _above(o_high)),
+        (max(0.0, _below(c_low)), _above(c_high)),
+        (max(0.0, _below(o_low)), _above(o_high)),
         _margin(c_low, c_high, o_low, o_high),
         constant_mode,
         other_mode,
@@ -247,7 +247,9 @@ def _margin(c_low: Any, c_high: Any, o_low: Any, o_high: Any) -> tuple[float, fl
 
 
 def _below(ball: Any) -> float:
-    """Return a double that is not above anything in the ball."""
+    """Return a double that is not above anything in the ball, -inf where it has no end."""
+    if not ball.is_finite():
+        return -math.inf
     value = float(ball.lower())
     return (value if ball.lower() >= value else math.nextafter(value, -math.inf)) + 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -20,6 +21,10 @@ __all__ = ["Need", "Result", "check", "check_all", "violated"]
 
 #: a ball wider than this share of its middle encloses nothing worth the name
 WIDEST_BALL = 1e-9
+#: the two forms of a claim are compared at so many points
+POINTS = 6
+#: and a case that meets the assumptions is looked for among so many
+MOST_POINTS = 400
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,8 @@ def _check(
     except ProofError as error:
         problems.append(str(error))
     answers = {name: _ask(query, timeout) for name, query in queries.items()}
+    for claim in statement.claims if not problems else ():
+        problems += _compare(claim, queries.get(claim.name))
     enclosures = 0
     for words, one, other in statement.enclosures() if statement.enclosures else ():
         enclosures += 1
@@ -152,6 +159,10 @@ def _check(
             problems.append(
                 f"{statement.id}, {words}: found {one} and {other}; expected narrow balls that overlap"
             )
+    if sharpness and "unknown" in answers.values():
+        problems.append(
+            f"{statement.id}: found z3 undecided; expected it to say which assumptions are needed"
+        )
     wanted = sharpness and not problems and set(answers.values()) <= {"proved"}
     needs = tuple(_needs(statement, queries, timeout)) if wanted else ()
     problems += [str(need) for need in needs if need.verdict == "unsettled"]
@@ -234,6 +245,43 @@ def _judge(name: str, found: Mapping[str, str], timeout: float) -> Iterator[str]
         yield f"{name}: found no solver that decides the second form in {timeout:g} s; expected one"
 
 
+def _compare(claim: Claim, query: Query | None) -> Iterator[str]:
+    """Compare the two forms at random points, and look for a case that meets the assumptions."""
+    draw = random.Random(claim.name)
+    second = query if query is not None and query.same_symbols else None
+    formulas = {} if second is None else {name: smt.compiled(f) for name, f in second.given.items()}
+    shows = None if second is None else smt.compiled(second.shows)
+    names = sorted(
+        {s.name for r in (*claim.given.values(), *_relations(claim)) for s in r.free_symbols}
+        | (set() if second is None else smt.symbols([second.shows, *second.given.values()]))
+    )
+    met = not claim.given
+    for number in range(MOST_POINTS):
+        point = {key: Fraction(draw.randint(-6, 6), draw.choice((1, 1, 2, 3))) for key in names}
+        if number == 0 and query is not None:  # where the assumptions of the second form hold
+            point |= {k: v for k, v in smt.ask("z3", query.given.values(), False).point.items() if k in names}
+        elif number % 2:
+            point = _put_in(claim, {key: abs(value) for key, value in point.items()})
+        met = met or _all_true(claim.given.values(), point) is True
+        if number < POINTS and second is not None and shows is not None:
+            for name, relation in claim.given.items():
+                if _all_true([relation], point) not in (None, formulas[name](point)):
+                    yield f"{claim.name}: found two forms of the assumption {name}; expected one ({point})"
+                    return
+            relations = _relations(claim)
+            if len(relations) == len(claim.shows) and _all_true(relations, point) not in (None, shows(point)):
+                yield f"{claim.name}: found two forms that differ; expected them to say the same ({point})"
+                return
+        if met and number >= POINTS:
+            return
+    if not met:
+        yield f"{claim.name}: found no case that meets the assumptions; expected one among simple fractions"
+
+
+def _relations(claim: Claim) -> list[Any]:
+    return [c for c in claim.shows if not isinstance(c, Tends)]
+
+
 def _narrow(ball: Any) -> bool:
     return bool(ball.rad() <= WIDEST_BALL * abs(ball.mid()))
 
@@ -299,6 +347,21 @@ def violated(claim: Claim, without: str | None, point: Mapping[str, Fraction]) -
     """
     rest = [relation for name, relation in claim.given.items() if name != without]
     return _all_true(rest, point) is True and _all_true(claim.shows, point) is False
+
+
+def _put_in(claim: Claim, point: Mapping[str, Fraction]) -> dict[str, Fraction]:
+    """Give the symbols whose values are assumed these values, where they are fractions."""
+    values = {
+        sympy.Symbol(k, real=True): sympy.Rational(v.numerator, v.denominator) for k, v in point.items()
+    }
+    out = dict(point)
+    for relation in claim.given.values():
+        if isinstance(relation, sympy.Eq) and relation.lhs.is_Symbol:
+            exact = relation.rhs.subs(values)
+            if exact.is_Rational:
+                out[relation.lhs.name] = Fraction(int(exact.p), int(exact.q))
+                values[relation.lhs] = exact
+    return out
 
 
 def _all_true(relations: Iterable[Any], point: Mapping[str, Fraction]) -> bool | None:

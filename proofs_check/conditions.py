@@ -8,6 +8,7 @@ only the definition of the update and the answer.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -31,6 +32,25 @@ __all__ = ["Condition", "dominance_condition"]
 ATTENTION = ("lambda", "lam", "lamda", "\N{GREEK SMALL LETTER LAMDA}")
 WEIGHTS = ("mu", "\N{GREEK SMALL LETTER MU}")
 PARAMETERS = ("alpha", "beta", "gamma", "delta", "epsilon", "eps", "eta", "nu", "sigma", "tau", "omega")
+
+#: symbols of the answer, and words of the solvers' language
+RESERVED = (
+    "a",
+    "t",
+    "x",
+    "y",
+    "and",
+    "or",
+    "not",
+    "xor",
+    "ite",
+    "let",
+    "true",
+    "false",
+    "distinct",
+    "par",
+    "as",
+)
 
 lam, mu, a, t = sympy.symbols("lambda mu a t", real=True)
 x, y = sympy.symbols("x y", real=True)
@@ -119,7 +139,7 @@ def dominance_condition(
         ``{eps: sympy.And(eps > 0, eps < 1)}``. What a parameter is
         declared to be as a symbol (``positive=True``) is used as well.
     timeout : float
-        Seconds for one question to one solver.
+        Seconds for one question to one solver; after six times that, all that is left is open.
 
     Returns
     -------
@@ -137,6 +157,7 @@ def dominance_condition(
 
     Notes
     -----
+    A floating-point number is read as the decimal fraction it is written as.
     Where g is affine in lambda, |g|^2 is convex in it and nothing between a and 1
     exceeds both ends; else the solvers must show that, or it is reported as undecided.
     Derived here; for 1 + lambda mu see ``dominance.boundary`` and ``dominance.disk``.
@@ -154,7 +175,7 @@ def dominance_condition(
     g, domain = _read(update, parameters)
     limit = _validate.number(timeout, "timeout", low=0, low_open=True)
     smt.load()
-    return _Derivation(g, (*SPECTRUM, *domain), limit).condition()
+    return _Derivation(g, (*SPECTRUM, *domain), limit, time.monotonic() + 6 * limit).condition()
 
 
 # --- reading the update ---------------------------------------------------------------------------
@@ -190,12 +211,21 @@ def _read(update: Any, parameters: Mapping[Any, Any] | Iterable[Any]) -> tuple[s
         names[name] = values[symbol] = sympy.Symbol(name, real=True)
     for condition in declared.values():
         for relation in _relations(condition):
-            _check_relation(relation, values)
-            domain.append(relation.subs(values))
-    g = sympy.expand(sympy.nsimplify(update, rational=True).subs(values))
+            exact = _exact(relation)
+            _check_relation(exact, values)
+            told = exact.subs(values)
+            if told == sympy.false:
+                raise _impossible(relation)
+            domain += [] if told == sympy.true else [told]
+    g = sympy.expand(_exact(update).subs(values))
     _check_polynomial(update, g)
     _check_domain(domain)
     return g, domain
+
+
+def _exact(expression: Any) -> Any:
+    """Return an expression with each floating-point number as the decimal fraction it is written as."""
+    return expression.xreplace({f: sympy.Rational(repr(float(f))) for f in expression.atoms(sympy.Float)})
 
 
 def _declared(parameters: Any) -> dict[sympy.Symbol, Any]:
@@ -212,12 +242,12 @@ def _declared(parameters: Any) -> dict[sympy.Symbol, Any]:
 
 
 def _check_parameter(symbol: sympy.Symbol, declared: Mapping[sympy.Symbol, Any]) -> None:
-    reserved = symbol.name in ("a", "t", "x", "y")
+    reserved = symbol.name in RESERVED or not symbol.name.isidentifier()
     if reserved or (symbol.name not in PARAMETERS and symbol not in declared):
         raise refusal(
             InvalidValueError,
             "update",
-            f"the symbol {symbol}" + (", which has a meaning in the answer" if reserved else ""),
+            f"the symbol {symbol}" + (", which has another meaning" if reserved else ""),
             f"lambda, mu, and parameters (declared, or one of {', '.join(PARAMETERS)})",
             "Rename it." if reserved else f"Declare it with parameters=[{symbol}].",
         )
@@ -281,12 +311,16 @@ def _check_polynomial(update: sympy.Expr, g: sympy.Expr) -> None:
 def _check_relation(relation: Relational, known: Mapping[sympy.Symbol, sympy.Symbol]) -> None:
     symbols = relation.free_symbols
     eigenvalue = {known[s].name for s in symbols & set(known)} & {"lambda", "mu"}
-    if eigenvalue or symbols - set(known) or not all(side.is_polynomial(*symbols) for side in relation.args):
+    rational = all(
+        side.is_polynomial(*symbols) and all(c.is_Rational for c in sympy.Poly(side, *symbols).coeffs())
+        for side in (relation.args if symbols else ())
+    )
+    if eigenvalue or not symbols or symbols - set(known) or not rational:
         raise refusal(
             InvalidValueError,
             "parameters",
             str(relation),
-            "polynomial relations between declared parameters",
+            "polynomial relations between declared parameters, with rational coefficients",
             "Leave lambda and mu out: they are what the condition is about.",
         )
 
@@ -345,6 +379,7 @@ class _Derivation:
     g: sympy.Expr
     domain: tuple[Relational, ...]
     timeout: float
+    deadline: float  # on the monotonic clock
 
     def condition(self) -> Condition:
         """Derive, prove and report."""
@@ -550,7 +585,9 @@ class _Derivation:
         return tuple(name for name in names if self.answer(name, *question).verdict == "proved")
 
     def answer(self, name: str, given: list[Atom], shows: list[list[Atom]]) -> smt.Answer:
-        """Ask one solver."""
+        """Ask one solver, while there is time."""
+        if time.monotonic() > self.deadline:
+            return smt.Answer("unknown")
         module = smt.load()
         false = module.BoolVal(False)
         disjuncts = [

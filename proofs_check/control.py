@@ -137,7 +137,7 @@ def _sharpen(s: Any) -> dict[str, Query]:
 
 _SHARPEN = Statement(
     "control.sharpen",
-    "Weights with the eigenvalues mu = clip(psi, -1, 0) never smooth, whatever psi is: for every eigenvalue "
+    "Weights H = V Lambda V^-1 with the eigenvalues mu = clip(psi, -1, 0) never smooth: for every eigenvalue "
     "lambda of attention other than 1, complex too, |1 + mu lambda| >= |1 + mu|, strictly iff psi < 0. If "
     "all psi_j < 0 the tokens sharpen.",
     r"\mu = \min(0, \max(-1, \psi)):\quad |1+\mu\lambda| \ge |1+\mu|, \quad \text{strictly iff } \psi < 0",
@@ -221,7 +221,8 @@ def _smooth(s: Any) -> dict[str, Query]:
 _SMOOTH = Statement(
     "control.smooth",
     "Weights with the eigenvalues mu_j = clip(psi_j, 0, 1) smooth iff some psi_j > 0: the largest mu_j "
-    "decides, for complex eigenvalues of attention too. If all psi_j <= 0 nothing moves.",
+    "decides, for complex eigenvalues of attention too. If all psi_j <= 0 then H = V Lambda V^-1 = 0 and "
+    "nothing moves.",
     r"\mu_1 = \max_j \mu_j > 0,\; \mu_j \ge 0,\; |\lambda| < 1:\quad 1 + \mu_1 > |1 + \mu_j\lambda|",
     "arXiv 2401.04301; complex eigenvalues and the tie derived here",
     (

@@ -865,8 +865,8 @@ STATEMENTS = (
     ),
     Statement(
         "defective.similarity_limit_square",
-        "A dominant Jordan block of size two of A makes token diversity tend to its limit like 1/l for "
-        "generic X_0.",
+        "A dominant Jordan block of size two of A makes token diversity tend to its limit like 1/l, whatever "
+        "A and X_0.",
         r"l\,(t_{\mathrm{div}} - \lim t_{\mathrm{div}}) \to C \ne 0",
         "derived here",
         (

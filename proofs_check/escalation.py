@@ -85,7 +85,7 @@ _rate = sympy.Eq(r * t_div, t_div - t_div_next)
 _ODDS = Statement(
     "similarity.odds",
     "Similarity and diversity add up to 1; with the odds u = t/t_div the similarity is u/(1+u), and the "
-    "escalation rate is the growth of the odds over 1 + u'.",
+    "escalation rate is the increase of the odds over 1 + u'.",
     r"t = \frac{u}{1+u},\quad r = 1 - \frac{t_\mathrm{div}'}{t_\mathrm{div}} = \frac{u'-u}{1+u'}",
     "token similarity: arXiv 2312.06182; the formula of the rate is a reading, the rest derived here",
     (
@@ -288,8 +288,8 @@ def _deescalation_second(z: Any) -> dict[str, Query]:
 _DEESCALATION = Statement(
     "escalation.deescalation",
     "De-escalation Y = (I - tau Pi) X makes (1-tau)^2 t / ((1-tau)^2 t + 1 - t) of the similarity t, except "
-    "where t = tau = 1. tau = 1 removes all of it, every tau between 0 and 2 lowers it, every other but 0 "
-    "and 2 raises it, and any wanted t' is reached with (1-tau)^2 = t'(1-t) / (t(1-t')).",
+    "where t = tau = 1. For 0 < t < 1: tau = 1 removes all of it, every tau between 0 and 2 lowers it, every "
+    "other but 0 and 2 raises it, and any t' with 0 <= t' < 1 is reached with (1-tau)^2 = t'(1-t)/(t(1-t')).",
     r"t' = \frac{(1-\tau)^2 t}{(1-\tau)^2 t + 1 - t}",
     "de-escalation: arXiv 2312.06182; the formula and what follows derived here",
     (

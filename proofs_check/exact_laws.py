@@ -488,7 +488,7 @@ _law = 1 / _m + g * (S + 2) / _m**3
 _room = 4 * g**2 / (_m * S**2)
 _sixth = 15 * _share - (xi**5 + 5 * xi**3 + 15 * xi) * _normal
 _sixth_moment = Tends("what it gains from -xi to xi", _sixth - _sixth.subs(xi, -xi), xi, sympy.oo, 15)
-_end = Tends("a power that vanishes", x**p * sympy.exp(-z * (1 - x)), x, 0, 0)
+_end = Tends("a power that vanishes, with x = 1 - w", x**p * sympy.exp(-z * (1 - x)), x, 0, 0)
 _next = 1 - (p + 1) * g * E
 _upper_form = 1 - (1 + S - g) * E + g * E**2
 _lower_form = 1 - (1 + S - 2 * g) * E - g * (S - g) * E**2
@@ -572,7 +572,10 @@ def _gaussian_expansion_second(solver: Any) -> dict[str, Query]:
         same_symbols=False,
     )
     return {
-        "reciprocal": Query({}, m * m * m * (m - Q) + Q * h * (m * m - m * h + h * h) == h * h * h * h),
+        "reciprocal": Query(
+            {"Q != 0": Q != 0, "m != 0": m != 0},
+            m * m * m * (m - Q) + Q * h * (m * m - m * h + h * h) == h * h * h * h,
+        ),
         "third moment of a coordinate": Query(
             {
                 "E w = 0": w_1 == 0,
@@ -660,7 +663,7 @@ _GAUSSIAN_EXPANSION = Statement(
     (
         Claim(
             "reciprocal",
-            {},
+            {"Q != 0": sympy.Ne(Q, 0), "m != 0": sympy.Ne(m, 0)},
             [sympy.Eq(1 / Q - 1 / m + h / m**2 - h**2 / m**3 + h**3 / m**4, h**4 / (m**4 * Q))],
             [
                 Identity(
@@ -1151,7 +1154,7 @@ _TYPICAL = Statement(
     (
         Claim(
             "one degree of freedom more",
-            {},
+            {"b > 0": b > 0, "k >= 0": k >= 0},
             [sympy.Eq(sympy.digamma(b + k + 1) - sympy.digamma(b + k), 1 / (b + k))],
             [Identity("the digamma function", sympy.digamma(b + k + 1) - sympy.digamma(b + k), 1 / (b + k))],
             "Q/v has the law of chi^2 with d + 2N degrees of freedom, N of Poisson's law with mean z = "
@@ -1160,7 +1163,7 @@ _TYPICAL = Statement(
         ),
         Claim(
             "Poisson weights",
-            {},
+            {"z > 0": z > 0, "k >= 0": k >= 0},
             [sympy.Eq(_weights.subs(k, k + 1) * (k + 1), z * _weights)],
             [
                 Identity("a weight and the next", _weights.subs(k, k + 1) * (k + 1), z * _weights),
@@ -1323,6 +1326,10 @@ _TYPICAL = Statement(
     },
     witnesses={
         ("parameters", "b = d/2"): {"s": 1, "d": 4, "v": "1/4", "z": 2, "b": 1},
+        ("one degree of freedom more", "b > 0"): "at b = -k neither side has a value",
+        ("one degree of freedom more", "k >= 0"): "at k = -b neither side has a value",
+        ("Poisson weights", "z > 0"): "a power of a negative mean is not real",
+        ("Poisson weights", "k >= 0"): "k counts: at k = -2 a weight has no value",
         ("logarithm from above", "x > 0"): {"x": -1},
     },
     enclosures=_typical_balls,
@@ -1617,7 +1624,7 @@ _HAAR_TYPICAL = Statement(
         ),
         Claim(
             "logarithm",
-            {},
+            {"a > 0": a > 0},
             [_log_moment],
             [
                 Identity(
@@ -1634,6 +1641,7 @@ _HAAR_TYPICAL = Statement(
     only_symbolic={"logarithm": "gamma and digamma functions"},
     witnesses={
         ("moments", "a > 0"): "for a <= 0 there is no such law",
+        ("logarithm", "a > 0"): "at a = 0 there is no such law, and neither side has a value",
     },
     enclosures=_haar_typical_balls,
 )
@@ -1754,7 +1762,7 @@ def _infinite_second(solver: Any) -> dict[str, Query]:
 _INFINITE = Statement(
     "exact.infinite_variance",
     "1/Q has a finite variance iff d > 4 for Gaussian weights and iff d > 5 for Haar weights with s = 1: "
-    "below that no average over samples tests E[1/Q].",
+    "otherwise an average over samples has no standard error.",
     r"\mathbb E\,Q^{-2} < \infty \iff d > 4 \text{ (Gaussian)},\quad d > 5 \text{ (Haar, } s = 1)",
     "derived here",
     (

@@ -755,7 +755,7 @@ def _zero_entry(z: Any) -> dict[str, Query]:
 
 ANGLE_ZERO_ENTRY = Statement(
     "limit.angle_zero_entry",
-    "If the dominant set is a single real mode, |cos| -> 1 between every two rows, for generic X_0.",
+    "If the dominant set is a single real mode, |cos| -> 1 between every two rows, whatever X_0.",
     r"D = \{(k, j)\},\; v_k \text{ real} \;\Longrightarrow\; |\cos(x_a, x_b)| \to 1 \text{ for all } a \ne b",
     "derived here",
     (

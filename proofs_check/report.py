@@ -13,7 +13,16 @@ from .check import Need, Result
 from .statement import Claim
 from .steps import Identity, Sign, Step, Tends
 
-__all__ = ["as_html", "as_json", "as_latex", "details", "table"]
+__all__ = ["CONVENTIONS", "as_html", "as_json", "as_latex", "details", "table"]
+
+#: what every statement takes for granted
+CONVENTIONS = (
+    "Unless a statement says otherwise: attention A has rows that sum to 1, and |lambda| < 1 for all of its "
+    "eigenvalues but a simple lambda = 1 (as where all entries are positive); A and the real weights H are "
+    "diagonalizable; X_0 is generic, that is, holds every mode. Tokens converge where HFC/LFC -> 0, relative to "
+    "their size. rho_ij = 1 + lambda_i mu_j, Pi is the mean over tokens, a the smallest eigenvalue of a real "
+    "spectrum of A, l the layer."
+)
 
 
 def table(results: Sequence[Result], width: int = 110) -> list[str]:
@@ -131,6 +140,7 @@ def as_latex(results: Sequence[Result]) -> str:
         r"$\displaystyle #1$\end{adjustbox}\end{center}}",
         r"\setlength{\parindent}{0pt}",
         r"\begin{document}",
+        _tex(CONVENTIONS),
     ]
     for family, members in _families(results):
         lines.append(rf"\section*{{{_tex(family.capitalize())}}}")
@@ -160,6 +170,7 @@ def as_html(results: Sequence[Result]) -> str:
         f"<p>{len(results)} statements: {counts[0]} proved, {counts[1]} refuted by an exact counterexample, "
         f"{counts[2]} open. Every step is checked by SymPy; z3 and cvc5 prove a second, separately "
         "written form of each claim; every assumption is shown to be needed, or marked.</p>",
+        f"<p>{_words(CONVENTIONS)}</p>",
         _html_table(results),
     ]
     for family, members in _families(results):

@@ -6,8 +6,9 @@ possible signs for each expression, narrowed by what was given or shown before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import sympy
 from sympy.core.relational import Relational
@@ -60,6 +61,13 @@ def is_zero(expression: sympy.Expr) -> bool:
     expression = sympy.sympify(expression)
     if expression.has(sympy.nan, sympy.zoo, sympy.oo):
         return False
+    try:
+        return _vanishes(expression)
+    except (NotImplementedError, TypeError, ValueError):  # SymPy cannot say
+        return False
+
+
+def _vanishes(expression: sympy.Expr) -> bool:
     if expression.is_polynomial() and not expression.has(sympy.I):
         return bool(sympy.expand(expression.doit()) == 0)  # doit: sums written unevaluated
     if sympy.cancel(sympy.together(sympy.expand_complex(expression))) == 0:
@@ -107,6 +115,9 @@ class Facts:
             return expression.applyfunc(self.put_in)
         if expression in self._values:
             return self._values[expression]
+        bound = set(getattr(expression, "bound_symbols", ())) | set(getattr(expression, "variables", ()))
+        if bound & {s for pair in self._values.items() for part in pair for s in part.free_symbols}:
+            return expression  # a symbol that is bound here means something else
         if not expression.free_symbols & set(self._values):
             return expression
         args = [self.put_in(part) for part in expression.args]
@@ -120,6 +131,22 @@ class Facts:
         key, turned = _key(self.put_in(expression))
         signs = frozenset(turned * s for s in RELATIONS[relation])
         self._known[key] = self._known.get(key, ANY) & signs
+
+    def defined(self, expression: sympy.Expr, at: Mapping[Any, Any] | None = None) -> bool:
+        """Whether it has a value: no denominator vanishes, logarithms are of positive numbers.
+
+        ``at`` replaces symbols, part by part, so that nothing cancels before it is looked at.
+        """
+        parts = sympy.preorder_traversal(self.put_in(expression))
+        return all(self._has_value(part, at or {}) for part in parts)
+
+    def _has_value(self, part: sympy.Expr, at: Mapping[Any, Any]) -> bool:
+        if isinstance(part, sympy.Function) and not isinstance(part, _ENTIRE):
+            return self.signs(part.args[-1].subs(at)) == POSITIVE
+        if not isinstance(part, sympy.Pow) or (part.exp.is_Integer and part.exp.is_nonnegative):
+            return True
+        signs = self.signs(part.base.subs(at))
+        return signs == POSITIVE or (bool(signs) and 0 not in signs and bool(part.exp.is_Integer))
 
     def holds(self, expression: sympy.Expr, relation: str) -> bool:
         """Whether ``expression relation 0`` follows by the rules of sums and products.
@@ -148,8 +175,8 @@ class Facts:
             return _fold(_multiply, [self.signs(factor) for factor in e.args])
         if isinstance(e, sympy.Pow):
             return self._of_power(e.base, e.exp)
-        if isinstance(e, sympy.exp):
-            return POSITIVE
+        if isinstance(e, sympy.exp):  # of a real exponent that has a value
+            return POSITIVE if self.signs(e.args[0]) else frozenset()
         if isinstance(e, sympy.log) and self.signs(e.args[0]) == POSITIVE:
             return self.signs(e.args[0] - 1)  # ln x has the sign of x - 1
         if isinstance(e, sympy.Abs):
@@ -161,9 +188,9 @@ class Facts:
     def _of_power(self, base: sympy.Expr, exponent: sympy.Expr) -> Signs:
         signs = self.signs(base)
         if signs == POSITIVE:
-            return POSITIVE
+            return POSITIVE if self.signs(exponent) else frozenset()
         if not exponent.is_number or not signs:
-            return _of_assumptions(base**exponent)
+            return frozenset()
         if exponent.is_negative and 0 in signs:
             return frozenset()  # perhaps a division by zero: nothing may follow
         if exponent.is_even:
@@ -171,6 +198,10 @@ class Facts:
         if exponent.is_odd:
             return signs
         return signs if signs <= RELATIONS[">="] and exponent.is_positive else frozenset()
+
+
+#: functions with a value everywhere
+_ENTIRE = (sympy.exp, sympy.sin, sympy.cos, sympy.Abs, sympy.Max, sympy.Min)
 
 
 def _of_number(e: sympy.Expr) -> Signs:

@@ -83,6 +83,12 @@ class Claim:
         ProofError
             At the first step that does not check; the message names it.
         """
+        for relation in (*self.given.values(), *self.shows):
+            if not isinstance(relation, Relational | Tends):
+                raise ProofError(
+                    f"{self.name}: found {relation!r}; expected relations, and limits as conclusions. "
+                    "Split a conjunction; SymPy has evaluated what is true or false for all values."
+                )
         facts = Facts(relation for name, relation in self.given.items() if name != without)
         for number, step in enumerate(self.steps, start=1):
             if not step.holds(facts):
@@ -103,7 +109,7 @@ class Claim:
             return any(isinstance(step, Tends) and step.same_limit(conclusion) for step in self.steps)
         expression, relation = difference(conclusion)
         if relation == "==" and is_zero(facts.put_in(expression)):
-            return True
+            return facts.defined(conclusion.lhs) and facts.defined(conclusion.rhs)
         return facts.holds(expression, relation)
 
     def latex(self) -> str:

@@ -54,7 +54,7 @@ def times(*factors: Any) -> sympy.Expr:
 
 @dataclass(frozen=True)
 class Identity:
-    """The step ``left = right``: for all values of the symbols, those that are given put in.
+    """The step ``left = right``, wherever both sides are defined, the values that are given put in.
 
     Attributes
     ----------
@@ -176,23 +176,46 @@ class Tends:
         """Whether SymPy finds this limit, for every sign that each symbol may have."""
         facts = facts or Facts()
         expression, value = (facts.put_in(sympy.sympify(e)) for e in (self.expression, self.value))
-        symbols = sorted(_decisive(expression, self.variable, facts) | value.free_symbols, key=str)
+        if self.variable in value.free_symbols | sympy.sympify(self.point).free_symbols:
+            return False
+        if self._by_degrees(expression, facts) and self._found(expression, value, {}, careful=False):
+            return True
+        symbols = sorted(_decisive(expression, self.variable) | value.free_symbols, key=str)
         cases = [_cases(symbol, facts) for symbol in symbols]
         if not all(cases) or math.prod(map(len, cases)) > MOST_CASES:
             return False
         return all(
-            self._found(expression, value, dict(zip(symbols, told, strict=True)))
+            self._found(expression, value, dict(zip(symbols, told, strict=True)), careful=True)
             for told in itertools.product(*cases)
         )
 
-    def _found(self, expression: Any, value: Any, told: dict[sympy.Symbol, sympy.Expr]) -> bool:
+    def _by_degrees(self, expression: Any, facts: Facts) -> bool:
+        """Whether it is continuous there, or a quotient of polynomials whose denominator keeps its degree."""
+        if self.point is not sympy.oo and facts.defined(expression, {self.variable: self.point}):
+            return True
+        if not expression.is_rational_function(self.variable):
+            return False
+        bottom = sympy.expand(sympy.fraction(sympy.together(expression))[1])
+        at_infinity = self.point is sympy.oo
+        lead = sympy.LC(bottom, self.variable) if at_infinity else bottom.subs(self.variable, self.point)
+        if not at_infinity and not facts.defined(expression):
+            return False
+        return facts.holds(lead, "!=") or facts.holds(sympy.factor(lead), "!=")
+
+    def _found(
+        self, expression: Any, value: Any, told: dict[sympy.Symbol, sympy.Expr], *, careful: bool
+    ) -> bool:
         variable = self.variable
         if self.point is sympy.oo:  # what goes to infinity is positive in the end
             told[variable] = variable = sympy.Dummy(variable.name, positive=True)
-        wanted = value.subs(told)
+        wanted, moving = value.subs(told), expression.subs(told)
+        if careful and not _generic(moving, variable):
+            return False
         try:
-            limit = sympy.limit(expression.subs(told), variable, self.point)
+            limit = sympy.limit(moving, variable, self.point)
         except (NotImplementedError, ValueError):
+            return False
+        if limit.has(*_NO_VALUE) or wanted.has(*_NO_VALUE):
             return False
         return bool(limit == wanted) or (limit.is_finite is not False and is_zero(limit - wanted))
 
@@ -216,25 +239,48 @@ class Tends:
 Step = Identity | Sign | Tends
 
 
-def _decisive(expression: Any, variable: sympy.Symbol, facts: Facts) -> set[sympy.Symbol]:
-    """Return the symbols whose signs may change a limit: none in a quotient of polynomials of the
-    variable whose denominator has a leading coefficient known not to vanish, nor plain coefficients."""
-    top, bottom = sympy.fraction(sympy.together(expression))
-    if bottom.is_polynomial(variable) and top.is_polynomial(variable):
-        lead = sympy.LC(sympy.expand(bottom), variable)
-        if facts.holds(lead, "!=") or facts.holds(sympy.factor(lead), "!="):
-            return set()
-    found = set(bottom.free_symbols)
+_NO_VALUE = (sympy.nan, sympy.zoo, sympy.AccumBounds, sympy.Limit)
+
+
+def _decisive(expression: Any, variable: sympy.Symbol) -> set[sympy.Symbol]:
+    """Return the symbols whose signs may change a limit: all but plain coefficients of the numerator."""
+    found = set(sympy.fraction(sympy.together(expression))[1].free_symbols)
     for part in expression.atoms(sympy.Function, sympy.Pow):
         if isinstance(part, sympy.Function) or not part.exp.is_Integer:
             found |= part.free_symbols
     return found - {variable}
 
 
+def _generic(moving: Any, variable: sympy.Symbol) -> bool:
+    """Whether no coefficient in a denominator or under a function may vanish for special parameters."""
+    places = [sympy.fraction(sympy.together(moving))[1]]
+    places += [
+        part
+        for part in moving.atoms(sympy.Function, sympy.Pow)
+        if part.has(variable) and (isinstance(part, sympy.Function) or not part.exp.is_Integer)
+    ]
+    return all(
+        not may_vanish.free_symbols or may_vanish.is_zero is False
+        for place in places
+        for part in sympy.preorder_traversal(place)
+        if isinstance(part, sympy.Add)
+        for may_vanish in _coefficients(part, variable)
+    )
+
+
+def _coefficients(total: sympy.Add, variable: sympy.Symbol) -> list[sympy.Expr]:
+    """Return what stands beside each different function of the variable in a sum."""
+    groups: dict[Any, Any] = {}
+    for term in sympy.expand(total).as_ordered_terms():
+        steady, moving = term.as_independent(variable, as_Add=False)
+        groups[moving] = groups.get(moving, 0) + steady
+    return [sympy.factor(coefficient) for coefficient in groups.values()]
+
+
 def _cases(symbol: sympy.Symbol, facts: Facts) -> list[sympy.Expr]:
     """Return a symbol with each sign it may have, as SymPy knows it: 1/(1+p) for one in (0, 1)."""
-    if symbol.is_integer:  # declared with all that it has
-        return [symbol]
+    if symbol.is_integer:
+        return [symbol] if symbol.is_positive else []
     positive = sympy.Dummy(symbol.name, positive=True)
     above = 1 / (1 + positive) if facts.holds(1 - symbol, ">") else positive
     return [{1: above, 0: sympy.Integer(0), -1: -positive}[sign] for sign in sorted(facts.signs(symbol))]

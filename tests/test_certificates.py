@@ -155,6 +155,11 @@ def test_a_failed_isolation_is_never_a_verdict(monkeypatch):
     found = certify(UNIFORM, [[0.5]], max_precision=64)
     assert found.regime == "undecided"
     assert "could not be enclosed" in found.reason
+    assert (found.constant, found.other, found.margin) == (
+        (0, math.inf),
+        (0, math.inf),
+        (-math.inf, math.inf),
+    )
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_a_wrong_region_is_not_proved(monkeypatch, wrong):
     ("update", "options", "error", "says"),
     [
         (1 + lam * mu * z, {}, InvalidValueError, r"update: found the symbol z; .*parameters=\[z\]"),
-        (1 + lam * mu * sympy.Symbol("a"), {}, InvalidValueError, "which has a meaning"),
+        (1 + lam * mu * sympy.Symbol("a"), {}, InvalidValueError, "which has another meaning"),
         (sympy.exp(lam * mu), {}, InvalidValueError, "polynomial"),
         (1 / (1 - lam * mu), {}, InvalidValueError, "polynomial"),
         (sympy.sqrt(2) * lam * mu, {}, InvalidValueError, "rational coefficients"),
@@ -172,6 +172,20 @@ def test_a_wrong_region_is_not_proved(monkeypatch, wrong):
             "nothing obeys",
         ),
         (1 + eps * lam * mu, {"parameters": {eps: False}}, InvalidValueError, "nothing obeys"),
+        (1 + eps * lam * mu, {"parameters": {eps: eps < sympy.pi}}, InvalidValueError, "rational"),
+        (1 + eps * lam * mu, {"parameters": {eps: eps > sympy.sqrt(2)}}, InvalidValueError, "rational"),
+        (
+            1 + lam * mu * sympy.Symbol("p q"),
+            {"parameters": [sympy.Symbol("p q")]},
+            InvalidValueError,
+            "Rename",
+        ),
+        (
+            1 + lam * mu * sympy.Symbol("and"),
+            {"parameters": [sympy.Symbol("and")]},
+            InvalidValueError,
+            "Rename",
+        ),
     ],
 )
 def test_bad_input(update, options, error, says):
@@ -188,6 +202,24 @@ def test_what_a_symbol_is_declared_to_be_is_used():
     )
     own = sympy.Symbol("strength", positive=True)
     assert dominance_condition(1 + own * lam * mu, parameters=[own]).verdict == "proved"
+
+
+def test_domains_as_people_write_them():
+    real = sympy.Symbol("epsilon", real=True)
+    for domain in (sympy.And(eps > 0, eps < 0.5), sympy.And(real > 0, real < 1)):
+        symbol = next(iter(domain.free_symbols))
+        found = dominance_condition(1 + symbol * lam * mu, parameters={symbol: domain})
+        assert str(found.condition) == "(mu > 0) | (mu < -2/(epsilon*(a + 1)))"
+    assert dominance_condition(1 + real * lam * mu, parameters={real: real**2 >= 0}).verdict == "proved"
+    assert dominance_condition(1 + 0.1 * lam * mu).update.coeff(sympy.Symbol("lambda", real=True)).coeff(
+        MU
+    ) == sympy.Rational(1, 10)
+
+
+def test_there_is_an_end_to_patience():
+    beta, tau = sympy.symbols("beta tau")
+    found = dominance_condition(1 + lam * mu * (alpha + beta) * (nu + tau), timeout=0.5)
+    assert found.verdict in ("open", "proved")
 
 
 def test_the_result_is_frozen():
