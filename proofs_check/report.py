@@ -19,9 +19,9 @@ __all__ = ["CONVENTIONS", "as_html", "as_json", "as_latex", "details", "table"]
 CONVENTIONS = (
     "Unless a statement says otherwise: attention A has rows that sum to 1, and |lambda| < 1 for all of its "
     "eigenvalues but a simple lambda = 1 (as where all entries are positive); A and the real weights H are "
-    "diagonalizable; X_0 is generic, that is, holds every mode. Tokens converge where HFC/LFC -> 0, relative to "
-    "their size. rho_ij = 1 + lambda_i mu_j, Pi is the mean over tokens, a the smallest eigenvalue of a real "
-    "spectrum of A, l the layer."
+    "diagonalizable; X_0 is generic, that is, holds every mode. Tokens converge where HFC/LFC -> 0, relative "
+    "to their size. rho_ij = 1 + lambda_i mu_j, Pi is the mean over tokens, a the smallest eigenvalue of "
+    "a real spectrum of A, l the layer."
 )
 
 
