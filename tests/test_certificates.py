@@ -102,6 +102,7 @@ def test_more_bits_where_they_are_needed():
         (UNIFORM, [[-1.0, 0.5], [-0.5, -1.0]], "sharpening"),
         (np.full((6, 6), 1 / 6), -0.5 * np.eye(5), "sharpening"),
         (np.eye(3), -0.5 * np.eye(2), "undecided"),
+        (np.kron(np.eye(2), [[0.25, 0.75], [0.5, 0.5]]), [[0.0, 2.0], [1.0, 0.0]], "undecided"),  # 1 + sqrt 2
         (np.eye(3), 2.0 * np.eye(2), "undecided"),
         ([[1.0]], [[1.0]], "smoothing"),
         ([[1.0]], [[-1.0]], "undecided"),

@@ -291,6 +291,12 @@ def test_a_solver_that_runs_out_of_time_proves_nothing(monkeypatch):
     assert any("no solver that decides" in problem for problem in result.problems)
 
 
+def test_each_solver_refutes_what_is_false():
+    x = smt.load().Real("x")
+    for solver in smt.SOLVERS:
+        assert smt.ask(solver, [x > 1], x * x > 2).verdict == "refuted"
+
+
 def test_a_long_search_is_stopped():
     """A question far beyond a tenth of a second: an answer in time, or none, and the next one works."""
     z3 = smt.load()
