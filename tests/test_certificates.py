@@ -91,6 +91,15 @@ def test_more_bits_where_they_are_needed():
     assert certify(UNIFORM, [[1e-30]], precision=32, max_precision=64).regime == "undecided"
 
 
+@pytest.mark.parametrize("offset", [-1e-12, 1e-12])
+def test_too_few_bits_decide_nothing(offset):
+    """An irrational eigenvalue at 24 bits: the enclosures overlap, on either side of the boundary."""
+    A = np.array([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4], [0.2, 0.4, 0.4]])
+    H = [[-2 / (1 + np.linalg.eigvalsh(A)[0]) + offset]]
+    assert certify(A, H, precision=24, max_precision=24).regime == "undecided"
+    assert certify(A, H).regime == ("sharpening" if offset > 0 else "smoothing")
+
+
 @pytest.mark.parametrize(
     ("A", "H", "regime"),
     [
