@@ -18,7 +18,7 @@ from ._compare import Compared, Comparison, compare
 from ._simulate import simulate
 from ._sweep import sweep
 from .errors import LinsimError
-from .rules import Layered, Linear, MultiHead
+from .rules import Layered, Linear, MultiHead, RandomWeights
 from .theory import predict
 from .trajectory import RunInfo, Slope, Trajectory
 
@@ -29,6 +29,7 @@ __all__ = [
     "Linear",
     "LinsimError",
     "MultiHead",
+    "RandomWeights",
     "RunInfo",
     "Slope",
     "Trajectory",

@@ -167,6 +167,11 @@ class RowGenerator(Generator):
         super().__init__(streams[0].bit_generator)
 
     @property
+    def streams(self) -> list[Generator]:
+        """One generator per row."""
+        return self._rows
+
+    @property
     def k(self) -> int:
         """The number of rows."""
         return len(self._rows)
@@ -240,10 +245,10 @@ class RowGenerator(Generator):
     __str__ = __repr__
 
     def __reduce__(self) -> Any:
-        return _restore, (self._rows,)
+        return restore, (self._rows,)
 
 
-def _restore(streams: list[Generator]) -> RowGenerator:
+def restore(streams: list[Generator]) -> RowGenerator:
     generator = RowGenerator.__new__(RowGenerator)
     generator._start(streams)
     return generator
@@ -362,4 +367,4 @@ def rows(seed: int, replicate: int, coordinates: Mapping[str, ArrayLike]) -> Row
     for point in points:
         packed = [head + _pack(value) for head, value in zip(heads, point, strict=True)]
         streams.append(_stream(prefix + b"".join(packed)))
-    return _restore(streams)
+    return restore(streams)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
-from . import _validate
+from . import _draws, _validate
+from ._attend import attend, projections
 from ._blas import on_one_thread
 from ._engines import iterate
 from ._evaluate import choose, evaluate, resolution_of
-from ._namespace import Array, exponent_of, namespace, to_backend, to_host
+from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
+from ._parallel import in_parallel, pieces
 from ._split import KINDS, choose_split, row_split
 from ._state import Split, State, assemble, decompose, scaled, shifted
+from .attention import FromTokens
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
-from .rules import Layered, Linear, MultiHead, Rule
+from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
 from .trajectory import RunInfo, Trajectory
 
 __all__ = ["recorded_layers", "simulate"]
@@ -43,7 +47,7 @@ def simulate(
 
     Parameters
     ----------
-    rule : Linear, MultiHead or Layered
+    rule : Linear, MultiHead, Layered or RandomWeights
         One layer, or one per depth.
     x0 : array, shape (..., n, d)
         Input tokens, not all zero in any system.  Batch axes broadcast with
@@ -65,7 +69,9 @@ def simulate(
         Also return the recorded states.  Without it at most two layers of
         states are alive at a time.
     rng : None, seed or Generator
-        For rules that draw; Linear, MultiHead and Layered draw nothing.
+        For rules that draw (Linear, MultiHead and Layered do not).  Every system has a
+        stream of its own, so that a result depends neither on the backend nor on how the
+        work is cut up.
 
     Returns
     -------
@@ -94,12 +100,12 @@ def simulate(
     >>> run.metrics["log_token_diversity"]  # (1 + mu)^-2 per layer, down to 1e-602
     array([-2.87682072e-01, -1.38519575e+03])
     """
-    if not isinstance(rule, Linear | MultiHead | Layered):
+    if not isinstance(rule, Linear | MultiHead | Layered | RandomWeights):
         raise _validate.refusal(
             InvalidTypeError,
             "rule",
             type(rule).__name__,
-            "Linear, MultiHead or Layered",
+            "Linear, MultiHead, Layered or RandomWeights",
             "Wrap A and H: Linear(A, H).",
         )
     depth = _validate.count(depth, "depth")
@@ -116,20 +122,110 @@ def simulate(
     x0 = _tokens(rule, x0)
     batch = _validate.broadcast_batches(rule=rule.batch_shape, x0=tuple(x0.shape[:-2]))
     precision = _precision(dtype, x0, rule)
+    start = _flat(to_backend(x0, backend), batch, precision)
+    if isinstance(rule, RandomWeights):
+        runs = _random_runs(rule, start, batch, backend, rng)
+    else:
+        runs = _fixed_run(rule, depth, x0, start, batch, backend)
+    size = int(np.prod(batch, dtype=int))
+    found = in_parallel(lambda run: _record(run, wanted, names, keep_states), runs)
+    xp = namespace(start)
+
+    def collect(parts: Sequence[Array]) -> Array:
+        whole = xp.concat(list(parts)) if len(parts) > 1 else parts[0]
+        whole = xp.reshape(xp.broadcast_to(whole, (size, *whole.shape[1:])), (*batch, *whole.shape[1:]))
+        return whole if backend is None else to_host(whole)
+
+    info = RunInfo(
+        method="iterate",
+        reason="the only engine for this rule" if method == "auto" else "asked for",
+        split=np.array(np.broadcast_to(runs[0].kinds, size)).reshape(batch),
+        error_estimate=float(xp.finfo(start.dtype).eps)
+        * float(np.sqrt(sum(start.shape[-2:])))
+        * (int(wanted[-1]) + 1),
+        resolution=resolution_of(start),
+        unmeasured_from={
+            name: _first_unresolved(to_host(collect([part.resolved[name] for part in found])), wanted)
+            for name in names
+        },
+    )
+    recorded = {name: collect([part.values[name] for part in found]) for name in names}
+    if not keep_states:
+        return Trajectory(wanted, recorded, info)
+    states = collect([part.states for part in found])
+    return Trajectory(wanted, recorded, info, states, collect([part.log_scale for part in found]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Some of the systems, on their way through the layers."""
+
+    states: Callable[[Sequence[int]], Iterator[State]]  # the state at each of these layers
+    zero_rows: Array  # (k, n, 1): tokens that are exactly zero at the input
+    kinds: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Recorded:
+    """What (k, layers) systems measured."""
+
+    values: dict[str, Array]
+    resolved: dict[str, Array]
+    states: Array | None
+    log_scale: Array | None
+
+
+def _record(run: _Run, wanted: np.ndarray[Any, Any], names: tuple[str, ...], keep_states: bool) -> _Recorded:
+    values: dict[str, list[Array]] = {name: [] for name in names}
+    resolved: dict[str, list[Array]] = {name: [] for name in names}
+    kept: list[tuple[Array, Array]] = []
+    for layer, state in zip(wanted, run.states([int(k) for k in wanted]), strict=True):
+        # what leaves the range of a double is resolved to NaN, and needs no warning
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = evaluate(state, names, run.zero_rows if layer == 0 else None)
+        for name, measured in found.items():
+            values[name].append(measured.value[:, 0, 0])
+            resolved[name].append(measured.resolved[:, 0, 0])
+        if keep_states:
+            kept.append(_kept(state))
+    xp = namespace(run.zero_rows)
+
+    def stacked(columns: dict[str, list[Array]]) -> dict[str, Array]:
+        return {name: xp.stack(xp.broadcast_arrays(*column), axis=-1) for name, column in columns.items()}
+
+    states = log_scale = None
+    if keep_states:
+        states = xp.stack(xp.broadcast_arrays(*[x for x, _ in kept]), axis=1)
+        log_scale = xp.stack(xp.broadcast_arrays(*[e[:, 0, 0] * _LN2 for _, e in kept]), axis=-1)
+    return _Recorded(stacked(values), stacked(resolved), states, log_scale)
+
+
+def _fixed_run(
+    rule: Linear | MultiHead | Layered,
+    depth: int,
+    x0: Array,
+    start: Array,
+    batch: tuple[int, ...],
+    backend: str | None,
+) -> list[_Run]:
+    """Return the one run of a rule whose matrices are known beforehand."""
+    xp = namespace(start)
+    precision = "float64" if start.dtype == xp.float64 else "float32"
 
     @functools.cache  # every matrix moves once
-    def heads(layer: int) -> Sequence[tuple[Array, Array]]:
+    def placed(layer: int) -> Sequence[tuple[Array, Array]]:
         def place(M: Array) -> Array:
             return _flat(to_backend(M, backend), batch, precision)
 
         return [(place(A), place(H)) for A, H in rule.heads(layer)]
 
-    start = _flat(to_backend(x0, backend), batch, precision)
     repeats = not isinstance(rule, Layered)
-    steps = (lambda layer: heads(0)) if repeats else heads
+
+    def steps(layer: int) -> Sequence[tuple[Array, Array]]:
+        return placed(0 if repeats else layer)
+
     growth = max((_growth(steps(layer)) for layer in range(1 if repeats else depth)), default=0.0)
-    xp = namespace(start)
-    budget = 400 if start.dtype == xp.float64 else 50
+    budget = _budget(start)
     if growth > budget:
         raise _validate.refusal(
             InvalidValueError,
@@ -139,50 +235,86 @@ def simulate(
             "Scale H down, or use float64.",
         )
     split, kinds = _split(rule, depth, x0, start, batch)
+    state = _started(start, split)
+    probe = None if isinstance(rule, Linear) else decompose(_generic(start), split)
+
+    def states(layers: Sequence[int]) -> Iterator[State]:
+        return iterate.states(state, lambda layer, _: steps(layer), layers, growth, budget, probe)
+
+    return [_Run(states, _zero_rows(start), kinds)]
+
+
+def _random_runs(
+    rule: RandomWeights, start: Array, batch: tuple[int, ...], backend: str | None, rng: Any
+) -> list[_Run]:
+    """Return the runs of chunks of systems, each system with its own stream."""
+    xp = namespace(start)
+    precision = "float64" if start.dtype == xp.float64 else "float32"
+    size = int(np.prod(batch, dtype=int))
+    n, d = (int(extent) for extent in start.shape[-2:])
+    generator = _draws.streams(rng, size)
+    std = np.broadcast_to(rule.std, batch).reshape(size, 1, 1)
+    A = _flat(to_backend(rule.A, backend), batch, precision) if rule.fixed else None
+    known = [to_host(A).astype(np.float64)] if rule.fixed else [np.tril(np.ones((1, n, n)))]
+    split = _placed(row_split(known, d, float(xp.finfo(start.dtype).eps)), start)
+    start = xp.broadcast_to(start, (size, n, d))
+
+    def run(piece: slice) -> _Run:
+        own = _draws.piece(generator, piece)
+        fixed = A if A is None or A.shape[0] == 1 else A[piece]
+        here = split.map(lambda x: x if x.shape[0] == 1 else x[piece])
+
+        def heads(layer: int, state: State) -> Sequence[tuple[Array, Array]]:
+            if fixed is not None:
+                attention = fixed
+            elif isinstance(rule.A, FromTokens):
+                full, exponent = assemble(state)
+                drawn = projections(rule.A, full, own)
+                attention = attend(full, exponent, rule.A, drawn)
+            else:
+                attention = on_device_of(_draws.attention(rule.A, n, own, precision), start)
+            W = _draws.weights(rule.kind, d, std[piece], own, precision)
+            largest = float(np.max(np.abs(W), initial=0))
+            _refuse_growth(float(np.log2(1 + d * largest)), start, layer)
+            return [(attention, on_device_of(W, start))]
+
+        state = _started(start[piece], here)
+        probe = decompose(_generic(start), here)
+
+        def states(layers: Sequence[int]) -> Iterator[State]:
+            # every layer may use the whole budget, so every layer is rescaled
+            return iterate.states(state, heads, layers, _budget(start), _budget(start), probe)
+
+        return _Run(states, _zero_rows(start[piece]), np.asarray([KINDS[0]]))
+
+    return [run(piece) for piece in pieces(size, 3 * n * d + n * n + d * d, start)]
+
+
+def _refuse_growth(growth: float, start: Array, layer: int) -> None:
+    if growth > _budget(start):
+        raise _validate.refusal(
+            InvalidValueError,
+            "std",
+            f"weights that let layer {layer + 1} grow by 2^{growth:.0f}",
+            f"growth below 2^{_budget(start)} in {start.dtype}",
+            "Lower std, or use float64.",
+        )
+
+
+def _budget(start: Array) -> int:
+    return 400 if start.dtype == namespace(start).float64 else 50
+
+
+def _zero_rows(start: Array) -> Array:
+    return ~namespace(start).any(start != 0, axis=-1, keepdims=True)
+
+
+def _started(start: Array, split: Split) -> State:
+    """Cut the input into parts, at a scale where nothing overflows."""
+    xp = namespace(start)
     top = exponent_of(xp.max(xp.abs(start), axis=(-1, -2), keepdims=True))
     half = xp.floor(-top / 2)  # in two steps: 2**-top alone could overflow
-    state = shifted(decompose(scaled(scaled(start, half), -top - half), split), top)
-
-    zero_rows = ~xp.any(start != 0, axis=-1, keepdims=True)
-    recorded: dict[str, list[Array]] = {name: [] for name in names}
-    resolved: dict[str, list[Array]] = {name: [] for name in names}
-    kept: list[tuple[Array, Array]] = []
-    probe = None if isinstance(rule, Linear) else decompose(_generic(start), split)
-    walk = iterate.states(state, steps, [int(k) for k in wanted], growth, budget, probe)
-    for layer, current in zip(wanted, walk, strict=True):
-        # what leaves the range of a double is resolved to NaN, and needs no warning
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = evaluate(current, names, zero_rows if layer == 0 else None)
-        for name, measured in found.items():
-            recorded[name].append(measured.value[:, 0, 0])
-            resolved[name].append(measured.resolved[:, 0, 0])
-        if keep_states:
-            kept.append(_kept(current))
-
-    size = int(np.prod(batch, dtype=int))
-
-    def collect(values: list[Array]) -> Array:
-        stacked = xp.broadcast_to(xp.stack(values, axis=-1), (size, len(values)))
-        stacked = xp.reshape(stacked, (*batch, len(values)))
-        return stacked if backend is None else to_host(stacked)
-
-    info = RunInfo(
-        method="iterate",
-        reason="the only engine for this rule" if method == "auto" else "asked for",
-        split=np.array(np.broadcast_to(kinds, size)).reshape(batch),
-        error_estimate=float(xp.finfo(start.dtype).eps)
-        * float(np.sqrt(rule.n + rule.d))
-        * (int(wanted[-1]) + 1),
-        resolution=resolution_of(start),
-        unmeasured_from={name: _first_unresolved(to_host(collect(resolved[name])), wanted) for name in names},
-    )
-    states = log_scale = None
-    if keep_states:
-        states = xp.stack([xp.broadcast_to(x, (size, rule.n, rule.d)) for x, _ in kept], axis=1)
-        states = xp.reshape(states, (*batch, len(kept), rule.n, rule.d))
-        states = states if backend is None else to_host(states)
-        log_scale = collect([e[:, 0, 0] * _LN2 for _, e in kept])
-    return Trajectory(wanted, {name: collect(recorded[name]) for name in names}, info, states, log_scale)
+    return shifted(decompose(scaled(scaled(start, half), -top - half), split), top)
 
 
 def recorded_layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
@@ -208,12 +340,13 @@ def recorded_layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any,
 
 def _tokens(rule: Rule, x0: Any) -> Array:
     x0 = _validate.array(x0, "x0", ndim=2, shape="(..., n, d)")
-    if tuple(x0.shape[-2:]) != (rule.n, rule.d):
+    expected = ["n" if rule.n is None else rule.n, "d" if rule.d is None else rule.d]
+    if any(isinstance(e, int) and e != found for e, found in zip(expected, x0.shape[-2:], strict=True)):
         raise _validate.refusal(
             ShapeError,
             "x0",
             f"shape {tuple(x0.shape)}",
-            f"shape (..., {rule.n}, {rule.d}) to fit the rule",
+            f"shape (..., {expected[0]}, {expected[1]}) to fit the rule",
             "Rows are tokens, columns features.",
         )
     xp = namespace(x0)
@@ -221,14 +354,14 @@ def _tokens(rule: Rule, x0: Any) -> Array:
         raise _validate.refusal(
             InvalidValueError, "x0", "an all-zero system", "tokens that are not all zero", "Drop that system."
         )
-    first = rule.heads(0)[0][0]
-    if array_api_compat.array_namespace(first) is not xp:
+    matrices = _matrices(rule)
+    if matrices and array_api_compat.array_namespace(matrices[0]) is not xp:
         # plain NumPy inputs follow the other side's library and device
         raise _validate.refusal(
             InvalidTypeError,
             "x0",
             f"an array of {xp.__name__.split('.')[-1]}",
-            f"the library of the rule ({namespace(first).__name__.split('.')[-1]})",
+            f"the library of the rule ({namespace(matrices[0]).__name__.split('.')[-1]})",
             "Convert one of them.",
         )
     return x0
@@ -239,8 +372,14 @@ def _precision(dtype: Any, x0: Array, rule: Rule) -> str:
         name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
         return _validate.choice(name, "dtype", ("float64", "float32"))
     xp = namespace(x0)
-    every = [x0] + [M for pair in rule.heads(0) for M in pair]
-    return "float64" if any(M.dtype == xp.float64 for M in every) else "float32"
+    return "float64" if any(M.dtype == xp.float64 for M in [x0, *_matrices(rule)]) else "float32"
+
+
+def _matrices(rule: Rule) -> list[Array]:
+    """Return what a rule holds of its first layer, before anything is drawn."""
+    if isinstance(rule, RandomWeights):
+        return [rule.A] if rule.fixed else []
+    return [M for pair in rule.heads(0) for M in pair]
 
 
 def _flat(x: Array, batch: tuple[int, ...], precision: str) -> Array:
@@ -266,7 +405,7 @@ def _growth(pairs: Sequence[tuple[Array, Array]]) -> float:
 
 
 def _split(
-    rule: Rule, depth: int, x0: Array, start: Array, batch: tuple[int, ...]
+    rule: Linear | MultiHead | Layered, depth: int, x0: Array, start: Array, batch: tuple[int, ...]
 ) -> tuple[Split, np.ndarray[Any, Any]]:
     """Choose the split on the host, from the inputs where they are, and place it beside ``start``."""
     xp = namespace(start)
@@ -282,13 +421,16 @@ def _split(
         count = max(depth, 1) if isinstance(rule, Layered) else 1
         attentions = [host(A) for layer in range(count) for A, _ in rule.heads(layer)]
         split, kinds = row_split(attentions, rule.d, eps), np.asarray([KINDS[0]])
-    device = array_api_compat.device(start)
+    return _placed(split, start), kinds
+
+
+def _placed(split: Split, start: Array) -> Split:
+    xp = namespace(start)
 
     def place(x: np.ndarray[Any, Any]) -> Array:
-        kind = xp.bool if x.dtype == bool else start.dtype
-        return xp.asarray(np.ascontiguousarray(x), dtype=kind, device=device)
+        return on_device_of(np.ascontiguousarray(x), start, xp.bool if x.dtype == bool else start.dtype)
 
-    return split.map(place), kinds
+    return split.map(place)
 
 
 def _generic(like: Array) -> Array:

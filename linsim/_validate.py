@@ -15,7 +15,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ._namespace import Array, namespace
+from ._namespace import Array, namespace, to_host
 from .errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "choice",
     "count",
     "generator",
+    "mask",
     "nearest",
     "number",
     "refusal",
@@ -165,6 +166,51 @@ def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: s
     # only destroy exact symmetry.
     eps = float(xp.finfo(value.dtype).eps)
     return xp.where(xp.abs(sums - 1) > value.shape[-1] * eps, value / sums, value)
+
+
+def mask(value: Any, argument: str = "mask", *, ndim: int | None = None) -> Array:
+    """Return ``value`` as a stack of boolean square matrices (a single one: ndim 2) without an empty row."""
+    shape = "(n, n)" if ndim == 2 else "(..., n, n)"
+    if not array_api_compat.is_array_api_obj(value):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise refusal(
+                InvalidTypeError,
+                argument,
+                "a ragged sequence",
+                "a rectangular array",
+                "Make rows equally long.",
+            ) from error
+    xp = namespace(value)
+    if value.dtype != xp.bool:
+        raise refusal(
+            InvalidTypeError,
+            argument,
+            f"dtype {value.dtype}",
+            "booleans, True where a token may attend",
+            "Compare it: mask > 0.",
+        )
+    wrong = value.ndim < 2 or (ndim is not None and value.ndim != ndim)
+    if wrong or value.shape[-1] != value.shape[-2] or 0 in value.shape:
+        raise refusal(
+            ShapeError,
+            argument,
+            f"shape {tuple(value.shape)}",
+            f"shape {shape}",
+            "The last two axes must be equal, and none empty.",
+        )
+    empty = ~xp.any(value, axis=-1)
+    if bool(xp.any(empty)):
+        where = tuple(int(i) for i in np.argwhere(to_host(empty))[0])
+        raise refusal(
+            InvalidValueError,
+            argument,
+            f"no True in row {where[-1]}" + (f" of matrix {where[:-1]}" if where[:-1] else ""),
+            "at least one True in each row",
+            "Let each token attend to itself.",
+        )
+    return value
 
 
 def broadcast_batches(**shapes: tuple[int, ...]) -> tuple[int, ...]:

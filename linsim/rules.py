@@ -7,14 +7,16 @@ engine asks of it is ``heads(layer)``: the pairs (A_h, H_h) whose sum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
-from . import _validate
+from . import _draws, _spectra, _validate
 from ._namespace import Array, namespace
+from .attention import FromTokens
 from .errors import InvalidTypeError, ShapeError
 
-__all__ = ["Layered", "Linear", "MultiHead", "Rule"]
+__all__ = ["Layered", "Linear", "MultiHead", "RandomWeights", "Rule"]
 
 
 def _same_library(A: Array, H: Array) -> None:
@@ -257,4 +259,88 @@ class Layered:
         return self.rules[layer].heads(0)
 
 
-Rule = Linear | MultiHead | Layered
+@dataclass(frozen=True, eq=False)
+class RandomWeights:
+    """The layer X -> X + A X W with fresh random weights W at every layer, in every system.
+
+    Parameters
+    ----------
+    A : array (..., n, n), sampler, or FromTokens
+        Attention.  An array is the same at every layer, checked and
+        normalised as in :class:`Linear`.  A sampler is called at each layer
+        as ``A(size=k, rng=rng)`` and returns (k, n, n), one per system
+        (``functools.partial(linsim.attention.softmax, n, d_key)`` is one).
+        :class:`linsim.attention.FromTokens` recomputes it from the tokens.
+    std : float or array of batch shape, keyword-only
+        s >= 0: E W W^T = s^2 I.  1 by default.
+    kind : "gaussian", "orthogonal" or sampler, keyword-only
+        Independent N(0, s^2/d) entries; s times a Haar orthogonal matrix; or
+        s times what ``kind(d, size=k, rng=rng)`` returns, of shape (k, d, d)
+        (``linsim.weights.gaussian`` is one).
+
+    Raises
+    ------
+    InvalidValueError, InvalidTypeError, ShapeError
+        For anything else; the message names the argument.
+
+    Notes
+    -----
+    Source: arXiv 2312.06182, attention at random initialisation.  Draws come
+    from the ``rng`` of :func:`linsim.simulate`: every system has its own
+    stream, so a system depends on its place in the batch and on nothing else
+    of it.  For replicas give x0 (or A) a batch axis.
+
+    Examples
+    --------
+    >>> import numpy as np, linsim
+    >>> rule = linsim.RandomWeights(linsim.attention.uniform(4))
+    >>> x0 = np.broadcast_to(linsim.tokens.gaussian(4, 64, rng=0), (100, 4, 64))
+    >>> run = linsim.simulate(rule, x0, 20, metrics="log_token_diversity", rng=0)
+    >>> odds = run.metrics["log_token_diversity"]  # at high similarity ln(odds) gains E ln Q = 0.6815 a layer
+    >>> round(float((odds[:, 10] - odds[:, 20]).mean() / 10), 2)
+    0.68
+    """
+
+    A: Array | Callable[..., Any] | FromTokens
+    _: KW_ONLY
+    std: Any = 1.0
+    kind: str | Callable[..., Any] = "gaussian"
+
+    def __post_init__(self) -> None:
+        fixed = not callable(self.A) and not isinstance(self.A, FromTokens)
+        A = _validate.attention_matrix(self.A) if fixed else self.A
+        if not callable(self.kind):
+            _validate.choice(self.kind, "kind", _draws.KINDS)
+        std, _ = _spectra.parameter(self.std, "std", (), low=0)
+        object.__setattr__(self, "A", A)
+        object.__setattr__(self, "std", std)
+        self.batch_shape  # noqa: B018  refuses batch shapes that do not broadcast
+
+    @property
+    def fixed(self) -> bool:
+        """Whether attention is the same at every layer."""
+        return not callable(self.A) and not isinstance(self.A, FromTokens)
+
+    @property
+    def n(self) -> int | None:
+        """Number of tokens; None where attention is drawn or computed for any."""
+        return int(self.A.shape[-1]) if self.fixed else None  # type: ignore[union-attr]
+
+    @property
+    def d(self) -> None:
+        """Number of features: that of the tokens, whatever it is."""
+        return
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Broadcast of the leading axes of A and of std."""
+        lead = tuple(self.A.shape[:-2]) if self.fixed else ()  # type: ignore[union-attr]
+        return _validate.broadcast_batches(A=lead, std=self.std.shape)
+
+    @property
+    def max_depth(self) -> int | None:
+        """Depth at which the rule ends; None when it repeats for ever."""
+        return None
+
+
+Rule = Linear | MultiHead | Layered | RandomWeights

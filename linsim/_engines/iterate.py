@@ -16,7 +16,8 @@ from .._state import State, normalise, scaled, sizes
 
 __all__ = ["states"]
 
-Heads = Callable[[int], Sequence[tuple[Array, Array]]]
+# the pairs (A_h, H_h) of a layer, which may depend on the state that it meets
+Heads = Callable[[int, State], Sequence[tuple[Array, Array]]]
 
 
 def states(
@@ -29,7 +30,7 @@ def states(
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``.
 
-    ``growth`` bounds ln2 of the factor by which one layer can enlarge an
+    ``growth`` bounds log2 of the factor by which one layer can enlarge an
     entry; a part is rescaled before that can use up ``budget`` bits.  A
     generic ``probe`` runs along where no spectrum tells how fast rounding grows.
     """
@@ -40,8 +41,9 @@ def states(
     before = None if probe is None else sizes(probe)
     for target in layers:
         while layer < target:
-            state = _step(state, heads(layer))
-            probe = None if probe is None else _step(probe, heads(layer))
+            pairs = heads(layer, state)
+            state = _step(state, pairs)
+            probe = None if probe is None else _step(probe, pairs)
             layer += 1
             if layer % every == 0:
                 state = normalise(state, every, _pace(probe, before))

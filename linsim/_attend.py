@@ -1,0 +1,69 @@
+"""Softmax attention of the tokens themselves, with fresh or fixed queries and keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._namespace import Array, namespace, on_device_of, to_host
+from ._rows import RowGenerator
+from ._state import scaled
+from .attention import FromTokens
+
+__all__ = ["Projections", "attend", "masked_softmax", "project", "projections", "unit_tokens"]
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """Scores are (x query) (x key)^T; ``key`` None stands for the identity."""
+
+    query: Array  # (k or 1, d, d_key), scaled by 1 / (sqrt(d_key) temperature)
+    key: Array | None  # (k or 1, d, d_key)
+
+
+def projections(spec: FromTokens, like: Array, generator: RowGenerator) -> Projections:
+    """Draw (or place) the projections of one layer for (k, n, d) tokens ``like``."""
+    xp, d = namespace(like), int(like.shape[-1])
+    name = "float64" if like.dtype == xp.float64 else "float32"
+    if spec.query_key is not None:
+        fixed = to_host(spec.query_key) / spec.temperature
+        return Projections(on_device_of(fixed.reshape(-1, d, d), like, like.dtype), None)
+    d_key = d if spec.d_key is None else spec.d_key
+    drawn = np.asarray(generator.standard_normal((generator.k, 2, d, d_key), dtype=np.dtype(name)))
+    drawn *= np.asarray(1 / np.sqrt(d), dtype=name)
+    query = drawn[:, 0] * np.asarray(1 / (np.sqrt(d_key) * spec.temperature), dtype=name)
+    return Projections(on_device_of(query, like), on_device_of(drawn[:, 1], like))
+
+
+def project(x: Array, matrix: Array | None) -> Array:
+    """Return x matrix, where None is the identity."""
+    return x if matrix is None else x @ matrix
+
+
+def unit_tokens(x: Array) -> Array:
+    """Return every token scaled to root mean square 1; a zero token stays zero."""
+    xp = namespace(x)
+    size = xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True))
+    return x / xp.where(size > 0, size, xp.ones_like(size))
+
+
+def masked_softmax(scores: Array, mask: Array | None) -> Array:
+    """Softmax over the last axis, exactly zero where ``mask`` is False."""
+    xp = namespace(scores)
+    if mask is not None:
+        scores = xp.where(mask, scores, xp.full_like(scores, -xp.inf))
+    weights = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
+    return weights / xp.sum(weights, axis=-1, keepdims=True)
+
+
+def attend(x: Array, exponent: Array, spec: FromTokens, drawn: Projections) -> Array:
+    """Return the attention (k, n, n) of tokens x 2**exponent, x with entries of moderate size."""
+    xp = namespace(x)
+    y = unit_tokens(x) if spec.normalize else x
+    scores = project(y, drawn.query) @ xp.matrix_transpose(project(y, drawn.key))
+    if not spec.normalize:
+        # beyond 2**900 the softmax picks the largest score, whatever the factor
+        scores = scaled(scores, xp.minimum(2 * exponent, 900.0))
+    mask = None if spec.mask is None else on_device_of(to_host(spec.mask), x)
+    return masked_softmax(scores, mask)

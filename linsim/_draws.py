@@ -1,0 +1,77 @@
+"""Matrices drawn afresh at each layer, from one random stream per system.
+
+Row i of every draw comes from the stream of system i alone, so a run depends
+neither on how its systems are cut into chunks nor on the backend: numbers are
+drawn on the host and moved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from ._rows import RowGenerator, philox, restore
+from ._spectra import FloatArray, haar
+from .errors import InvalidTypeError, ShapeError
+
+__all__ = ["KINDS", "attention", "piece", "streams", "weights"]
+
+KINDS = ("gaussian", "orthogonal")
+
+
+def streams(rng: Any, count: int) -> RowGenerator:
+    """Return ``count`` independent streams, seeded by one draw of ``rng``."""
+    seeds = _validate.generator(rng).integers(2**63, size=count, dtype=np.int64)
+    return restore([philox(int(seed), 0) for seed in seeds])
+
+
+def piece(generator: RowGenerator, part: slice) -> RowGenerator:
+    """Return the streams of some of the systems."""
+    return restore(generator.streams[part])
+
+
+def weights(
+    kind: Any, d: int, std: float | FloatArray, generator: RowGenerator, dtype: str = "float64"
+) -> FloatArray:
+    """Draw (k, d, d) weights, E W W^T = std**2 I, one per row; ``std`` is a number or (k, 1, 1)."""
+    k = generator.k
+    if callable(kind):
+        drawn = _sampled(kind, "kind", {"size": k, "rng": generator}, (k, d, d), d)
+        W = np.asarray(_validate.array(drawn, "kind"), dtype=dtype)
+        return W * np.asarray(std, dtype=dtype)
+    W = np.asarray(generator.standard_normal((k, d, d), dtype=np.dtype(dtype)))
+    if kind == "orthogonal":
+        return haar(W) * np.asarray(std, dtype=dtype)
+    W *= np.asarray(np.asarray(std) / np.sqrt(d), dtype=dtype)
+    return W
+
+
+def attention(sampler: Any, n: int, generator: RowGenerator, dtype: str = "float64") -> FloatArray:
+    """Draw (k, n, n) attention matrices, checked and normalised."""
+    k = generator.k
+    drawn = _sampled(sampler, "A", {"size": k, "rng": generator}, (k, n, n))
+    return np.asarray(_validate.attention_matrix(drawn), dtype=dtype)
+
+
+def _sampled(sampler: Any, argument: str, keywords: dict[str, Any], shape: Any, *args: Any) -> Any:
+    drawn = sampler(*args, **keywords)
+    found = getattr(drawn, "shape", None)
+    if found is None or not isinstance(drawn, np.ndarray):
+        raise _validate.refusal(
+            InvalidTypeError,
+            argument,
+            f"a sampler that returns {type(drawn).__name__}",
+            f"a NumPy array of shape {shape}",
+            "Return what was drawn, one matrix per system.",
+        )
+    if tuple(found) != shape:
+        raise _validate.refusal(
+            ShapeError,
+            argument,
+            f"a sampler that returns shape {tuple(found)}",
+            f"shape {shape}",
+            "The leading axis is size, one matrix per system.",
+        )
+    return drawn
