@@ -17,14 +17,17 @@ from . import attention, errors, metrics, theory, tokens, weights
 from ._compare import Compared, Comparison, compare
 from ._simulate import simulate
 from ._sweep import sweep
+from .block import Block, Deescalation
 from .errors import LinsimError
 from .rules import Layered, Linear, MultiHead, RandomWeights
 from .theory import predict
 from .trajectory import RunInfo, Slope, Trajectory
 
 __all__ = [
+    "Block",
     "Compared",
     "Comparison",
+    "Deescalation",
     "Layered",
     "Linear",
     "LinsimError",

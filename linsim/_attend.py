@@ -6,12 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._draws import normals
 from ._namespace import Array, namespace, on_device_of, to_host
 from ._rows import RowGenerator
 from ._state import scaled
 from .attention import FromTokens
 
-__all__ = ["Projections", "attend", "masked_softmax", "project", "projections", "unit_tokens"]
+__all__ = [
+    "Projections",
+    "attend",
+    "masked_softmax",
+    "project",
+    "projections",
+    "softmax_scale",
+    "unit_tokens",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +39,7 @@ def projections(spec: FromTokens, like: Array, generator: RowGenerator) -> Proje
         fixed = to_host(spec.query_key) / spec.temperature
         return Projections(on_device_of(fixed.reshape(-1, d, d), like, like.dtype), None)
     d_key = d if spec.d_key is None else spec.d_key
-    drawn = np.asarray(generator.standard_normal((generator.k, 2, d, d_key), dtype=np.dtype(name)))
+    drawn = normals((2, d, d_key), generator, name)
     drawn *= np.asarray(1 / np.sqrt(d), dtype=name)
     query = drawn[:, 0] * np.asarray(1 / (np.sqrt(d_key) * spec.temperature), dtype=name)
     return Projections(on_device_of(query, like), on_device_of(drawn[:, 1], like))
@@ -57,13 +66,18 @@ def masked_softmax(scores: Array, mask: Array | None) -> Array:
     return weights / xp.sum(weights, axis=-1, keepdims=True)
 
 
+def softmax_scale(scores: Array, exponent: Array) -> Array:
+    """Return scores 2**exponent; far above 1 the softmax picks the largest, whatever the factor."""
+    xp = namespace(scores)
+    return scaled(scores, xp.minimum(exponent, 900.0 if scores.dtype == xp.float64 else 100.0))
+
+
 def attend(x: Array, exponent: Array, spec: FromTokens, drawn: Projections) -> Array:
     """Return the attention (k, n, n) of tokens x 2**exponent, x with entries of moderate size."""
     xp = namespace(x)
     y = unit_tokens(x) if spec.normalize else x
     scores = project(y, drawn.query) @ xp.matrix_transpose(project(y, drawn.key))
     if not spec.normalize:
-        # beyond 2**900 the softmax picks the largest score, whatever the factor
-        scores = scaled(scores, xp.minimum(2 * exponent, 900.0))
+        scores = softmax_scale(scores, 2 * exponent)
     mask = None if spec.mask is None else on_device_of(to_host(spec.mask), x)
     return masked_softmax(scores, mask)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from . import _validate
-from ._rows import RowGenerator, philox, restore
+from ._rows import RowGenerator, restore, sequential
 from ._spectra import FloatArray, haar
 from .errors import InvalidTypeError, ShapeError
 
-__all__ = ["KINDS", "attention", "piece", "streams", "weights"]
+__all__ = ["KINDS", "attention", "normals", "piece", "rectangle", "streams", "weights"]
 
 KINDS = ("gaussian", "orthogonal")
 
@@ -24,7 +24,15 @@ KINDS = ("gaussian", "orthogonal")
 def streams(rng: Any, count: int) -> RowGenerator:
     """Return ``count`` independent streams, seeded by one draw of ``rng``."""
     seeds = _validate.generator(rng).integers(2**63, size=count, dtype=np.int64)
-    return restore([philox(int(seed), 0) for seed in seeds])
+    return restore([sequential(int(seed)) for seed in seeds])
+
+
+def normals(shape: tuple[int, ...], generator: RowGenerator, dtype: str) -> FloatArray:
+    """Draw (k, *shape) independent N(0, 1) numbers, each row in place."""
+    out = np.empty((generator.k, *shape), dtype=dtype)
+    for row, stream in zip(out, generator.streams, strict=True):
+        stream.standard_normal(out=row, dtype=out.dtype)
+    return out
 
 
 def piece(generator: RowGenerator, part: slice) -> RowGenerator:
@@ -41,10 +49,19 @@ def weights(
         drawn = _sampled(kind, "kind", {"size": k, "rng": generator}, (k, d, d), d)
         W = np.asarray(_validate.array(drawn, "kind"), dtype=dtype)
         return W * np.asarray(std, dtype=dtype)
-    W = np.asarray(generator.standard_normal((k, d, d), dtype=np.dtype(dtype)))
+    W = normals((d, d), generator, dtype)
     if kind == "orthogonal":
         return haar(W) * np.asarray(std, dtype=dtype)
     W *= np.asarray(np.asarray(std) / np.sqrt(d), dtype=dtype)
+    return W
+
+
+def rectangle(
+    shape: tuple[int, int], std: float, generator: RowGenerator, dtype: str = "float64"
+) -> FloatArray:
+    """Draw matrices (k, *shape) with independent N(0, std**2) entries."""
+    W = normals(shape, generator, dtype)
+    W *= np.asarray(std, dtype=dtype)
     return W
 
 

@@ -21,6 +21,7 @@ Array = Any
 __all__ = [
     "Array",
     "cupy_status",
+    "erf",
     "exponent_of",
     "namespace",
     "on_device_of",
@@ -108,3 +109,16 @@ def exponent_of(x: Array) -> Array:
     positive = x > 0
     e = xp.floor(xp.log2(xp.where(positive, x, xp.ones_like(x))))
     return xp.where(positive, e, xp.full_like(e, -xp.inf))
+
+
+def erf(x: Array) -> Array:
+    """Error function, which the array API lacks; libraries without one go through the host."""
+    if array_api_compat.is_cupy_array(x):
+        from cupyx.scipy.special import erf as device_erf
+
+        return device_erf(x)
+    from scipy.special import erf as host_erf
+
+    if array_api_compat.is_numpy_array(x):
+        return host_erf(x)
+    return on_device_of(host_erf(to_host(x)), x)

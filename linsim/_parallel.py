@@ -34,9 +34,10 @@ def pieces(size: int, per_system: int, like: Array) -> list[slice]:
 
 def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return ``function`` of every item, in order; the first error ends the work."""
-    if len(items) == 1:
-        return [function(items[0])]
-    with ThreadPoolExecutor(min(_workers(), len(items))) as pool:
+    workers = min(_workers(), len(items))
+    if workers == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(function, item) for item in items]
         try:
             return [future.result() for future in futures]

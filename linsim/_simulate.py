@@ -13,13 +13,15 @@ import numpy as np
 from . import _draws, _validate
 from ._attend import attend, projections
 from ._blas import on_one_thread
-from ._engines import iterate
+from ._cloud import gather, state_of
+from ._engines import blocks, iterate
 from ._evaluate import choose, evaluate, resolution_of
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from ._parallel import in_parallel, pieces
 from ._split import KINDS, choose_split, row_split
 from ._state import Split, State, assemble, decompose, scaled, shifted
 from .attention import FromTokens
+from .block import Block
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
 from .trajectory import RunInfo, Trajectory
@@ -47,7 +49,7 @@ def simulate(
 
     Parameters
     ----------
-    rule : Linear, MultiHead, Layered or RandomWeights
+    rule : Linear, MultiHead, Layered, RandomWeights or Block
         One layer, or one per depth.
     x0 : array, shape (..., n, d)
         Input tokens, not all zero in any system.  Batch axes broadcast with
@@ -100,12 +102,12 @@ def simulate(
     >>> run.metrics["log_token_diversity"]  # (1 + mu)^-2 per layer, down to 1e-602
     array([-2.87682072e-01, -1.38519575e+03])
     """
-    if not isinstance(rule, Linear | MultiHead | Layered | RandomWeights):
+    if not isinstance(rule, Rule):
         raise _validate.refusal(
             InvalidTypeError,
             "rule",
             type(rule).__name__,
-            "Linear, MultiHead, Layered or RandomWeights",
+            "Linear, MultiHead, Layered, RandomWeights or Block",
             "Wrap A and H: Linear(A, H).",
         )
     depth = _validate.count(depth, "depth")
@@ -125,6 +127,8 @@ def simulate(
     start = _flat(to_backend(x0, backend), batch, precision)
     if isinstance(rule, RandomWeights):
         runs = _random_runs(rule, start, batch, backend, rng)
+    elif isinstance(rule, Block):
+        runs = _block_runs(rule, start, batch, backend, rng)
     else:
         runs = _fixed_run(rule, depth, x0, start, batch, backend)
     size = int(np.prod(batch, dtype=int))
@@ -290,6 +294,76 @@ def _random_runs(
     return [run(piece) for piece in pieces(size, 3 * n * d + n * n + d * d, start)]
 
 
+def _block_runs(
+    rule: Block, start: Array, batch: tuple[int, ...], backend: str | None, rng: Any
+) -> list[_Run]:
+    """Return the runs of chunks of systems through Transformer blocks."""
+    xp = namespace(start)
+    precision = "float64" if start.dtype == xp.float64 else "float32"
+    size = int(np.prod(batch, dtype=int))
+    n, d = (int(extent) for extent in start.shape[-2:])
+    generator = _draws.streams(rng, size)
+    std = np.broadcast_to(rule.std, batch).reshape(size, 1, 1)
+
+    def place(M: Array | None, *, row: bool = False) -> Array | None:
+        if M is None:
+            return None
+        M = to_backend(M, backend)
+        return _flat(M[..., None, :] if row else M, batch, precision)
+
+    A = place(rule.A) if rule.attention_fixed else None
+    gain_A = None if A is None else on_device_of(_second_modulus(to_host(A)), start)
+    W = place(rule.weights) if rule.weights_fixed else None
+    gain, bias = place(rule.gain, row=True), place(rule.bias, row=True)
+    steps: Any = rule.deescalation
+    strengths = [step.similarity if step.tau is None else step.tau for step in steps]
+    taus = [
+        None if x is None else on_device_of(np.broadcast_to(x, batch).reshape(size, 1, 1), start)
+        for x in strengths
+    ]
+    masked = isinstance(rule.A, FromTokens) and rule.A.mask is not None
+    mask = on_device_of(to_host(rule.A.mask), start) if masked else None  # type: ignore[union-attr]
+    split = _placed(row_split([np.full((1, n, n), 1 / n)], d, float(xp.finfo(start.dtype).eps)), start)
+    start = xp.broadcast_to(start, (size, n, d))
+
+    def run(part: slice) -> _Run:
+        def own(M: Array | None) -> Array | None:
+            return M if M is None or M.shape[0] == 1 else M[part]
+
+        piece = blocks.Piece(
+            rule,
+            own(A),
+            own(gain_A),
+            own(W),
+            std[part],
+            own(gain),
+            own(bias),
+            tuple(own(tau) for tau in taus),
+            mask,
+            _draws.piece(generator, part),
+            precision,
+        )
+        here = start[part]
+        half, top = _scale(here)
+        cloud = gather(scaled(scaled(here, half), -top - half), top)
+
+        def states(layers: Sequence[int]) -> Iterator[State]:
+            for current in blocks.clouds(cloud, piece, layers):
+                yield state_of(current, split)
+
+        return _Run(states, _zero_rows(here), np.asarray([KINDS[0]]))
+
+    width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)
+    return [run(part) for part in pieces(size, 4 * n * d + n * n + d * d + width * (n + d), start)]
+
+
+def _second_modulus(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """log2 of the largest modulus of the eigenvalues other than that of the constant mode, (k, 1, 1)."""
+    rest = A.astype(np.float64) - np.mean(A, axis=-2, keepdims=True)
+    modulus = np.max(np.abs(np.linalg.eigvals(rest)), axis=-1)
+    return np.log2(np.maximum(modulus, 2.0**-60))[:, None, None]
+
+
 def _refuse_growth(growth: float, start: Array, layer: int) -> None:
     if growth > _budget(start):
         raise _validate.refusal(
@@ -311,10 +385,15 @@ def _zero_rows(start: Array) -> Array:
 
 def _started(start: Array, split: Split) -> State:
     """Cut the input into parts, at a scale where nothing overflows."""
+    half, top = _scale(start)
+    return shifted(decompose(scaled(scaled(start, half), -top - half), split), top)
+
+
+def _scale(start: Array) -> tuple[Array, Array]:
+    """Return half of minus the exponent of the largest entry (2**-top could overflow), and that exponent."""
     xp = namespace(start)
     top = exponent_of(xp.max(xp.abs(start), axis=(-1, -2), keepdims=True))
-    half = xp.floor(-top / 2)  # in two steps: 2**-top alone could overflow
-    return shifted(decompose(scaled(scaled(start, half), -top - half), split), top)
+    return xp.floor(-top / 2), top
 
 
 def recorded_layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
@@ -379,6 +458,9 @@ def _matrices(rule: Rule) -> list[Array]:
     """Return what a rule holds of its first layer, before anything is drawn."""
     if isinstance(rule, RandomWeights):
         return [rule.A] if rule.fixed else []
+    if isinstance(rule, Block):
+        held = [rule.A if rule.attention_fixed else None, rule.weights if rule.weights_fixed else None]
+        return [M for M in (*held, rule.gain, rule.bias) if M is not None]
     return [M for pair in rule.heads(0) for M in pair]
 
 

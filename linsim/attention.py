@@ -6,14 +6,15 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_numpy_array
 from numpy.typing import ArrayLike
 
 from . import _spectra, _validate
-from ._namespace import to_host
+from ._namespace import Array, namespace, on_device_of, to_host
 from ._spectra import FloatArray
-from .errors import InvalidTypeError, ShapeError
+from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
-__all__ = ["FromTokens", "dirichlet", "doubly_stochastic", "from_spectrum", "softmax", "uniform"]
+__all__ = ["FromTokens", "dirichlet", "doubly_stochastic", "from_spectrum", "masked", "softmax", "uniform"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,3 +357,81 @@ def uniform(n: int) -> FloatArray:
     """
     n = _validate.count(n, "n", minimum=1)
     return np.full((n, n), 1 / n)
+
+
+def masked(A: Array, mask: Array) -> Array:
+    """Keep the entries of attention where ``mask`` is True, and renormalise each row.
+
+    For softmax attention this is the softmax of the scores that the mask keeps.
+
+    Parameters
+    ----------
+    A : (..., n, n) array
+        Entries >= 0, rows summing to 1.
+    mask : (..., n, n) bool array
+        True where a token may attend (:mod:`linsim.masks`).  Batch axes broadcast with
+        those of ``A``; a NumPy mask fits an array of any library.
+
+    Returns
+    -------
+    (..., n, n) array
+        Exactly 0 where ``mask`` is False; rows sum to 1.  Of the library, device and dtype of ``A``.
+
+    Raises
+    ------
+    InvalidValueError
+        If a row of ``mask`` is empty, or the entries that it keeps are 0 or so small (below
+        1e-292 in float64) that their ratios are lost.
+    InvalidTypeError, ShapeError
+        If ``mask`` is not boolean, of another library, or does not fit ``A``.
+
+    Source: standard.
+
+    Examples
+    --------
+    >>> from linsim import masks
+    >>> masked(uniform(3), masks.causal(3)).round(3)
+    array([[1.   , 0.   , 0.   ],
+           [0.5  , 0.5  , 0.   ],
+           [0.333, 0.333, 0.333]])
+    """
+    A = _validate.attention_matrix(A)
+    kept = _validate.mask(mask)
+    if not is_numpy_array(A) and is_numpy_array(kept):
+        kept = on_device_of(kept, A)
+    if kept.shape[-1] != A.shape[-1]:
+        raise _validate.refusal(
+            ShapeError,
+            "mask",
+            f"shape {tuple(kept.shape)} with A {tuple(A.shape)}",
+            f"shape (..., {A.shape[-1]}, {A.shape[-1]})",
+            "Mask and attention need the same number of tokens.",
+        )
+    _validate.broadcast_batches(A=tuple(A.shape[:-2]), mask=tuple(kept.shape[:-2]))
+    try:
+        xp = namespace(A, kept)
+    except TypeError:
+        raise _validate.refusal(
+            InvalidTypeError,
+            "mask",
+            f"an array of {type(kept).__module__} with A of {type(A).__module__}",
+            "arrays of one library",
+            "Convert one of them; a NumPy mask fits all.",
+        ) from None
+    weights = xp.where(kept, A, xp.zeros_like(A))
+    sums = xp.sum(weights, axis=-1, keepdims=True)
+    limits = xp.finfo(A.dtype)
+    # below this, entries that count have lost digits already
+    lost = sums[..., 0] < float(limits.smallest_normal) / float(limits.eps)
+    if bool(xp.any(lost)):
+        *system, row = (int(i) for i in np.argwhere(to_host(lost))[0])
+        raise _validate.refusal(
+            InvalidValueError,
+            "mask",
+            f"no weight left in row {row}{f' of matrix {tuple(system)}' if system else ''}: "
+            "the sum of the kept entries underflows",
+            "a kept entry that is not negligible in each row",
+            "Mask the scores before the softmax, or raise its temperature.",
+        )
+    # a row that keeps all stays as it is, to the last bit
+    return xp.where(xp.abs(sums - 1) > A.shape[-1] * float(limits.eps), weights / sums, weights)

@@ -14,6 +14,7 @@ from typing import Any
 from . import _draws, _spectra, _validate
 from ._namespace import Array, namespace
 from .attention import FromTokens
+from .block import Block
 from .errors import InvalidTypeError, ShapeError
 
 __all__ = ["Layered", "Linear", "MultiHead", "RandomWeights", "Rule"]
@@ -343,4 +344,4 @@ class RandomWeights:
         return None
 
 
-Rule = Linear | MultiHead | Layered | RandomWeights
+Rule = Linear | MultiHead | Layered | RandomWeights | Block

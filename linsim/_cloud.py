@@ -1,0 +1,216 @@
+"""Tokens as a centre and the differences from it, each at its own scale.
+
+    X = 2**e_centre 1 centre + 2**e_rest rest
+
+Every operation of a Transformer block maps such a cloud to another without
+subtracting one token from another: the differences may be 1e-3000 of the centre
+and keep their digits.  Both parts carry a *noise*: log2 of an estimate of their
+absolute rounding error.  Attention, weights and norms multiply an error by what
+they do to a generic difference (errors are independent of fresh weights), an
+activation by what it does to the part itself; each adds one rounding of the terms
+that it sums, before they cancel.  So a part that is rounding is known as such.
+What it is not is a bound on the distance to one trajectory: activations can make
+blocks chaotic, and then what is computed is a neighbour of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ._namespace import Array, exponent_of, namespace, power_of_two
+from ._state import EMPTY, Split, State, add_log2, combine, log2, norm, scaled
+
+__all__ = [
+    "Cloud",
+    "add",
+    "gather",
+    "linear",
+    "normalise",
+    "ratio_of",
+    "recentre",
+    "size",
+    "state_of",
+    "stretch",
+    "whole",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Parts of (k, n, d) tokens; exponents and noises are (k, 1, 1) float64.
+
+    The centre is a point that all tokens are near to; only :func:`recentre`
+    makes it their mean.
+    """
+
+    centre: Array  # (k, 1, d)
+    rest: Array  # (k, n, d)
+    e_centre: Array
+    e_rest: Array
+    noise_centre: Array
+    noise_rest: Array
+
+
+def size(x: Array, exponent: Array) -> Array:
+    """log2 of the Frobenius norm of x 2**exponent."""
+    return log2(norm(x)) + exponent
+
+
+def unit(x: Array) -> float:
+    """log2 of the rounding of a sum over the last axis of ``x``."""
+    return float(np.log2(float(namespace(x).finfo(x.dtype).eps) * np.sqrt(x.shape[-1])))
+
+
+def gather(x: Array, exponent: Any = 0.0, noise: Array | None = None) -> Cloud:
+    """Cut (k, n, d) tokens x 2**exponent into their mean and the rest."""
+    xp = namespace(x)
+    zero = xp.zeros((x.shape[0], 1, 1), dtype=xp.float64, device=x.device)
+    exponent = zero + exponent
+    # rows that are equal leave exactly 0, rows that are nearly equal their differences
+    first = x[:, :1, :]
+    y = x - first
+    mean = xp.mean(y, axis=-2, keepdims=True)
+    own = unit(x) + log2(norm(y)) + exponent
+    noise = own if noise is None else add_log2(noise, own)
+    share = noise - 0.5 * float(np.log2(x.shape[-2]))
+    return normalise(
+        Cloud(
+            first + mean,
+            y - mean,
+            exponent,
+            exponent,
+            add_log2(share, unit(x) + size(first, exponent)),
+            noise,
+        )
+    )
+
+
+def whole(cloud: Cloud) -> tuple[Array, Array]:
+    """Return all tokens (k, n, d) as (mantissa, exponent)."""
+    return combine(cloud.centre, cloud.e_centre, cloud.rest, cloud.e_rest)
+
+
+def normalise(cloud: Cloud) -> Cloud:
+    """Bring the largest entry of either part into [1, 2), exactly, through its exponent."""
+    centre, e_centre = _normalised(cloud.centre, cloud.e_centre)
+    rest, e_rest = _normalised(cloud.rest, cloud.e_rest)
+    return replace(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest)
+
+
+def _normalised(x: Array, exponent: Array) -> tuple[Array, Array]:
+    xp = namespace(x)
+    shift = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
+    zero = shift == -xp.inf
+    shift = xp.where(zero, xp.zeros_like(shift), shift)
+    factor = xp.astype(power_of_two(-shift), x.dtype, copy=False)
+    return x * factor, xp.where(zero, xp.full_like(shift, EMPTY), exponent + shift)
+
+
+def ratio_of(after: Array, before: Array) -> Array:
+    """log2 of the quotient of two sizes, 0 where the first was nothing."""
+    xp = namespace(after)
+    return xp.where(before > EMPTY / 2, after - before, xp.zeros_like(before))
+
+
+def linear(cloud: Cloud, W: Array, gain: Any = None) -> Cloud:
+    """Return X W for W (k or 1, d, d').
+
+    ``gain``: log2 of what fresh weights do to a generic vector; without it W is no
+    fresh draw, and errors may be aligned with it.
+    """
+    xp = namespace(W)
+    generic = log2(norm(W)) - 0.5 * float(np.log2(W.shape[-2])) if gain is None else gain
+    centre, rest = cloud.centre @ W, cloud.rest @ W
+    parts = []
+    for old, new, e, noise in (
+        (cloud.centre, centre, cloud.e_centre, cloud.noise_centre),
+        (cloud.rest, rest, cloud.e_rest, cloud.noise_rest),
+    ):
+        before = size(old, e)
+        own = generic if gain is not None else xp.maximum(generic, ratio_of(size(new, e), before))
+        parts.append(add_log2(noise + own, unit(old) + before + generic))
+    return normalise(Cloud(centre, rest, cloud.e_centre, cloud.e_rest, *parts))
+
+
+def stretch(cloud: Cloud, factor: Array) -> Cloud:
+    """Return the cloud times ``factor``, a number or (k, 1, 1)."""
+    xp = namespace(cloud.rest)
+    factor = xp.zeros_like(cloud.e_rest) + factor
+    shift = log2(xp.abs(factor))
+    small = xp.astype(factor, cloud.rest.dtype, copy=False)
+    return normalise(
+        replace(
+            cloud,
+            centre=cloud.centre * small,
+            rest=cloud.rest * small,
+            noise_centre=cloud.noise_centre + shift,
+            noise_rest=cloud.noise_rest + shift,
+        )
+    )
+
+
+def add(x: Cloud, y: Cloud, *, fresh: bool = True) -> Cloud:
+    """Return the tokens of x plus those of y; errors are independent if y comes of ``fresh`` weights."""
+    xp = namespace(x.rest)
+    centre, e_centre = combine(x.centre, x.e_centre, y.centre, y.e_centre)
+    rest, e_rest = combine(x.rest, x.e_rest, y.rest, y.e_rest)
+
+    def noise(part: str, total: Array, e: Array) -> Array:
+        a, b = getattr(x, f"noise_{part}"), getattr(y, f"noise_{part}")
+        u = size(getattr(x, part), getattr(x, f"e_{part}"))
+        v = size(getattr(y, part), getattr(y, f"e_{part}"))
+        both = 0.5 * add_log2(2 * a, 2 * b)
+        if not fresh:
+            both = xp.maximum(both, a + ratio_of(size(total, e), u))
+        return add_log2(both, unit(total) + xp.maximum(u, v))
+
+    noises = noise("centre", centre, e_centre), noise("rest", rest, e_rest)
+    return normalise(Cloud(centre, rest, e_centre, e_rest, *noises))
+
+
+def recentre(cloud: Cloud) -> Cloud:
+    """Make the centre the mean of the tokens."""
+    xp = namespace(cloud.rest)
+    mean = xp.mean(cloud.rest, axis=-2, keepdims=True)
+    centre, e_centre = combine(cloud.centre, cloud.e_centre, mean, cloud.e_rest)
+    rest = cloud.rest - mean
+    rounding = unit(cloud.rest) + size(cloud.rest, cloud.e_rest)
+    noise = add_log2(cloud.noise_rest, rounding)
+    share = noise - 0.5 * float(np.log2(cloud.rest.shape[-2]))
+    return normalise(Cloud(centre, rest, e_centre, cloud.e_rest, add_log2(cloud.noise_centre, share), noise))
+
+
+def state_of(cloud: Cloud, split: Split) -> State:
+    """Return a centred cloud as the state that metrics are evaluated on."""
+    xp = namespace(cloud.rest)
+    k, n = cloud.rest.shape[:2]
+    empty = xp.full_like(cloud.e_rest, EMPTY)
+
+    def zeros(rows: int, columns: int) -> Array:
+        return xp.zeros((k, rows, columns), dtype=cloud.rest.dtype, device=cloud.rest.device)
+
+    return State(
+        split,
+        a=zeros(1, 1),
+        r=cloud.centre,
+        b=zeros(n, 1),
+        R=cloud.rest,
+        mean=cloud.centre,
+        e_a=empty,
+        e_r=cloud.e_centre,
+        e_b=empty,
+        e_R=cloud.e_rest,
+        e_mean=cloud.e_centre,
+        noise=xp.concat([empty, cloud.noise_centre, empty, cloud.noise_rest, cloud.noise_centre], axis=-1),
+    )
+
+
+def at_scale(cloud: Cloud) -> tuple[Array, Array, Array]:
+    """Return (centre, ratio, s): X = 2**s (centre + ratio rest), the larger part of order one."""
+    xp = namespace(cloud.rest)
+    s = xp.maximum(cloud.e_centre, cloud.e_rest)
+    ratio = xp.astype(power_of_two(cloud.e_rest - s), cloud.rest.dtype, copy=False)
+    return scaled(cloud.centre, cloud.e_centre - s), ratio, s

@@ -1,0 +1,157 @@
+"""Layer by layer through Transformer blocks, tokens as a centre and the differences from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _draws, _validate
+from .._attend import projections
+from .._cloud import Cloud, add, gather, linear, recentre, stretch, whole
+from .._layers import activate, attend, attend_fixed, contract_mean, layer_norm, reach_similarity
+from .._namespace import Array, namespace, on_device_of, to_host
+from .._rows import RowGenerator
+from .._state import EMPTY, log2, norm, scaled
+from ..attention import FromTokens
+from ..block import Block
+from ..errors import InvalidValueError, ShapeError
+
+__all__ = ["Piece", "clouds"]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What some of the systems hold: matrices with leading axis k or 1, and their streams."""
+
+    block: Block
+    A: Array | None
+    gain_A: Array | None  # log2 of its second largest modulus
+    W: Array | None
+    std: Any  # (k, 1, 1) on the host
+    gain: Array | None
+    bias: Array | None
+    strengths: tuple[
+        Array | None, ...
+    ]  # (k, 1, 1): tau or similarity of each de-escalation, None: a function
+    mask: Array | None
+    streams: RowGenerator
+    dtype: str
+
+
+def clouds(start: Cloud, piece: Piece, layers: Sequence[int]) -> Iterator[Cloud]:
+    """Yield the centred tokens at each of the sorted ``layers``."""
+    cloud, layer = start, 0
+    for target in layers:
+        while layer < target:
+            layer += 1
+            cloud = recentre(_block(cloud, piece, layer))
+        yield cloud
+
+
+def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
+    """One layer.  Draws come in a fixed order: attention, W, W_1, W_2."""
+    block = piece.block
+
+    def normed(cloud: Cloud, where: str) -> Cloud:
+        if block.norm != where:
+            return cloud
+        return layer_norm(cloud, piece.gain, piece.bias, block.norm_eps)
+
+    def at(place: str, cloud: Cloud) -> Cloud:
+        return _deescalated(cloud, piece, place, layer)
+
+    def added(cloud: Cloud, branch: Cloud, *, fresh: bool = True) -> Cloud:
+        branch = branch if block.branch == 1 else stretch(branch, block.branch)
+        if not block.residual:
+            return branch
+        skip = cloud if block.residual == 1 else stretch(cloud, block.residual)
+        return add(skip, branch, fresh=fresh)
+
+    fresh = isinstance(block.weights, str)
+    gain = log2(on_device_of(piece.std, x.rest)) if fresh else None
+    y = linear(_attended(normed(x, "pre"), piece), _weights(piece, x), gain)
+    x = at("attention", added(x, at("branch", y), fresh=fresh))
+    x = at("norm", normed(x, "post"))
+    if block.feed_forward is not None:
+        y = _feed_forward(normed(x, "pre"), piece, block.feed_forward)
+        x = normed(at("feed_forward", added(x, y)), "post")
+    return at("output", x)
+
+
+def _attended(y: Cloud, piece: Piece) -> Cloud:
+    spec = piece.block.A
+    if piece.A is not None:
+        return attend_fixed(y, piece.A, piece.gain_A)
+    if isinstance(spec, FromTokens):
+        drawn = projections(spec, y.rest, piece.streams)
+        return attend(y, drawn, normalized=spec.normalize, mask=piece.mask)
+    A = _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype)
+    return attend_fixed(y, on_device_of(A, y.rest))
+
+
+def _weights(piece: Piece, like: Cloud) -> Array:
+    if piece.W is not None:
+        return piece.W
+    d = int(like.rest.shape[-1])
+    W = _draws.weights(piece.block.weights, d, piece.std, piece.streams, piece.dtype)
+    return on_device_of(W, like.rest)
+
+
+def _feed_forward(y: Cloud, piece: Piece, activation: str) -> Cloud:
+    d = int(y.rest.shape[-1])
+    width = 4 * d if piece.block.width is None else piece.block.width
+    deviation = piece.block.feed_forward_std * (2 / width) ** 0.5
+    first = _draws.rectangle((d, width), d**-0.5, piece.streams, piece.dtype)
+    second = _draws.rectangle((width, d), deviation, piece.streams, piece.dtype)
+    hidden = activate(linear(y, on_device_of(first, y.rest), _log2(width / d) / 2), activation)
+    return linear(hidden, on_device_of(second, y.rest), _log2(d * deviation**2) / 2)
+
+
+def _log2(x: float) -> float:
+    return float(np.log2(x)) if x > 0 else EMPTY
+
+
+def _deescalated(x: Cloud, piece: Piece, place: str, layer: int) -> Cloud:
+    steps: Any = piece.block.deescalation
+    for step, strength in zip(steps, piece.strengths, strict=True):
+        if step.place != place:
+            continue
+        if strength is None:
+            return _hooked(x, step.function, layer)
+        x = recentre(x)
+        return contract_mean(x, 1 - strength) if step.similarity is None else reach_similarity(x, strength)
+    return x
+
+
+def _hooked(x: Cloud, function: Callable[[Array], Array], layer: int) -> Cloud:
+    """Apply a user's function to plain numbers, and look at what comes back."""
+    full, exponent = whole(x)
+    xp = namespace(full)
+    reach = 1000 if full.dtype == xp.float64 else 120
+    if bool(xp.any(exponent > reach)):
+        raise _refused(
+            f"tokens beyond 2^{reach} at layer {layer}", "tokens within the range of floats", "Use a norm."
+        )
+    plain = scaled(full, exponent)
+    out = function(plain)
+    found = getattr(out, "shape", None)
+    if found is None or tuple(found) != tuple(full.shape):
+        raise _validate.refusal(
+            ShapeError,
+            "function",
+            f"a result of shape {found} at layer {layer}",
+            f"shape {tuple(full.shape)}",
+            "Return tokens of the shape that came in.",
+        )
+    out = xp.astype(on_device_of(to_host(out), full) if namespace(out) is not xp else out, full.dtype)
+    if not bool(xp.all(xp.isfinite(out))):
+        raise _refused(f"NaN or infinity returned at layer {layer}", "finite tokens", "Check the function.")
+    eps = float(xp.finfo(full.dtype).eps)
+    return gather(out, noise=log2(eps * norm(plain)))
+
+
+def _refused(found: str, expected: str, remedy: str) -> Exception:
+    return _validate.refusal(InvalidValueError, "function", found, expected, remedy)
