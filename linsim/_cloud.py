@@ -5,12 +5,13 @@
 Every operation of a Transformer block maps such a cloud to another without
 subtracting one token from another: the differences may be 1e-3000 of the centre
 and keep their digits.  Both parts carry a *noise*: log2 of an estimate of their
-absolute rounding error.  Attention, weights and norms multiply an error by what
-they do to a generic difference (errors are independent of fresh weights), an
-activation by what it does to the part itself; each adds one rounding of the terms
-that it sums, before they cancel.  So a part that is rounding is known as such.
-What it is not is a bound on the distance to one trajectory: activations can make
-blocks chaotic, and then what is computed is a neighbour of it.
+absolute rounding error.  Attention multiplies an error by its second eigenvalue,
+whatever the tokens do; all else multiplies it like the part itself (fresh weights
+have no direction that errors could prefer), unless the part cancels: then like a
+generic difference.  Each adds one rounding of the terms that it sums.  So a part
+that is rounding is known as such.  What it is not is a bound on the distance to
+one trajectory: activations can make blocks chaotic, and then what is computed is a
+neighbour of it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ._state import EMPTY, Split, State, add_log2, combine, log2, norm, scaled
 __all__ = [
     "Cloud",
     "add",
+    "followed",
     "gather",
     "linear",
     "normalise",
@@ -115,13 +117,19 @@ def ratio_of(after: Array, before: Array) -> Array:
     return xp.where(before > EMPTY / 2, after - before, xp.zeros_like(before))
 
 
-def linear(cloud: Cloud, W: Array, gain: Any = None) -> Cloud:
-    """Return X W for W (k or 1, d, d').
+# A part that shrinks by more than this against a generic one has cancelled
+_CANCELLED = -3.0
 
-    ``gain``: log2 of what fresh weights do to a generic vector; without it W is no
-    fresh draw, and errors may be aligned with it.
-    """
-    xp = namespace(W)
+
+def followed(after: Array, before: Array, generic: Array) -> Array:
+    """log2 of what happens to an error: that of the part, or the generic one where the part cancels."""
+    xp = namespace(after)
+    own = ratio_of(after, before)
+    return xp.where((own - generic < _CANCELLED) | (before <= EMPTY / 2), generic + 0 * own, own)
+
+
+def linear(cloud: Cloud, W: Array, gain: Any = None) -> Cloud:
+    """Return X W for W (k or 1, d, d'); ``gain``: log2 of what it does to a generic vector, if known."""
     generic = log2(norm(W)) - 0.5 * float(np.log2(W.shape[-2])) if gain is None else gain
     centre, rest = cloud.centre @ W, cloud.rest @ W
     parts = []
@@ -130,8 +138,8 @@ def linear(cloud: Cloud, W: Array, gain: Any = None) -> Cloud:
         (cloud.rest, rest, cloud.e_rest, cloud.noise_rest),
     ):
         before = size(old, e)
-        own = generic if gain is not None else xp.maximum(generic, ratio_of(size(new, e), before))
-        parts.append(add_log2(noise + own, unit(old) + before + generic))
+        grown = noise + followed(size(new, e), before, generic)
+        parts.append(add_log2(grown, unit(old) + before + generic))
     return normalise(Cloud(centre, rest, cloud.e_centre, cloud.e_rest, *parts))
 
 
@@ -152,8 +160,8 @@ def stretch(cloud: Cloud, factor: Array) -> Cloud:
     )
 
 
-def add(x: Cloud, y: Cloud, *, fresh: bool = True) -> Cloud:
-    """Return the tokens of x plus those of y; errors are independent if y comes of ``fresh`` weights."""
+def add(x: Cloud, y: Cloud) -> Cloud:
+    """Return the tokens of x plus those of y."""
     xp = namespace(x.rest)
     centre, e_centre = combine(x.centre, x.e_centre, y.centre, y.e_centre)
     rest, e_rest = combine(x.rest, x.e_rest, y.rest, y.e_rest)
@@ -162,9 +170,8 @@ def add(x: Cloud, y: Cloud, *, fresh: bool = True) -> Cloud:
         a, b = getattr(x, f"noise_{part}"), getattr(y, f"noise_{part}")
         u = size(getattr(x, part), getattr(x, f"e_{part}"))
         v = size(getattr(y, part), getattr(y, f"e_{part}"))
-        both = 0.5 * add_log2(2 * a, 2 * b)
-        if not fresh:
-            both = xp.maximum(both, a + ratio_of(size(total, e), u))
+        generic = 0.5 * add_log2(2 * u, 2 * v)
+        both = 0.5 * add_log2(2 * a, 2 * b) + followed(size(total, e), generic, xp.zeros_like(u))
         return add_log2(both, unit(total) + xp.maximum(u, v))
 
     noises = noise("centre", centre, e_centre), noise("rest", rest, e_rest)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._attend import Projections, masked_softmax, softmax_scale
-from ._cloud import Cloud, add, at_scale, linear, normalise, ratio_of, size, unit
+from ._cloud import Cloud, add, at_scale, followed, linear, normalise, ratio_of, recentre, size, unit
 from ._namespace import Array, erf, namespace, power_of_two
 from ._state import EMPTY, add_log2, log2, norm
 
@@ -71,23 +71,21 @@ def layer_norm(
     factor = None if gain is None else xp.astype(gain, z.dtype, copy=False)
     if factor is not None:
         g, rest, direct = g * factor, rest * factor, direct * factor
-    terms = size(direct, e_rest)
-    gain = ratio_of(terms, size(cloud.rest, cloud.e_rest))
+    # g = c/s_c may be mostly rounding where c is small, but then the rest holds the
+    # same g with the other sign: their sum, the mean, has the error of c over s
+    inside = xp.where(flat, xp.zeros_like(s_i), 1 / xp.where(flat, one, s_i))
+    across = log2(xp.astype(xp.mean(inside, axis=-2, keepdims=True), xp.float64, copy=False)) - s + out
     d = int(z.shape[-1])
-    # a generic error loses its part along the token (and, of the centre, its mean)
-    along = 0.5 * float(np.log2(1 - 1 / (d - centring))) if d > 2 else 0.0
-    gain = gain + along
-    noise_rest = add_log2(cloud.noise_rest + gain, unit(z) + terms)
-    # the centre becomes of order one: its noise is relative to its deviation
-    mean = 0.5 * float(np.log2(1 - 1 / d)) if centring and d > 2 else 0.0
-    noise_centre = cloud.noise_centre + xp.where(
-        s_c > 0, along + mean - log2(xp.astype(s_c, xp.float64, copy=False)) - s + out, 0.0
-    )
-    noise_centre = add_log2(
-        xp.minimum(noise_centre, 0.5 * np.log2(z.shape[-1]) + out), unit(z) + size(g, out)
-    )
+    # of d directions a generic error loses two: its mean, and that along the token
+    lost = 0.5 * float(np.log2(1 - 2 / d)) if centring and d > 2 else 0.0
+    stretched = 0.0 if factor is None else log2(norm(factor)) - 0.5 * float(np.log2(d))
+    noise_centre = add_log2(cloud.noise_centre + across + lost + stretched, unit(z) + size(g, out))
     e_rest = xp.where(cloud.e_rest <= EMPTY / 2, cloud.e_rest, e_rest)
-    normed = normalise(Cloud(g, rest, out, e_rest, noise_centre, noise_rest))
+    rounding = unit(z) + xp.maximum(size(direct, e_rest), size(rest, e_rest))
+    normed = recentre(normalise(Cloud(g, rest, out, e_rest, noise_centre, rounding)))
+    before, terms = size(cloud.rest, cloud.e_rest), size(direct, e_rest)
+    grown = cloud.noise_rest + followed(size(normed.rest, normed.e_rest), before, ratio_of(terms, before))
+    normed = replace(normed, noise_rest=add_log2(grown, normed.noise_rest))
     return normed if bias is None else _shifted(normed, bias)
 
 

@@ -63,17 +63,17 @@ def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
     def at(place: str, cloud: Cloud) -> Cloud:
         return _deescalated(cloud, piece, place, layer)
 
-    def added(cloud: Cloud, branch: Cloud, *, fresh: bool = True) -> Cloud:
+    def added(cloud: Cloud, branch: Cloud) -> Cloud:
         branch = branch if block.branch == 1 else stretch(branch, block.branch)
         if not block.residual:
             return branch
         skip = cloud if block.residual == 1 else stretch(cloud, block.residual)
-        return add(skip, branch, fresh=fresh)
+        return add(skip, branch)
 
     fresh = isinstance(block.weights, str)
     gain = log2(on_device_of(piece.std, x.rest)) if fresh else None
     y = linear(_attended(normed(x, "pre"), piece), _weights(piece, x), gain)
-    x = at("attention", added(x, at("branch", y), fresh=fresh))
+    x = at("attention", added(x, at("branch", y)))
     x = at("norm", normed(x, "post"))
     if block.feed_forward is not None:
         y = _feed_forward(normed(x, "pre"), piece, block.feed_forward)
