@@ -39,15 +39,19 @@ def layer_norm(
 
     With x = c + q z in one unit, s = sqrt(mean x^2 + eps):
     x/s - c/s_c = q (z/s - (c/s_c) mean(2 c z + q z^2) / (s (s + s_c))).
-    A token without variance (and eps = 0) has no direction and becomes the bias.
+    A token whose features differ by rounding only has no direction and becomes the bias.
     ``centring`` False leaves the mean in: tokens scaled to root mean square 1.
     """
     xp = namespace(cloud.rest)
     c, ratio, s = at_scale(cloud)
     z = cloud.rest
+    rounding = 8 * float(xp.finfo(z.dtype).eps)
+    reach_c, reach_i = rounding * _peak(c), rounding * _peak(c + ratio * z)
     if centring:
         c = c - xp.mean(c, axis=-1, keepdims=True)
         z = z - xp.mean(z, axis=-1, keepdims=True)
+    c = xp.where(_peak(c) > reach_c, c, xp.zeros_like(c))
+    flat = _peak(c + ratio * z) <= reach_i
     # In units of 2**s the numerator is of order one.  A positive eps outweighs
     # tokens far below it: then the output keeps their scale.
     out = xp.minimum(s, xp.zeros_like(s)) if eps > 0 else xp.zeros_like(s)
@@ -60,7 +64,6 @@ def layer_norm(
     s_c, s_i = deviation(c), deviation(c + ratio * z)
     cross = xp.mean((2 * c + ratio * z) * z, axis=-1, keepdims=True) * shrunk
     one = xp.ones_like(s_i)
-    flat = s_i == 0
     g = xp.where(s_c > 0, c / xp.where(s_c > 0, s_c, one[:, :1, :]), xp.zeros_like(c))
     direct = z / xp.where(flat, one, s_i)
     rest = direct - g * (cross / xp.where(flat, one, s_i * (s_i + s_c)))
@@ -87,6 +90,11 @@ def layer_norm(
     grown = cloud.noise_rest + followed(size(normed.rest, normed.e_rest), before, ratio_of(terms, before))
     normed = replace(normed, noise_rest=add_log2(grown, normed.noise_rest))
     return normed if bias is None else _shifted(normed, bias)
+
+
+def _peak(x: Array) -> Array:
+    xp = namespace(x)
+    return xp.max(xp.abs(x), axis=-1, keepdims=True)
 
 
 def _shifted(cloud: Cloud, bias: Array) -> Cloud:
@@ -249,7 +257,7 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
         e_rest = cloud.e_rest if e_direct is None else xp.where(near, cloud.e_rest, e_direct)
     after = size(rest, e_rest)
     rounding = xp.where(
-        near, unit(rest) + after, unit(rest) + size(value, offset) + 0.5 * np.log2(rest.shape[-2])
+        near, unit(rest) + after, unit(rest) + size(value, offset) + 0.5 * float(np.log2(rest.shape[-2]))
     )
     noise_rest = add_log2(cloud.noise_rest + ratio_of(after, before), rounding)
     before_centre, after_centre = size(cloud.centre, cloud.e_centre), size(value, offset)

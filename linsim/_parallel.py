@@ -20,14 +20,18 @@ R = TypeVar("R")
 # A piece holds about this many numbers at a time: more would leave the cache,
 # fewer would be spent on calls.
 _NUMBERS = 2**21
+# Below this the threads would wait for the interpreter and not for each other's arithmetic.
+_WORTH_IT = 2**17
 
 
 def pieces(size: int, per_system: int, like: Array) -> list[slice]:
     """Cut ``size`` systems of ``per_system`` numbers each into slices for :func:`in_parallel`."""
     if not array_api_compat.is_numpy_array(like):
         return [slice(0, size)]  # a device wants the whole batch at once
+    if size * per_system < _WORTH_IT:
+        return [slice(0, size)]
     rounds = -(-size * per_system // (_NUMBERS * _workers()))
-    count = min(size, _workers() * max(1, rounds))
+    count = min(size, _workers() * rounds)
     edges = [size * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 

@@ -265,8 +265,8 @@ def _random_runs(
 
     def run(piece: slice) -> _Run:
         own = _draws.piece(generator, piece)
-        fixed = A if A is None or A.shape[0] == 1 else A[piece]
-        here = split.map(lambda x: x if x.shape[0] == 1 else x[piece])
+        fixed = A if A is None or A.shape[0] == 1 else A[piece, ...]
+        here = split.map(lambda x: x if x.shape[0] == 1 else x[piece, ...])
 
         def heads(layer: int, state: State) -> Sequence[tuple[Array, Array]]:
             if fixed is not None:
@@ -282,14 +282,14 @@ def _random_runs(
             _refuse_growth(float(np.log2(1 + d * largest)), start, layer)
             return [(attention, on_device_of(W, start))]
 
-        state = _started(start[piece], here)
+        state = _started(start[piece, ...], here)
         probe = decompose(_generic(start), here)
 
         def states(layers: Sequence[int]) -> Iterator[State]:
             # every layer may use the whole budget, so every layer is rescaled
             return iterate.states(state, heads, layers, _budget(start), _budget(start), probe)
 
-        return _Run(states, _zero_rows(start[piece]), np.asarray([KINDS[0]]))
+        return _Run(states, _zero_rows(start[piece, ...]), np.asarray([KINDS[0]]))
 
     return [run(piece) for piece in pieces(size, 3 * n * d + n * n + d * d, start)]
 
@@ -328,7 +328,7 @@ def _block_runs(
 
     def run(part: slice) -> _Run:
         def own(M: Array | None) -> Array | None:
-            return M if M is None or M.shape[0] == 1 else M[part]
+            return M if M is None or M.shape[0] == 1 else M[part, ...]
 
         piece = blocks.Piece(
             rule,
@@ -343,7 +343,7 @@ def _block_runs(
             _draws.piece(generator, part),
             precision,
         )
-        here = start[part]
+        here = start[part, ...]
         half, top = _scale(here)
         cloud = gather(scaled(scaled(here, half), -top - half), top)
 

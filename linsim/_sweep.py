@@ -11,11 +11,12 @@ import numpy as np
 
 from . import _validate
 from ._evaluate import METRICS, choose
-from ._namespace import to_host
+from ._namespace import namespace, to_host
 from ._rows import rows
 from ._simulate import recorded_layers, simulate
+from .block import Block
 from .errors import FileFormatError, InvalidTypeError, InvalidValueError, ShapeError
-from .rules import Layered, Linear, MultiHead
+from .rules import Linear, RandomWeights, Rule
 from .theory import Prediction, predict
 
 if TYPE_CHECKING:
@@ -157,8 +158,12 @@ def sweep(
         for replicate, chunk in _chunks(total, replicates, size):
             here = {k: v[chunk] for k, v in points.items()}
             count = chunk.stop - chunk.start
-            rule, x0 = _made(make, here, rows(seed, replicate, here), count)
-            run = simulate(rule, x0, depth, layers=wanted, metrics=names, backend=backend)
+            streams = rows(seed, replicate, here)
+            rule, x0 = _made(make, here, streams, count)
+            if isinstance(rule, RandomWeights | Block):
+                # each point draws for itself, even where all share the rule and x0
+                x0 = _each(x0, count)
+            run = simulate(rule, x0, depth, layers=wanted, metrics=names, backend=backend, rng=streams)
             for name in names:
                 measured[name][chunk, replicate] = to_host(run.metrics[name])
             covered &= isinstance(rule, Linear)
@@ -233,7 +238,7 @@ def _chunks(total: int, replicates: int, size: int) -> Iterator[tuple[int, slice
 
 def _made(make: Make, points: dict[str, Any], rng: Any, count: int) -> tuple[Any, Any]:
     made = make(points, rng)
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Linear | MultiHead | Layered)):
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Rule)):
         raise _validate.refusal(
             InvalidTypeError,
             "make",
@@ -255,6 +260,11 @@ def _made(make: Make, points: dict[str, Any], rng: Any, count: int) -> tuple[Any
                 "Build one system per point.",
             )
     return rule, x0
+
+
+def _each(x0: Any, count: int) -> Any:
+    x0 = _validate.array(x0, "x0", ndim=2, shape="(..., n, d)")
+    return namespace(x0).broadcast_to(x0, (count, *x0.shape[-2:]))
 
 
 def _new_store(store: str | os.PathLike[str] | None) -> str | None:

@@ -100,7 +100,269 @@ def test_gaps_far_below_rounding(name):
     run = simulate(block, x0, depth, layers=[120, depth], rng=seed, metrics=list(GAPS))
     assert run.metrics["log_token_diversity"][-1] < np.log(1e-32)
     with mp.workdps(90):
-        kept = {layer: X for layer, X in enumerate(block_oracle.states(block, x0, depth, seed)) if layer in run.layers}
+        kept = {
+            layer: X
+            for layer, X in enumerate(block_oracle.states(block, x0, depth, seed))
+            if layer in run.layers
+        }
         truth = {metric: [f(kept[layer]) for layer in run.layers] for metric, f in GAPS.items()}
     for metric, expected in truth.items():
         np.testing.assert_allclose(run.metrics[metric], expected, rtol=0, atol=1e-6)
+
+
+# --- what each part must do, whatever the draws -----------------------------------------------
+
+
+def test_without_norm_and_feed_forward_it_is_the_linear_rule():
+    """Two engines, one from invariant parts with a probe, one from clouds: the same numbers."""
+    x0 = tokens.gaussian(8, 6, size=5, rng=0)
+    A = attention.softmax(8, 4, rng=1)
+    for kind in ("gaussian", "orthogonal"):
+        a = simulate(RandomWeights(A, kind=kind, std=0.7), x0, 200, layers=[0, 1, 50, 200], rng=2)
+        b = simulate(Block(A, norm=None, weights=kind, std=0.7), x0, 200, layers=[0, 1, 50, 200], rng=2)
+        for name in a.metrics:
+            np.testing.assert_allclose(a.metrics[name], b.metrics[name], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_a_rounding_floor_is_never_a_value():
+    """Uniform attention without a residual makes all tokens equal, to the last bit of the truth."""
+    x0 = tokens.gaussian(7, 6, rng=0)
+    for block in (
+        Block(attention.uniform(7), residual=None),
+        Block(attention.uniform(7), residual=None, norm=None),
+    ):
+        run = simulate(block, x0, 5, rng=0)
+        for name in ("log_token_diversity", "log_cosine_gap", "log_rank_gap", "log_hfc_lfc"):
+            assert not np.isfinite(run.metrics[name][1:]).any(), name
+        assert (run.metrics["token_similarity"][1:] == 1).all()
+
+
+def test_a_hook_cannot_see_below_rounding():
+    """Plain numbers lose differences below 1e-16: such gaps are NaN behind a hook, not 1e-32."""
+    x0 = tokens.gaussian(5, 6, rng=0)
+    hook = Deescalation("output", function=lambda x: 1.0 * x)
+    run = simulate(
+        Block(attention.uniform(5), deescalation=hook), x0, 120, rng=0, metrics="log_token_diversity"
+    )
+    plain = simulate(Block(attention.uniform(5)), x0, 120, rng=0, metrics="log_token_diversity")
+    found, truth = run.metrics["log_token_diversity"], plain.metrics["log_token_diversity"]
+    seen = np.isfinite(found)
+    np.testing.assert_allclose(found[seen], truth[seen], rtol=0, atol=1e-5)
+    assert seen[:15].all()
+    assert not seen[-1]
+    assert truth[-1] < -50
+
+
+@pytest.mark.parametrize(
+    "block", [Block(FromTokens()), Block(attention.uniform(6), feed_forward="gelu", norm="pre")]
+)
+def test_a_result_depends_on_neither_chunks_nor_what_is_recorded(block, monkeypatch):
+    x0 = tokens.gaussian(6, 5, size=(2, 4), rng=0)
+    whole = simulate(block, x0, 12, rng=3).metrics["log_token_diversity"]
+    few = simulate(block, x0, 12, layers=[12], rng=3).metrics["log_token_diversity"]
+    np.testing.assert_array_equal(whole[..., -1:], few)
+    shorter = simulate(block, x0, 7, rng=3).metrics["log_token_diversity"]
+    np.testing.assert_allclose(whole[..., :8], shorter, rtol=1e-12)
+    monkeypatch.setattr("linsim._parallel._NUMBERS", 1)
+    monkeypatch.setattr("linsim._parallel._WORTH_IT", 1)
+    np.testing.assert_allclose(
+        simulate(block, x0, 12, rng=3).metrics["log_token_diversity"], whole, rtol=1e-12
+    )
+    assert len(np.unique(whole[..., -1])) == 8  # every system draws for itself
+
+
+def test_everything_may_have_batch_axes():
+    rng = np.random.default_rng(0)
+    gain, bias = rng.normal(size=(3, 1, 5)), rng.normal(size=(5,))
+    std, tau = np.array([0.5, 1.0, 1.5, 2.0]), np.array([0.0, 0.2, 0.4, 1.0])
+    A = attention.softmax(6, 4, size=(3, 1), rng=1)
+    block = Block(
+        A, std=std, gain=gain, bias=bias, feed_forward="tanh", deescalation=Deescalation("output", tau=tau)
+    )
+    assert block.batch_shape == (3, 4)
+    assert (block.n, block.d) == (6, 5)
+    x0 = tokens.gaussian(6, 5, rng=2)
+    run = simulate(block, x0, 4, rng=5)
+    assert run.metrics["cosine"].shape == (3, 4, 5)
+    # tau = 1 at the end of the block leaves no mean, in those systems only
+    np.testing.assert_allclose(run.metrics["token_similarity"][:, 3, 1:], 0, atol=1e-25)
+    assert (run.metrics["token_similarity"][:, :3, 1:] > 1e-4).all()
+    # one system alone, with the stream that it has in the batch
+    alone = Block(
+        A[2, 0],
+        std=1.5,
+        gain=gain[2, 0],
+        bias=bias,
+        feed_forward="tanh",
+        deescalation=Deescalation("output", tau=0.4),
+    )
+    seeds = np.random.default_rng(5).integers(2**63, size=12)
+
+    class Same(np.random.Generator):
+        def integers(self, *args, **kwargs):
+            return seeds[[2 * 4 + 2]]
+
+    again = simulate(alone, x0, 4, rng=Same(np.random.PCG64(0)))
+    for name, value in again.metrics.items():
+        np.testing.assert_allclose(value, run.metrics[name][2, 2], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Block(UNIFORM, feed_forward="gelu", gain=MIXED, bias=BIAS),
+        Block(FromTokens(3), feed_forward="tanh", norm="pre"),
+        Block(FromTokens(mask=np.tril(np.ones((N, N), dtype=bool))), norm=None),
+        Block(GENERAL, feed_forward="relu", deescalation=Deescalation("norm", similarity=0.5)),
+        RandomWeights(FromTokens(2)),
+        RandomWeights(functools.partial(attention.softmax, N, 3), kind="orthogonal"),
+    ],
+)
+def test_every_array_library_gives_the_same(xp, block):
+    x0 = tokens.gaussian(N, D, size=3, rng=2)
+    expected = simulate(block, x0, 30, rng=1, layers=[0, 3, 30], keep_states=True)
+    moved = _moved(block, xp)
+    run = simulate(moved, xp.array(x0), 30, rng=1, layers=[0, 3, 30], keep_states=True)
+    for name, value in expected.metrics.items():
+        assert xp.owns(run.metrics[name])
+        np.testing.assert_allclose(xp.host(run.metrics[name]), value, rtol=1e-8, atol=1e-8, err_msg=name)
+    assert xp.owns(run.states)
+    np.testing.assert_allclose(xp.host(run.states), expected.states, rtol=1e-9, atol=1e-12)
+
+
+def _moved(block, xp):
+    if isinstance(block, RandomWeights):
+        return block if not block.fixed else RandomWeights(xp.array(block.A), std=block.std, kind=block.kind)
+    names = ("std", "residual", "branch", "norm", "norm_eps", "feed_forward", "width", "deescalation")
+    same = {name: getattr(block, name) for name in names}
+    vectors = {
+        k: None if getattr(block, k) is None else xp.array(getattr(block, k)) for k in ("gain", "bias")
+    }
+    A = xp.array(block.A) if block.attention_fixed else block.A
+    return Block(A, weights=block.weights, **same, **vectors)
+
+
+def test_single_precision():
+    x0 = tokens.gaussian(6, 8, rng=0)
+    for block in (Block(attention.uniform(6), feed_forward="gelu"), Block(FromTokens(), feed_forward="relu")):
+        run = simulate(block, x0.astype(np.float32), 100, rng=0, dtype="float32")
+        gap = run.metrics["log_token_diversity"]
+        assert np.isfinite(gap).all()
+        assert gap[-1] < np.log(1e-14)  # float32 squared: where plain iteration ends
+
+
+@pytest.mark.full
+def test_a_thousand_layers():
+    """24 to 1,000 layers: no overflow, no NaN, and the gap goes on falling past 1e-300 where it must."""
+    x0 = tokens.gaussian(8, 16, size=2, rng=0)
+    for block in (
+        Block(attention.uniform(8), feed_forward="gelu"),
+        Block(attention.uniform(8), feed_forward="relu", norm=None),
+        Block(FromTokens(), feed_forward="tanh"),
+    ):
+        run = simulate(block, x0, 1000, layers=[24, 500, 1000], rng=1)
+        for name, value in run.metrics.items():
+            assert not np.isnan(value).any(), name
+        assert (run.metrics["log_token_diversity"][:, 2] < np.log(1e-200)).all()
+    slow = simulate(Block(attention.uniform(8), norm="pre"), x0, 1000, layers=[24, 1000], rng=1)
+    assert not any(np.isnan(value).any() for value in slow.metrics.values())
+
+
+def test_hundreds_of_layers():
+    x0 = tokens.gaussian(8, 16, size=2, rng=0)
+    run = simulate(Block(attention.uniform(8), feed_forward="relu"), x0, 300, layers=[24, 300], rng=1)
+    assert not any(np.isnan(value).any() for value in run.metrics.values())
+    assert (run.metrics["log_token_diversity"][:, 1] < np.log(1e-70)).all()
+
+
+def test_token_similarity_is_set_by_deescalation():
+    x0 = tokens.gaussian(9, 12, size=4, rng=0)
+    wanted = np.array([0.0, 1e-6, 0.5, 0.999])
+    block = Block(attention.uniform(9), deescalation=Deescalation("output", similarity=wanted))
+    run = simulate(block, x0, 5, rng=0)
+    expected = wanted[:, None] * np.ones(5)
+    np.testing.assert_allclose(run.metrics["token_similarity"][:, 1:], expected, rtol=1e-9, atol=1e-30)
+    # t' = (1-tau)^2 t / ((1-tau)^2 t + 1 - t), exactly, also beyond tau = 1 and below 0
+    for tau in (0.3, 1.0, 1.7, -0.5):
+        after = simulate(
+            Block(attention.uniform(9), norm=None, deescalation=Deescalation("output", tau=tau)), x0, 1, rng=4
+        ).metrics["token_similarity"][:, 1]
+        t = simulate(Block(attention.uniform(9), norm=None), x0, 1, rng=4).metrics["token_similarity"][:, 1]
+        np.testing.assert_allclose(
+            after, (1 - tau) ** 2 * t / ((1 - tau) ** 2 * t + 1 - t), rtol=1e-10, atol=1e-25
+        )
+    # equal tokens stay equal, a mean of exactly zero stays zero
+    same = np.ones((3, 2)) * np.array([1.0, 2.0])
+    run = simulate(
+        Block(attention.uniform(3), norm=None, deescalation=Deescalation("output", similarity=0.5)),
+        same,
+        2,
+        rng=0,
+    )
+    assert (run.metrics["token_similarity"] == 1).all()
+
+
+def test_tokens_without_variance_become_the_bias():
+    x0 = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0], [-1.0, 0.0, 4.0]])
+    bias = np.array([0.5, -0.25, 2.0])
+    block = Block(np.eye(3), weights=np.zeros((3, 3)), bias=bias, norm_eps=0.0)
+    run = simulate(block, x0, 1, keep_states=True)
+    states = run.states[1] * np.exp(run.state_log_scale[1])
+    np.testing.assert_allclose(states[0], bias, rtol=1e-14)
+    assert np.isfinite(states).all()
+    one = simulate(Block(np.eye(2), weights=np.zeros((1, 1)), norm_eps=0.0, bias=[2.0]), [[1.0], [3.0]], 1)
+    assert (
+        one.metrics["token_similarity"][1] == 1
+    )  # a single feature has no variance: both tokens are the bias
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("d", [1, 2])
+def test_smallest_shapes(n, d):
+    x0 = tokens.gaussian(n, d, rng=0)
+    bias = np.ones(d)  # of a single feature, normed, nothing else is left
+    for block in (
+        Block(FromTokens(), feed_forward="gelu", width=1, bias=bias),
+        Block(attention.uniform(n), norm="pre"),
+    ):
+        run = simulate(block, x0, 10, rng=0)
+        assert np.isfinite(run.metrics["token_similarity"]).all()
+        assert (run.metrics["token_similarity"] <= 1).all()
+
+
+def test_norm_decides_how_fast_similarity_escalates():
+    """Post-norm escalates like the linear rule, pre-norm slower, de-escalation holds it low (P2)."""
+    n, d, replicas = 16, 48, 20
+    x0 = np.broadcast_to(tokens.gaussian(n, d, rng=0), (replicas, n, d))
+    A = attention.uniform(n)
+    calm = Deescalation("attention", tau=1.0)
+    final = {
+        name: simulate(block, x0, 48, layers=[48], rng=1, metrics="token_similarity").metrics[
+            "token_similarity"
+        ]
+        for name, block in {
+            "post": Block(A, feed_forward="tanh"),
+            "pre": Block(A, norm="pre", feed_forward="tanh"),
+            "calm": Block(A, feed_forward="tanh", deescalation=calm),
+        }.items()
+    }
+    assert final["post"].min() > 1 - 1e-6
+    assert final["calm"].max() < 0.3
+    assert final["calm"].max() < final["pre"].min() <= final["pre"].max() < final["post"].min()
+
+
+def test_a_sweep_over_blocks_does_not_depend_on_batches():
+    def make(point, rng):
+        k = len(point["std"])
+        x0 = tokens.gaussian(5, 4, size=k, rng=rng)
+        return Block(attention.uniform(5), std=point["std"], feed_forward="tanh"), x0
+
+    def shared(point, rng):
+        return RandomWeights(attention.uniform(3), std=1.0), tokens.gaussian(3, 4, rng=0)
+
+    for maker in (make, shared):
+        grid = {"std": [0.5, 1.0, 2.0]}
+        one = linsim.sweep(maker, grid, depth=6, batch=1, progress=False, replicates=2)
+        many = linsim.sweep(maker, grid, depth=6, batch=3, progress=False, replicates=2)
+        np.testing.assert_allclose(one.token_similarity, many.token_similarity, rtol=1e-12)
+        assert len(np.unique(many.token_similarity.values)) == 6
