@@ -94,6 +94,16 @@ class FromTokens:
         object.__setattr__(self, "mask", mask)
         object.__setattr__(self, "query_key", query_key)
 
+    @property
+    def n(self) -> int | None:
+        """Number of tokens that the mask fits; None without one."""
+        return None if self.mask is None else int(self.mask.shape[-1])
+
+    @property
+    def d(self) -> int | None:
+        """Number of features that ``query_key`` fits; None without one."""
+        return None if self.query_key is None else int(self.query_key.shape[-1])
+
 
 def from_spectrum(eigenvalues: ArrayLike, *, rng: Any = None) -> FloatArray:
     """Draw symmetric attention matrices with given eigenvalues.

@@ -234,6 +234,8 @@ class Block:
         if self.d is not None:
             for name in ("gain", "bias"):
                 _of_width(getattr(self, name), name, self.d)
+            if isinstance(self.A, FromTokens):
+                _of_width(self.A.query_key, "query_key", self.d)
         self.batch_shape  # noqa: B018  refuses batch shapes that do not broadcast
 
     @property
@@ -249,6 +251,8 @@ class Block:
     @property
     def n(self) -> int | None:
         """Number of tokens; None where attention is drawn or computed for any."""
+        if isinstance(self.A, FromTokens):
+            return self.A.n
         return int(self.A.shape[-1]) if self.attention_fixed else None  # type: ignore[union-attr]
 
     @property
@@ -256,6 +260,8 @@ class Block:
         """Number of features; None where they are those of the tokens."""
         if self.weights_fixed:
             return int(self.weights.shape[-1])
+        if isinstance(self.A, FromTokens) and self.A.d is not None:
+            return self.A.d
         known = [value for value in (self.gain, self.bias) if value is not None]
         return int(known[0].shape[-1]) if known else None
 

@@ -325,12 +325,14 @@ class RandomWeights:
     @property
     def n(self) -> int | None:
         """Number of tokens; None where attention is drawn or computed for any."""
+        if isinstance(self.A, FromTokens):
+            return self.A.n
         return int(self.A.shape[-1]) if self.fixed else None  # type: ignore[union-attr]
 
     @property
-    def d(self) -> None:
-        """Number of features: that of the tokens, whatever it is."""
-        return
+    def d(self) -> int | None:
+        """Number of features; None where they are those of the tokens."""
+        return self.A.d if isinstance(self.A, FromTokens) else None
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

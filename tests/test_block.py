@@ -94,11 +94,11 @@ def _some(block, x0, depth, seed, name):
 
 @pytest.mark.parametrize("name", ["post", "gelu", "tanh", "relu", "softmax", "causal"])
 def test_gaps_far_below_rounding(name):
-    """At layer 240 token diversity is below 1e-32, where plain iteration sees only rounding."""
-    block, depth, seed = BLOCKS[name], 240, 3
+    """At layer 160 token diversity is far below what a difference of token means could show."""
+    block, depth, seed = BLOCKS[name], 160, 3
     x0 = tokens.gaussian(N, D, rng=4)
-    run = simulate(block, x0, depth, layers=[120, depth], rng=seed, metrics=list(GAPS))
-    assert run.metrics["log_token_diversity"][-1] < np.log(1e-32)
+    run = simulate(block, x0, depth, layers=[80, depth], rng=seed, metrics=list(GAPS))
+    assert run.metrics["log_token_diversity"][-1] < np.log(1e-24)
     with mp.workdps(90):
         kept = {
             layer: X
@@ -220,9 +220,9 @@ def test_everything_may_have_batch_axes():
 )
 def test_every_array_library_gives_the_same(xp, block):
     x0 = tokens.gaussian(N, D, size=3, rng=2)
-    expected = simulate(block, x0, 30, rng=1, layers=[0, 3, 30], keep_states=True)
+    expected = simulate(block, x0, 9, rng=1, layers=[0, 3, 9], keep_states=True)
     moved = _moved(block, xp)
-    run = simulate(moved, xp.array(x0), 30, rng=1, layers=[0, 3, 30], keep_states=True)
+    run = simulate(moved, xp.array(x0), 9, rng=1, layers=[0, 3, 9], keep_states=True)
     for name, value in expected.metrics.items():
         assert xp.owns(run.metrics[name])
         np.testing.assert_allclose(xp.host(run.metrics[name]), value, rtol=1e-8, atol=1e-8, err_msg=name)
@@ -366,3 +366,138 @@ def test_a_sweep_over_blocks_does_not_depend_on_batches():
         many = linsim.sweep(maker, grid, depth=6, batch=3, progress=False, replicates=2)
         np.testing.assert_allclose(one.token_similarity, many.token_similarity, rtol=1e-12)
         assert len(np.unique(many.token_similarity.values)) == 6
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+UNIT = attention.uniform(3)
+BAD_BLOCKS = {
+    "A negative": (lambda: Block([[2.0, -1.0], [0.0, 1.0]]), "A: found a negative entry"),
+    "A text": (lambda: Block("softmax"), "A: found str"),
+    "A empty row": (lambda: Block([[0.0, 0.0], [0.5, 0.5]]), "A: found a row that sums"),
+    "weights name": (lambda: Block(UNIT, weights="uniform"), "weights: found 'uniform'"),
+    "weights shape": (lambda: Block(UNIT, weights=np.ones((2, 3))), "weights: found shape"),
+    "weights NaN": (lambda: Block(UNIT, weights=np.full((2, 2), np.nan)), "weights: found NaN"),
+    "std infinite": (lambda: Block(UNIT, std=np.inf), "std: found inf"),
+    "std negative": (lambda: Block(UNIT, std=-1.0), "std: found -1"),
+    "std with fixed weights": (lambda: Block(UNIT, std=2.0, weights=np.eye(2)), "std: found"),
+    "residual NaN": (lambda: Block(UNIT, residual=np.nan), "residual: found nan"),
+    "branch text": (lambda: Block(UNIT, branch="1"), "branch: found '1'"),
+    "norm": (lambda: Block(UNIT, norm="both"), "norm: found 'both'"),
+    "gain without norm": (lambda: Block(UNIT, norm=None, gain=[1.0]), "gain: found"),
+    "gain infinite": (lambda: Block(UNIT, gain=[1.0, np.inf]), "gain: found NaN or infinity"),
+    "gain and bias": (lambda: Block(UNIT, gain=[1.0, 2.0], bias=[1.0]), "bias: found shape (1,)"),
+    "gain and weights": (lambda: Block(UNIT, gain=[1.0], weights=np.eye(2)), "gain: found shape (1,)"),
+    "eps negative": (lambda: Block(UNIT, norm_eps=-1e-5), "norm_eps: found"),
+    "feed_forward": (lambda: Block(UNIT, feed_forward="gel"), "Did you mean 'gelu'"),
+    "width": (lambda: Block(UNIT, feed_forward="relu", width=0), "width: found 0"),
+    "width alone": (lambda: Block(UNIT, width=8), "width: found 8"),
+    "ff std": (lambda: Block(UNIT, feed_forward="relu", feed_forward_std=-1), "feed_forward_std"),
+    "deescalation": (lambda: Block(UNIT, deescalation=0.5), "deescalation: found float"),
+    "place missing": (
+        lambda: Block(UNIT, norm="pre", deescalation=Deescalation("norm", tau=1)),
+        "place 'norm' in a block without it",
+    ),
+    "no feed-forward": (
+        lambda: Block(UNIT, deescalation=Deescalation("feed_forward", tau=1)),
+        "place 'feed_forward' in a block without it",
+    ),
+    "twice": (
+        lambda: Block(UNIT, deescalation=[Deescalation("output", tau=1)] * 2),
+        "place 'output' twice",
+    ),
+    "batches": (
+        lambda: Block(attention.uniform(3)[None] * np.ones((2, 1, 1)), std=np.ones(3)),
+        "batch shapes that broadcast",
+    ),
+    "tau NaN": (lambda: Deescalation("output", tau=np.nan), "tau: found nan"),
+    "tau and similarity": (lambda: Deescalation("output", tau=1, similarity=0.5), "tau and similarity"),
+    "nothing": (lambda: Deescalation("output"), "no strength"),
+    "similarity 1": (lambda: Deescalation("output", similarity=1.0), "similarity: found 1"),
+    "similarity 2": (lambda: Deescalation("output", similarity=2.0), "similarity: found 2"),
+    "function": (lambda: Deescalation("output", function=3), "function: found int"),
+    "place": (lambda: Deescalation("attn", tau=1), "Did you mean 'attention'"),
+    "random std": (lambda: RandomWeights(UNIT, std=np.nan), "std: found nan"),
+    "random kind": (lambda: RandomWeights(UNIT, kind="normal"), "kind: found 'normal'"),
+    "random A": (lambda: RandomWeights([[1.0, 1.0]]), "A: found shape"),
+    "d_key": (lambda: FromTokens(0), "d_key: found 0"),
+    "temperature": (lambda: FromTokens(temperature=0.0), "temperature: found 0"),
+    "normalize": (lambda: FromTokens(normalize="yes"), "normalize: found 'yes'"),
+    "mask numbers": (lambda: FromTokens(mask=np.ones((3, 3))), "mask: found dtype"),
+    "mask empty row": (
+        lambda: FromTokens(mask=np.array([[True, False], [False, False]])),
+        "mask: found no True in row 1",
+    ),
+    "mask shape": (lambda: FromTokens(mask=np.ones((3, 2), dtype=bool)), "mask: found shape (3, 2)"),
+    "query_key": (lambda: FromTokens(4, query_key=np.eye(2)), "d_key: found 4 beside query_key"),
+    "query_key batch": (lambda: FromTokens(query_key=np.ones((2, 2, 2))), "query_key: found shape"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BLOCKS)
+def test_bad_blocks_are_refused_when_they_are_built(name):
+    build, message = BAD_BLOCKS[name]
+    with pytest.raises(linsim.LinsimError) as caught:
+        build()
+    assert message in str(caught.value)
+    assert "expected" in str(caught.value)
+
+
+def _bad(shape):
+    return lambda *args, size, rng: np.full(shape, 0.5)
+
+
+BAD_RUNS = {
+    "features": (Block(UNIT, gain=np.ones(4)), np.ones((3, 5)), "x0: found shape (3, 5)"),
+    "tokens": (Block(UNIT), np.ones((4, 5)), "x0: found shape (4, 5)"),
+    "mask size": (Block(FromTokens(mask=np.eye(3, dtype=bool))), np.ones((4, 5)), "x0: found shape (4, 5)"),
+    "query_key size": (Block(FromTokens(query_key=np.eye(3))), np.ones((4, 5)), "x0: found shape (4, 5)"),
+    "mask, linear": (
+        RandomWeights(FromTokens(mask=np.eye(3, dtype=bool))),
+        np.ones((4, 5)),
+        "x0: found shape",
+    ),
+    "sampler shape": (RandomWeights(UNIT, kind=_bad((2, 2))), np.ones((3, 5)), "kind: found a sampler"),
+    "sampler list": (RandomWeights(UNIT, kind=lambda d, size, rng: [1]), np.ones((3, 5)), "returns list"),
+    "sampler NaN": (
+        RandomWeights(UNIT, kind=lambda d, size, rng: np.full((size, d, d), np.nan)),
+        np.eye(3),
+        "NaN",
+    ),
+    "attention sampler": (RandomWeights(_bad((1, 3, 3))), np.eye(3), "A: found a row that sums"),
+    "attention shape": (Block(_bad((3, 3))), np.eye(3), "A: found a sampler that returns shape (3, 3)"),
+    "weights too large": (
+        RandomWeights(UNIT, std=1e200),
+        np.eye(3),
+        "std: found weights that let layer 1 grow",
+    ),
+    "hook shape": (
+        Block(UNIT, deescalation=Deescalation("output", function=lambda x: x[:, :1])),
+        np.eye(3),
+        "function: found a result of shape (1, 1, 3) at layer 1",
+    ),
+    "hook list": (
+        Block(UNIT, deescalation=Deescalation("output", function=lambda x: 1)),
+        np.eye(3),
+        "function: found a result of shape None",
+    ),
+    "hook NaN": (
+        Block(UNIT, deescalation=Deescalation("output", function=lambda x: x * np.nan)),
+        np.eye(3),
+        "function: found NaN or infinity returned at layer 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RUNS)
+def test_bad_runs_are_refused(name):
+    rule, x0, message = BAD_RUNS[name]
+    with pytest.raises(linsim.LinsimError) as caught:
+        simulate(rule, x0, 2, rng=0)
+    assert message in str(caught.value)
+
+
+def test_predict_and_layered_name_what_they_cannot_take():
+    for use in (lambda: linsim.predict(Block(UNIT)), lambda: linsim.Layered([RandomWeights(UNIT)])):
+        with pytest.raises(linsim.LinsimError, match=r"rule.*: found"):
+            use()
