@@ -10,7 +10,14 @@ from typing import Any
 __all__ = ["NAMES", "load", "make"]
 
 #: every figure, in the order in which the story goes
-NAMES = ("phase_diagram", "depth_regimes", "regime_disk", "arithmetic_limit")
+NAMES = (
+    "phase_diagram",
+    "depth_regimes",
+    "regime_disk",
+    "arithmetic_limit",
+    "escalation",
+    "feed_forward_claim",
+)
 
 
 def load(name: str) -> ModuleType:

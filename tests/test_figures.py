@@ -7,6 +7,7 @@ import pytest
 
 import figures
 from figures._style import COLUMN, write
+from linsim.escalation import OddsFactor
 from linsim.theory import disk
 
 SMALL = {
@@ -24,6 +25,8 @@ SMALL = {
         }
     },
     "arithmetic_limit": {"DEPTH": 400, "STEP": 40, "SHALLOW": 60, "CHECK": 40},
+    "feed_forward_claim": {"DEPTH": 4, "REPLICATES": 2, "SIMILARITY": (1 / 64, 0.5, 0.9)},
+    "escalation": {"REPLICAS": 3, "DEPTH": 16, "WIDTHS": (6, 12), "DRAWS": 400},
 }
 
 
@@ -179,3 +182,16 @@ def test_integer_truth_agrees_with_direct_measures_and_more_bits():
     np.testing.assert_allclose(truth, module.exact(A, H, x0, layers, bits=3000), rtol=0, atol=1e-12)
     _, careful = module.plain(A, H, x0, [8])
     np.testing.assert_allclose(truth[:, 0], careful[:, 0], rtol=0, atol=1e-6)
+
+
+def test_escalation_shows_what_drives_it_and_three_rates(datasets):
+    module, ds = figures.load("escalation"), datasets["escalation"]
+    last = ds.log_odds.isel(layer=-1)
+    high = last.sel(block=["linear", "post"])
+    pre, calm = last.sel(block="pre"), last.sel(block="deescalated")
+    assert float(high.min()) > float(pre.max()) > float(pre.min()) > float(calm.max())
+    laws = [OddsFactor(int(d)) for d in ds.d.values]
+    # half a 95 % interval is 1.97 standard errors; five of them fail once in a million
+    assert (np.abs(ds.mean_rate - [law.expected_rate() for law in laws]) < 2.55 * ds.mean_rate_error).all()
+    assert (np.abs(ds.typical - [law.log_mean for law in laws]) < 2.55 * ds.typical_error).all()
+    assert f"over {ds.layer.values[-1]} layers" in module.caption(ds)
