@@ -17,6 +17,7 @@ NAMES = (
     "arithmetic_limit",
     "escalation",
     "feed_forward_claim",
+    "layer_norm_sign",
 )
 
 

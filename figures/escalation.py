@@ -159,14 +159,14 @@ def caption(ds: xarray.Dataset) -> str:
     similarity = {str(b): 1 / (1 + 10 ** -float(last.sel(block=b))) for b in ds.block.values}
     odds = {str(b): float(last.sel(block=b)) for b in ds.block.values}
     return (
-        "Token similarity t under uniform attention with fresh Gaussian weights (s = 1). a, odds t/(1-t) of "
-        f"{ds.sizes['replica']} replicas over {int(ds.layer[-1])} layers ({TOKENS} tokens, {FEATURES} features, GELU "
-        "feed-forward where there is a norm): median and 5 to 95 %. White dashes: the odds of expectations "
-        f"double. At the end t = {similarity['pre']:.3f} with pre-norm and {similarity['deescalated']:.3f} "
+        "Token similarity t under uniform attention with fresh Gaussian weights (s = 1). a, odds t/(1-t) "
+        f"of {ds.sizes['replica']} replicas over {int(ds.layer[-1])} layers ({TOKENS} tokens, {FEATURES} "
+        "features, GELU feed-forward where there is a norm): median and 5 to 95 %. White dashes: the odds of "
+        f"expectations double. At the end t = {similarity['pre']:.3f} with pre-norm and {similarity['deescalated']:.3f} "
         "with de-escalation (tau = 1 behind each attention); without either the odds are "
         f"1e{odds['linear']:.0f} (no norm) and 1e{odds['post']:.0f} (post-norm). b, three numbers that are "
         "called the escalation rate, as t goes to 1: the mean of the ratio, 1 - E[1/Q]; the typical rate, "
         "1 - exp(-E ln Q); the ratio of expectations, 1/2. Lines: exact laws. Dots: "
-        f"{ds.attrs['draws']} draws at each width, with 95 % intervals; the largest deviation is {worst:.1f} standard "
-        f"errors of the mean ({worst_typical:.1f} of the typical rate)."
+        f"{ds.attrs['draws']} draws at each width, with 95 % intervals; the largest deviation is {worst:.1f} "
+        f"standard errors of the mean ({worst_typical:.1f} of the typical rate)."
     )

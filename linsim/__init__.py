@@ -13,12 +13,13 @@ over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own.
 'sharpening'
 """
 
-from . import attention, errors, metrics, theory, tokens, weights
+from . import attention, errors, escalation, masks, metrics, theory, tokens, weights
 from ._compare import Compared, Comparison, compare
 from ._simulate import simulate
 from ._sweep import sweep
 from .block import Block, Deescalation
 from .errors import LinsimError
+from .lyapunov import LyapunovExponents, lyapunov_exponents
 from .rules import Layered, Linear, MultiHead, RandomWeights
 from .theory import predict
 from .trajectory import RunInfo, Slope, Trajectory
@@ -31,6 +32,7 @@ __all__ = [
     "Layered",
     "Linear",
     "LinsimError",
+    "LyapunovExponents",
     "MultiHead",
     "RandomWeights",
     "RunInfo",
@@ -39,6 +41,9 @@ __all__ = [
     "attention",
     "compare",
     "errors",
+    "escalation",
+    "lyapunov_exponents",
+    "masks",
     "metrics",
     "predict",
     "simulate",

@@ -104,7 +104,8 @@ def normalise(cloud: Cloud) -> Cloud:
 
 def _normalised(x: Array, exponent: Array) -> tuple[Array, Array]:
     xp = namespace(x)
-    shift = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
+    top, bottom = (f(x, axis=(-1, -2), keepdims=True) for f in (xp.max, xp.min))
+    shift = exponent_of(xp.maximum(top, -bottom))
     zero = shift == -xp.inf
     shift = xp.where(zero, xp.zeros_like(shift), shift)
     factor = xp.astype(power_of_two(-shift), x.dtype, copy=False)
@@ -129,7 +130,10 @@ def followed(after: Array, before: Array, generic: Array) -> Array:
 
 
 def linear(cloud: Cloud, W: Array, gain: Any = None) -> Cloud:
-    """Return X W for W (k or 1, d, d'); ``gain``: log2 of what it does to a generic vector, if known."""
+    """Return X W for W (k or 1, d, d'); ``gain``: log2 of what it does to a generic vector, if known.
+
+    With a known and moderate gain the parts are left as they are, not rescaled.
+    """
     generic = log2(norm(W)) - 0.5 * float(np.log2(W.shape[-2])) if gain is None else gain
     centre, rest = cloud.centre @ W, cloud.rest @ W
     parts = []
@@ -140,7 +144,8 @@ def linear(cloud: Cloud, W: Array, gain: Any = None) -> Cloud:
         before = size(old, e)
         grown = noise + followed(size(new, e), before, generic)
         parts.append(add_log2(grown, unit(old) + before + generic))
-    return normalise(Cloud(centre, rest, cloud.e_centre, cloud.e_rest, *parts))
+    out = Cloud(centre, rest, cloud.e_centre, cloud.e_rest, *parts)
+    return out if isinstance(gain, float) and abs(gain) < 30 else normalise(out)
 
 
 def stretch(cloud: Cloud, factor: Array) -> Cloud:

@@ -44,57 +44,55 @@ def layer_norm(
     """
     xp = namespace(cloud.rest)
     c, ratio, s = at_scale(cloud)
-    z = cloud.rest
-    rounding = 8 * float(xp.finfo(z.dtype).eps)
-    reach_c, reach_i = rounding * _peak(c), rounding * _peak(c + ratio * z)
+    z, d = cloud.rest, int(cloud.rest.shape[-1])
+
+    def dot(x: Array, y: Array) -> Array:
+        return xp.linalg.vecdot(x, y)[..., None] / d
+
+    m_c, m_i = 0.0, 0.0
     if centring:
-        c = c - xp.mean(c, axis=-1, keepdims=True)
-        z = z - xp.mean(z, axis=-1, keepdims=True)
-    c = xp.where(_peak(c) > reach_c, c, xp.zeros_like(c))
-    flat = _peak(c + ratio * z) <= reach_i
+        m_c, m_z = xp.mean(c, axis=-1, keepdims=True), xp.mean(z, axis=-1, keepdims=True)
+        c, z, m_i = c - m_c, z - m_z, m_c + ratio * m_z
+    x = c + ratio * z
+    v_c, v_i = dot(c, c), dot(x, x)
+    seen = (8 * float(xp.finfo(z.dtype).eps)) ** 2
+    flat_c, flat = v_c <= seen * (v_c + m_c * m_c), v_i <= seen * (v_i + m_i * m_i)
     # In units of 2**s the numerator is of order one.  A positive eps outweighs
     # tokens far below it: then the output keeps their scale.
     out = xp.minimum(s, xp.zeros_like(s)) if eps > 0 else xp.zeros_like(s)
     shrunk = xp.astype(power_of_two(2 * out), z.dtype, copy=False)
     floor = xp.astype(eps * power_of_two(-2 * (s - out)), z.dtype, copy=False)
-
-    def deviation(x: Array) -> Array:
-        return xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) * shrunk + floor)
-
-    s_c, s_i = deviation(c), deviation(c + ratio * z)
-    cross = xp.mean((2 * c + ratio * z) * z, axis=-1, keepdims=True) * shrunk
-    one = xp.ones_like(s_i)
-    g = xp.where(s_c > 0, c / xp.where(s_c > 0, s_c, one[:, :1, :]), xp.zeros_like(c))
-    direct = z / xp.where(flat, one, s_i)
-    rest = direct - g * (cross / xp.where(flat, one, s_i * (s_i + s_c)))
+    s_c, s_i = xp.sqrt(v_c * shrunk + floor), xp.sqrt(v_i * shrunk + floor)
+    none = xp.zeros_like(s_i)
+    g = c * xp.where(flat_c, none[:, :1, :], 1 / xp.where(flat_c, xp.ones_like(s_c), s_c))
+    s_c = xp.where(flat_c, xp.sqrt(floor) + 0 * s_c, s_c)
+    inside = xp.where(flat, none, 1 / xp.where(flat, xp.ones_like(s_i), s_i))
+    square = dot(z, z)
+    cross = (2 * dot(c, z) + ratio * square) * shrunk
+    turn = cross * inside / xp.where(flat, xp.ones_like(s_i), s_i + s_c)
     # a token without variance lies at -g from the centre, at the scale of the differences
-    inverse = 1 / xp.where(ratio > 0, ratio, xp.ones_like(ratio))
-    rest = xp.where(flat, -g * inverse, rest)
-    e_rest = cloud.e_rest - s + out
-    factor = None if gain is None else xp.astype(gain, z.dtype, copy=False)
-    if factor is not None:
-        g, rest, direct = g * factor, rest * factor, direct * factor
+    turn = xp.where(flat, 1 / xp.where(ratio > 0, ratio, xp.ones_like(ratio)), turn)
+    rest = z * inside - g * turn
+    e_rest = xp.where(cloud.e_rest <= EMPTY / 2, cloud.e_rest, cloud.e_rest - s + out)
+    stretched = 0.0
+    if gain is not None:
+        factor = xp.astype(gain, z.dtype, copy=False)
+        g, rest = g * factor, rest * factor
+        stretched = log2(norm(factor)) - 0.5 * float(np.log2(d))
     # g = c/s_c may be mostly rounding where c is small, but then the rest holds the
     # same g with the other sign: their sum, the mean, has the error of c over s
-    inside = xp.where(flat, xp.zeros_like(s_i), 1 / xp.where(flat, one, s_i))
     across = log2(xp.astype(xp.mean(inside, axis=-2, keepdims=True), xp.float64, copy=False)) - s + out
-    d = int(z.shape[-1])
     # of d directions a generic error loses two: its mean, and that along the token
     lost = 0.5 * float(np.log2(1 - 2 / d)) if centring and d > 2 else 0.0
-    stretched = 0.0 if factor is None else log2(norm(factor)) - 0.5 * float(np.log2(d))
     noise_centre = add_log2(cloud.noise_centre + across + lost + stretched, unit(z) + size(g, out))
-    e_rest = xp.where(cloud.e_rest <= EMPTY / 2, cloud.e_rest, e_rest)
-    rounding = unit(z) + xp.maximum(size(direct, e_rest), size(rest, e_rest))
+    terms = xp.sum(xp.astype(d * square * inside * inside, xp.float64, copy=False), axis=-2, keepdims=True)
+    terms = 0.5 * log2(terms) + e_rest + stretched
+    rounding = unit(z) + xp.maximum(terms, size(rest, e_rest))
     normed = recentre(normalise(Cloud(g, rest, out, e_rest, noise_centre, rounding)))
-    before, terms = size(cloud.rest, cloud.e_rest), size(direct, e_rest)
+    before = size(cloud.rest, cloud.e_rest)
     grown = cloud.noise_rest + followed(size(normed.rest, normed.e_rest), before, ratio_of(terms, before))
     normed = replace(normed, noise_rest=add_log2(grown, normed.noise_rest))
     return normed if bias is None else _shifted(normed, bias)
-
-
-def _peak(x: Array) -> Array:
-    xp = namespace(x)
-    return xp.max(xp.abs(x), axis=-1, keepdims=True)
 
 
 def _shifted(cloud: Cloud, bias: Array) -> Cloud:
@@ -250,7 +248,8 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
         slopes = activation.derivatives(x, terms)
         slope = slopes[-1] / _factorial(terms)
         for k in range(terms - 1, 0, -1):
-            slope = slope * h + slopes[k - 1] / _factorial(k)
+            slope = slope * h
+            slope += slopes[k - 1] / _factorial(k)
         series = slope * cloud.rest
         # beyond the reach of a bounded function nothing moves
         rest = series if direct is None else xp.where(near, series, direct)

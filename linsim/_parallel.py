@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 # A piece holds about this many numbers at a time: more would leave the cache,
 # fewer would be spent on calls.
-_NUMBERS = 2**21
+_NUMBERS = 2**23
 # Below this the threads would wait for the interpreter and not for each other's arithmetic.
 _WORTH_IT = 2**17
 

@@ -434,7 +434,7 @@ def _tokens(rule: Rule, x0: Any) -> Array:
             InvalidValueError, "x0", "an all-zero system", "tokens that are not all zero", "Drop that system."
         )
     matrices = _matrices(rule)
-    if matrices and array_api_compat.array_namespace(matrices[0]) is not xp:
+    if matrices and namespace(matrices[0]) is not xp:
         # plain NumPy inputs follow the other side's library and device
         raise _validate.refusal(
             InvalidTypeError,

@@ -157,8 +157,8 @@ def decompose(x: Array, split: Split) -> State:
 def norm(x: Array) -> Array:
     """Frobenius norm over the last two axes, float64, for entries of moderate size."""
     xp = namespace(x)
-    x = xp.astype(x, xp.float64, copy=False)
-    return xp.sqrt(xp.sum(x * x, axis=(-1, -2), keepdims=True))
+    flat = xp.reshape(xp.astype(x, xp.float64, copy=False), (*x.shape[:-2], 1, -1))
+    return xp.sqrt(xp.linalg.vecdot(flat, flat))[..., None]
 
 
 def log2(x: Array) -> Array:

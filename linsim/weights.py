@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _spectra, _validate
-from ._namespace import Array, namespace, on_device_of, to_host
+from ._namespace import Array, exponent_of, namespace, on_device_of, power_of_two, to_host
 from ._rows import philox
 from ._spectra import FloatArray
 from .errors import InvalidValueError, ShapeError, SpectrumError
@@ -281,7 +281,15 @@ def orthogonal(d: int, *, size: int | tuple[int, ...] = (), rng: Any = None) -> 
     return _spectra.haar(np.asarray(_validate.generator(rng).standard_normal(shape)))
 
 
-def reparameterize(psi: ArrayLike, basis: ArrayLike, *, filter: str) -> Array:  # noqa: A002
+def reparameterize(
+    psi: ArrayLike,
+    basis: ArrayLike,
+    *,
+    filter: str,  # noqa: A002
+    form: str | None = None,
+    condition: float | ArrayLike | None = None,
+    return_condition: bool = False,
+) -> Array | tuple[Array, Array]:
     """Build H = V clip(ψ) V⁻¹, whose spectrum decides between sharpening and smoothing.
 
     ``filter="sharpen"`` clips ψ to [-1, 0]: inputs then never converge, for generic tokens and
@@ -293,24 +301,50 @@ def reparameterize(psi: ArrayLike, basis: ArrayLike, *, filter: str) -> Array:  
     psi : (..., d) array of real numbers
         Free parameters; clipped, they are the eigenvalues of H.
     basis : (..., d, d) array of real numbers
-        V, eigenvectors as columns.  If it is orthogonal to rounding, Vᵀ serves as its inverse
-        and H is exactly symmetric.
+        V, eigenvectors as columns; their lengths do not matter.  If it is orthogonal to
+        rounding, Vᵀ serves as its inverse and H is exactly symmetric.
     filter : "sharpen" or "smooth"
+    form : "orthogonal", optional
+        V is Q of the QR decomposition of ``basis``, a free matrix: H is exactly symmetric, and
+        does not depend on the signs that QR gives Q's columns.  Left out, V is ``basis``.
+    condition : float >= 1 or array that broadcasts with the batch of ``basis``, optional
+        Singular values of V below σ₁/condition are raised to it, which turns eigenvectors that
+        are nearly parallel apart; columns are first scaled by powers of two to lengths near 1.
+        Bases within the bound stay as they are.  A singular basis (not zero) is mended too.
+    return_condition : bool
+        Also return the 2-norm condition number of V, so scaled and bounded.
 
     Returns
     -------
     (..., d, d) array
         Of the library, device and dtype of the inputs (NumPy, CuPy, ...).
+    (...) array
+        Only with ``return_condition``: κ₂(V), of the batch shape of ``basis``.
 
     Raises
     ------
     InvalidValueError
-        If ``basis`` is singular, an entry is not finite, or ``filter`` unknown.
+        If ``basis`` is singular, or so ill-conditioned that the dtype cannot hold the spectrum
+        (δ, below, exceeds the largest clipped eigenvalue); if an entry is not finite, ``filter``
+        or ``form`` unknown, or ``condition`` below 1 or beside form="orthogonal".
+    InvalidTypeError
+        If an argument is not a number or an array of numbers.
     ShapeError
-        If ``basis`` is not square, or does not fit ``psi``.
+        If ``basis`` is not square, or does not fit ``psi`` or ``condition``.
 
+    Notes
+    -----
     Source: the spectral parameterisation of arXiv 2401.04301 (its section on controlling the
-    filter).
+    filter); the clip, there, makes H symmetric or not by the choice of V.  The paper's symmetric
+    Λ = -ψ² is ``psi=-psi**2``: without the clip it would smooth again wherever ψ² > 2/(1+a), a the
+    smallest eigenvalue of the attention.
+
+    The sign survives rounding (derived here).  Rounding H moves its eigenvalues by at most
+    κ₂(V) ‖E‖, ‖E‖ near eps ‖H‖ (Bauer and Fike), so a zero may come out positive and, in the
+    end, smooth.  To sharpen, eigenvalues are therefore clipped at -δ instead of 0, with
+    δ = 4 eps κ₂(V) ‖H‖_F, except where H is diagonal.  With κ₂(V) = 10³ in float64 that is 1e-12 ‖H‖_F;
+    it reaches the largest |Λ_j|, where the guarantee ends and the basis is refused, near
+    κ₂(V) ‖H‖_F = 10¹⁵ max |Λ_j| (float32: 2·10⁶).
 
     Examples
     --------
@@ -318,8 +352,19 @@ def reparameterize(psi: ArrayLike, basis: ArrayLike, *, filter: str) -> Array:  
     >>> H = reparameterize([-2.0, -0.3, 0.7], np.eye(3), filter="sharpen")
     >>> np.diag(H)
     array([-1. , -0.3,  0. ])
+
+    A free matrix, once through its Q, once bounded:
+
+    >>> free = [[1.0, 1.0], [0.0, 1e-3]]
+    >>> reparameterize([-0.5, -0.2], free, filter="sharpen", form="orthogonal").tolist()
+    [[-0.5, 0.0], [0.0, -0.2]]
+    >>> H, bound = reparameterize([-0.5, -0.2], free, filter="sharpen", condition=20, return_condition=True)
+    >>> np.linalg.eigvals(H).round(12).tolist(), round(float(bound), 9)
+    ([-0.5, -0.2], 20.0)
     """
     kind = _validate.choice(filter, "filter", ("sharpen", "smooth"))
+    if form is not None:
+        _validate.choice(form, "form", ("orthogonal",))
     psi_array, v = _together(psi, basis)
     psi_array = _validate.array(psi_array, "psi", ndim=1, shape="(..., d)")
     v = _validate.square(v, "basis", shape="(..., d, d)")
@@ -336,22 +381,95 @@ def reparameterize(psi: ArrayLike, basis: ArrayLike, *, filter: str) -> Array:  
     _validate.broadcast_batches(psi=tuple(psi_array.shape[:-1]), basis=tuple(v.shape[:-2]))
     dtype = xp.result_type(psi_array.dtype, v.dtype)
     psi_array, v = xp.astype(psi_array, dtype, copy=False), xp.astype(v, dtype, copy=False)
-    low, high = (-1.0, 0.0) if kind == "sharpen" else (0.0, 1.0)
-    # + 0.0: clipping gives -0.0, which prints oddly
-    scaled = v * (xp.clip(psi_array, low, high) + 0.0)[..., None, :]
-    eps = float(xp.finfo(dtype).eps)
+    v = _unit_columns(v)
+    if condition is not None:
+        v = _bounded(v, condition, form)
     sigma = xp.linalg.svdvals(v)
+    eps = float(xp.finfo(dtype).eps)
     if bool(xp.any(sigma[..., -1] <= d * eps * sigma[..., 0])):
         raise _validate.refusal(
             InvalidValueError,
             "basis",
             "a singular matrix (to rounding)",
             "linearly independent columns",
-            "Add a multiple of the identity, or take Q of its QR decomposition.",
+            "Add a multiple of the identity, or pass for example condition=100.",
         )
+    if form == "orthogonal":
+        v = xp.linalg.qr(v)[0]
+        sigma = xp.linalg.svdvals(v)
+    worst = sigma[..., 0] / sigma[..., -1]
+    # + 0.0: clipping gives -0.0, which prints oddly
+    low, high = (-1.0, 0.0) if kind == "sharpen" else (0.0, 1.0)
+    values = xp.clip(psi_array, low, high) + 0.0
+    H = _with_eigenvalues(values, v)
+    # a diagonal H shows its eigenvalues, zeros included
+    diagonal = xp.eye(d, dtype=xp.bool, device=array_api_compat.device(v))
+    inexact = xp.any((H != 0) & ~diagonal, axis=(-2, -1))
+    reach = 4 * eps * worst * xp.sqrt(xp.sum(H * H, axis=(-2, -1)))
+    reach = xp.where(inexact, reach, xp.zeros_like(reach))
+    if bool(xp.any(inexact & ~(reach < xp.max(xp.abs(values), axis=-1)))):
+        raise _validate.refusal(
+            InvalidValueError,
+            "basis",
+            f"condition number {float(xp.max(worst)):.3g}",
+            f"one with which {str(dtype).split('.')[-1]} can hold the signs of the eigenvalues",
+            "Bound it, for example condition=100, or pass form='orthogonal'.",
+        )
+    if kind == "sharpen":
+        H = _with_eigenvalues(xp.minimum(values, -reach[..., None]) + 0.0, v)
+    return (H, worst) if return_condition else H
+
+
+def _unit_columns(v: Array) -> Array:
+    """Scale columns by powers of two, which round nothing, to lengths from 0.7 to 1.5."""
+    xp = namespace(v)
+    top = exponent_of(xp.max(xp.abs(v), axis=-2, keepdims=True))
+    limit = 1022.0 if v.dtype == xp.float64 else 126.0
+
+    def scaled(exponent: Array) -> Array:
+        return v * xp.astype(power_of_two(xp.clip(-exponent, -limit, limit)), v.dtype)
+
+    top = xp.where(top == -xp.inf, xp.zeros_like(top), top)
+    near = scaled(top)
+    length = xp.astype(xp.sqrt(xp.sum(near * near, axis=-2, keepdims=True)), xp.float64)
+    return scaled(top + xp.round(xp.log2(xp.where(length > 0, length, xp.ones_like(length)))))
+
+
+def _bounded(v: Array, condition: Any, form: str | None) -> Array:
+    """Raise small singular values, where there are any, to the largest over ``condition``."""
+    xp = namespace(v)
+    if form is not None:
+        raise _validate.refusal(
+            InvalidValueError,
+            "condition",
+            f"{condition!r} with form={form!r}",
+            "None",
+            "An orthogonal basis has condition number 1.",
+        )
+    batch = tuple(v.shape[:-2])
+    bound, shape = _spectra.parameter(condition, "condition", batch, low=1)
+    if shape != batch:
+        raise _validate.refusal(
+            ShapeError,
+            "condition",
+            f"shape {bound.shape} with basis {tuple(v.shape)}",
+            f"a shape that broadcasts to {batch}",
+            "Give one bound, or one a basis.",
+        )
+    u, sigma, vh = xp.linalg.svd(v, full_matrices=False)
+    least = sigma[..., :1] / on_device_of(np.broadcast_to(bound, batch)[..., None].copy(), v, v.dtype)
+    raised = (u * xp.maximum(sigma, least)[..., None, :]) @ vh
+    return xp.where(xp.all(sigma >= least, axis=-1)[..., None, None], v, raised)
+
+
+def _with_eigenvalues(values: Array, v: Array) -> Array:
+    """Return V diag(values) V⁻¹, exactly symmetric where V is orthogonal."""
+    xp = namespace(v)
+    d = v.shape[-1]
     transposed = xp.matrix_transpose(v)
-    defect = xp.abs(transposed @ v - xp.eye(d, dtype=dtype, device=array_api_compat.device(v)))
-    is_orthogonal = xp.max(defect, axis=(-2, -1)) <= 16 * d * eps
+    scaled = v * values[..., None, :]
+    defect = xp.abs(transposed @ v - xp.eye(d, dtype=v.dtype, device=array_api_compat.device(v)))
+    is_orthogonal = xp.max(defect, axis=(-2, -1)) <= 16 * d * float(xp.finfo(v.dtype).eps)
     symmetric = scaled @ transposed
     symmetric = (symmetric + xp.matrix_transpose(symmetric)) / 2
     if bool(xp.all(is_orthogonal)):

@@ -26,6 +26,13 @@ SMALL = {
     },
     "arithmetic_limit": {"DEPTH": 400, "STEP": 40, "SHALLOW": 60, "CHECK": 40},
     "feed_forward_claim": {"DEPTH": 4, "REPLICATES": 2, "SIMILARITY": (1 / 64, 0.5, 0.9)},
+    "layer_norm_sign": {
+        "LAMBDA_MIN": np.linspace(-0.9, 0.0, 4),
+        "DRAWS": 60,
+        "STACKS": 2,
+        "DEPTH": 60,
+        "SIMULATED": (-0.3,),
+    },
     "escalation": {"REPLICAS": 3, "DEPTH": 16, "WIDTHS": (6, 12), "DRAWS": 400},
 }
 
@@ -195,3 +202,15 @@ def test_escalation_shows_what_drives_it_and_three_rates(datasets):
     assert (np.abs(ds.mean_rate - [law.expected_rate() for law in laws]) < 2.55 * ds.mean_rate_error).all()
     assert (np.abs(ds.typical - [law.log_mean for law in laws]) < 2.55 * ds.typical_error).all()
     assert f"over {ds.layer.values[-1]} layers" in module.caption(ds)
+
+
+def test_layer_norm_sign_swaps_with_the_share(datasets):
+    ds = datasets["layer_norm_sign"]
+    share = ds.linear / ds.attrs["draws"]
+    assert (share.sel(negative=0) == 0).all(), "no negative gain: it sharpens"
+    assert (share.isel(negative=-1) == 1).all(), "all negative: it smooths"
+    at_zero = share.sel(negative=ds.negative > 0).sel(lambda_min=0)
+    assert (at_zero == 1).all(), "with lambda_min = 0 one negative gain is enough"
+    # smoother with every further negative gain, within the band that holds for all curves at once
+    band = figures.load("layer_norm_sign")._band(ds)
+    assert (share.diff("negative") > -2 * band).all()

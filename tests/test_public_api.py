@@ -13,7 +13,25 @@ import linsim
 
 MODULES = [
     "linsim",
-    *(f"linsim.{m}" for m in ("attention", "errors", "metrics", "testing", "theory", "tokens", "weights")),
+    *(
+        f"linsim.{m}"
+        for m in (
+            "attention",
+            "errors",
+            "escalation",
+            "masks",
+            "metrics",
+            "testing",
+            "theory",
+            "theory.feed_forward",
+            "theory.mask_laws",
+            "theory.pure_attention",
+            "theory.random_attention",
+            "theory.scaled_residual",
+            "tokens",
+            "weights",
+        )
+    ),
 ]
 
 

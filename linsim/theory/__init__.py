@@ -2,6 +2,20 @@
 
 from ._predict import predict
 from .dominance import boundary, disk
+from .gain import pre_norm_ratio, real_regime, swap_ratios
+from .mixture import Mixture, mixture
 from .prediction import Assumption, Mode, Prediction
 
-__all__ = ["Assumption", "Mode", "Prediction", "boundary", "disk", "predict"]
+__all__ = [
+    "Assumption",
+    "Mixture",
+    "Mode",
+    "Prediction",
+    "boundary",
+    "disk",
+    "mixture",
+    "pre_norm_ratio",
+    "predict",
+    "real_regime",
+    "swap_ratios",
+]
