@@ -153,6 +153,8 @@ class Block:
     arXiv 2401.04301 for pre-norm gains of either sign.  Tokens are carried as a
     centre and the differences from it (derived in ``linsim._layers``), so that
     similarity gaps keep relative accuracy at any depth, through norms and activations.
+    Deep blocks with tanh or GELU can be chaotic: rounding then grows into another
+    trajectory of the same statistics, which is the one that is measured.
 
     Examples
     --------
