@@ -14,12 +14,10 @@ from .attention import FromTokens
 
 __all__ = [
     "Projections",
-    "attend",
     "masked_softmax",
     "project",
     "projections",
     "softmax_scale",
-    "unit_tokens",
 ]
 
 
@@ -50,13 +48,6 @@ def project(x: Array, matrix: Array | None) -> Array:
     return x if matrix is None else x @ matrix
 
 
-def unit_tokens(x: Array) -> Array:
-    """Return every token scaled to root mean square 1; a zero token stays zero."""
-    xp = namespace(x)
-    size = xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True))
-    return x / xp.where(size > 0, size, xp.ones_like(size))
-
-
 def masked_softmax(scores: Array, mask: Array | None) -> Array:
     """Softmax over the last axis, exactly zero where ``mask`` is False."""
     xp = namespace(scores)
@@ -70,14 +61,3 @@ def softmax_scale(scores: Array, exponent: Array) -> Array:
     """Return scores 2**exponent; far above 1 the softmax picks the largest, whatever the factor."""
     xp = namespace(scores)
     return scaled(scores, xp.minimum(exponent, 900.0 if scores.dtype == xp.float64 else 100.0))
-
-
-def attend(x: Array, exponent: Array, spec: FromTokens, drawn: Projections) -> Array:
-    """Return the attention (k, n, n) of tokens x 2**exponent, x with entries of moderate size."""
-    xp = namespace(x)
-    y = unit_tokens(x) if spec.normalize else x
-    scores = project(y, drawn.query) @ xp.matrix_transpose(project(y, drawn.key))
-    if not spec.normalize:
-        scores = softmax_scale(scores, 2 * exponent)
-    mask = None if spec.mask is None else on_device_of(to_host(spec.mask), x)
-    return masked_softmax(scores, mask)

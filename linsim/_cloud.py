@@ -4,19 +4,21 @@
 
 Every operation of a Transformer block maps such a cloud to another without
 subtracting one token from another: the differences may be 1e-3000 of the centre
-and keep their digits.  Both parts carry a *noise*: log2 of an estimate of their
-absolute rounding error.  Attention multiplies an error by its second eigenvalue,
-whatever the tokens do; all else multiplies it like the part itself (fresh weights
-have no direction that errors could prefer), unless the part cancels: then like a
-generic difference.  Each adds one rounding of the terms that it sums.  So a part
-that is rounding is known as such.  What it is not is a bound on the distance to
-one trajectory: activations can make blocks chaotic, and then what is computed is a
-neighbour of it.
+and keep their digits.  Where tokens are far apart the centre is 0 and the rest
+holds them as they are, so that a token may be 1e-300 of another.  The
+mean of the tokens and what differs from it carry a *noise* each: log2 of an
+estimate of their absolute rounding error.  Attention
+multiplies an error by its second eigenvalue, whatever the tokens do; all else
+multiplies it like the part itself (fresh weights have no direction that errors
+could prefer), unless the part cancels: then like a generic difference.  Each adds
+one rounding of the terms that it sums.  So a part that is rounding is known as
+such.  What it is not is a bound on the distance to one trajectory: activations can
+make blocks chaotic, and then what is computed is a neighbour of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -30,9 +32,14 @@ __all__ = [
     "followed",
     "gather",
     "linear",
+    "lost_of",
     "normalise",
+    "passed_on",
     "ratio_of",
     "recentre",
+    "regroup",
+    "select",
+    "settle",
     "size",
     "state_of",
     "stretch",
@@ -44,8 +51,8 @@ __all__ = [
 class Cloud:
     """Parts of (k, n, d) tokens; exponents and noises are (k, 1, 1) float64.
 
-    The centre is a point that all tokens are near to; only :func:`recentre`
-    makes it their mean.
+    The centre is a point that all tokens are near to, or 0 where there is none;
+    only :func:`recentre` makes it their mean.
     """
 
     centre: Array  # (k, 1, d)
@@ -67,10 +74,11 @@ def unit(x: Array) -> float:
 
 
 def gather(x: Array, exponent: Any = 0.0, noise: Array | None = None) -> Cloud:
-    """Cut (k, n, d) tokens x 2**exponent into their mean and the rest."""
+    """Cut (k, n, d) tokens x 2**exponent into a centre and the rest."""
     xp = namespace(x)
     zero = xp.zeros((x.shape[0], 1, 1), dtype=xp.float64, device=x.device)
-    exponent = zero + exponent
+    x, exponent = _normalised(x, zero + exponent)
+    exponent = xp.maximum(exponent, zero + EMPTY)
     # rows that are equal leave exactly 0, rows that are nearly equal their differences
     first = x[:, :1, :]
     y = x - first
@@ -78,16 +86,69 @@ def gather(x: Array, exponent: Any = 0.0, noise: Array | None = None) -> Cloud:
     own = unit(x) + log2(norm(y)) + exponent
     noise = own if noise is None else add_log2(noise, own)
     share = noise - 0.5 * float(np.log2(x.shape[-2]))
-    return normalise(
-        Cloud(
-            first + mean,
-            y - mean,
-            exponent,
-            exponent,
-            add_log2(share, unit(x) + size(first, exponent)),
-            noise,
-        )
+    near = Cloud(
+        first + mean, y - mean, exponent, exponent, add_log2(share, unit(x) + size(first, exponent)), noise
     )
+    near = normalise(near)
+    spread = _spread(near.centre, near.rest, near.e_centre, near.e_rest)
+    return select(spread, _apart(x, exponent, near), near)
+
+
+def _spread(centre: Array, rest: Array, e_centre: Array, e_rest: Array) -> Array:
+    """Whether some token is further from the centre than half the centre's length, (k, 1, 1)."""
+    xp = namespace(rest)
+    furthest = xp.max(xp.linalg.vecdot(rest, rest), axis=-1, keepdims=True)[..., None]
+    return 0.5 * log2(xp.astype(furthest, xp.float64, copy=False)) + e_rest >= size(centre, e_centre) - 1
+
+
+def _apart(x: Array, exponent: Array, noise: Cloud) -> Cloud:
+    """Tokens as they are, around 0; the noises stay those of their mean and of what differs."""
+    xp = namespace(x)
+    empty = xp.full_like(exponent, EMPTY)
+    zero = xp.zeros_like(x[:, :1, :])
+    return normalise(Cloud(zero, x, empty, exponent, noise.noise_centre, noise.noise_rest))
+
+
+def select(condition: Array, x: Cloud, y: Cloud) -> Cloud:
+    """Return x where ``condition`` (k, 1, 1) is true, else y."""
+    xp = namespace(x.rest)
+    names = [field.name for field in fields(Cloud)]
+    return Cloud(*(xp.where(condition, getattr(x, name), getattr(y, name)) for name in names))
+
+
+def regroup(cloud: Cloud) -> Cloud:
+    """Move the centre to the mean of the tokens, or to 0 where they are far apart."""
+    return _unless_spread(recentre(cloud), cloud)
+
+
+def settle(cloud: Cloud) -> Cloud:
+    """:func:`regroup` for a centre that is the mean of the tokens already."""
+    return _unless_spread(cloud, cloud)
+
+
+def _unless_spread(centred: Cloud, cloud: Cloud) -> Cloud:
+    xp = namespace(cloud.rest)
+    spread = _spread(centred.centre, centred.rest, centred.e_centre, centred.e_rest)
+    if not bool(xp.any(spread)):
+        return centred
+    return select(spread, _apart(*whole(cloud), centred), centred)
+
+
+def lost_of(x: Array) -> float:
+    """log2 of the share from which an error moves values from their place.
+
+    Below it is a neighbouring trajectory that is measured.
+    """
+    return -20.0 if x.dtype == namespace(x).float64 else -6.0
+
+
+def passed_on(cloud: Cloud, after: Array) -> Array:
+    """log2 of the error that a nonlinear operation passes from a lost centre to a rest of size ``after``."""
+    xp = namespace(cloud.rest)
+    each = size(cloud.rest, cloud.e_rest) - 0.5 * float(np.log2(cloud.rest.shape[-2]))
+    share = cloud.noise_centre - xp.maximum(each, size(cloud.centre, cloud.e_centre))
+    lost = (share > lost_of(cloud.rest)) & (cloud.noise_centre > EMPTY / 2)
+    return xp.where(lost, after + xp.minimum(share, xp.zeros_like(share)), xp.full_like(share, EMPTY))
 
 
 def whole(cloud: Cloud) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ drawn on the host and moved.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ import numpy as np
 from . import _validate
 from ._rows import RowGenerator, restore, sequential
 from ._spectra import FloatArray, haar
-from .errors import InvalidTypeError, ShapeError
+from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
-__all__ = ["KINDS", "attention", "normals", "piece", "rectangle", "streams", "weights"]
+__all__ = ["KINDS", "attention", "check_sampler", "normals", "piece", "rectangle", "streams", "weights"]
 
 KINDS = ("gaussian", "orthogonal")
+
+#: entries of drawn weights beyond this would leave the range of their dtype within a layer
+LARGEST = {"float64": 1e100, "float32": 1e15}
 
 
 def streams(rng: Any, count: int) -> RowGenerator:
@@ -41,19 +45,50 @@ def piece(generator: RowGenerator, part: slice) -> RowGenerator:
 
 
 def weights(
-    kind: Any, d: int, std: float | FloatArray, generator: RowGenerator, dtype: str = "float64"
+    kind: Any,
+    d: int,
+    std: float | FloatArray,
+    generator: RowGenerator,
+    dtype: str = "float64",
+    argument: str = "kind",
 ) -> FloatArray:
     """Draw (k, d, d) weights, E W W^T = std**2 I, one per row; ``std`` is a number or (k, 1, 1)."""
     k = generator.k
     if callable(kind):
-        drawn = _sampled(kind, "kind", {"size": k, "rng": generator}, (k, d, d), d)
-        W = np.asarray(_validate.array(drawn, "kind"), dtype=dtype)
-        return W * np.asarray(std, dtype=dtype)
-    W = normals((d, d), generator, dtype)
-    if kind == "orthogonal":
-        return haar(W) * np.asarray(std, dtype=dtype)
-    W *= np.asarray(np.asarray(std) / np.sqrt(d), dtype=dtype)
-    return W
+        drawn = _sampled(kind, argument, {"size": k, "rng": generator}, (k, d, d), d)
+        W = np.asarray(_validate.array(drawn, argument), dtype=np.float64) * np.asarray(std)
+    elif kind == "orthogonal":
+        W = haar(normals((d, d), generator, dtype)) * np.asarray(std)
+    else:
+        W = normals((d, d), generator, dtype)
+        W *= np.asarray(np.asarray(std) / np.sqrt(d))
+    largest = float(max(np.max(W), -np.min(W)))
+    if not largest <= LARGEST[dtype]:
+        raise _validate.refusal(
+            InvalidValueError,
+            argument if callable(kind) else "std",
+            f"weights as large as {largest:.3g}",
+            f"at most {LARGEST[dtype]:g} in {dtype}",
+            "Scale them down; the norm of tokens is free.",
+        )
+    return np.asarray(W, dtype=dtype)
+
+
+def check_sampler(sampler: Any, argument: str, *args: Any) -> None:
+    """Refuse a callable that cannot be called as ``sampler(*args, size=k, rng=rng)``."""
+    try:
+        inspect.signature(sampler).bind(*args, size=1, rng=None)
+    except ValueError:  # built in, and says nothing of itself
+        return
+    except TypeError as error:
+        called = ", ".join([*map(str, args), "size=k", "rng=rng"])
+        raise _validate.refusal(
+            InvalidTypeError,
+            argument,
+            f"a callable with other parameters ({error})",
+            f"one that takes ({called})",
+            "Wrap it in a function.",
+        ) from None
 
 
 def rectangle(

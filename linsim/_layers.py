@@ -14,8 +14,23 @@ from typing import Any
 import numpy as np
 
 from ._attend import Projections, masked_softmax, softmax_scale
-from ._cloud import Cloud, add, at_scale, followed, linear, normalise, ratio_of, recentre, size, unit
-from ._namespace import Array, erf, namespace, power_of_two
+from ._cloud import (
+    Cloud,
+    add,
+    at_scale,
+    followed,
+    linear,
+    lost_of,
+    normalise,
+    passed_on,
+    ratio_of,
+    recentre,
+    select,
+    settle,
+    size,
+    unit,
+)
+from ._namespace import Array, erfc, namespace, power_of_two
 from ._state import EMPTY, add_log2, log2, norm
 
 __all__ = [
@@ -30,6 +45,9 @@ __all__ = [
 
 
 # --- layer norm --------------------------------------------------------------------------
+
+# Tokens of about one size share errors; log2 of how much smaller than usual one is that does not.
+_LOPSIDED = 6.0
 
 
 def layer_norm(
@@ -71,7 +89,7 @@ def layer_norm(
     cross = (2 * dot(c, z) + ratio * square) * shrunk
     turn = cross * inside / xp.where(flat, xp.ones_like(s_i), s_i + s_c)
     # a token without variance lies at -g from the centre, at the scale of the differences
-    turn = xp.where(flat, 1 / xp.where(ratio > 0, ratio, xp.ones_like(ratio)), turn)
+    turn = xp.where(flat, _inverse(ratio), turn)
     rest = z * inside - g * turn
     e_rest = xp.where(cloud.e_rest <= EMPTY / 2, cloud.e_rest, cloud.e_rest - s + out)
     stretched = 0.0
@@ -83,16 +101,32 @@ def layer_norm(
     # same g with the other sign: their sum, the mean, has the error of c over s
     across = log2(xp.astype(xp.mean(inside, axis=-2, keepdims=True), xp.float64, copy=False)) - s + out
     # of d directions a generic error loses two: its mean, and that along the token
-    lost = 0.5 * float(np.log2(1 - 2 / d)) if centring and d > 2 else 0.0
+    lost = (0.5 * float(np.log2(1 - 2 / d)) if d > 2 else EMPTY) if centring else 0.0
     noise_centre = add_log2(cloud.noise_centre + across + lost + stretched, unit(z) + size(g, out))
     terms = xp.sum(xp.astype(d * square * inside * inside, xp.float64, copy=False), axis=-2, keepdims=True)
     terms = 0.5 * log2(terms) + e_rest + stretched
-    rounding = unit(z) + xp.maximum(terms, size(rest, e_rest))
-    normed = recentre(normalise(Cloud(g, rest, out, e_rest, noise_centre, rounding)))
+    # a token much smaller than the others is enlarged with what error it has
     before = size(cloud.rest, cloud.e_rest)
-    grown = cloud.noise_rest + followed(size(normed.rest, normed.e_rest), before, ratio_of(terms, before))
-    normed = replace(normed, noise_rest=add_log2(grown, normed.noise_rest))
-    return normed if bias is None else _shifted(normed, bias)
+    generic = ratio_of(terms, before)
+    most = log2(xp.astype(xp.max(inside, axis=-2, keepdims=True), xp.float64, copy=False))
+    most = most - s + out + stretched
+    lopsided = most > generic + _LOPSIDED
+    generic = xp.where(lopsided, most, generic)
+    rounding = unit(z) + xp.maximum(terms, size(rest, e_rest))
+    normed = Cloud(g, rest, out, e_rest, noise_centre, add_log2(cloud.noise_rest + generic, rounding))
+    normed = recentre(normalise(normed))
+    after = size(normed.rest, normed.e_rest)
+    follow = xp.where(lopsided, most, followed(after, before, generic))
+    noise = add_log2(add_log2(cloud.noise_rest + follow, rounding), passed_on(cloud, after))
+    normed = replace(normed, noise_rest=noise)
+    return settle(normed if bias is None else _shifted(normed, bias))
+
+
+def _inverse(ratio: Array) -> Array:
+    """1 / ratio, and 1 where that would overflow."""
+    xp = namespace(ratio)
+    safe = ratio >= 4 * float(xp.finfo(ratio.dtype).smallest_normal)
+    return 1 / xp.where(safe, ratio, xp.ones_like(ratio))
 
 
 def _shifted(cloud: Cloud, bias: Array) -> Cloud:
@@ -153,11 +187,11 @@ def _normal(x: Array) -> tuple[Array, Array]:
     """Distribution function and density of N(0, 1)."""
     xp = namespace(x)
     density = xp.exp(-0.5 * xp.minimum(x * x, xp.full_like(x, 1400.0))) * float(1 / np.sqrt(2 * np.pi))
-    return 0.5 * (1 + erf(x * float(np.sqrt(0.5)))), density
+    return 0.5 * erfc(-x * float(np.sqrt(0.5))), density
 
 
 def _gelu(x: Array) -> Array:
-    return x * 0.5 * (1 + erf(x * float(np.sqrt(0.5))))
+    return x * 0.5 * erfc(-x * float(np.sqrt(0.5)))
 
 
 def _gelu_derivatives(x: Array, count: int) -> list[Array]:
@@ -200,8 +234,7 @@ def _relu(cloud: Cloud) -> Cloud:
     moved = c + step
     zero = xp.zeros_like(step)
     # only a crossing needs numbers, and then both parts are of one scale
-    inverse = 1 / xp.where(ratio > 0, ratio, xp.ones_like(ratio))
-    crossing = xp.where(moved > 0, moved, -c + zero) * inverse
+    crossing = xp.where(moved > 0, moved, -c + zero) * _inverse(ratio)
     both, none = (c > 0) & (moved > 0), (c <= 0) & (moved <= 0)
     # a centre at 0 exactly, and steps too small to see: the sign decides
     unseen = (c == 0) & (step == 0)
@@ -209,14 +242,15 @@ def _relu(cloud: Cloud) -> Cloud:
     rest = xp.where(both, cloud.rest, xp.where(none & ~unseen, zero, crossing))
     centre = xp.maximum(cloud.centre, xp.zeros_like(cloud.centre))
     gain = ratio_of(size(rest, cloud.e_rest), size(cloud.rest, cloud.e_rest))
-    gain_centre = ratio_of(size(centre, cloud.e_centre), size(cloud.centre, cloud.e_centre))
+    before_centre = size(cloud.centre, cloud.e_centre)
+    gain_centre = _along(ratio_of(size(centre, cloud.e_centre), before_centre), before_centre, gain)
     return normalise(
         replace(
             cloud,
             centre=centre,
             rest=rest,
             noise_centre=cloud.noise_centre + gain_centre,
-            noise_rest=cloud.noise_rest + gain,
+            noise_rest=add_log2(cloud.noise_rest + gain, passed_on(cloud, size(rest, cloud.e_rest))),
         )
     )
 
@@ -255,15 +289,20 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
         rest = series if direct is None else xp.where(near, series, direct)
         e_rest = cloud.e_rest if e_direct is None else xp.where(near, cloud.e_rest, e_direct)
     after = size(rest, e_rest)
-    rounding = xp.where(
-        near, unit(rest) + after, unit(rest) + size(value, offset) + 0.5 * float(np.log2(rest.shape[-2]))
-    )
-    noise_rest = add_log2(cloud.noise_rest + ratio_of(after, before), rounding)
+    values = size(value, offset) + 0.5 * float(np.log2(rest.shape[-2]))
+    rounding = unit(rest) + xp.where(near, after, xp.maximum(after, values))
+    noise_rest = add_log2(cloud.noise_rest + ratio_of(after, before), passed_on(cloud, after))
+    noise_rest = add_log2(noise_rest, rounding)
     before_centre, after_centre = size(cloud.centre, cloud.e_centre), size(value, offset)
-    gain = ratio_of(after_centre, before_centre)
+    gain = _along(ratio_of(after_centre, before_centre), before_centre, ratio_of(after, before))
     noise_centre = add_log2(cloud.noise_centre + gain, unit(value) + xp.minimum(before_centre, after_centre))
     out = Cloud(value, rest, xp.zeros_like(s) + offset, e_rest, noise_centre, noise_rest)
     return normalise(out)
+
+
+def _along(own: Array, before: Array, other: Array) -> Array:
+    """What happens to the error of a mean: as to the centre, or where that is 0 as to the tokens."""
+    return namespace(own).where(before > EMPTY / 2, own, other)
 
 
 def _factorial(k: int) -> float:
@@ -274,14 +313,34 @@ def _factorial(k: int) -> float:
 
 
 def attend_fixed(cloud: Cloud, A: Array, gain: Array | None = None) -> Cloud:
-    """Return A X for row-stochastic A; ``gain``: log2 of what A does to errors in the long run."""
-    rest = A @ cloud.rest
-    terms = log2(norm(A)) - 0.5 * float(np.log2(A.shape[-1]))
+    """Return A X for row-stochastic A; ``gain``: log2 of what A does to errors in the long run.
+
+    What all tokens take from the first row of A goes to the centre: equal rows
+    make tokens that are equal to the last bit.
+    """
+    xp = namespace(A)
+    first = A[:, :1, :]
+    other = A - first
+    rest, common = other @ cloud.rest, first @ cloud.rest
+    half = 0.5 * float(np.log2(A.shape[-1]))
     if gain is None:
-        spread = A - namespace(A).mean(A, axis=-2, keepdims=True)
-        gain = log2(norm(spread)) - 0.5 * float(np.log2(A.shape[-1]))
-    rounding = unit(A) + size(cloud.rest, cloud.e_rest) + terms
-    return normalise(replace(cloud, rest=rest, noise_rest=add_log2(cloud.noise_rest + gain, rounding)))
+        gain = log2(norm(A - xp.mean(A, axis=-2, keepdims=True))) - half
+    before = size(cloud.rest, cloud.e_rest)
+    rounding = unit(A) + before + log2(norm(other)) - half
+    noise = add_log2(cloud.noise_rest + gain, rounding)
+    return _with_common(cloud, rest, cloud.e_rest, noise, common)
+
+
+def _with_common(cloud: Cloud, rest: Array, e_rest: Array, noise: Array, common: Array) -> Cloud:
+    """The cloud with another rest; ``common`` (k, 1, d), at the scale of the old one, is added to all."""
+    xp = namespace(rest)
+    nothing = xp.full_like(cloud.e_rest, EMPTY)
+    e_rest = xp.maximum(e_rest, nothing)
+    moved = Cloud(cloud.centre, rest, cloud.e_centre, e_rest, cloud.noise_centre, xp.maximum(noise, nothing))
+    error = add_log2(cloud.noise_rest, unit(rest) + size(cloud.rest, cloud.e_rest))
+    error = error - 0.5 * float(np.log2(rest.shape[-2]))
+    shift = Cloud(common, xp.zeros_like(rest), cloud.e_rest, nothing, error, nothing)
+    return add(normalise(moved), normalise(shift))
 
 
 def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | None) -> Cloud:
@@ -295,52 +354,56 @@ def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | 
     y = layer_norm(cloud, None, None, 0.0, centring=False) if normalized else cloud
     queries, keys = _projected(y, drawn.query), _projected(y, drawn.key)
     transposed = xp.matrix_transpose(keys.rest)
-    shared = softmax_scale(queries.centre @ transposed, queries.e_centre + keys.e_rest)
-    e_delta = queries.e_rest + keys.e_rest
+    e_shared, e_delta = queries.e_centre + keys.e_rest, queries.e_rest + keys.e_rest
+    # far above 1 the softmax picks the largest score, whatever the factor of both terms
+    limit = 900.0 if y.rest.dtype == xp.float64 else 100.0
+    over = xp.maximum(xp.maximum(e_shared, e_delta) - limit, xp.zeros_like(e_delta))
+    shared = softmax_scale(queries.centre @ transposed, e_shared - over)
     raw = queries.rest @ transposed
-    delta = softmax_scale(raw, e_delta)
-    near = xp.max(xp.abs(delta), axis=(-1, -2), keepdims=True) < 0.5
+    delta = softmax_scale(raw, e_delta - over)
+    scores = shared + delta
+    near = size(raw, e_delta) < -1
     if mask is not None or not bool(xp.any(near)):
-        return attend_fixed(cloud, masked_softmax(shared + delta, mask))
+        return _doubted(attend_fixed(cloud, masked_softmax(scores, mask)), cloud, y, scores)
     q = masked_softmax(shared, None)
+    small = xp.where(near, delta, xp.zeros_like(delta))
     # expm1(delta) / delta, from the series where delta has underflowed
-    tiny = xp.abs(delta) < 1e-8
-    ratio = xp.where(tiny, 1 + delta / 2, xp.expm1(delta) / xp.where(tiny, xp.ones_like(delta), delta))
+    tiny = xp.abs(small) < 1e-8
+    ratio = xp.where(tiny, 1 + small / 2, xp.expm1(small) / xp.where(tiny, xp.ones_like(small), small))
     excess = raw * ratio  # at the scale 2**e_delta
     mean = xp.sum(q * excess, axis=-1, keepdims=True)
-    factor = xp.astype(power_of_two(e_delta), raw.dtype, copy=False)
-    D = q * (excess - mean) / (1 + factor * mean)
+    factor = power_of_two(xp.where(near, e_delta, xp.full_like(e_delta, EMPTY)))
+    D = q * (excess - mean) / (1 + xp.astype(factor, raw.dtype, copy=False) * mean)
     rest, e_rest = D @ cloud.rest, e_delta + cloud.e_rest
-    common = q @ cloud.rest
     # D inherits the relative error of the scores, which is twice that of the rest
     gain = log2(norm(D)) + e_delta
-    noise_rest = 2 + add_log2(cloud.noise_rest, unit(D) + size(cloud.rest, cloud.e_rest)) + gain
-    moved = Cloud(
-        cloud.centre, rest, cloud.e_centre, xp.maximum(e_rest, EMPTY), cloud.noise_centre, noise_rest
-    )
-    shift = Cloud(
-        common,
-        xp.zeros_like(rest),
-        cloud.e_rest,
-        xp.full_like(e_rest, EMPTY),
-        cloud.noise_rest,
-        xp.full_like(e_rest, EMPTY),
-    )
-    out = add(normalise(moved), normalise(shift))
+    noise = 2 + add_log2(cloud.noise_rest, unit(D) + size(cloud.rest, cloud.e_rest)) + gain
+    out = _doubted(_with_common(cloud, rest, e_rest, noise, q @ cloud.rest), cloud, y, scores)
     if bool(xp.all(near)):
         return out
-    other = attend_fixed(cloud, masked_softmax(shared + delta, None))
-    return _choose(near, out, other)
+    return select(near, out, _doubted(attend_fixed(cloud, masked_softmax(scores, None)), cloud, y, scores))
 
 
 def _projected(cloud: Cloud, matrix: Array | None) -> Cloud:
-    return cloud if matrix is None else linear(cloud, matrix, 0.0)  # noise of scores is not used
+    return cloud if matrix is None else linear(cloud, matrix, 0.0)  # noise of scores: see _doubted
 
 
-def _choose(where: Array, x: Cloud, y: Cloud) -> Cloud:
-    xp = namespace(x.rest)
-    return Cloud(
-        *(xp.where(where, getattr(x, name), getattr(y, name)) for name in Cloud.__dataclass_fields__)
+def _doubted(out: Cloud, cloud: Cloud, y: Cloud, scores: Array) -> Cloud:
+    """Add the error of scores that come from tokens y which are lost in rounding."""
+    xp = namespace(out.rest)
+    half = 0.5 * float(np.log2(y.rest.shape[-2]))
+    tokens = xp.maximum(size(y.centre, y.e_centre) + half, size(y.rest, y.e_rest))
+    error = xp.maximum(y.noise_centre + half, y.noise_rest) - tokens
+    largest = xp.max(xp.abs(scores), axis=(-1, -2), keepdims=True)
+    error = error + log2(1 + xp.astype(largest, xp.float64, copy=False))
+    nothing = xp.full_like(error, EMPTY)
+    spoiled = xp.minimum(error, xp.zeros_like(error)) + size(cloud.rest, cloud.e_rest)
+    known = xp.maximum(y.noise_centre, y.noise_rest) > EMPTY / 2
+    spoiled = xp.where(known & (error > lost_of(out.rest)), xp.maximum(spoiled, nothing), nothing)
+    return replace(
+        out,
+        noise_rest=add_log2(out.noise_rest, spoiled),
+        noise_centre=add_log2(out.noise_centre, spoiled),
     )
 
 
@@ -379,10 +442,8 @@ def reach_similarity(cloud: Cloud, similarity: Array) -> Cloud:
         wanted <= EMPTY / 2, xp.zeros_like(wanted), xp.exp((wanted - whole_part) * float(np.log(2)))
     )
     contracted = contract_mean(cloud, part)
-    return normalise(
-        replace(
-            contracted,
-            e_centre=contracted.e_centre + whole_part,
-            noise_centre=contracted.noise_centre + whole_part,
-        )
-    )
+    e_centre = contracted.e_centre + whole_part
+    # the factor has the relative errors of both parts
+    share = xp.where(reachable, cloud.noise_rest - high, xp.full_like(high, EMPTY))
+    error = add_log2(contracted.noise_centre + whole_part, size(contracted.centre, e_centre) + share)
+    return normalise(replace(contracted, e_centre=e_centre, noise_centre=error))

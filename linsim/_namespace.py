@@ -21,7 +21,7 @@ Array = Any
 __all__ = [
     "Array",
     "cupy_status",
-    "erf",
+    "erfc",
     "exponent_of",
     "namespace",
     "on_device_of",
@@ -113,14 +113,14 @@ def exponent_of(x: Array) -> Array:
     return xp.where(positive, e, xp.full_like(e, -xp.inf))
 
 
-def erf(x: Array) -> Array:
-    """Error function, which the array API lacks; libraries without one go through the host."""
+def erfc(x: Array) -> Array:
+    """1 - error function, which the array API lacks; libraries without one go through the host."""
     if array_api_compat.is_cupy_array(x):
-        from cupyx.scipy.special import erf as device_erf
+        from cupyx.scipy.special import erfc as on_device
 
-        return device_erf(x)
-    from scipy.special import erf as host_erf
+        return on_device(x)
+    from scipy.special import erfc as on_host
 
     if array_api_compat.is_numpy_array(x):
-        return host_erf(x)
-    return on_device_of(host_erf(to_host(x)), x)
+        return on_host(x)
+    return on_device_of(on_host(to_host(x)), x)

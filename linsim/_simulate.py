@@ -11,7 +11,6 @@ import array_api_compat
 import numpy as np
 
 from . import _draws, _validate
-from ._attend import attend, projections
 from ._blas import on_one_thread
 from ._cloud import gather, state_of
 from ._engines import blocks, iterate
@@ -124,8 +123,14 @@ def simulate(
     x0 = _tokens(rule, x0)
     batch = _validate.broadcast_batches(rule=rule.batch_shape, x0=tuple(x0.shape[:-2]))
     precision = _precision(dtype, x0, rule)
-    start = _flat(to_backend(x0, backend), batch, precision)
-    if isinstance(rule, RandomWeights):
+    with np.errstate(over="ignore"):  # refused in the next line
+        start = _flat(to_backend(x0, backend), batch, precision)
+    _survives(start, precision)
+    if isinstance(rule, RandomWeights) and isinstance(rule.A, FromTokens):
+        # layers that depend on the state are no product of matrices: blocks with nothing else
+        block = Block(rule.A, weights=rule.kind, std=rule.std, norm=None)
+        runs = _block_runs(block, start, batch, backend, rng)
+    elif isinstance(rule, RandomWeights):
         runs = _random_runs(rule, start, batch, backend, rng)
     elif isinstance(rule, Block):
         runs = _block_runs(rule, start, batch, backend, rng)
@@ -243,7 +248,7 @@ def _fixed_run(
     probe = None if isinstance(rule, Linear) else decompose(_generic(start), split)
 
     def states(layers: Sequence[int]) -> Iterator[State]:
-        return iterate.states(state, lambda layer, _: steps(layer), layers, growth, budget, probe)
+        return iterate.states(state, steps, layers, growth, budget, probe)
 
     return [_Run(states, _zero_rows(start), kinds)]
 
@@ -268,18 +273,11 @@ def _random_runs(
         fixed = A if A is None or A.shape[0] == 1 else A[piece, ...]
         here = split.map(lambda x: x if x.shape[0] == 1 else x[piece, ...])
 
-        def heads(layer: int, state: State) -> Sequence[tuple[Array, Array]]:
-            if fixed is not None:
-                attention = fixed
-            elif isinstance(rule.A, FromTokens):
-                full, exponent = assemble(state)
-                drawn = projections(rule.A, full, own)
-                attention = attend(full, exponent, rule.A, drawn)
-            else:
+        def heads(layer: int) -> Sequence[tuple[Array, Array]]:
+            attention = fixed
+            if attention is None:
                 attention = on_device_of(_draws.attention(rule.A, n, own, precision), start)
             W = _draws.weights(rule.kind, d, std[piece], own, precision)
-            largest = float(np.max(np.abs(W), initial=0))
-            _refuse_growth(float(np.log2(1 + d * largest)), start, layer)
             return [(attention, on_device_of(W, start))]
 
         state = _started(start[piece, ...], here)
@@ -362,17 +360,6 @@ def _second_modulus(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     rest = A.astype(np.float64) - np.mean(A, axis=-2, keepdims=True)
     modulus = np.max(np.abs(np.linalg.eigvals(rest)), axis=-1)
     return np.log2(np.maximum(modulus, 2.0**-60))[:, None, None]
-
-
-def _refuse_growth(growth: float, start: Array, layer: int) -> None:
-    if growth > _budget(start):
-        raise _validate.refusal(
-            InvalidValueError,
-            "std",
-            f"weights that let layer {layer + 1} grow by 2^{growth:.0f}",
-            f"growth below 2^{_budget(start)} in {start.dtype}",
-            "Lower std, or use float64.",
-        )
 
 
 def _budget(start: Array) -> int:
@@ -462,6 +449,20 @@ def _matrices(rule: Rule) -> list[Array]:
         held = [rule.A if rule.attention_fixed else None, rule.weights if rule.weights_fixed else None]
         return [M for M in (*held, rule.gain, rule.bias) if M is not None]
     return [M for pair in rule.heads(0) for M in pair]
+
+
+def _survives(start: Array, precision: str) -> None:
+    """Refuse tokens that the precision of the run turns into infinity or into nothing."""
+    xp = namespace(start)
+    seen = xp.all(xp.isfinite(start)) & xp.all(xp.any(start != 0, axis=(-1, -2)))
+    if not bool(seen):
+        raise _validate.refusal(
+            InvalidValueError,
+            "x0",
+            f"tokens outside the range of {precision}",
+            "entries that it can hold",
+            "Scale the tokens, or use float64.",
+        )
 
 
 def _flat(x: Array, batch: tuple[int, ...], precision: str) -> Array:

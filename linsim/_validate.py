@@ -72,6 +72,10 @@ def array(
                 "a rectangular numeric array",
                 "Give every row the same length.",
             ) from error
+    if isinstance(value, np.ma.MaskedArray):
+        raise refusal(
+            InvalidTypeError, argument, "a masked array", "a plain array", "Fill or drop what is masked."
+        )
     xp = namespace(value)
     is_complex = xp.isdtype(value.dtype, "complex floating") if _known_dtype(xp, value) else False
     if not _known_dtype(xp, value) or (is_complex and not allow_complex):

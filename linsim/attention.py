@@ -31,7 +31,7 @@ class FromTokens:
     d_key : int, optional
         Features of a query, those of the tokens if left out.
     temperature : float, keyword-only
-        Positive, dimensionless.
+        From 1e-15 to 1e15, dimensionless.
     normalize : bool, keyword-only
         Scale every token to root mean square 1 before Q and K are formed, so that the
         norm of the tokens, which grows with depth, does not sharpen the softmax.
@@ -69,12 +69,15 @@ class FromTokens:
     def __post_init__(self) -> None:
         if self.d_key is not None:
             _validate.count(self.d_key, "d_key", minimum=1)
-        temperature = _validate.number(self.temperature, "temperature", low=0, low_open=True)
+        temperature = _validate.number(self.temperature, "temperature", low=1e-15, high=1e15)
         if not isinstance(self.normalize, bool):
             raise _validate.refusal(
                 InvalidTypeError, "normalize", repr(self.normalize), "True or False", "Pass one of them."
             )
-        mask = None if self.mask is None else _validate.mask(self.mask, ndim=2)
+        mask = self.mask
+        if mask is not None:  # a copy: what is frozen should not change from outside
+            mask = _validate.mask(mask, ndim=2)
+            mask = namespace(mask).asarray(mask, copy=True)
         query_key = self.query_key
         if query_key is not None:
             query_key = _validate.square(query_key, "query_key", shape="(d, d)")
@@ -82,6 +85,17 @@ class FromTokens:
                 raise _validate.refusal(
                     ShapeError, "query_key", f"shape {query_key.shape}", "shape (d, d)", "Give one for all."
                 )
+            xp = namespace(query_key)
+            largest = float(xp.max(xp.abs(query_key)))
+            if largest > 1e15:
+                raise _validate.refusal(
+                    InvalidValueError,
+                    "query_key",
+                    f"an entry of size {largest:.3g}",
+                    "at most 1e15",
+                    "Scores beyond are one-hot: scale it down.",
+                )
+            query_key = xp.asarray(query_key, copy=True)
             if self.d_key is not None:
                 raise _validate.refusal(
                     InvalidTypeError,

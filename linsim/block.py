@@ -10,11 +10,14 @@ import numpy as np
 
 from . import _draws, _spectra, _validate
 from ._layers import ACTIVATIONS
-from ._namespace import Array
+from ._namespace import Array, namespace
 from .attention import FromTokens
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
 __all__ = ["PLACES", "Block", "Deescalation"]
+
+#: numbers of a block beyond this could leave the range of floats within a layer
+LARGEST = 1e15
 
 #: places in a block where de-escalation can act, in the order of the data
 PLACES = {
@@ -82,7 +85,9 @@ class Deescalation:
                 "Pass for example tau=1.0.",
             )
         if self.tau is not None:
-            object.__setattr__(self, "tau", _spectra.parameter(self.tau, "tau", (), low=-np.inf)[0])
+            object.__setattr__(
+                self, "tau", _spectra.parameter(self.tau, "tau", (), low=-LARGEST, high=LARGEST)[0]
+            )
         if self.similarity is not None:
             wanted, _ = _spectra.parameter(self.similarity, "similarity", (), low=0, high=1)
             if np.any(wanted == 1):
@@ -194,17 +199,26 @@ class Block:
 
         if self.attention_fixed:
             keep("A", _validate.attention_matrix(self.A))
+        if callable(self.A):
+            _draws.check_sampler(self.A, "A")
         if isinstance(self.weights, str):
             _validate.choice(self.weights, "weights", _draws.KINDS)
-        elif not callable(self.weights):
-            keep("weights", _validate.square(self.weights, "weights", shape="(..., d, d)"))
-        keep("std", _spectra.parameter(self.std, "std", (), low=0)[0])
+        elif callable(self.weights):
+            _draws.check_sampler(self.weights, "weights", "d")
+        else:
+            fixed = _validate.square(self.weights, "weights", shape="(..., d, d)")
+            keep("weights", _bounded(fixed, "weights"))
+        keep("std", _spectra.parameter(self.std, "std", (), low=0, high=LARGEST)[0])
         if self.weights_fixed and np.any(self.std != 1):
             raise _validate.refusal(
                 InvalidValueError, "std", "a value beside fixed weights", "1", "Scale the weights themselves."
             )
-        keep("residual", 0.0 if self.residual is None else _validate.number(self.residual, "residual"))
-        keep("branch", _validate.number(self.branch, "branch"))
+
+        def number(name: str, value: Any, low: float = -LARGEST) -> float:
+            return _validate.number(value, name, low=low, high=LARGEST)
+
+        keep("residual", 0.0 if self.residual is None else number("residual", self.residual))
+        keep("branch", number("branch", self.branch))
         if self.norm is not None:
             _validate.choice(self.norm, "norm", ("post", "pre"))
         for name in ("gain", "bias"):
@@ -215,8 +229,8 @@ class Block:
                 raise _validate.refusal(
                     InvalidValueError, name, "a value with norm=None", "None", "Choose norm='pre' or 'post'."
                 )
-            keep(name, _validate.array(value, name, ndim=1, shape="(..., d)"))
-        keep("norm_eps", _validate.number(self.norm_eps, "norm_eps", low=0))
+            keep(name, _bounded(_validate.array(value, name, ndim=1, shape="(..., d)"), name))
+        keep("norm_eps", number("norm_eps", self.norm_eps, low=0))
         if self.feed_forward is None:
             if self.width is not None:
                 raise _validate.refusal(
@@ -230,7 +244,10 @@ class Block:
             _validate.choice(self.feed_forward, "feed_forward", ACTIVATIONS)
             if self.width is not None:
                 keep("width", _validate.count(self.width, "width", minimum=1))
-        keep("feed_forward_std", _validate.number(self.feed_forward_std, "feed_forward_std", low=0))
+        keep(
+            "feed_forward_std",
+            number("feed_forward_std", self.feed_forward_std, low=0),
+        )
         keep("deescalation", _several(self.deescalation))
         _fits(self)
         if self.d is not None:
@@ -330,6 +347,21 @@ def _fits(block: Block) -> None:
                 "one de-escalation at each place",
                 "Combine them.",
             )
+
+
+def _bounded(value: Array, argument: str) -> Array:
+    """Return a copy, of entries that cannot leave the range of floats within a layer."""
+    xp = namespace(value)
+    largest = float(xp.max(xp.abs(value)))
+    if largest > LARGEST:
+        raise _validate.refusal(
+            InvalidValueError,
+            argument,
+            f"an entry of size {largest:.3g}",
+            f"at most {LARGEST:g}",
+            "Scale it down; the norm of tokens is free.",
+        )
+    return xp.asarray(value, copy=True)
 
 
 def _of_width(value: Array | None, argument: str, d: int) -> None:

