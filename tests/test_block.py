@@ -501,3 +501,149 @@ def test_predict_and_layered_name_what_they_cannot_take():
     for use in (lambda: linsim.predict(Block(UNIT)), lambda: linsim.Layered([RandomWeights(UNIT)])):
         with pytest.raises(linsim.LinsimError, match=r"rule.*: found"):
             use()
+
+
+# --- where rounding could pass for a value ------------------------------------------------------
+
+
+def test_a_token_lost_in_rounding_is_no_token():
+    """Cancelled tokens are enlarged by norms and by softmax: what they become is the truth, or NaN."""
+    small = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0], [1e-18, 2e-18, -1e-18]])
+    eye = tokens.gaussian(4, 3, rng=0) * np.array([1.0, 1.0, 1e-18, 1.0])[:, None]
+    for block, x0 in ((Block(FromTokens()), small), (Block(np.eye(4), norm_eps=0.0), eye)):
+        found = simulate(block, x0, 1, rng=0).metrics["log_token_diversity"][1]
+        with mp.workdps(60):
+            truth = [block_oracle.log_token_diversity(X) for X in block_oracle.states(block, x0, 1, 0)][1]
+        assert np.isnan(found) or abs(found - truth) < 1e-9
+    linear = simulate(RandomWeights(FromTokens()), small, 1, rng=0).metrics["log_token_diversity"][1]
+    assert np.isnan(linear) or abs(linear + 1.7471) < 1e-4
+    # tokens that differ by 1e-12 of their size are nothing of the kind
+    assert np.isfinite(
+        simulate(Block(FromTokens()), 1 + 1e-12 * small, 1, rng=0).metrics["log_token_diversity"]
+    ).all()
+
+
+def test_equal_rows_of_attention_make_equal_tokens():
+    """De-escalation by similarity leaves tokens alone that uniform attention makes exactly alike."""
+    for n in (3, 5, 6, 7):
+        x0 = tokens.gaussian(n, 4, rng=n)
+        same = Deescalation("branch", similarity=0.5)
+        with_it = simulate(Block(attention.uniform(n), norm=None, deescalation=same), x0, 1, rng=0)
+        without = simulate(Block(attention.uniform(n), norm=None), x0, 1, rng=0)
+        np.testing.assert_array_equal(with_it.metrics["log_norm"], without.metrics["log_norm"])
+
+
+def test_a_mean_that_is_rounding_sets_no_similarity():
+    x0 = tokens.gaussian(6, 4, similarity=0, rng=0)
+    wanted = Deescalation("attention", similarity=0.5)
+    for last in ([], [Deescalation("output", tau=1.0)]):
+        block = Block(np.eye(6), norm=None, feed_forward="gelu", deescalation=[wanted, *last])
+        metrics = simulate(block, x0, 2, rng=0).metrics
+        assert np.isnan(metrics["log_norm"][1:]).all()
+        assert np.isnan(metrics["log_spread"][1:]).all()
+
+
+@pytest.mark.parametrize("offset", [3, 5, 8, 12])
+def test_the_tail_of_gelu(offset):
+    """x Phi(x) at -30 is 1e-197, not zero: nothing cancels in the tail."""
+    x0 = offset + np.random.default_rng(0).random((3, 1))
+    block = Block(np.eye(3), weights=np.eye(1), residual=None, norm=None, feed_forward="gelu", width=1)
+    run = simulate(block, x0, 2, rng=2)
+    with mp.workdps(400):
+        states = list(block_oracle.states(block, x0, 2, 2))
+        norms = [float(mp.log(mp.norm(list(X)))) for X in states]
+        gaps = [block_oracle.log_token_diversity(X) for X in states]
+    np.testing.assert_allclose(run.metrics["log_norm"], norms, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(run.metrics["log_token_diversity"], gaps, rtol=0, atol=1e-9)
+
+
+def test_a_hook_does_not_turn_rounding_into_tokens():
+    block = Block(
+        attention.uniform(7),
+        residual=None,
+        norm_eps=0.0,
+        deescalation=[Deescalation("branch", tau=1.0), Deescalation("output", function=lambda x: x)],
+    )
+    assert not np.isfinite(simulate(block, tokens.gaussian(7, 4, rng=0), 1, rng=0).metrics["log_norm"][1])
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e160, 1e300])
+def test_a_hook_at_any_size(scale):
+    hook = Deescalation("output", function=lambda x: 2.0 * x)
+    x0 = tokens.gaussian(3, 4, rng=0)
+    block = Block(attention.uniform(3), norm=None, deescalation=hook)
+    expected = simulate(block, x0, 2, rng=0).metrics["log_token_diversity"]
+    found = simulate(block, scale * x0, 2, rng=0).metrics["log_token_diversity"]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "result", [lambda x: x * 1j, lambda x: x > 0, lambda x: x.astype(str), np.ma.masked_array]
+)
+def test_a_hook_returns_real_numbers(result):
+    block = Block(attention.uniform(3), deescalation=Deescalation("output", function=result))
+    with pytest.raises(linsim.LinsimError, match=r"function: found"):
+        simulate(block, np.eye(3), 1, rng=0)
+
+
+def test_two_features_have_one_norm():
+    """With d = 2 layer norm leaves +-(1, -1): the norm of the state is known exactly at every depth."""
+    run = simulate(Block(attention.uniform(3), norm_eps=0.0), tokens.gaussian(3, 2, rng=0), 60, rng=0)
+    np.testing.assert_allclose(run.metrics["log_norm"][1:], np.log(6) / 2, rtol=1e-12)
+
+
+def test_differences_below_the_range_of_doubles():
+    run = simulate(
+        Block(np.eye(2), weights=np.eye(1), norm="pre", bias=[1.0], residual=2.0**-10), [[1.0], [2.0]], 120
+    )
+    # one feature: the normed token is the bias, so X <- X / 1024 + 1
+    np.testing.assert_allclose(run.metrics["log_norm"][-1], np.log(np.sqrt(2) / (1 - 2.0**-10)), rtol=1e-12)
+
+
+def test_std_scales_what_a_sampler_returns():
+    def identity(d, size, rng):
+        return np.broadcast_to(np.eye(d), (size, d, d))
+
+    for s in (0.0, 1.0, 3.0):  # equal tokens: X <- (1 + s) X
+        for rule in (
+            RandomWeights(attention.uniform(3), std=s, kind=identity),
+            Block(attention.uniform(3), std=s, weights=identity, norm=None),
+        ):
+            norms = simulate(rule, np.ones((3, 2)), 1, rng=0).metrics["log_norm"]
+            np.testing.assert_allclose(norms[1] - norms[0], np.log1p(s), atol=1e-14)
+
+
+def test_what_is_built_does_not_change_from_outside():
+    mask, gain, H = np.eye(3, dtype=bool), np.ones(2), np.eye(2)
+    spec = FromTokens(mask=mask)
+    block = Block(attention.uniform(3), gain=gain, weights=H)
+    mask[:], gain[:], H[:] = False, np.nan, np.nan
+    assert spec.mask.diagonal().all()
+    assert np.isfinite(block.gain).all()
+    assert np.isfinite(block.weights).all()
+
+
+LARGE = {
+    "std": {"std": 1e308},
+    "residual": {"residual": 1e308},
+    "branch": {"branch": -1e308},
+    "weights": {"weights": 1e308 * np.eye(3)},
+    "gain": {"gain": [1e308] * 3},
+    "bias": {"bias": [1e308] * 3},
+    "feed_forward_std": {"feed_forward": "relu", "feed_forward_std": 1e200},
+    "norm_eps": {"norm_eps": 1e300},
+    "sampled weights": {"weights": lambda d, size, rng: np.full((size, d, d), 1e300)},
+    "parameters": {"weights": lambda d: np.eye(d)},
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_numbers_that_leave_the_range_are_refused(name):
+    with pytest.raises(linsim.LinsimError) as caught:
+        simulate(Block(attention.uniform(3), **LARGE[name]), np.eye(3), 2, rng=0)
+    assert str(caught.value).startswith(name.split()[-1] if name != "parameters" else "weights")
+    for scale in (1e39, 1e-50):
+        with pytest.raises(linsim.LinsimError, match=r"x0: found tokens outside the range of float32"):
+            simulate(Block(attention.uniform(3)), scale * np.eye(3), 1, dtype="float32")
+    with pytest.raises(linsim.LinsimError, match=r"query_key: found an entry of size 1e\+308"):
+        FromTokens(query_key=np.full((2, 2), 1e308))
