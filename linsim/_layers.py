@@ -395,7 +395,8 @@ def _doubted(out: Cloud, cloud: Cloud, y: Cloud, scores: Array) -> Cloud:
     tokens = xp.maximum(size(y.centre, y.e_centre) + half, size(y.rest, y.e_rest))
     error = xp.maximum(y.noise_centre + half, y.noise_rest) - tokens
     largest = xp.max(xp.abs(scores), axis=(-1, -2), keepdims=True)
-    error = error + log2(1 + xp.astype(largest, xp.float64, copy=False))
+    # what counts is the absolute error of a score
+    error = error + log2(xp.astype(largest, xp.float64, copy=False))
     nothing = xp.full_like(error, EMPTY)
     spoiled = xp.minimum(error, xp.zeros_like(error)) + size(cloud.rest, cloud.e_rest)
     known = xp.maximum(y.noise_centre, y.noise_rest) > EMPTY / 2
