@@ -12,13 +12,7 @@ from ._rows import RowGenerator
 from ._state import scaled
 from .attention import FromTokens
 
-__all__ = [
-    "Projections",
-    "masked_softmax",
-    "project",
-    "projections",
-    "softmax_scale",
-]
+__all__ = ["Projections", "masked_softmax", "projections", "softmax_scale"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +35,6 @@ def projections(spec: FromTokens, like: Array, generator: RowGenerator) -> Proje
     drawn *= np.asarray(1 / np.sqrt(d), dtype=name)
     query = drawn[:, 0] * np.asarray(1 / (np.sqrt(d_key) * spec.temperature), dtype=name)
     return Projections(on_device_of(query, like), on_device_of(drawn[:, 1], like))
-
-
-def project(x: Array, matrix: Array | None) -> Array:
-    """Return x matrix, where None is the identity."""
-    return x if matrix is None else x @ matrix
 
 
 def masked_softmax(scores: Array, mask: Array | None) -> Array:
