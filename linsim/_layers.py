@@ -291,9 +291,10 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
     after = size(rest, e_rest)
     values = size(value, offset) + 0.5 * float(np.log2(rest.shape[-2]))
     rounding = unit(rest) + xp.where(near, after, xp.maximum(after, values))
-    noise_rest = add_log2(cloud.noise_rest + ratio_of(after, before), passed_on(cloud, after))
-    noise_rest = add_log2(noise_rest, rounding)
     before_centre, after_centre = size(cloud.centre, cloud.e_centre), size(value, offset)
+    follow = _along(ratio_of(after, before), before, ratio_of(after_centre, before_centre))
+    noise_rest = add_log2(cloud.noise_rest + follow, passed_on(cloud, after))
+    noise_rest = add_log2(noise_rest, rounding)
     gain = _along(ratio_of(after_centre, before_centre), before_centre, ratio_of(after, before))
     noise_centre = add_log2(cloud.noise_centre + gain, unit(value) + xp.minimum(before_centre, after_centre))
     out = Cloud(value, rest, xp.zeros_like(s) + offset, e_rest, noise_centre, noise_rest)
@@ -301,7 +302,7 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
 
 
 def _along(own: Array, before: Array, other: Array) -> Array:
-    """What happens to the error of a mean: as to the centre, or where that is 0 as to the tokens."""
+    """What happens to the error of a part: as to the part itself, or where that is 0 as to the other."""
     return namespace(own).where(before > EMPTY / 2, own, other)
 
 

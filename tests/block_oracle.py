@@ -148,6 +148,13 @@ def log_cosine_gap(X):
     return float(mp.log(mp.fsum(gaps) / len(gaps)))
 
 
+def log_spread(X):
+    """ln of the largest distance between two tokens."""
+    rows = [[X[i, j] for j in range(X.cols)] for i in range(X.rows)]
+    squares = [mp.fsum((a - b) ** 2 for a, b in zip(x, y, strict=True)) for x in rows for y in rows]
+    return float(mp.log(max(squares)) / 2)
+
+
 def log_rank_gap(X):
     """ln sigma_2/sigma_1, from the eigenvalues of X X^T with as many digits again."""
     with mp.workdps(2 * mp.mp.dps):

@@ -647,3 +647,36 @@ def test_numbers_that_leave_the_range_are_refused(name):
             simulate(Block(attention.uniform(3)), scale * np.eye(3), 1, dtype="float32")
     with pytest.raises(linsim.LinsimError, match=r"query_key: found an entry of size 1e\+308"):
         FromTokens(query_key=np.full((2, 2), 1e308))
+
+
+@pytest.mark.parametrize("where", ["norm", "softmax"])
+def test_a_token_that_cancels_is_no_token(where):
+    """0.3 x - (0.1 + 0.2) x is rounding; a norm, or queries and keys, would make a full token of it."""
+    self_only = np.array([[1.0, 0, 0, 0], [0.5, 0.25, 0.25, 0], [0.2, 0.3, 0.4, 0.1], [0.1, 0.2, 0.3, 0.4]])
+    common = {"residual": 0.3, "weights": -(0.1 + 0.2) * np.eye(3), "norm_eps": 0.0}
+    if where == "norm":
+        block = Block(self_only, **common)
+    else:
+        causal = np.tril(np.ones((4, 4), dtype=bool))  # the first token attends to itself alone
+        block = Block(FromTokens(3, mask=causal), norm=None, **common)
+    for seed in range(4):
+        x0 = tokens.gaussian(4, 3, rng=seed)
+        run = simulate(block, x0, 2, rng=seed)
+        with mp.workdps(60):
+            states = list(block_oracle.states(block, x0, 2, seed))
+            gaps = {**GAPS, "log_spread": block_oracle.log_spread}
+            truth = {name: [f(X) for X in states] for name, f in gaps.items()}
+        for name, expected in truth.items():
+            found = run.metrics[name]
+            seen = np.isfinite(found)
+            np.testing.assert_allclose(found[seen], np.array(expected)[seen], rtol=0, atol=1e-6)
+
+
+def test_tanh_is_bounded_at_any_size():
+    """Without a residual the feed-forward sees signs only, whatever the size of what comes in."""
+    x0 = 1e300 * tokens.gaussian(3, 4, rng=0)
+    for A in (np.eye(3), attention.uniform(3)):
+        block = Block(A, norm=None, residual=None, feed_forward="tanh")
+        small = simulate(block, 1e-200 * x0, 1, rng=0).metrics["log_norm"][1]
+        assert np.isfinite(small)
+        np.testing.assert_allclose(simulate(block, x0, 1, rng=0).metrics["log_norm"][1], small, rtol=1e-9)
