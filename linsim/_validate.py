@@ -61,21 +61,7 @@ def array(
             "a numeric array",
             "Pass numbers, not text.",
         )
-    if not array_api_compat.is_array_api_obj(value):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise refusal(
-                InvalidTypeError,
-                argument,
-                "a ragged sequence",
-                "a rectangular numeric array",
-                "Give every row the same length.",
-            ) from error
-    if isinstance(value, np.ma.MaskedArray):
-        raise refusal(
-            InvalidTypeError, argument, "a masked array", "a plain array", "Fill or drop what is masked."
-        )
+    value = _rectangular(value, argument)
     xp = namespace(value)
     is_complex = xp.isdtype(value.dtype, "complex floating") if _known_dtype(xp, value) else False
     if not _known_dtype(xp, value) or (is_complex and not allow_complex):
@@ -117,6 +103,26 @@ def array(
             "NaN or infinity",
             "finite entries",
             "Clean the array before passing it.",
+        )
+    return value
+
+
+def _rectangular(value: Any, argument: str) -> Array:
+    """Return ``value`` as an array of any library, lists as NumPy's."""
+    if not array_api_compat.is_array_api_obj(value):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise refusal(
+                InvalidTypeError,
+                argument,
+                "a ragged sequence",
+                "a rectangular array",
+                "Give every row the same length.",
+            ) from error
+    if isinstance(value, np.ma.MaskedArray):
+        raise refusal(
+            InvalidTypeError, argument, "a masked array", "a plain array", "Fill or drop what is masked."
         )
     return value
 
@@ -175,17 +181,7 @@ def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: s
 def mask(value: Any, argument: str = "mask", *, ndim: int | None = None) -> Array:
     """Return ``value`` as a stack of boolean square matrices (a single one: ndim 2) without an empty row."""
     shape = "(n, n)" if ndim == 2 else "(..., n, n)"
-    if not array_api_compat.is_array_api_obj(value):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise refusal(
-                InvalidTypeError,
-                argument,
-                "a ragged sequence",
-                "a rectangular array",
-                "Make rows equally long.",
-            ) from error
+    value = _rectangular(value, argument)
     xp = namespace(value)
     if value.dtype != xp.bool:
         raise refusal(
