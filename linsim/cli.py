@@ -240,6 +240,83 @@ def prove(
         raise typer.Exit(1)
 
 
+@app.command()
+def bench(
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workload",
+            metavar="NAME",
+            help="W1, W2, W3, W3-causal or small; may be repeated; default: all.",
+        ),
+    ] = None,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            "--peers",
+            metavar="NAMES",
+            help="Beside linsim, comma-separated: plain, batched, torch, jax, numba, MODULE:FUNCTION "
+            "(yours); linsim for it alone; default: all that are installed.",
+        ),
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="Runs of each, behind one to warm up.")] = 5,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Threads of each; default: all cores.")
+    ] = None,
+    limit: Annotated[float, typer.Option("--limit", help="Seconds after which a run is given up.")] = 300.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes: shows that everything works, not how fast.")
+    ] = False,
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="Instead: how linsim's own time grows with the sizes.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FIGURE.png", help="Also draw it (with .pdf and caption).")
+    ] = None,
+    as_json: _JSON = False,
+) -> None:
+    """Time linsim beside NumPy, PyTorch, JAX and Numba on this machine, and compare the numbers.
+
+    Exits with 1 if linsim fails somewhere, or if somebody's numbers contradict it.
+    """
+    from benchmarks import picture, report, runner
+    from benchmarks import scaling as growth
+
+    with _one_line():
+        if scaling:
+            _without({"--workload": workload, "--peers": peers, "--out": out}, "--scaling")
+            grown = growth.measure(repeats=repeats, threads=threads, quick=quick, limit=limit)
+            if as_json:
+                _print_json(growth.as_json(grown))
+            else:
+                print("\n".join(growth.lines(grown)))
+            return
+        if out is not None:
+            picture.check_path(out)
+        names = None if peers is None else [name.strip() for name in peers.split(",")]
+        found = runner.run(workload, peers=names, repeats=repeats, threads=threads, quick=quick, limit=limit)
+    if as_json:
+        _print_json(report.as_json(found))
+    else:
+        print("\n".join(report.lines(found)))
+    if out is not None:
+        for path in picture.save(found, out, f"linsim bench --out {out}"):
+            print(path, file=sys.stderr if as_json else sys.stdout)
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+def _without(options: Mapping[str, Any], other: str) -> None:
+    from . import _validate
+    from .errors import InvalidValueError
+
+    for name, value in options.items():
+        if value:
+            raise _validate.refusal(
+                InvalidValueError, name, f"it beside {other}", "one of the two", f"Leave {name} out."
+            )
+
+
 def _statements(ids: list[str] | None, known: Mapping[str, Any]) -> list[str]:
     """Return the names of statements; the name of a family stands for all of its statements."""
     from . import _validate
