@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from . import _validate
 from ._namespace import Array, exponent_of, namespace, power_of_two
-from ._state import EMPTY, State, add_log2, combine, log2, norm, scaled
+from ._state import EMPTY, State, add_log2, combine, log2, norm, scaled, shifted
 from .errors import InvalidTypeError
 
 __all__ = ["METRICS", "RESOLUTION", "Measured", "choose", "evaluate", "resolution_of"]
@@ -87,7 +87,13 @@ def evaluate(state: State, names: Iterable[str], zero_rows: Array | None = None)
     full, e_full = combine(state.split.v * row, e_row, rest, e_rest)
     results: dict[str, Measured] = {}
     if wanted & _CONTENT:
-        results |= _content(state, (row, e_row), (rest, e_rest), (full, e_full))
+        # a logarithm of 1e9 has no digits left for a ratio of two: sizes refer to the state's own
+        top = xp.where(e_full > EMPTY / 2, e_full, xp.zeros_like(e_full))
+        found = _content(shifted(state, -top), (row, e_row - top), (rest, e_rest - top), (full, e_full - top))
+        results |= found | {
+            name: replace(found[name], value=found[name].value + top * _LN2)
+            for name in ("log_norm", "log_spread")
+        }
     if wanted & (_ANGLE | _RANK):
         pair = _leading_pair(state)
         if wanted & _RANK:
@@ -97,10 +103,10 @@ def evaluate(state: State, names: Iterable[str], zero_rows: Array | None = None)
     exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
     out = {}
     for name in names:
-        found = results[name]
-        keep = xp.where(exists, found.resolved, name in ("log_norm", "log_spread"))
-        value = xp.where(keep, found.value, xp.full_like(found.value, xp.nan))
-        out[name] = Measured(value, found.resolved | ~exists)
+        one = results[name]
+        keep = xp.where(exists, one.resolved, name in ("log_norm", "log_spread"))
+        value = xp.where(keep, one.value, xp.full_like(one.value, xp.nan))
+        out[name] = Measured(value, one.resolved | ~exists)
     return out
 
 
@@ -251,7 +257,8 @@ def _leading_pair(state: State) -> _Leading:
     column = ~pair & (T_column < T_row)
     row = ~pair & ~column
     T = xp.where(pair, T_pair, xp.where(column, T_column, T_row))
-    e_S = xp.floor(T)
+    # where nothing is left, only its noise is known, and must fit that scale
+    e_S = xp.floor(xp.where(T > EMPTY / 2, T, _largest(noise_b, noise_R, noise_r)))
 
     zero = xp.zeros_like(T)
     m_row, m_column = xp.maximum(state.e_a, state.e_r), xp.maximum(state.e_a, state.e_b)
@@ -430,6 +437,7 @@ def _angles(p: _Leading, zero_rows: Array | None) -> dict[str, Measured]:
     # Deviations from +-q keep relative accuracy where rows are nearly parallel
     # to q: (|A| - height) is written without its cancellation.
     e_common = xp.max(xp.where(present, p.delta - k, EMPTY), axis=-2, keepdims=True)
+    e_common = xp.where(xp.any(present, axis=-2, keepdims=True), e_common, p.delta)
     G = power_of_two(p.delta - k - e_common)
     fall = power_of_two(e_common) * (G * across) ** 2 / (xp.abs(A) + height)
     sign = xp.where(A < 0, -xp.ones_like(A), xp.ones_like(A))

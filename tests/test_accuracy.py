@@ -319,6 +319,11 @@ STRUCTURED = {
         np.array([[1.0, 2, 0], [-3, 1, 1], [2, -3, -1]]),
     ),
     "no constant part, circulant": (CIRCULANT, np.diag([0.9, 0.3, -0.2]), X43 - X43.mean(axis=0)),
+    "no constant part, unequal tokens": (
+        np.array([[0.4, 0.6], [0.4, 0.6]]),
+        np.array([[0, 0.4, -0.4], [-0.4, 0, 0], [0, 0.4, 0.2]]),
+        np.array([[9.0, 3, 0], [-6, -2, 0]]),
+    ),
     "no dominant feature": (GENERAL, np.diag([1.0, 0.5, -0.5]), X43 * [0, 1, 1]),
     "no dominant feature, symmetric H": (
         GENERAL,
