@@ -1,0 +1,554 @@
+"""Any layer at once, from the modes of A and H.
+
+    X_l = sum_ij rho_ij^l c_ij v_i z_j^T,   rho_ij = 1 + lambda_i mu_j,   c_ij = u_i X_0 w_j.
+
+The modes fall into the invariant parts of ``linsim._state`` (the split's own
+row i and column j of modes, and the rest), and every part is summed at its own
+scale, so that gaps keep their digits as they do layer by layer.  rho^l needs
+log2|rho| to 1e-20 at depth 1e9: eigenvalues come refined (``_refine``), logs in
+extended precision, each cut so that the layer times its leading bits is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .._evaluate import RESOLUTION
+from .._state import EMPTY, PARTS, Split, State, add_log2, log2, norm, normalise, scaled, sizes
+from ..theory.spectra import EPS, B, C, Eigensystem, F
+from . import iterate
+from ._refine import Basis, basis_of
+
+__all__ = ["Modes", "Verdict", "prepare", "reliable", "states"]
+
+I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
+
+#: the largest layer whose product with the leading bits of a log is exact
+DEEPEST = 2**30
+# 23 bits: times a layer below 2^30 they fill a double
+LEADING_BITS = 23
+# modes this many powers of two below the largest of their part add nothing
+NEGLIGIBLE = 70.0
+# where the closed form is compared with iteration: later collapse hides errors
+COMPARED = (1, 5, 20)
+# beyond this a mode has no digits left
+LARGEST_CONDITION = 1e9
+# log2: noise this far above iteration's, and at this distance below the part, hides something
+CLOSE, BLUR = 8.0, 36.0
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """The modes of b systems, cut into parts; arrays are plain NumPy with leading axis b.
+
+    ``start``: the state at layer 0, whose parts the coefficients refer to.
+    ``log2_hi``, ``log2_lo`` (b, n, d): log2|rho|, EMPTY where rho = 0; ``turn_hi``,
+    ``turn_lo``: arg(rho) / 2 pi.  hi has 23 bits.  ``coefficients`` (b, n, d)
+    complex: c_ij 2**-scale with the ``scale`` (b, n, d) of its part (an integer);
+    ``mean_coefficients`` (b, d): those of the token mean, at exponent ``start.e_mean``.
+    ``right_A`` (b, n, n), ``left_H`` (b, d, d): vectors in real block form, in the
+    columns and in the rows; ``tag_A`` (b, n), ``tag_H`` (b, d) int8: 0 real, 1 and
+    2 halves of a pair.  ``i``, ``j`` (b,): the split's own row and column of modes,
+    -1 for none.  ``size`` (b, n, d): log2 of |v_i| |z_j|.  ``drift`` (b, n, d): error
+    of ln rho, so that l times it is the relative error of rho^l; ``rounding`` (b,):
+    relative error of an assembled part.  ``growth`` (b, 5): log2 of the largest
+    |rho| each of PARTS can hold; ``floor`` (b, 5): log2 of the absolute error
+    that the parts' coefficients start with.  ``sound`` (b,): there is a basis at
+    all; ``condition`` (b,): the worst |u_i| |v_i| times the worst |w_j| |z_j|.
+    """
+
+    start: State
+    log2_hi: F
+    log2_lo: F
+    turn_hi: F
+    turn_lo: F
+    coefficients: C
+    scale: F
+    mean_coefficients: C
+    right_A: F
+    left_H: F
+    tag_A: np.ndarray[Any, Any]
+    tag_H: np.ndarray[Any, Any]
+    i: I
+    j: I
+    size: F
+    drift: F
+    rounding: F
+    growth: F
+    floor: F
+    sound: B
+    condition: F
+
+    @property
+    def split(self) -> Split:
+        """The vectors that cut the states."""
+        return self.start.split
+
+
+def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensystem) -> Modes:
+    """Find the modes of (b, n, d) systems from the parts of their first state.
+
+    ``A``, ``H`` and their eigensystems have leading axis b or 1; ``start.split``
+    comes from ``choose_split``.
+    """
+    split = _whole(start.split, start.R.shape[0])
+    start = replace(start, split=split)
+    b, n, d = start.R.shape
+    i = np.where(split.constant[:, 0, 0], 0, _nearest(attention.values, split.lam[:, 0, 0]))
+    has_z = np.any(split.z != 0, axis=(-1, -2))
+    j = np.where(has_z, _nearest(weights.values, split.mu[:, 0, 0]), -1)
+    sound = np.broadcast_to(_sound(attention) & _sound(weights), b)
+    normalised = ~split.preserves_mean[:, 0, 0]
+    rows = basis_of(A, attention, i, split.v[:, :, 0], split.u[:, 0, :], sound, normalised)
+    rows = _constant_exact(rows)
+    columns = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], sound)
+    log2_hi, log2_lo, turn_hi, turn_lo, drift = _logs(rows, columns)
+
+    own_row = (np.arange(n) == i[:, None])[:, :, None]
+    own_column = (np.arange(d) == j[:, None])[:, None, :]
+    coefficients, mean_coefficients = _coefficients(start, rows, columns, own_row, own_column)
+    coefficients[~sound] = 0
+    scale = np.where(
+        own_row,
+        np.where(own_column, start.e_a, start.e_r),
+        np.where(own_column, start.e_b, start.e_R),
+    )
+    size = np.log2(
+        np.linalg.norm(rows.right, axis=-2)[:, :, None] * np.linalg.norm(columns.left, axis=-1)[:, None, :]
+    )
+    kappa = np.log2(rows.condition[:, :, None] * columns.condition[:, None, :])
+    sets = _sets(own_row, own_column, n)
+    growth = [np.max(np.where(held, log2_hi + log2_lo, -60.0), axis=(-1, -2)) for held in sets]
+    floor = _floors(start, rows, columns, coefficients, size, kappa, sets)
+    worst = np.max(rows.condition, axis=-1) * np.max(columns.condition, axis=-1)
+    leak = np.max(np.sum(rows.leak, axis=-1), axis=-1) + np.max(np.sum(columns.leak, axis=-1), axis=-1)
+    return Modes(
+        start=start,
+        log2_hi=log2_hi,
+        log2_lo=log2_lo,
+        turn_hi=turn_hi,
+        turn_lo=turn_lo,
+        coefficients=coefficients,
+        scale=scale,
+        mean_coefficients=mean_coefficients,
+        right_A=np.ascontiguousarray(rows.block_right),
+        left_H=np.ascontiguousarray(columns.block_left),
+        tag_A=rows.tag,
+        tag_H=columns.tag,
+        i=i,
+        j=j,
+        size=size,
+        drift=drift,
+        rounding=leak + np.sqrt(n + d) * EPS * 4,
+        growth=np.maximum(np.stack(growth, axis=-1), -60.0),
+        floor=floor,
+        sound=np.array(sound),
+        condition=worst,
+    )
+
+
+def _sound(system: Eigensystem) -> B:
+    """Whether there is a basis that holds any digits, (b,)."""
+    return system.diagonalizable & (np.max(system.condition, axis=-1) < LARGEST_CONDITION)
+
+
+def _whole(split: Split, b: int) -> Split:
+    return split.map(lambda x: np.broadcast_to(x, (b, *x.shape[1:])))
+
+
+def _nearest(values: C, wanted: F) -> I:
+    return np.argmin(np.abs(values - wanted[:, None]), axis=-1)
+
+
+def _constant_exact(rows: Basis) -> Basis:
+    """Eigenvalue 1 with nothing to correct, and the vector of equal entries, exactly."""
+    low, error = np.array(rows.low), np.array(rows.error)
+    low[:, 0], error[:, 0] = 0, 0
+    right, block = np.array(rows.right), np.array(rows.block_right)
+    for x in (right, block):
+        x[:, :, 0] = x[:, :1, 0]
+    return replace(rows, low=low, error=error, right=right, block_right=block)
+
+
+def _logs(rows: Basis, columns: Basis) -> tuple[F, F, F, F, F]:
+    """log2|rho| and arg(rho) / 2 pi, each as leading and trailing bits, and the error of ln rho."""
+    real = np.longdouble
+    eps = float(np.finfo(real).eps)
+    lam, mu = rows.values[:, :, None], columns.values[:, None, :]
+    p = _sum(rows.values.real, rows.low.real)[:, :, None]
+    q = _sum(columns.values.real, columns.low.real)[:, None, :]
+    x = p * q
+    turn = np.zeros(x.shape, dtype=real)
+    complex_any = bool(np.any(rows.tag) or np.any(columns.tag))
+    if complex_any:
+        p_i = _sum(rows.values.imag, rows.low.imag)[:, :, None]
+        q_i = _sum(columns.values.imag, columns.low.imag)[:, None, :]
+        x = 1 + (x - p_i * q_i)
+        y = p * q_i + p_i * q
+        modulus = np.abs(x)
+        where = y != 0
+        xs, ys = x[where], y[where]
+        modulus[where] = np.hypot(xs, ys)
+        turn[where] = np.arctan2(ys, xs) / (2 * np.arctan2(real(0), real(-1)))
+        turn[~where] = np.where(x[~where] < 0, real(0.5), real(0))
+    else:
+        x = 1 + x
+        modulus = np.abs(x)
+        turn[x < 0] = 0.5
+    error = (
+        np.abs(mu) * rows.error[:, :, None]
+        + np.abs(lam) * columns.error[:, None, :]
+        + 4 * eps * (1 + np.abs(lam) * np.abs(mu))
+    )
+    zero = modulus <= 0
+    logs = np.log2(np.where(zero, real(1), modulus))
+    size = np.where(zero, 1.0, modulus.astype(np.float64))
+    drift = np.minimum(error / size, 1e3) + 2 * eps * (1 + np.abs(logs.astype(np.float64)))
+    hi, lo = _cut(logs)
+    turn_hi, turn_lo = _cut(turn)
+    return np.where(zero, EMPTY, hi), np.where(zero, 0.0, lo), turn_hi, turn_lo, drift
+
+
+def _sum(high: F, low: F) -> np.ndarray[Any, Any]:
+    return high.astype(np.longdouble) + low
+
+
+def _cut(x: np.ndarray[Any, Any]) -> tuple[F, F]:
+    mantissa, exponent = np.frexp(x.astype(np.float64))
+    hi = np.ldexp(np.rint(mantissa * 2.0**LEADING_BITS), exponent - LEADING_BITS)
+    return hi, (x - hi).astype(np.float64)
+
+
+def _sets(own_row: B, own_column: B, n: int) -> tuple[B, ...]:
+    """Which modes each of PARTS holds."""
+    constant = (np.arange(n) == 0)[None, :, None]
+    return (
+        own_row & own_column,
+        own_row & ~own_column,
+        ~own_row & own_column,
+        ~own_row & ~own_column,
+        constant | (own_column & False),
+    )
+
+
+def _coefficients(start: State, rows: Basis, columns: Basis, own_row: B, own_column: B) -> tuple[C, C]:
+    """c_ij of every part at the part's own exponent, and those of the token mean."""
+    right = columns.right
+    U = rows.left
+    inner = U @ start.R @ right
+    row = start.r @ right
+    column = U @ start.b
+    c = np.where(own_row, np.where(own_column, start.a, row), np.where(own_column, column, inner))
+    return c.astype(np.complex128), (start.mean @ right)[:, 0, :].astype(np.complex128)
+
+
+def _floors(
+    start: State,
+    rows: Basis,
+    columns: Basis,
+    coefficients: C,
+    size: F,
+    kappa: F,
+    sets: tuple[B, ...],
+) -> F:
+    """log2 of the absolute error that each part starts with, (b, 5).
+
+    Rounding of the cut and of the products, enlarged by the condition of the
+    modes, and what leaks between coefficients of one part through imperfect
+    vectors: all of it may grow like the part's fastest mode.
+    """
+    out = []
+    exponents = (start.e_a, start.e_r, start.e_b, start.e_R)
+    n, d = coefficients.shape[1:]
+    for k, held in enumerate(sets[:4]):
+        c = np.where(held, np.abs(coefficients), 0)
+        leak = (rows.leak @ c if k > 1 else 0 * c) + (c @ np.swapaxes(columns.leak, -1, -2) if k % 2 else 0)
+        worst = np.max(np.where(held, leak * np.exp2(size), 0), axis=(-1, -2), keepdims=True)
+        own = np.max(np.where(held, kappa, 0), axis=(-1, -2), keepdims=True)
+        rounded = add_log2(
+            start.noise[:, :, k : k + 1],
+            log2(norm(getattr(start, PARTS[k])) * EPS * np.sqrt(n + d)) + exponents[k],
+        )
+        out.append(add_log2(log2(worst) + exponents[k], rounded + own)[:, 0, 0])
+    own = np.log2(np.max(columns.condition, axis=-1))
+    out.append(start.noise[:, 0, 4] + own)
+    return np.stack(out, axis=-1)
+
+
+# --- states ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Active:
+    """One representative of every conjugate pair of modes that still counts, sorted by part.
+
+    ``group`` (k,): 4 * system + part; ``first`` (g,): where each group begins,
+    ``present`` (g,): its number.
+    """
+
+    hi: F
+    lo: F
+    turn_hi: F
+    turn_lo: F
+    c: C
+    log2_c: F
+    scale: F
+    size: F
+    drift: F
+    group: I
+    place: I
+    kind: I
+
+    def take(self, keep: Any) -> _Active:
+        return _Active(**{name: getattr(self, name)[keep] for name in _Active.__dataclass_fields__})
+
+
+def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
+    """Yield the state at each of the sorted ``layers``, up to DEEPEST."""
+    active, checked = _representatives(modes), 0
+    for layer in layers:
+        if layer == 0:
+            yield modes.start
+            continue
+        if layer > DEEPEST:
+            raise ValueError(f"layer {layer} is beyond {DEEPEST}, where phases lose their digits")
+        state, active, checked = _at(modes, active, layer, checked)
+        yield state
+
+
+def _representatives(modes: Modes) -> _Active:
+    b, n, d = modes.coefficients.shape
+    tag_A, tag_H = modes.tag_A[:, :, None], modes.tag_H[:, None, :]
+    chosen = (tag_A != 2) & ~((tag_A == 0) & (tag_H == 2)) & (modes.coefficients != 0)
+    own_row = (np.arange(n) == modes.i[:, None])[:, :, None]
+    own_column = (np.arange(d) == modes.j[:, None])[:, None, :]
+    group = 4 * np.arange(b)[:, None, None] + 2 * ~own_row + ~own_column
+    flat = np.flatnonzero(chosen)
+    group = group.ravel()[flat]
+    order = np.argsort(group, kind="stable")
+    flat, group = flat[order], group[order]
+    # 0: both real, 1: pair of A, 2: pair of H, 3: both, first halves, 4: both, second half of H
+    kind = np.where(tag_A == 0, np.where(tag_H == 0, 0, 2), np.where(tag_H == 0, 1, 2 + tag_H)).ravel()[flat]
+    place = flat - (kind == 4)  # M is filled at the first halves
+
+    def pick(x: Any) -> Any:
+        return x.ravel()[flat]
+
+    c = pick(modes.coefficients)
+    return _Active(
+        hi=pick(modes.log2_hi),
+        lo=pick(modes.log2_lo),
+        turn_hi=pick(modes.turn_hi),
+        turn_lo=pick(modes.turn_lo),
+        c=c,
+        log2_c=np.log2(np.abs(c)) + pick(modes.size),
+        scale=pick(modes.scale),
+        size=pick(modes.size),
+        drift=pick(modes.drift),
+        group=group,
+        place=place,
+        kind=kind,
+    )
+
+
+def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State, _Active, int]:
+    """Return the state at ``layer`` and the modes that can still count from there on."""
+    b, n, d = modes.coefficients.shape
+    tops = np.full(4 * b, EMPTY)
+    lengths = active.hi * layer + (active.lo * layer + active.log2_c) + active.scale
+    if active.group.size:
+        first = np.flatnonzero(np.diff(active.group, prepend=-1))
+        groups = active.group[first]
+        tops[groups] = np.maximum.reduceat(lengths, first)
+        if layer >= 1.25 * checked:
+            keep = _counting(active, lengths, first, layer)
+            active, lengths, checked = active.take(keep), lengths[keep], layer
+    exponents = np.where(tops > EMPTY / 2, np.floor(tops), EMPTY)
+    here = (lengths > tops[active.group] - NEGLIGIBLE) & (tops[active.group] > EMPTY / 2)
+    now = active.take(here)
+    amount = np.exp2((now.hi * layer - (exponents[now.group] - now.scale)) + now.lo * layer)
+    angle = now.turn_hi * layer
+    angle = 2 * np.pi * ((angle - np.rint(angle)) + now.turn_lo * layer)
+    q = now.c * amount * (np.cos(angle) + 1j * np.sin(angle))
+    M = _filled(q, now.place, now.kind, (b, n, d))
+
+    # errors that are relative: phases and exponents that drift, and the assembly
+    weight = np.abs(q) * np.exp2(now.size)
+    weight *= np.where(now.kind > 0, 2, 1) * (layer * now.drift + modes.rounding[now.group // 4])
+    relative = np.bincount(now.group, weights=weight, minlength=4 * b).reshape(b, 4)
+    e = exponents.reshape(b, 4)
+    noise = np.full((b, 5), EMPTY)
+    noise[:, :4] = add_log2(modes.floor[:, :4] + layer * modes.growth[:, :4], log2(relative) + e)
+    mean, e_mean, noise[:, 4] = _mean(modes, layer)
+    return _parts(modes, M, e, mean, e_mean, noise), active, checked
+
+
+def _counting(active: _Active, lengths: F, first: I, layer: int) -> Any:
+    """Which modes matter now or may later: not far below a mode that grows as fast."""
+    counts = np.diff(first, append=active.group.size)
+    top = np.repeat(np.maximum.reduceat(lengths, first), counts)
+    speed = active.hi + active.lo
+    leading = np.repeat(np.maximum.reduceat(np.where(lengths >= top, speed, -np.inf), first), counts)
+    return (lengths > top - NEGLIGIBLE - 5) | (speed > leading)
+
+
+def _filled(q: C, place: I, kind: I, shape: tuple[int, int, int]) -> F:
+    """Add modes and their conjugates into the (b, n, d) middle of V M Z, V and Z in real block form.
+
+    A pair contributes 2 Re(q v z) with v = v_r + i v_i, z = z_r + i z_i (derived here).
+    """
+    d = shape[2]
+    total = int(np.prod(shape))
+    twice = np.where(kind > 0, 2.0, 1.0)
+    real, imag = twice * q.real, twice * q.imag
+    A, H, both = kind == 1, kind == 2, kind >= 3
+    sign = np.where(kind == 4, -1.0, 1.0)
+    AB, HB = A | both, H | both
+    where = [place, place[AB] + d, place[HB] + 1, place[both] + d + 1]
+    what = [real, -imag[AB], -(sign * imag)[HB], -(sign * real)[both]]
+    filled: Any = np.bincount(np.concatenate(where), np.concatenate(what), minlength=total)
+    return np.asarray(filled.reshape(shape), dtype=np.float64)
+
+
+def _mean(modes: Modes, layer: int) -> tuple[F, F, F]:
+    """The token mean, at eigenvalue 1 of A: mantissa (b, 1, d), exponent (b, 1, 1), noise (b,)."""
+    start = modes.start
+    if not modes.split.any_mean:
+        return start.mean, start.e_mean, start.noise[:, 0, 4]
+    c = modes.mean_coefficients
+    size = np.linalg.norm(modes.left_H, axis=-1)
+    hi, lo = modes.log2_hi[:, 0, :], modes.log2_lo[:, 0, :]
+    length = np.where(c != 0, hi * layer + (lo * layer + np.log2(np.where(c != 0, np.abs(c), 1))), EMPTY)
+    top = np.max(length, axis=-1, keepdims=True)
+    e = np.where(top > EMPTY / 2, np.floor(top), EMPTY)
+    amount = np.exp2(np.clip((hi * layer - e) + lo * layer, -1100.0, 1000.0)) * (top > EMPTY / 2)
+    angle = modes.turn_hi[:, 0, :] * layer
+    angle = 2 * np.pi * ((angle - np.rint(angle)) + modes.turn_lo[:, 0, :] * layer)
+    q = np.where(length > top - NEGLIGIBLE, c * amount, 0) * (np.cos(angle) + 1j * np.sin(angle))
+    halves = modes.tag_H
+    row = np.where(halves == 0, q.real, np.where(halves == 1, 2 * q.real, 2 * q.imag))
+    mean = row[:, None, :] @ modes.left_H
+    relative = np.sum(np.abs(q) * size * (layer * modes.drift[:, 0, :] + modes.rounding[:, None]), axis=-1)
+    exponent = np.where(top > EMPTY / 2, e + start.e_mean[:, :, 0], EMPTY)
+    noise = add_log2(modes.floor[:, 4] + layer * modes.growth[:, 4], log2(relative) + exponent[:, 0])
+    return mean, exponent[:, :, None], noise
+
+
+def _parts(modes: Modes, M: F, e: F, mean: F, e_mean: F, noise: F) -> State:
+    split, b = modes.split, M.shape[0]
+    each = np.arange(b)
+    row = np.array(M[each, modes.i])
+    column = np.where(modes.j[:, None] >= 0, M[each, :, modes.j], 0)
+    a = np.where(modes.j >= 0, row[each, modes.j], 0)[:, None, None]
+    has = np.flatnonzero(modes.j >= 0)
+    row[has, modes.j[has]] = 0
+    column[each, modes.i] = 0
+    M[each, modes.i] = 0
+    M[has, :, modes.j[has]] = 0
+    R = modes.right_A @ M @ modes.left_H
+    r = row[:, None, :] @ modes.left_H
+    R = R - split.v * (split.u @ R)
+    R = R - (R @ split.w) * split.z
+    r = r - (r @ split.w) * split.z
+    tall = modes.right_A @ column[:, :, None]
+    tall = tall - split.v * (split.u @ tall)
+
+    def exponent(k: int) -> F:
+        return e[:, k, None, None]
+
+    state = State(
+        split,
+        a=a,
+        r=r,
+        b=tall,
+        R=R,
+        mean=mean,
+        e_a=exponent(0),
+        e_r=exponent(1),
+        e_b=exponent(2),
+        e_R=exponent(3),
+        e_mean=e_mean,
+        noise=noise[:, None, :],
+    )
+    return normalise(state)
+
+
+# --- whether to believe it ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Whether the closed form holds for each of b systems, why not ("" if it does), and its relative error.
+
+    ``error`` (b,) at the deepest layer, of the parts relative to themselves.
+    """
+
+    ok: B
+    reason: np.ndarray[Any, Any]
+    error: F
+
+
+def reliable(modes: Modes, A: F, H: F, depth: int, tolerance: float = 1e-9) -> Verdict:
+    """Decide for each system whether its modes describe it to ``tolerance``.
+
+    The condition of the eigenvectors is no guide (it predicts 1e-6 where 1e-12
+    is found, and 1 where all is lost), so the parts are compared with iteration
+    at the first layers, where nothing has collapsed yet.
+    """
+    found, blurred = compared(modes.start, states(modes, COMPARED), A, H)
+    drift = depth * _leading_drift(modes)
+    error = found + drift
+    reason = np.full(found.shape, "", dtype="U80")
+    reason[drift > RESOLUTION / 10] = "an eigenvalue is not known well enough for this depth"
+    reason[blurred] = "ill-conditioned eigenvectors hide what iteration resolves"
+    reason[~(found <= tolerance)] = "the eigenvectors do not reproduce the first layers"
+    reason[~modes.sound] = "A or H is defective to rounding"
+    return Verdict(reason == "", reason, error)
+
+
+def _leading_drift(modes: Modes) -> F:
+    """Error of ln rho of the fastest mode of every part, the worst of the parts, (b,)."""
+    speed = modes.log2_hi + modes.log2_lo
+    n, d = speed.shape[1:]
+    own_row = (np.arange(n) == modes.i[:, None])[:, :, None]
+    own_column = (np.arange(d) == modes.j[:, None])[:, None, :]
+    worst = np.zeros(speed.shape[0])
+    for held in _sets(own_row, own_column, n)[:4]:
+        held = held & (modes.coefficients != 0)
+        top = np.max(np.where(held, speed, -np.inf), axis=(-1, -2), keepdims=True)
+        leads = held & (speed >= top - 1e-6)
+        worst = np.maximum(worst, np.max(np.where(leads, modes.drift, 0), axis=(-1, -2)))
+    return worst
+
+
+def compared(start: State, found: Iterator[State], A: F, H: F) -> tuple[F, B]:
+    """Compare with iteration at COMPARED: largest error of a part relative to its size, (b,).
+
+    What a part's noise leaves open is not held against it; the second result
+    says where that noise is far above iteration's, and hides something.
+    """
+    growth = float(np.log2(1 + np.max(np.sum(np.abs(H), axis=-2)) * np.max(np.sum(np.abs(A), axis=-1))))
+    truth = iterate.states(start, lambda _: [(A, H)], COMPARED, growth, 400.0)
+    worst = np.zeros(start.R.shape[0])
+    blurred = np.zeros(start.R.shape[0], dtype=bool)
+    for mine, true in zip(found, truth, strict=True):
+        length = np.maximum(sizes(mine), sizes(true))[:, 0, :]
+        allowed = np.minimum(true.noise, mine.noise)[:, 0, :]
+        for k, name in enumerate(PARTS[:4]):
+            e = length[:, k, None, None]
+            above = mine.noise[:, 0, k] - np.maximum(true.noise[:, 0, k], length[:, k] - BLUR)
+            blurred |= (above > CLOSE) & (length[:, k] > np.maximum(true.noise[:, 0, k], EMPTY / 2))
+            seen = (length[:, k] > EMPTY / 2) & (length[:, k] > allowed[:, k])
+            e = np.floor(np.where(seen[:, None, None], e, 0.0))
+
+            def at(state: State, name: str = name, e: F = e) -> F:
+                return scaled(getattr(state, name), np.minimum(getattr(state, f"e_{name}") - e, 900.0))
+
+            off = norm(at(mine) - at(true))[:, 0, 0]
+            off = off - np.exp2(np.clip(allowed[:, k] - e[:, 0, 0], -1000, 10))
+            worst = np.maximum(worst, np.where(seen, np.maximum(off, 0), 0))
+    return worst, blurred
