@@ -31,6 +31,7 @@ def lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"Medians of {report.repeats} runs, all in turn. x: time over linsim's, and over the floor."
     yield "first: the first call, with imports and compilation. Differences are over max(1, |value|)."
+    yield "left out: values that linsim does not give, because its rounding would hide them."
 
 
 def _table(report: Report, result: Result) -> Iterator[str]:
@@ -62,16 +63,13 @@ def _table(report: Report, result: Result) -> Iterator[str]:
     if compared:
         yield f"{'largest difference':<24}" + "".join(f"{name:>18}" for name in workload.metrics)
     for entry in compared:
-        shown = (_difference(entry, name) for name in workload.metrics)
+        shown = "".join(f"{_difference(entry, name):>18}" for name in workload.metrics)
+        hidden = sum(agreement.unmeasured for agreement in entry.agreement.values())
         yield (
-            f"{entry.label:<24}"
-            + "".join(f"{text:>18}" for text in shown)
+            f"{entry.label:<24}{shown}"
+            + (f"  {hidden:,} left out" if hidden else "")
             + ("  DISAGREES" if entry.disagrees else "")
         )
-    missing = {name: a.unmeasured for e in compared for name, a in e.agreement.items() if a.unmeasured}
-    if missing:
-        counts = ", ".join(f"{count} of {name}" for name, count in missing.items())
-        yield f"(linsim leaves out what is below its rounding: {counts})"
 
 
 def _difference(entry: Entry, name: str) -> str:
