@@ -36,7 +36,7 @@ __all__ = ["TOLERANCE", "Agreement", "Entry", "Report", "Result", "choose_peers"
 F = np.ndarray[Any, Any]
 
 #: a peer whose values are further from linsim's than this computes something else (float32: its rounding)
-TOLERANCE = {"float64": 1e-6, "float32": 1e-2}
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 
 # Threads of a pool look for more work for a while before they sleep; they shall not meet the next run
 _PAUSE = 0.1
