@@ -11,7 +11,7 @@ from linsim import _validate
 from linsim.errors import FileFormatError
 
 from .peers import LINSIM
-from .report import duration, times
+from .report import counted, duration, times
 from .runner import Entry, Report, Result
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def caption(report: Report) -> str:
     )
     return (
         f"Time of linsim and of other ways to run the same systems with the same metrics: {sizes}. Bars: "
-        f"medians of {report.repeats} runs, all in turn, on {here.threads} threads of {here.cpu}; black "
+        f"medians of {counted(report.repeats, 'run')}, all in turn, on {counted(here.threads, 'thread')} of "
+        f"{here.cpu}; black "
         "lines: their range; numbers: time over linsim's. A star: a part was timed, and scaled. Dashed: the "
         f"least time for the arithmetic (products of matrices at {here.gemm / 1e9:.0f} Gflop/s, memory at "
         f"{here.triad / 1e9:.0f} GB/s); linsim's time over it is {over}."

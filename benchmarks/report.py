@@ -10,7 +10,7 @@ from typing import Any
 from .peers import LINSIM, version
 from .runner import Entry, Report, Result
 
-__all__ = ["as_json", "duration", "lines", "times"]
+__all__ = ["as_json", "counted", "duration", "lines", "times"]
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -29,7 +29,7 @@ def lines(report: Report) -> Iterator[str]:
         yield ""
         yield from _table(report, result)
     yield ""
-    yield f"Medians of {report.repeats} runs, all in turn. x: time over linsim's, and over the floor."
+    yield f"Medians of {counted(report.repeats, 'run')}, all in turn. x: over linsim's time, or the floor."
     yield "first: the first call, with imports and compilation. Differences are over max(1, |value|)."
     yield "left out: values that linsim does not give, because its rounding would hide them."
 
@@ -75,6 +75,15 @@ def _table(report: Report, result: Result) -> Iterator[str]:
 def _difference(entry: Entry, name: str) -> str:
     found = entry.agreement[name]
     return f"{found.difference:.0e}" if found.compared else "nothing to compare"
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "run"), counted(5, "run")
+    ('1 run', '5 runs')
+    """
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def times(value: float, reference: float) -> str:

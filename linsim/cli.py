@@ -300,7 +300,10 @@ def bench(
     else:
         print("\n".join(report.lines(found)))
     if out is not None:
-        for path in picture.save(found, out, f"linsim bench --out {out}"):
+        options = [f"--workload {name}" for name in workload or ()]
+        options += [f"--peers {peers}"] * (peers is not None) + ["--quick"] * quick
+        options += [f"--repeats {repeats} --threads {found.machine.threads} --out {out}"]
+        for path in picture.save(found, out, " ".join(["linsim bench", *options])):
             print(path, file=sys.stderr if as_json else sys.stdout)
     if not found.sound:
         raise typer.Exit(1)

@@ -405,6 +405,8 @@ def test_json_is_all_that_is_printed(capsys, own):
     assert [e["peer"] for e in shown["workloads"][0]["entries"]] == ["linsim", "batched", "mine:good"]
     assert shown["machine"]["threads"] == 1
     assert (own / "times.png").stat().st_size
+    options = "--workload small --workload W1 --peers batched, mine:good --quick --repeats 1 --threads 1"
+    assert f"linsim bench {options} --out times.png" in (own / "times.txt").read_text()
 
 
 def test_disagreement_is_code_1(capsys, own):
