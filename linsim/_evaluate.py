@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _kernels, _validate
 from ._namespace import Array, exponent_of, namespace, power_of_two
 from ._state import EMPTY, State, add_log2, combine, log2, norm, scaled, shifted
 from .errors import InvalidTypeError
@@ -75,10 +75,13 @@ class Measured:
     resolved: Array
 
 
-def evaluate(state: State, names: Iterable[str], zero_rows: Array | None = None) -> dict[str, Measured]:
+def evaluate(
+    state: State, names: Iterable[str], zero_rows: Array | None = None
+) -> tuple[dict[str, Measured], int]:
     """Measure a split state; values that rounding hides are NaN and marked unresolved.
 
-    ``zero_rows`` (b, n, 1): tokens known to be exactly zero.
+    ``zero_rows`` (b, n, 1): tokens known to be exactly zero.  Also returns how
+    many matrices a kernel left to LAPACK.
     """
     xp = namespace(state.R)
     wanted = set(names)
@@ -86,6 +89,7 @@ def evaluate(state: State, names: Iterable[str], zero_rows: Array | None = None)
     rest, e_rest = combine(state.b * state.split.z, state.e_b, state.R, state.e_R)
     full, e_full = combine(state.split.v * row, e_row, rest, e_rest)
     results: dict[str, Measured] = {}
+    redone = 0
     if wanted & _CONTENT:
         # a logarithm of 1e9 has no digits left for a ratio of two: sizes refer to the state's own
         top = xp.where(e_full > EMPTY / 2, e_full, xp.zeros_like(e_full))
@@ -97,7 +101,8 @@ def evaluate(state: State, names: Iterable[str], zero_rows: Array | None = None)
     if wanted & (_ANGLE | _RANK):
         pair = _leading_pair(state)
         if wanted & _RANK:
-            results |= _rank(pair)
+            ranks, redone = _rank(pair)
+            results |= ranks
         if wanted & _ANGLE:
             results |= _angles(pair, zero_rows)
     exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
@@ -107,7 +112,7 @@ def evaluate(state: State, names: Iterable[str], zero_rows: Array | None = None)
         keep = xp.where(exists, one.resolved, name in ("log_norm", "log_spread"))
         value = xp.where(keep, one.value, xp.full_like(one.value, xp.nan))
         out[name] = Measured(value, one.resolved | ~exists)
-    return out
+    return out, redone
 
 
 # --- content: how much of the state is common to all tokens -----------------------------
@@ -355,13 +360,13 @@ def _unit(x: Array, norm: Array, dtype: Any) -> Array:
 # --- rank ------------------------------------------------------------------------------
 
 
-def _rank(p: _Leading) -> dict[str, Measured]:
+def _rank(p: _Leading) -> tuple[dict[str, Measured], int]:
     xp = namespace(p.S)
     f = power_of_two(p.delta)
     whole = _cast(p.main, p.S.dtype) * (p.alpha * p.q) + _cast(f, p.S.dtype) * p.S
     minors = p.S - p.alpha * (xp.matrix_transpose(p.alpha) @ p.S)
-    values = xp.linalg.svdvals(xp.where(p.split_off, minors, whole))[:, None, :]
-    values = xp.astype(values, xp.float64, copy=False)
+    values, redone = _singular_values(xp.where(p.split_off, minors, whole))
+    values = xp.astype(values[:, None, :], xp.float64, copy=False)
     first = xp.where(p.split_off, p.main, values[:, :, :1])
     rest = xp.where(p.split_off, values[:, :, :-1], values[:, :, 1:])
     if rest.shape[-1] == 0:
@@ -399,7 +404,14 @@ def _rank(p: _Leading) -> dict[str, Measured]:
         "log_effective_rank_gap": Measured(_log(entropy * growth, delta), resolved),
         "stable_rank": Measured(1 + xp.sum((scale * m) ** 2, axis=-1, keepdims=True), usable),
         "log_rank_gap": Measured(_log(m[:, :, :1], delta), resolved),
-    }
+    }, redone
+
+
+def _singular_values(x: Array) -> tuple[Array, int]:
+    xp = namespace(x)
+    if xp is np:
+        return _kernels.singular_values(x)
+    return xp.linalg.svdvals(x), 0
 
 
 # --- angles ----------------------------------------------------------------------------

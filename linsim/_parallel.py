@@ -12,7 +12,7 @@ import array_api_compat
 
 from ._namespace import Array
 
-__all__ = ["in_parallel", "pieces"]
+__all__ = ["in_parallel", "pieces", "workers"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,25 +30,37 @@ def pieces(size: int, per_system: int, like: Array) -> list[slice]:
         return [slice(0, size)]  # a device wants the whole batch at once
     if size * per_system < _WORTH_IT:
         return [slice(0, size)]
-    rounds = -(-size * per_system // (_NUMBERS * _workers()))
-    count = min(size, _workers() * rounds)
+    rounds = -(-size * per_system // (_NUMBERS * workers()))
+    count = min(size, workers() * rounds)
     edges = [size * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Return ``function`` of every item, in order; the first error ends the work."""
-    workers = min(_workers(), len(items))
-    if workers == 1:
+def in_parallel(
+    function: Callable[[T], R], items: Sequence[T], abandon: Callable[[], None] | None = None
+) -> list[R]:
+    """Return ``function`` of every item, in order; the first error ends the work.
+
+    ``abandon`` tells what is running to give up, where that may take long: the
+    work is then done by other threads even if it is one piece, so that this one
+    hears the keyboard.
+    """
+    number = min(workers(), len(items))
+    if number == 1 and abandon is None:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(number) as pool:
         futures = [pool.submit(function, item) for item in items]
         try:
             return [future.result() for future in futures]
+        except BaseException:
+            if abandon is not None:
+                abandon()
+            raise
         finally:
             for future in futures:
                 future.cancel()
 
 
-def _workers() -> int:
+def workers() -> int:
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,12 +13,13 @@ import numpy as np
 from . import _draws, _validate
 from ._blas import on_one_thread
 from ._cloud import gather, state_of
-from ._engines import blocks, iterate
-from ._evaluate import choose, evaluate, resolution_of
+from ._engines import blocks, iterate, small
+from ._evaluate import choose, resolution_of
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from ._parallel import in_parallel, pieces
+from ._recorded import Job, Recorded, first_unresolved, record
 from ._split import KINDS, choose_split, row_split
-from ._state import Split, State, assemble, decompose, scaled, shifted
+from ._state import Split, State, decompose, scaled, shifted
 from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
@@ -27,7 +28,8 @@ from .trajectory import RunInfo, Trajectory
 
 __all__ = ["recorded_layers", "simulate"]
 
-_LN2 = float(np.log(2.0))
+# more operations than this, and the work is done where it can be interrupted
+_LONG = 3e7
 
 
 @on_one_thread
@@ -126,18 +128,26 @@ def simulate(
     with np.errstate(over="ignore"):  # refused in the next line
         start = _flat(to_backend(x0, backend), batch, precision)
     _survives(start, precision)
+    size = int(np.prod(batch, dtype=int))
+    stop = np.zeros(1, dtype=bool)
+    reason = "the only engine for this rule"
     if isinstance(rule, RandomWeights) and isinstance(rule.A, FromTokens):
         # layers that depend on the state are no product of matrices: blocks with nothing else
         block = Block(rule.A, weights=rule.kind, std=rule.std, norm=None)
-        runs = _block_runs(block, start, batch, backend, rng)
+        jobs = _block_jobs(block, start, batch, backend, rng, wanted, names, keep_states)
     elif isinstance(rule, RandomWeights):
-        runs = _random_runs(rule, start, batch, backend, rng)
+        jobs = _random_jobs(rule, start, batch, backend, rng, wanted, names, keep_states)
     elif isinstance(rule, Block):
-        runs = _block_runs(rule, start, batch, backend, rng)
+        jobs = _block_jobs(rule, start, batch, backend, rng, wanted, names, keep_states)
     else:
-        runs = _fixed_run(rule, depth, x0, start, batch, backend)
-    size = int(np.prod(batch, dtype=int))
-    found = in_parallel(lambda run: _record(run, wanted, names, keep_states), runs)
+        plan = _Plan(rule, depth, x0, start, batch, backend, wanted, names, keep_states, stop)
+        jobs, reason = _fixed_jobs(plan, method)
+
+    def abandon() -> None:
+        stop[0] = True
+
+    long = size * int(wanted[-1]) * float(np.prod(start.shape[-2:])) * sum(start.shape[-2:]) > _LONG
+    found = in_parallel(lambda job: job(), jobs, abandon if long else None)
     xp = namespace(start)
 
     def collect(parts: Sequence[Array]) -> Array:
@@ -145,17 +155,25 @@ def simulate(
         whole = xp.reshape(xp.broadcast_to(whole, (size, *whole.shape[1:])), (*batch, *whole.shape[1:]))
         return whole if backend is None else to_host(whole)
 
+    def each(name: str) -> np.ndarray[Any, Any]:
+        counts = [part.values[names[0]].shape[0] for part in found]
+        own = [np.broadcast_to(getattr(part, name), k) for part, k in zip(found, counts, strict=True)]
+        return np.array(np.broadcast_to(np.concatenate(own), size)).reshape(batch)
+
+    methods = each("methods")
     info = RunInfo(
-        method="iterate",
-        reason="the only engine for this rule" if method == "auto" else "asked for",
-        split=np.array(np.broadcast_to(runs[0].kinds, size)).reshape(batch),
-        error_estimate=float(xp.finfo(start.dtype).eps)
-        * float(np.sqrt(sum(start.shape[-2:])))
-        * (int(wanted[-1]) + 1),
+        method=_most_common(methods),
+        methods=methods,
+        reason=reason,
+        split=each("kinds"),
+        error_estimate=float(np.max(each("errors"))),
         resolution=resolution_of(start),
+        fallbacks={
+            name: sum(part.fallbacks.get(name, 0) for part in found)
+            for name in sorted({name for part in found for name in part.fallbacks})
+        },
         unmeasured_from={
-            name: _first_unresolved(to_host(collect([part.resolved[name] for part in found])), wanted)
-            for name in names
+            name: first_unresolved(collect([part.resolved[name] for part in found]), wanted) for name in names
         },
     )
     recorded = {name: collect([part.values[name] for part in found]) for name in names}
@@ -165,98 +183,155 @@ def simulate(
     return Trajectory(wanted, recorded, info, states, collect([part.log_scale for part in found]))
 
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """Some of the systems, on their way through the layers."""
-
-    states: Callable[[Sequence[int]], Iterator[State]]  # the state at each of these layers
-    zero_rows: Array  # (k, n, 1): tokens that are exactly zero at the input
-    kinds: np.ndarray[Any, Any]
+def _most_common(methods: np.ndarray[Any, Any]) -> str:
+    found, counts = np.unique(methods, return_counts=True)
+    return str(found[np.argmax(counts)])
 
 
 @dataclass(frozen=True, eq=False)
-class _Recorded:
-    """What (k, layers) systems measured."""
+class _Plan:
+    """What is asked of a rule whose matrices are known beforehand."""
 
-    values: dict[str, Array]
-    resolved: dict[str, Array]
-    states: Array | None
-    log_scale: Array | None
+    rule: Linear | MultiHead | Layered
+    depth: int
+    x0: Array
+    start: Array
+    batch: tuple[int, ...]
+    backend: str | None
+    layers: np.ndarray[Any, Any]
+    names: tuple[str, ...]
+    keep_states: bool
+    stop: np.ndarray[Any, Any]
+
+    @property
+    def size(self) -> int:
+        """Number of systems."""
+        return int(np.prod(self.batch, dtype=int))
+
+    @property
+    def precision(self) -> str:
+        """Name of the dtype of the states."""
+        return "float64" if self.start.dtype == namespace(self.start).float64 else "float32"
+
+    @property
+    def different(self) -> int:
+        """How many layers have matrices of their own."""
+        return max(self.depth, 1) if isinstance(self.rule, Layered) else 1
+
+    def heads(self, layer: int) -> list[tuple[Array, Array]]:
+        """The pairs (A_h, H_h), each (b or 1, ., .), where the states live."""
+        pairs = self.rule.heads(layer if isinstance(self.rule, Layered) else 0)
+        return [(self._placed(A), self._placed(H)) for A, H in pairs]
+
+    def _placed(self, M: Array) -> Array:
+        return _flat(to_backend(M, self.backend), self.batch, self.precision)
 
 
-def _record(run: _Run, wanted: np.ndarray[Any, Any], names: tuple[str, ...], keep_states: bool) -> _Recorded:
-    values: dict[str, list[Array]] = {name: [] for name in names}
-    resolved: dict[str, list[Array]] = {name: [] for name in names}
-    kept: list[tuple[Array, Array]] = []
-    for layer, state in zip(wanted, run.states([int(k) for k in wanted]), strict=True):
-        # what leaves the range of a double is resolved to NaN, and needs no warning
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = evaluate(state, names, run.zero_rows if layer == 0 else None)
-        for name, measured in found.items():
-            values[name].append(measured.value[:, 0, 0])
-            resolved[name].append(measured.resolved[:, 0, 0])
-        if keep_states:
-            kept.append(_kept(state))
-    xp = namespace(run.zero_rows)
-
-    def stacked(columns: dict[str, list[Array]]) -> dict[str, Array]:
-        return {name: xp.stack(xp.broadcast_arrays(*column), axis=-1) for name, column in columns.items()}
-
-    states = log_scale = None
-    if keep_states:
-        states = xp.stack(xp.broadcast_arrays(*[x for x, _ in kept]), axis=1)
-        log_scale = xp.stack(xp.broadcast_arrays(*[e[:, 0, 0] * _LN2 for _, e in kept]), axis=-1)
-    return _Recorded(stacked(values), stacked(resolved), states, log_scale)
+def _fixed_jobs(plan: _Plan, method: str) -> tuple[list[Job], str]:
+    """Choose an engine for a rule whose matrices are known beforehand; say why."""
+    growth = _refuse_growth(plan)
+    n, d = (int(extent) for extent in plan.start.shape[-2:])
+    asked = "asked for; " if method != "auto" else ""
+    host = namespace(plan.start) is np and not plan.keep_states
+    if host and small.applies(plan.names, n, d):
+        heads = {len(plan.rule.heads(layer)) for layer in range(plan.different)}
+        if len(heads) == 1:
+            A, H = _stacks(plan)
+            return small.jobs(
+                A, H, plan.start, plan.size, plan.layers, plan.names, growth, _budget(plan.start), plan.stop
+            ), asked + "metrics that need no eigenvectors, of systems that stay in the cache"
+    return _split_jobs(plan, growth), asked + "layer by layer, along the dominant modes"
 
 
-def _fixed_run(
-    rule: Linear | MultiHead | Layered,
-    depth: int,
-    x0: Array,
-    start: Array,
-    batch: tuple[int, ...],
-    backend: str | None,
-) -> list[_Run]:
-    """Return the one run of a rule whose matrices are known beforehand."""
-    xp = namespace(start)
-    precision = "float64" if start.dtype == xp.float64 else "float32"
+def _stacks(plan: _Plan) -> tuple[Array, Array]:
+    """All matrices as (layers or 1, heads, b or 1, ., .) arrays."""
 
-    @functools.cache  # every matrix moves once
-    def placed(layer: int) -> Sequence[tuple[Array, Array]]:
-        def place(M: Array) -> Array:
-            return _flat(to_backend(M, backend), batch, precision)
+    def stack(side: int) -> Array:
+        layers = [[pair[side] for pair in plan.heads(layer)] for layer in range(plan.different)]
+        if len(layers) == 1 and len(layers[0]) == 1:
+            return layers[0][0][None, None]
+        b = max(M.shape[0] for head in layers for M in head)
+        return np.stack([np.stack([np.broadcast_to(M, (b, *M.shape[1:])) for M in head]) for head in layers])
 
-        return [(place(A), place(H)) for A, H in rule.heads(layer)]
+    return stack(0), stack(1)
 
-    repeats = not isinstance(rule, Layered)
 
-    def steps(layer: int) -> Sequence[tuple[Array, Array]]:
-        return placed(0 if repeats else layer)
-
-    growth = max((_growth(steps(layer)) for layer in range(1 if repeats else depth)), default=0.0)
-    budget = _budget(start)
-    if growth > budget:
+def _refuse_growth(plan: _Plan) -> np.ndarray[Any, Any]:
+    """log2 of a bound on how much one layer enlarges an entry, (b or 1,), if it is within range."""
+    growth = np.zeros(1)
+    for layer in range(plan.different):
+        growth = np.maximum(growth, _growth(plan.heads(layer)))
+    budget, worst = _budget(plan.start), float(np.max(growth))
+    if worst > budget:
         raise _validate.refusal(
             InvalidValueError,
             "H",
-            f"entries that let a layer grow by 2^{growth:.0f}",
-            f"growth below 2^{budget} in {start.dtype}",
+            f"entries that let a layer grow by 2^{worst:.0f}",
+            f"growth below 2^{budget} in {plan.precision}",
             "Scale H down, or use float64.",
         )
-    split, kinds = _split(rule, depth, x0, start, batch)
-    state = _started(start, split)
-    probe = None if isinstance(rule, Linear) else decompose(_generic(start), split)
-
-    def states(layers: Sequence[int]) -> Iterator[State]:
-        return iterate.states(state, steps, layers, growth, budget, probe)
-
-    return [_Run(states, _zero_rows(start), kinds)]
+    return growth
 
 
-def _random_runs(
-    rule: RandomWeights, start: Array, batch: tuple[int, ...], backend: str | None, rng: Any
-) -> list[_Run]:
-    """Return the runs of chunks of systems, each system with its own stream."""
+def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
+    """Layer by layer on whole arrays, cut along the dominant modes, in any array library."""
+    start, rule = plan.start, plan.rule
+    n, d = (int(extent) for extent in start.shape[-2:])
+    heads = functools.cache(plan.heads)  # every matrix moves once
+    repeats = not isinstance(rule, Layered)
+    error = _rounding(start, plan.layers)
+    budget = _budget(start)
+
+    def run(part: slice) -> Recorded:
+        def own(M: Array) -> Array:
+            return M if M.shape[0] == 1 else M[part, ...]
+
+        here = own(start)
+        split, kinds = _split(plan, own)
+        state = _started(here, split)
+        probe = None if isinstance(rule, Linear) else decompose(_generic(here), split)
+        pace = float(np.max(growth if growth.size == 1 else growth[part]))
+
+        def steps(layer: int) -> Sequence[tuple[Array, Array]]:
+            return [(own(A), own(H)) for A, H in heads(0 if repeats else layer)]
+
+        at = [int(k) for k in plan.layers]
+        walked = iterate.states(state, functools.cache(steps) if repeats else steps, at, pace, budget, probe)
+        return record(
+            _until(walked, plan.stop), at, plan.names, _zero_rows(here), plan.keep_states,
+            "iterate", kinds, error,
+        )  # fmt: skip
+
+    parts = [slice(0, plan.size)]
+    if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
+        parts = pieces(plan.size, 6 * n * d + 2 * n * n + 2 * d * d, start)
+    return [functools.partial(run, part) for part in parts]
+
+
+def _until(states: Iterator[State], stop: np.ndarray[Any, Any]) -> Iterator[State]:
+    for state in states:
+        if stop[0]:
+            return
+        yield state
+
+
+def _rounding(start: Array, layers: np.ndarray[Any, Any]) -> float:
+    """Relative rounding that the layers add to a part up to the last recorded one."""
+    eps = float(namespace(start).finfo(start.dtype).eps)
+    return eps * float(np.sqrt(sum(start.shape[-2:]))) * (int(layers[-1]) + 1)
+
+
+def _random_jobs(
+    rule: RandomWeights,
+    start: Array,
+    batch: tuple[int, ...],
+    backend: str | None,
+    rng: Any,
+    wanted: np.ndarray[Any, Any],
+    names: tuple[str, ...],
+    keep_states: bool,
+) -> list[Job]:
+    """Return the work on chunks of systems, each system with its own stream."""
     xp = namespace(start)
     precision = "float64" if start.dtype == xp.float64 else "float32"
     size = int(np.prod(batch, dtype=int))
@@ -268,7 +343,10 @@ def _random_runs(
     split = _placed(row_split(known, d, float(xp.finfo(start.dtype).eps)), start)
     start = xp.broadcast_to(start, (size, n, d))
 
-    def run(piece: slice) -> _Run:
+    at = [int(k) for k in wanted]
+    error = _rounding(start, wanted)
+
+    def run(piece: slice) -> Recorded:
         own = _draws.piece(generator, piece)
         fixed = A if A is None or A.shape[0] == 1 else A[piece, ...]
         here = split.map(lambda x: x if x.shape[0] == 1 else x[piece, ...])
@@ -283,19 +361,25 @@ def _random_runs(
         state = _started(start[piece, ...], here)
         probe = decompose(_generic(start), here)
 
-        def states(layers: Sequence[int]) -> Iterator[State]:
-            # every layer may use the whole budget, so every layer is rescaled
-            return iterate.states(state, heads, layers, _budget(start), _budget(start), probe)
+        # every layer may use the whole budget, so every layer is rescaled
+        walked = iterate.states(state, heads, at, _budget(start), _budget(start), probe)
+        zero = _zero_rows(start[piece, ...])
+        return record(walked, at, names, zero, keep_states, "iterate", KINDS[0], error)
 
-        return _Run(states, _zero_rows(start[piece, ...]), np.asarray([KINDS[0]]))
-
-    return [run(piece) for piece in pieces(size, 3 * n * d + n * n + d * d, start)]
+    return [functools.partial(run, piece) for piece in pieces(size, 3 * n * d + n * n + d * d, start)]
 
 
-def _block_runs(
-    rule: Block, start: Array, batch: tuple[int, ...], backend: str | None, rng: Any
-) -> list[_Run]:
-    """Return the runs of chunks of systems through Transformer blocks."""
+def _block_jobs(
+    rule: Block,
+    start: Array,
+    batch: tuple[int, ...],
+    backend: str | None,
+    rng: Any,
+    wanted: np.ndarray[Any, Any],
+    names: tuple[str, ...],
+    keep_states: bool,
+) -> list[Job]:
+    """Return the work on chunks of systems through Transformer blocks."""
     xp = namespace(start)
     precision = "float64" if start.dtype == xp.float64 else "float32"
     size = int(np.prod(batch, dtype=int))
@@ -324,7 +408,10 @@ def _block_runs(
     split = _placed(row_split([np.full((1, n, n), 1 / n)], d, float(xp.finfo(start.dtype).eps)), start)
     start = xp.broadcast_to(start, (size, n, d))
 
-    def run(part: slice) -> _Run:
+    at = [int(k) for k in wanted]
+    error = _rounding(start, wanted)
+
+    def run(part: slice) -> Recorded:
         def own(M: Array | None) -> Array | None:
             return M if M is None or M.shape[0] == 1 else M[part, ...]
 
@@ -345,14 +432,12 @@ def _block_runs(
         half, top = _scale(here)
         cloud = gather(scaled(scaled(here, half), -top - half), top)
 
-        def states(layers: Sequence[int]) -> Iterator[State]:
-            for current in blocks.clouds(cloud, piece, layers):
-                yield state_of(current, split)
-
-        return _Run(states, _zero_rows(here), np.asarray([KINDS[0]]))
+        walked = (state_of(current, split) for current in blocks.clouds(cloud, piece, at))
+        return record(walked, at, names, _zero_rows(here), keep_states, "iterate", KINDS[0], error)
 
     width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)
-    return [run(part) for part in pieces(size, 4 * n * d + n * n + d * d + width * (n + d), start)]
+    parts = pieces(size, 4 * n * d + n * n + d * d + width * (n + d), start)
+    return [functools.partial(run, part) for part in parts]
 
 
 def _second_modulus(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -475,34 +560,35 @@ def _flat(x: Array, batch: tuple[int, ...], precision: str) -> Array:
     return xp.reshape(xp.broadcast_to(x, (*batch, *tail)), (-1, *tail))
 
 
-def _growth(pairs: Sequence[tuple[Array, Array]]) -> float:
-    """log2 of a bound on how much one layer enlarges an entry (attention rows sum to 1)."""
-    bounds = [0.0]
+def _growth(pairs: Sequence[tuple[Array, Array]]) -> np.ndarray[Any, Any]:
+    """log2 of a bound on how much one layer enlarges an entry (attention rows sum to 1), (b or 1,)."""
+    total = np.zeros(1)
     for _, H in pairs:
         xp = namespace(H)
-        sizes = xp.abs(xp.astype(H, xp.float64))
-        peak = float(xp.max(sizes))
-        if peak > 0:  # sums of entries near the end of the range would overflow
-            bounds.append(float(np.log2(peak) + np.log2(float(xp.max(xp.sum(sizes / peak, axis=-2))))))
-    return float(np.logaddexp2.reduce(bounds))
+        sizes = xp.abs(xp.astype(H, xp.float64, copy=False))
+        peak = xp.max(sizes, axis=(-1, -2), keepdims=True)
+        safe = xp.where(peak > 0, peak, xp.ones_like(peak))
+        # sums of entries near the end of the range would overflow
+        columns = xp.max(xp.sum(sizes / safe, axis=-2), axis=-1)
+        bound = to_host(
+            xp.log2(safe[:, 0, 0]) + xp.log2(xp.where(columns > 0, columns, xp.ones_like(columns)))
+        )
+        total = np.logaddexp2(total, np.where(to_host(peak)[:, 0, 0] > 0, bound, -np.inf))
+    return total
 
 
-def _split(
-    rule: Linear | MultiHead | Layered, depth: int, x0: Array, start: Array, batch: tuple[int, ...]
-) -> tuple[Split, np.ndarray[Any, Any]]:
-    """Choose the split on the host, from the inputs where they are, and place it beside ``start``."""
-    xp = namespace(start)
-    eps = float(xp.finfo(start.dtype).eps)
-    precision = "float64" if start.dtype == xp.float64 else "float32"
+def _split(plan: _Plan, own: Callable[[Array], Array]) -> tuple[Split, np.ndarray[Any, Any]]:
+    """Choose the split on the host, from the inputs where they are, and place it beside the states."""
+    start, rule = plan.start, plan.rule
+    eps = float(namespace(start).finfo(start.dtype).eps)
 
     def host(M: Array) -> np.ndarray[Any, Any]:
-        return to_host(_flat(M, batch, precision)).astype(np.float64)
+        return to_host(own(_flat(M, plan.batch, plan.precision))).astype(np.float64)
 
     if isinstance(rule, Linear):
-        split, kinds = choose_split(host(rule.A), host(rule.H), host(x0), eps)
+        split, kinds = choose_split(host(rule.A), host(rule.H), host(plan.x0), eps)
     else:
-        count = max(depth, 1) if isinstance(rule, Layered) else 1
-        attentions = [host(A) for layer in range(count) for A, _ in rule.heads(layer)]
+        attentions = [host(A) for layer in range(plan.different) for A, _ in rule.heads(layer)]
         split, kinds = row_split(attentions, rule.d, eps), np.asarray([KINDS[0]])
     return _placed(split, start), kinds
 
@@ -521,16 +607,3 @@ def _generic(like: Array) -> Array:
     xp = namespace(like)
     values = np.random.default_rng(0).standard_normal((1, *like.shape[1:]))
     return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))
-
-
-def _kept(state: State) -> tuple[Array, Array]:
-    xp = namespace(state.R)
-    full, e = assemble(state)
-    top = exponent_of(xp.max(xp.abs(full), axis=(-1, -2), keepdims=True))
-    top = xp.where(top == -xp.inf, xp.zeros_like(top), top)
-    return scaled(full, -top), e + top
-
-
-def _first_unresolved(resolved: np.ndarray[Any, Any], layers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    missing = ~resolved
-    return np.where(np.any(missing, axis=-1), layers[np.argmax(missing, axis=-1)], -1)

@@ -20,6 +20,7 @@ rounding floor be told from a value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ __all__ = [
     "State",
     "add_log2",
     "assemble",
+    "batch_of",
     "combine",
     "decompose",
     "log2",
@@ -41,6 +43,7 @@ __all__ = [
     "scaled",
     "shifted",
     "sizes",
+    "stacked",
 ]
 
 # the exponent of a part that is exactly zero: finite, so that differences of
@@ -251,6 +254,28 @@ def combine(x: Array, e_x: Array, y: Array, e_y: Array) -> tuple[Array, Array]:
     """Return x 2**e_x + y 2**e_y as (mantissa, exponent)."""
     e = namespace(x).maximum(e_x, e_y)
     return scaled(x, e_x - e) + scaled(y, e_y - e), e
+
+
+def batch_of(state: State) -> int:
+    """Number of systems: each array of a state, and of its split, holds that many or one for all."""
+    arrays = [getattr(held, f.name) for held in (state, state.split) for f in fields(held)]
+    return max(int(x.shape[0]) for x in arrays if hasattr(x, "shape"))
+
+
+def stacked(states: Sequence[State]) -> State:
+    """Put states of one split, (b, n, d) each, behind each other: (len(states) b, n, d)."""
+    if len(states) == 1:
+        return states[0]
+    xp, count = namespace(states[0].R), len(states)
+    parts = [f.name for f in fields(State) if f.name != "split"]
+    b = batch_of(states[0])
+
+    def several(arrays: list[Array]) -> Array:
+        return xp.concat([xp.broadcast_to(x, (b, *x.shape[1:])) for x in arrays], axis=0)
+
+    values = {name: several([getattr(state, name) for state in states]) for name in parts}
+    split = states[0].split.map(lambda x: x if x.shape[0] == 1 else several([x] * count))
+    return State(split, **values)
 
 
 def assemble(state: State) -> tuple[Array, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,7 +97,11 @@ class RunInfo:
     Attributes
     ----------
     method : str
-        The engine that ran.
+        The engine that ran (for most systems, where it differs): "lanes" (small
+        systems in compiled kernels), "iterate" (layer by layer on whole
+        arrays).
+    methods : ndarray of str, batch shape
+        The engine of each system.
     reason : str
         Why this one.
     split : ndarray of str, batch shape
@@ -108,6 +112,9 @@ class RunInfo:
     resolution : float
         A gap is reported where its own relative bound, cancellation included,
         is at most this: 1e-6 (float32: 1e-2).
+    fallbacks : dict of str to int
+        How often something had to be done another way: "lapack", singular
+        values that a kernel did not find.
     unmeasured_from : dict of str to ndarray of int, batch shape
         For each metric, the first recorded layer at which its gap is below
         what can be measured (its value there is NaN); -1 where there is none.
@@ -119,6 +126,8 @@ class RunInfo:
     error_estimate: float
     resolution: float
     unmeasured_from: Mapping[str, np.ndarray[Any, Any]]
+    methods: np.ndarray[Any, Any] | None = None
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -236,7 +236,9 @@ def test_metrics_selection(small):
     assert list(simulate(*small, 2, metrics="cosine").metrics) == ["cosine"]
     full = simulate(*small, 2).metrics
     for name in METRICS:
-        np.testing.assert_array_equal(simulate(*small, 2, metrics=name).metrics[name], full[name])
+        # one metric alone may go another way than all of them
+        alone = simulate(*small, 2, metrics=name).metrics[name]
+        np.testing.assert_allclose(alone, full[name], rtol=1e-13, atol=1e-13)
 
 
 def test_depth_zero_measures_the_input(small):
@@ -451,4 +453,4 @@ def test_info(small):
     assert info.reason
     assert 0 < info.error_estimate < 1e-12
     assert set(info.unmeasured_from) == set(METRICS)
-    assert simulate(*small, 9, method="iterate").info.reason == "asked for"
+    assert simulate(*small, 9, method="iterate").info.reason.startswith("asked for")

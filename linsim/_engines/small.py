@@ -1,0 +1,147 @@
+"""Many layers of small systems that stay in the cache, through the kernel :mod:`linsim._kernels.walk`.
+
+For metrics that need no more than the mean of the tokens kept apart from the
+rest: then no eigenvector has to be found, and a probe tells how fast rounding
+grows.  NumPy arrays only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _kernels
+from .._evaluate import RESOLUTION
+from .._parallel import workers
+from .._recorded import Job, Recorded
+from .._split import KINDS
+from ..theory.spectra import doubly_stochastic
+
+__all__ = ["METRICS", "applies", "jobs"]
+
+F = np.ndarray[Any, Any]
+
+#: what the kernel measures, in the order of its output (as linsim._kernels.walk.MEASURED)
+METRICS = (
+    "token_similarity",
+    "log_token_diversity",
+    "hfc_lfc",
+    "log_hfc_lfc",
+    "cosine",
+    "abs_cosine",
+    "effective_rank",
+    "stable_rank",
+    "log_norm",
+    "log_spread",
+)
+
+# arithmetic operations in a job: some hundredths of a second
+_JOB = 4e9
+# below this another thread costs more than it gains
+_WORTH_IT = 3e7
+
+
+def applies(names: Sequence[str], n: int, d: int) -> bool:
+    """Return whether the kernel measures all of these, and such systems stay in the cache."""
+    return set(names) <= set(METRICS) and max(n, d) <= _kernels.LARGEST and _kernels.usable()
+
+
+def jobs(
+    A: F,
+    H: F,
+    x0: F,
+    size: int,
+    layers: F,
+    names: tuple[str, ...],
+    growth: F,
+    budget: int,
+    stop: F,
+) -> list[Job]:
+    """Return the work on ``size`` systems in pieces.
+
+    Parameters
+    ----------
+    A : (layers or 1, heads, b or 1, n, n); H : (layers or 1, heads, b or 1, d, d); x0 : (b or 1, n, d)
+        All float64 or all float32; one stands for all.
+    growth : (b or 1,) log2 of how much one layer can enlarge an entry, below ``budget``
+    stop : (1,) bool, ends the work when it becomes true
+    """
+    from .._kernels.walk import MEASURED, walk
+
+    assert MEASURED == METRICS
+    _kernels.announce(str(x0.dtype))
+    n, d = x0.shape[-2:]
+    depth, count, heads = int(layers[-1]), len(layers), A.shape[1]
+    A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
+    # between two rescalings a part may grow by the budget, and shrink by a rounding per layer;
+    # its square must stay in range
+    most = 8 if x0.dtype == np.float64 else 2
+    every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(np.int64)
+    slot = np.full(len(METRICS), -1)
+    for k, name in enumerate(names):
+        slot[METRICS.index(name)] = k
+    values = np.empty((len(names), size, count))
+    resolved = np.empty((len(names), size, count), dtype=bool)
+    generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
+    compressible = A.shape[0] == 1 and heads == 1
+    share = RESOLUTION if x0.dtype == np.float64 else 1e-2
+    eps = float(np.finfo(x0.dtype).eps)
+    error = eps * float(np.sqrt(n + d)) * (depth + 1)
+
+    def run(first: int, last: int) -> Recorded:
+        part = slice(None) if A.shape[2] == 1 else slice(first, last)
+        kept = np.ones(1 if A.shape[2] == 1 else last - first, dtype=bool)
+        for at, head in itertools.product(range(A.shape[0]), range(heads)):
+            kept = kept & doubly_stochastic(A[at, head, part], eps)
+        if kept.size > 1:  # the kernel counts systems from the first of all
+            kept = np.concatenate([np.zeros(first, dtype=bool), kept])
+        lost, found = np.zeros((4, 3 + n * d)), np.zeros(1, dtype=np.int64)
+        while True:
+            found[0] = 0
+            walk(
+                A, H, x0, layers, every, kept, generic, compressible, slot, share,
+                first, last, values, resolved, lost, found, stop,
+            )  # fmt: skip
+            if found[0] <= len(lost):
+                break
+            lost = np.zeros((int(found[0]), 3 + n * d))
+        for row in lost[: found[0]]:
+            _by_lapack(row, slot, values, resolved, share, eps, n, d)
+        return Recorded(
+            {name: values[k, first:last] for k, name in enumerate(names)},
+            {name: resolved[k, first:last] for k, name in enumerate(names)},
+            np.asarray(["lanes"]),
+            np.asarray([KINDS[0]]),
+            np.asarray([error]),
+            {"lapack": int(found[0])},
+        )
+
+    ranks = slot[METRICS.index("effective_rank")] >= 0 or slot[METRICS.index("stable_rank")] >= 0
+    work = depth * heads * 2.0 * n * d * (n + d) + (count * 10.0 * n * d * min(n, d) if ranks else 0)
+    pieces = 1
+    if work * size > _WORTH_IT:
+        pieces = min(size, workers() * max(1, round(work * size / (_JOB * workers()))))
+    edges = [size * k // pieces for k in range(pieces + 1)]
+    return [lambda a=a, b=b: run(a, b) for a, b in itertools.pairwise(edges)]  # type: ignore[misc]
+
+
+def _by_lapack(row: F, slot: F, values: F, resolved: F, share: float, eps: float, n: int, d: int) -> None:
+    """Ranks of one state whose singular values the kernel did not find."""
+    system, column, noise = int(row[0]), int(row[1]), row[2]
+    state = row[3:].reshape(n, d)
+    usable, ratio = False, np.zeros(1)
+    if np.all(np.isfinite(state)) and np.any(state):
+        s = np.linalg.svd(state, compute_uv=False)
+        ratio = s / s[0]
+        usable = bool(noise + eps * s[0] <= share * s[0])
+    positive = ratio[ratio > 0]
+    total = np.sum(positive)
+    entropy = np.log(total) - np.sum(positive * np.log(positive)) / total if usable else 0.0
+    for name, value in (("effective_rank", np.exp(entropy)), ("stable_rank", np.sum(ratio**2))):
+        k = slot[METRICS.index(name)]
+        if k >= 0:
+            values[k, system, column] = value if usable else np.nan
+            resolved[k, system, column] = usable

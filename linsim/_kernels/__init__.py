@@ -1,0 +1,117 @@
+"""Compiled kernels behind a handful of pure functions, each with a NumPy reference.
+
+Everything that knows of Numba is in this package: :mod:`.lanes` (vectors as
+values), :mod:`.products` (matrix products), :mod:`.singular` (singular values
+across lanes), :mod:`.walk` (many layers of small systems).  The functions here
+take and return NumPy arrays; without Numba, or where a kernel does not apply,
+callers use NumPy instead, and the same numbers come out to rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LARGEST", "announce", "frozen", "missing", "singular_values", "usable"]
+
+F = np.ndarray[Any, Any]
+
+#: a matrix with more rows or columns than this leaves the cache when eight or sixteen lie side by side
+LARGEST = 256
+
+
+@functools.cache
+def missing() -> str | None:
+    """Return None if Numba can be used, else the reason why not.
+
+    Set ``LINSIM_NUMBA=0`` to do without.
+    """
+    if os.environ.get("LINSIM_NUMBA", "1") == "0":
+        return "switched off by LINSIM_NUMBA=0"
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        return f"Numba cannot be imported ({error})"
+    return None
+
+
+def usable() -> bool:
+    """Return whether kernels can be used; where Numba is absent say so, once."""
+    reason = missing()
+    if reason is not None and not reason.startswith("switched off"):
+        _say_once(f"linsim: {reason}; small systems run several times slower. Install numba.")
+    return reason is None
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@functools.cache
+def announce(dtype: str) -> None:
+    """Say that kernels are compiled for a dtype, where no earlier process left them in the cache."""
+    from .walk import walk
+
+    # no public way tells what a cache holds but the files themselves
+    path = walk.stats.cache_path
+    kept = len(glob.glob(os.path.join(path, "walk.walk-*.nbc"))) if path else 0
+    if kept < 2:
+        print(
+            f"linsim: compiling kernels for {dtype}, once for this machine; about half a minute ...",
+            file=sys.stderr,
+        )
+
+
+def singular_values(x: F) -> tuple[F, int]:
+    """Singular values of a stack, decreasing, and how many matrices LAPACK had to do.
+
+    Parameters
+    ----------
+    x : (b, n, d) float64 or float32
+
+    Returns
+    -------
+    (b, min(n, d)) of the dtype of x; a matrix that is not finite has NaN.
+
+    Notes
+    -----
+    The error is at most a small multiple of eps sigma_1, as LAPACK's.  Where
+    eight or more matrices fill the lanes and neither side exceeds
+    :data:`LARGEST` they are found by :mod:`.singular`, else by LAPACK, which is
+    also asked about each matrix that did not converge.  The choice for a matrix
+    depends on its shape only, never on the others'.
+    """
+    if max(x.shape[-2:]) > LARGEST or not usable():
+        return _by_lapack(x), 0
+    from .walk import tile_values
+
+    announce(str(x.dtype))
+    scale = np.max(np.abs(x), axis=(-1, -2), keepdims=True)
+    known = np.isfinite(scale) & (scale > 0)
+    scale = np.where(known, scale, 1).astype(x.dtype)
+    out = np.empty((x.shape[0], min(x.shape[-2:])), dtype=x.dtype)
+    tile_values(frozen(x / scale), 0, x.shape[0], out)
+    wrong = np.flatnonzero(np.any(np.isnan(out), axis=-1))
+    if wrong.size:
+        out[wrong] = _by_lapack(x[wrong] / scale[wrong])
+    return -np.sort(-out, axis=-1) * scale[:, 0], int(wrong.size)
+
+
+def _by_lapack(x: F) -> F:
+    """Reference of :func:`singular_values`."""
+    finite = np.all(np.isfinite(x), axis=(-1, -2))
+    values = np.linalg.svd(np.where(finite[:, None, None], x, 0), compute_uv=False)
+    return np.where(finite[:, None], values, np.nan).astype(x.dtype)
+
+
+def frozen(x: F) -> F:
+    """A contiguous read-only view: kernels are compiled for that kind only, whatever comes in."""
+    view = np.ascontiguousarray(x).view()
+    view.flags.writeable = False
+    return view

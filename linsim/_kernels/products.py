@@ -1,0 +1,197 @@
+"""Matrix products of any size, register-blocked, on matrices stored in panels of columns.
+
+A matrix of d columns is stored as panels, one after the other: of four vectors
+(see :mod:`.lanes`) each, the last one of what is left, padded with zeros.
+Within a panel rows follow each other, so that a product reads and writes whole
+cache lines, and a panel of the right factor stays in the cache.  Rows come in
+multiples of :data:`ROWS`, the last ones zero.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from .lanes import WIDTH, fma, load, splat, store
+
+__all__ = ["ROWS", "add_product", "aligned", "columns", "index", "pack", "rows", "unpack"]
+
+#: rows are padded to a multiple of this
+ROWS = 4
+
+_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@nb.njit(**_COMPILE)
+def rows(n: int) -> int:
+    """Return n rounded up to a multiple of ROWS."""
+    return -(-n // ROWS) * ROWS
+
+
+@nb.njit(**_COMPILE)
+def columns(d: int, itemsize: int) -> int:
+    """Return the number of stored columns."""
+    w = WIDTH // itemsize
+    return -(-d // w) * w
+
+
+@nb.njit(**_COMPILE)
+def aligned(size, like):
+    """Return a zeroed flat array of the dtype of ``like`` that starts at a cache line."""
+    raw = np.zeros(size + WIDTH // like.itemsize, like.dtype)
+    over = (raw.ctypes.data % WIDTH) // like.itemsize
+    start = (WIDTH // like.itemsize - over) % (WIDTH // like.itemsize)
+    return raw[start : start + size]
+
+
+@nb.njit(**_COMPILE)
+def index(i, j, count, d, itemsize):
+    """Return where entry (i, j) of a matrix with ``count`` stored rows lies."""
+    w = WIDTH // itemsize
+    full = (d // (4 * w)) * 4 * w
+    if j < full:
+        panel = j // (4 * w)
+        return panel * 4 * w * count + i * 4 * w + j % (4 * w)
+    return full * count + i * (columns(d, itemsize) - full) + j - full
+
+
+@nb.njit(**_COMPILE)
+def pack(M, count, out, o):
+    """Write a 2-d matrix into panels of ``count`` rows at ``out[o:]`` (whose padding is zero already)."""
+    for i in range(M.shape[0]):
+        for j in range(M.shape[1]):
+            out[o + index(i, j, count, M.shape[1], out.itemsize)] = M[i, j]
+
+
+@nb.njit(**_COMPILE)
+def unpack(a, o, count, M):
+    """Read a 2-d matrix from panels of ``count`` rows at ``a[o:]``."""
+    for i in range(M.shape[0]):
+        for j in range(M.shape[1]):
+            M[i, j] = a[o + index(i, j, count, M.shape[1], a.itemsize)]
+
+
+@nb.njit(**_COMPILE)
+def _four_by_four(A, a, lda, B, b, C, c, k, fresh):
+    """C (+)= A B for 4 rows and one panel of four vectors."""
+    w = WIDTH // C.itemsize
+    p = 4 * w
+    if fresh:
+        z = splat(C, 0.0)
+        c00 = c01 = c02 = c03 = c10 = c11 = c12 = c13 = z
+        c20 = c21 = c22 = c23 = c30 = c31 = c32 = c33 = z
+    else:
+        c00, c01, c02, c03 = load(C, c), load(C, c + w), load(C, c + 2 * w), load(C, c + 3 * w)
+        c10, c11 = load(C, c + p), load(C, c + p + w)
+        c12, c13 = load(C, c + p + 2 * w), load(C, c + p + 3 * w)
+        c20, c21 = load(C, c + 2 * p), load(C, c + 2 * p + w)
+        c22, c23 = load(C, c + 2 * p + 2 * w), load(C, c + 2 * p + 3 * w)
+        c30, c31 = load(C, c + 3 * p), load(C, c + 3 * p + w)
+        c32, c33 = load(C, c + 3 * p + 2 * w), load(C, c + 3 * p + 3 * w)
+    for t in range(k):
+        b0, b1, b2, b3 = load(B, b), load(B, b + w), load(B, b + 2 * w), load(B, b + 3 * w)
+        b += p
+        s = splat(A, A[a + t])
+        c00, c01, c02, c03 = fma(s, b0, c00), fma(s, b1, c01), fma(s, b2, c02), fma(s, b3, c03)
+        s = splat(A, A[a + lda + t])
+        c10, c11, c12, c13 = fma(s, b0, c10), fma(s, b1, c11), fma(s, b2, c12), fma(s, b3, c13)
+        s = splat(A, A[a + 2 * lda + t])
+        c20, c21, c22, c23 = fma(s, b0, c20), fma(s, b1, c21), fma(s, b2, c22), fma(s, b3, c23)
+        s = splat(A, A[a + 3 * lda + t])
+        c30, c31, c32, c33 = fma(s, b0, c30), fma(s, b1, c31), fma(s, b2, c32), fma(s, b3, c33)
+    store(C, c, c00)
+    store(C, c + w, c01)
+    store(C, c + 2 * w, c02)
+    store(C, c + 3 * w, c03)
+    store(C, c + p, c10)
+    store(C, c + p + w, c11)
+    store(C, c + p + 2 * w, c12)
+    store(C, c + p + 3 * w, c13)
+    store(C, c + 2 * p, c20)
+    store(C, c + 2 * p + w, c21)
+    store(C, c + 2 * p + 2 * w, c22)
+    store(C, c + 2 * p + 3 * w, c23)
+    store(C, c + 3 * p, c30)
+    store(C, c + 3 * p + w, c31)
+    store(C, c + 3 * p + 2 * w, c32)
+    store(C, c + 3 * p + 3 * w, c33)
+
+
+@nb.njit(**_COMPILE)
+def _four_by_two(A, a, lda, B, b, C, c, p, k, fresh):
+    """C (+)= A B for 4 rows and two vectors of a panel of p columns."""
+    w = WIDTH // C.itemsize
+    if fresh:
+        z = splat(C, 0.0)
+        c00 = c01 = c10 = c11 = c20 = c21 = c30 = c31 = z
+    else:
+        c00, c01, c10, c11 = load(C, c), load(C, c + w), load(C, c + p), load(C, c + p + w)
+        c20, c21 = load(C, c + 2 * p), load(C, c + 2 * p + w)
+        c30, c31 = load(C, c + 3 * p), load(C, c + 3 * p + w)
+    for t in range(k):
+        b0, b1 = load(B, b), load(B, b + w)
+        b += p
+        s0, s1 = splat(A, A[a + t]), splat(A, A[a + lda + t])
+        c00, c01, c10, c11 = fma(s0, b0, c00), fma(s0, b1, c01), fma(s1, b0, c10), fma(s1, b1, c11)
+        s0, s1 = splat(A, A[a + 2 * lda + t]), splat(A, A[a + 3 * lda + t])
+        c20, c21, c30, c31 = fma(s0, b0, c20), fma(s0, b1, c21), fma(s1, b0, c30), fma(s1, b1, c31)
+    store(C, c, c00)
+    store(C, c + w, c01)
+    store(C, c + p, c10)
+    store(C, c + p + w, c11)
+    store(C, c + 2 * p, c20)
+    store(C, c + 2 * p + w, c21)
+    store(C, c + 3 * p, c30)
+    store(C, c + 3 * p + w, c31)
+
+
+@nb.njit(**_COMPILE)
+def _four_by_one(A, a, lda, B, b, C, c, p, k, fresh):
+    """C (+)= A B for 4 rows and one vector of a panel of p columns, two terms at a time."""
+    z = splat(C, 0.0)
+    if fresh:
+        c0 = c1 = c2 = c3 = z
+    else:
+        c0, c1, c2, c3 = load(C, c), load(C, c + p), load(C, c + 2 * p), load(C, c + 3 * p)
+    d0 = d1 = d2 = d3 = z
+    t = 0
+    while t + 1 < k:
+        x, y = load(B, b), load(B, b + p)
+        b += 2 * p
+        c0, d0 = fma(splat(A, A[a + t]), x, c0), fma(splat(A, A[a + t + 1]), y, d0)
+        c1, d1 = fma(splat(A, A[a + lda + t]), x, c1), fma(splat(A, A[a + lda + t + 1]), y, d1)
+        c2, d2 = fma(splat(A, A[a + 2 * lda + t]), x, c2), fma(splat(A, A[a + 2 * lda + t + 1]), y, d2)
+        c3, d3 = fma(splat(A, A[a + 3 * lda + t]), x, c3), fma(splat(A, A[a + 3 * lda + t + 1]), y, d3)
+        t += 2
+    if t < k:
+        x = load(B, b)
+        c0, c1 = fma(splat(A, A[a + t]), x, c0), fma(splat(A, A[a + lda + t]), x, c1)
+        c2, c3 = fma(splat(A, A[a + 2 * lda + t]), x, c2), fma(splat(A, A[a + 3 * lda + t]), x, c3)
+    store(C, c, c0 + d0)
+    store(C, c + p, c1 + d1)
+    store(C, c + 2 * p, c2 + d2)
+    store(C, c + 3 * p, c3 + d3)
+
+
+@nb.njit(**_COMPILE)
+def add_product(A, a, lda, B, b, b_rows, first, C, c, c_rows, start, stop, k, d, fresh):
+    """C[start:stop] (+)= A B for C and B in panels of d columns.
+
+    ``A`` is row-major from ``A[a]`` on with ``lda`` numbers from row to row; its row
+    0 belongs to row ``start`` of C.  B has ``b_rows`` stored rows, of which k from
+    ``first`` on are used.  ``start`` and ``stop`` are multiples of ROWS.
+    """
+    w = WIDTH // C.itemsize
+    stored = columns(d, C.itemsize)
+    for column in range(0, d, 4 * w):
+        width = min(4 * w, stored - column)
+        cp, bp = c + column * c_rows, b + column * b_rows + first * width
+        for i in range(start, stop, 4):
+            ap, at = a + (i - start) * lda, cp + i * width
+            if width == 4 * w:
+                _four_by_four(A, ap, lda, B, bp, C, at, k, fresh)
+                continue
+            if width >= 2 * w:
+                _four_by_two(A, ap, lda, B, bp, C, at, width, k, fresh)
+            if width != 2 * w:
+                _four_by_one(A, ap, lda, B, bp + width - w, C, at + width - w, width, k, fresh)
