@@ -23,7 +23,7 @@ from ..theory.spectra import EPS, B, C, Eigensystem, F
 from . import iterate
 from ._refine import Basis, basis_of
 
-__all__ = ["Modes", "Verdict", "prepare", "reliable", "states"]
+__all__ = ["COMPARED", "DRIFT", "Modes", "Verdict", "compared", "prepare", "reliable", "sound", "states"]
 
 I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
 
@@ -37,6 +37,8 @@ NEGLIGIBLE = 70.0
 COMPARED = (1, 5, 20)
 # beyond this a mode has no digits left
 LARGEST_CONDITION = 1e9
+#: error of ln rho, times the depth, beyond which the closed form is not believed
+DRIFT = RESOLUTION / 10
 # log2: noise this far above iteration's, and at this distance below the part, hides something
 CLOSE, BLUR = 8.0, 36.0
 
@@ -101,17 +103,17 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     i = np.where(split.constant[:, 0, 0], 0, _nearest(attention.values, split.lam[:, 0, 0]))
     has_z = np.any(split.z != 0, axis=(-1, -2))
     j = np.where(has_z, _nearest(weights.values, split.mu[:, 0, 0]), -1)
-    sound = np.broadcast_to(_sound(attention) & _sound(weights), b)
+    whole = np.broadcast_to(sound(attention) & sound(weights), b)
     normalised = ~split.preserves_mean[:, 0, 0]
-    rows = basis_of(A, attention, i, split.v[:, :, 0], split.u[:, 0, :], sound, normalised)
+    rows = basis_of(A, attention, i, split.v[:, :, 0], split.u[:, 0, :], whole, normalised)
     rows = _constant_exact(rows)
-    columns = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], sound)
+    columns = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], whole)
     log2_hi, log2_lo, turn_hi, turn_lo, drift = _logs(rows, columns)
 
     own_row = (np.arange(n) == i[:, None])[:, :, None]
     own_column = (np.arange(d) == j[:, None])[:, None, :]
     coefficients, mean_coefficients = _coefficients(start, rows, columns, own_row, own_column)
-    coefficients[~sound] = 0
+    coefficients[~whole] = 0
     scale = np.where(
         own_row,
         np.where(own_column, start.e_a, start.e_r),
@@ -146,12 +148,12 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
         rounding=leak + np.sqrt(n + d) * EPS * 4,
         growth=np.maximum(np.stack(growth, axis=-1), -60.0),
         floor=floor,
-        sound=np.array(sound),
+        sound=np.array(whole),
         condition=worst,
     )
 
 
-def _sound(system: Eigensystem) -> B:
+def sound(system: Eigensystem) -> B:
     """Whether there is a basis that holds any digits, (b,)."""
     return system.diagonalizable & (np.max(system.condition, axis=-1) < LARGEST_CONDITION)
 
@@ -257,8 +259,8 @@ def _floors(
 ) -> F:
     """log2 of the absolute error that each part starts with, (b, 5).
 
-    Rounding of the cut and of the products, enlarged by the condition of the
-    modes, and what leaks between coefficients of one part through imperfect
+    Noise of the cut, rounding of the coefficients, enlarged by the condition of
+    the modes, and what leaks between coefficients of one part through imperfect
     vectors: all of it may grow like the part's fastest mode.
     """
     out = []
@@ -268,14 +270,12 @@ def _floors(
         c = np.where(held, np.abs(coefficients), 0)
         leak = (rows.leak @ c if k > 1 else 0 * c) + (c @ np.swapaxes(columns.leak, -1, -2) if k % 2 else 0)
         worst = np.max(np.where(held, leak * np.exp2(size), 0), axis=(-1, -2), keepdims=True)
-        own = np.max(np.where(held, kappa, 0), axis=(-1, -2), keepdims=True)
-        rounded = add_log2(
-            start.noise[:, :, k : k + 1],
-            log2(norm(getattr(start, PARTS[k])) * EPS * np.sqrt(n + d)) + exponents[k],
-        )
-        out.append(add_log2(log2(worst) + exponents[k], rounded + own)[:, 0, 0])
-    own = np.log2(np.max(columns.condition, axis=-1))
-    out.append(start.noise[:, 0, 4] + own)
+        enlarged = np.exp2(np.max(np.where(held, kappa, 0), axis=(-1, -2), keepdims=True))
+        rounded = np.sqrt(n + d) * EPS * enlarged * norm(getattr(start, PARTS[k]))
+        out.append(add_log2(log2(worst + rounded) + exponents[k], start.noise[:, :, k : k + 1])[:, 0, 0])
+    enlarged = np.max(columns.condition, axis=-1)[:, None, None]
+    rounded = np.sqrt(n + d) * EPS * enlarged * norm(start.mean)
+    out.append(add_log2(log2(rounded) + start.e_mean, start.noise[:, :, 4:5])[:, 0, 0])
     return np.stack(out, axis=-1)
 
 
@@ -503,7 +503,7 @@ def reliable(modes: Modes, A: F, H: F, depth: int, tolerance: float = 1e-9) -> V
     drift = depth * _leading_drift(modes)
     error = found + drift
     reason = np.full(found.shape, "", dtype="U80")
-    reason[drift > RESOLUTION / 10] = "an eigenvalue is not known well enough for this depth"
+    reason[drift > DRIFT] = "an eigenvalue is not known well enough for this depth"
     reason[blurred] = "ill-conditioned eigenvectors hide what iteration resolves"
     reason[~(found <= tolerance)] = "the eigenvectors do not reproduce the first layers"
     reason[~modes.sound] = "A or H is defective to rounding"

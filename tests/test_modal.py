@@ -1,0 +1,447 @@
+"""The closed form and squaring against truth at depths that no loop reaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import closed_form_oracle
+import flint
+import hypothesis
+import mpmath
+import numpy as np
+import oracle
+import pytest
+from test_accuracy import (
+    CASES,
+    DYADIC,
+    LOGS,
+    RESOLUTION,
+    STRUCTURED,
+    block,
+    causal,
+    dyadic_columns,
+    nearly_degenerate,
+    softmax,
+    systems,
+    weights,
+)
+
+from linsim._engines import _refine, modal, squaring
+from linsim._evaluate import METRICS, evaluate
+from linsim._split import choose_split
+from linsim._state import decompose
+from linsim.theory.spectra import attention_eigensystem, weight_eigensystem
+
+BOUND = 1e-9
+DEEP = (10**5, 10**9)
+PLAIN = ("token_similarity", "cosine", "abs_cosine", "effective_rank", "stable_rank")
+LINEAR = [case for case in CASES if not isinstance(case.A, list)]
+named = pytest.mark.parametrize("case", LINEAR, ids=lambda case: case.name)
+
+
+# --- running one engine --------------------------------------------------------------------
+
+
+def batch(*arrays):
+    return tuple(np.asarray(x, dtype=float)[None] for x in arrays)
+
+
+def started(A, H, x0):
+    return decompose(x0, choose_split(A, H, x0, 2.0**-52)[0])
+
+
+def closed(A, H, x0):
+    return modal.prepare(A, H, started(A, H, x0), attention_eigensystem(A), weight_eigensystem(H))
+
+
+def squared(A, H, x0):
+    return squaring.prepare(A, H, started(A, H, x0), weight_eigensystem(H))
+
+
+ENGINES = {"modal": (modal, closed), "squaring": (squaring, squared)}
+
+
+def measured(states, layers, x0):
+    """{metric: (b, layers)}."""
+    out = {name: [] for name in METRICS}
+    zero_rows = ~np.any(x0 != 0, axis=-1, keepdims=True)
+    for layer, state in zip(layers, states, strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = evaluate(state, METRICS, zero_rows if layer == 0 else None)
+        found = found[0] if isinstance(found, tuple) else found
+        for name in out:
+            out[name].append(found[name].value[:, 0, 0])
+    return {name: np.stack(values, axis=-1) for name, values in out.items()}
+
+
+def solved(A, H, x0, layers, engine="modal"):
+    """Metrics over layers, and the verdict, of one system."""
+    module, prepare = ENGINES[engine]
+    A, H, x0 = batch(A, H, x0)
+    prepared = prepare(A, H, x0)
+    verdict = module.reliable(prepared, A, H, layers[-1])
+    found = measured(module.states(prepared, layers), layers, x0)
+    return {name: values[0] for name, values in found.items()}, verdict
+
+
+# --- comparing -----------------------------------------------------------------------------
+
+
+def worst(found, truth, names=LOGS, relative=False):
+    """Largest error where there is a truth; NaN there is infinite."""
+    largest = 0.0
+    for name in names:
+        finite = np.isfinite(truth[name])
+        error = np.abs(found[name][finite] - truth[name][finite])
+        if relative:
+            error = error / np.maximum(1, np.abs(truth[name][finite]))
+        largest = max(largest, np.max(np.where(np.isnan(error), np.inf, error), initial=0.0))
+        zero = truth[name] == -np.inf
+        assert np.all(np.isnan(found[name][zero]) | (found[name][zero] == -np.inf)), name
+    return largest
+
+
+def lies(found, truth, digits):
+    """Names of metrics with a finite value that is not true to RESOLUTION."""
+    names = []
+    for name in (*LOGS, *PLAIN):
+        value, expected = found[name], truth[name]
+        with np.errstate(invalid="ignore"):
+            error = np.abs(value - expected)
+        beyond = (expected == -np.inf) & (value < -2 * digits)
+        slack = RESOLUTION if name in LOGS else 20 * RESOLUTION * np.maximum(1, np.abs(expected))
+        if np.any(np.isfinite(value) & ~beyond & ~(error <= slack)):
+            names.append(name)
+    return names
+
+
+# --- the oracle itself ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", LINEAR[::5], ids=lambda case: case.name)
+def test_the_oracle_agrees_with_iteration(case):
+    layers = (0, 1, 5, 300)
+    truth = oracle.trajectory(case.A, case.H, case.x0, layers, digits=900, symmetric=case.symmetric)
+    options = {"symmetric": case.symmetric}
+    found = closed_form_oracle.trajectory(case.A, case.H, case.x0, layers, digits=900, **options)
+    for name in truth:
+        np.testing.assert_allclose(found[name], truth[name], rtol=1e-13, atol=1e-13, err_msg=name)
+    if min(case.x0.shape) > 1:  # from far fewer digits than the gaps have
+        found = closed_form_oracle.gaps(case.A, case.H, case.x0, layers, digits=100, **options)
+        for name, values in found.items():
+            np.testing.assert_allclose(values, truth[name], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_the_oracle_agrees_with_matrix_powers():
+    rng = np.random.default_rng(3)
+    A, H, x0 = softmax(rng, 3), block(0.5 + 0.7j), rng.normal(size=(3, 2))
+    with mpmath.workdps(120):
+        P = mpmath.matrix(A.tolist())
+        for i in range(3):
+            P[i, :] = P[i, :] / sum(P[i, :])
+        # row-major vec: (A X H) = (A kron H^T) vec X
+        M = mpmath.eye(6)
+        for i, j, k, m in np.ndindex(3, 2, 3, 2):
+            M[2 * i + j, 2 * k + m] += P[i, k] * mpmath.mpf(H[m, j])
+        x = M ** (10**6) * mpmath.matrix(x0.ravel().tolist())
+        expected = float(mpmath.log(mpmath.norm(x)))
+    found = closed_form_oracle.gaps(A, H, x0, [10**6], digits=150)["log_norm"][0]
+    assert found == pytest.approx(expected, rel=1e-15)
+
+
+# --- the closed form ------------------------------------------------------------------------
+
+
+@named
+def test_every_gap_to_depth_1200(case):
+    found, verdict = solved(case.A, case.H, case.x0, case.layers)
+    truth = oracle.trajectory(
+        case.A, case.H, case.x0, case.layers, digits=case.digits, symmetric=case.symmetric
+    )
+    assert verdict.ok[0], verdict.reason
+    assert worst(found, truth) <= BOUND
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in LINEAR if min(case.x0.shape) > 1], ids=lambda case: case.name
+)
+def test_every_gap_at_depths_that_no_loop_reaches(case):
+    """A logarithm of 1e9 ends at 1e-7: relative to its size all digits are there."""
+    found, verdict = solved(case.A, case.H, case.x0, DEEP)
+    truth = closed_form_oracle.gaps(case.A, case.H, case.x0, DEEP, symmetric=case.symmetric)
+    assert verdict.ok[0], verdict.reason
+    assert worst(found, truth, truth, relative=True) <= 1e-14
+
+
+# both A and H with complex dominant pairs: the state turns for ever, and so do its metrics
+TURNING = 0.6 * np.roll(np.eye(5), 1, axis=0) + 0.1 * np.roll(np.eye(5), 2, axis=0)
+
+
+def turning(seed):
+    rng = np.random.default_rng(seed)
+    H = weights(rng, -0.9 + 0.5j, -0.1, -0.5, condition=3)
+    return TURNING + 0.3 * softmax(rng, 5), H, rng.normal(size=(5, 4))
+
+
+def slow(seed):
+    """All eigenvalues of A within 1e-7 of each other: nothing has decayed at 1e9."""
+    rng = np.random.default_rng(seed)
+    A = (1 - 1e-7) * np.eye(5) + 1e-7 * softmax(rng, 5)
+    return A, weights(rng, 0.5, 0.3, 0.2, -0.1, condition=5), rng.normal(size=(5, 4))
+
+
+def bounded(system):
+    """Largest error of what is of size 1 at 1e9, and the verdict."""
+    found, verdict = solved(*system, DEEP)
+    truth = closed_form_oracle.trajectory(*system, DEEP, digits=300)
+    names = [name for name in METRICS if np.all(np.abs(truth[name]) < 1000)]
+    assert {"token_similarity", "log_hfc_lfc", "log_rank_gap"} & set(names)
+    return worst(found, truth, names), verdict
+
+
+LASTING = [turning(0), turning(1), turning(2), slow(0), slow(1)]
+
+
+@pytest.mark.parametrize("system", LASTING, ids=["turning"] * 3 + ["slow"] * 2)
+def test_phases_and_slow_gaps_are_true_at_1e9(system):
+    error, verdict = bounded(system)
+    assert verdict.ok[0], verdict.reason
+    assert error <= 1e-9
+
+
+def test_it_fails_without_refined_eigenvalues(monkeypatch):
+    def unrefined(*arguments):
+        basis = _refine.basis_of(*arguments)
+        return replace(basis, low=0 * basis.low)
+
+    monkeypatch.setattr(modal, "basis_of", unrefined)
+    assert max(bounded(system)[0] for system in LASTING) > 1e-8
+
+
+def test_it_fails_with_half_a_pair(monkeypatch):
+    filled = modal._filled
+    monkeypatch.setattr(modal, "_filled", lambda q, *rest: filled(q.real + 0j, *rest))
+    case = next(case for case in LINEAR if case.name == "smoothing-pair-general")
+    found, verdict = solved(case.A, case.H, case.x0, (0, 1, 5, 20))
+    assert not verdict.ok[0]
+    truth = oracle.trajectory(case.A, case.H, case.x0, (0, 1, 5, 20), digits=300)
+    assert worst(found, truth) > 0.01
+
+
+def test_equal_eigenvalues_stay_equal():
+    """lambda = -1/8 three times: diversity and rank follow from two scalars per feature."""
+    values = np.array([0.25, 0.5, -0.5])
+    x0 = np.random.default_rng(1).normal(size=(4, 3))
+    found, verdict = solved(DYADIC, np.diag(values), x0, DEEP)
+    assert verdict.ok[0], verdict.reason
+    with mpmath.workdps(60):
+        mean = [mpmath.fsum(map(mpmath.mpf, column)) / 4 for column in x0.T]
+        rest = [mpmath.fsum((mpmath.mpf(x) - m) ** 2 for x in c) for c, m in zip(x0.T, mean, strict=True)]
+        for k, layer in enumerate(DEEP):
+            low = mpmath.fsum(
+                4 * m**2 * (1 + mpmath.mpf(v)) ** (2 * layer) for m, v in zip(mean, values, strict=True)
+            )
+            high = mpmath.fsum(
+                s * (1 - mpmath.mpf(v) / 8) ** (2 * layer) for s, v in zip(rest, values, strict=True)
+            )
+            expected = float(mpmath.log(high / (high + low)))
+            assert found["log_token_diversity"][k] == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1), (2, 2), (2, 5)])
+def test_every_shape_at_1e9(shape):
+    rng = np.random.default_rng(shape)
+    n, d = shape
+    H = np.diag(np.linspace(0.5, 0.1, d))
+    A, x0 = (softmax(rng, n) if n > 1 else np.ones((1, 1))), rng.normal(size=(n, d))
+    found, verdict = solved(A, H, x0, DEEP)
+    assert verdict.ok[0], verdict.reason
+    truth = closed_form_oracle.trajectory(A, H, x0, DEEP, digits=200)
+    assert worst(found, truth, ["log_norm"], relative=True) <= 1e-15
+    if min(shape) > 1:
+        truth = closed_form_oracle.gaps(A, H, x0, DEEP)
+        assert worst(found, truth, truth, relative=True) <= 1e-14
+
+
+def test_deeper_than_phases_hold_is_refused():
+    A, H, x0 = batch(*turning(0))
+    modes = closed(A, H, x0)
+    next(modal.states(modes, [modal.DEEPEST]))
+    with pytest.raises(ValueError, match="beyond"):
+        next(modal.states(modes, [modal.DEEPEST + 1]))
+
+
+def test_systems_of_a_batch_do_not_see_each_other():
+    rng = np.random.default_rng(4)
+    A = np.stack([softmax(rng, 4), causal(rng, 4), DYADIC])
+    H = np.stack([weights(rng, 0.5 + 0.3j, 0.2), np.diag([0.5, 0.5, 0.25]), np.diag([1.0, 1.0], 1)])
+    x0, layers = rng.normal(size=(3, 4, 3)), (0, 1, 7, 1000, 10**6)
+    modes = closed(A, H, x0)
+    verdict = modal.reliable(modes, A, H, layers[-1])
+    together = measured(modal.states(modes, layers), layers, x0)
+    assert list(verdict.ok) == [True, True, False]
+    for k in range(2):
+        alone, own = solved(A[k], H[k], x0[k], layers)
+        assert own.ok[0]
+        for name in METRICS:
+            np.testing.assert_allclose(together[name][k], alone[name], rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_layers_do_not_see_each_other():
+    """Modes that are dropped as too small are too small at every later layer."""
+    A, H, x0 = batch(*slow(1))
+    modes = closed(A, H, x0)
+    layers = [1, 3, 50, 51, 10**3, 10**5, 10**8]
+    together = measured(modal.states(modes, layers), layers, x0)
+    for k, layer in enumerate(layers):
+        alone = measured(modal.states(modes, [layer]), [layer], x0)
+        for name in METRICS:
+            np.testing.assert_allclose(together[name][:, k], alone[name][:, 0], rtol=1e-13, atol=1e-13)
+
+
+def test_the_residual_keeps_all_its_digits():
+    rng = np.random.default_rng(6)
+    M = rng.normal(size=(1, 6, 6))
+    basis = weight_eigensystem(M)
+    tag = _refine.tags(basis.values)
+    assert np.any(tag)
+    V = np.where((tag == 2)[:, None, :], -basis.right.imag, basis.right.real)
+    found = _refine.residual(M, V, basis.values, tag)[0]
+
+    def exact(x):
+        return flint.fmpq_mat([[flint.fmpq(*float(v).as_integer_ratio()) for v in row] for row in x])
+
+    values, Lambda = basis.values[0], np.zeros((6, 6))
+    for k in range(6):
+        Lambda[k, k] = values[k].real
+        if tag[0, k] == 1:
+            Lambda[k, k + 1], Lambda[k + 1, k] = values[k].imag, -values[k].imag
+    expected = exact(M[0]) * exact(V[0]) - exact(V[0]) * exact(Lambda)
+    expected = np.array([float(e.p) / float(e.q) for e in expected.entries()]).reshape(6, 6)
+    assert np.max(np.abs(expected)) > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-28)
+    plain = (M @ V - V @ Lambda)[0]
+    assert not np.allclose(plain, expected, rtol=0.01, atol=0)
+
+
+# --- never silently wrong ---------------------------------------------------------------------
+
+
+def never_lies(system, engine, layers=(0, 1, 2, 5, 20, 60, 150), digits=600):
+    found, verdict = solved(*system, layers, engine)
+    if verdict.ok[0]:
+        A = np.asarray(system[0])
+        truth = oracle.trajectory(*system, layers, digits=digits, symmetric=dyadic_columns(A))
+        assert not lies(found, truth, digits)
+    return verdict
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_systems_are_true_or_refused(name, engine):
+    verdict = never_lies(STRUCTURED[name], engine)
+    defective = {
+        "modal": ("Jordan", "nilpotent", "J_2"),
+        "squaring": ("Jordan H", "Jordan A and H", "nilpotent", "J_2"),
+    }[engine]
+    if name.startswith(defective):
+        assert not verdict.ok[0]
+        assert "defective" in verdict.reason[0]
+    elif name != "ill-conditioned H":
+        assert verdict.ok[0], verdict.reason
+    assert (verdict.reason[0] == "") == verdict.ok[0]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(system=systems())
+def test_a_rounding_floor_is_never_a_value(engine, system):
+    never_lies(system, engine)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("engine", ENGINES)
+@hypothesis.settings(max_examples=10_000)
+@hypothesis.given(system=systems())
+def test_a_rounding_floor_is_never_a_value_full(engine, system):
+    never_lies(system, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("seed", [*range(8), 1077, 2241])
+def test_nearly_degenerate_systems_are_true_or_refused(seed, engine):
+    never_lies(nearly_degenerate(seed), engine, (0, 1, 2, 5, 20, 60, 200, 500), digits=1600)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("hundred", range(10))
+def test_nearly_degenerate_systems_are_true_or_refused_full(hundred, engine):
+    for seed in range(1000 + 100 * hundred, 1100 + 100 * hundred):
+        never_lies(nearly_degenerate(seed), engine, (0, 1, 2, 5, 20, 60, 200, 500), digits=1600)
+
+
+def test_a_floor_would_show_without_noise(monkeypatch):
+    """The property bites: with noise that is forgotten, rounding is reported as a value."""
+    system, layers = STRUCTURED["no constant part, unequal tokens"], (0, 1, 60, 150)
+    truth = oracle.trajectory(*system, layers, digits=600)
+    assert not lies(solved(*system, layers)[0], truth, 600)
+    prepare = modal.prepare
+    monkeypatch.setattr(modal, "prepare", lambda *a: (lambda m: replace(m, floor=m.floor - 1e4))(prepare(*a)))
+    assert lies(solved(*system, layers)[0], truth, 600)
+
+
+@pytest.mark.parametrize("n", [16, 32, 64])
+def test_causal_attention_is_refused_by_the_closed_form(n):
+    rng = np.random.default_rng(n)
+    _, verdict = solved(causal(rng, n), weights(rng, 0.9, 0.4, -0.5), rng.normal(size=(n, 3)), [0, 1])
+    assert not verdict.ok[0]
+
+
+# --- squaring -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "case", [*LINEAR[::4], next(c for c in LINEAR if "causal" in c.name)], ids=lambda c: c.name
+)
+def test_squaring_has_every_gap_to_depth_1200(case):
+    found, verdict = solved(case.A, case.H, case.x0, case.layers, "squaring")
+    truth = oracle.trajectory(
+        case.A, case.H, case.x0, case.layers, digits=case.digits, symmetric=case.symmetric
+    )
+    assert verdict.ok[0], verdict.reason
+    assert worst(found, truth) <= BOUND
+
+
+@pytest.mark.parametrize("sharp", [False, True])
+def test_squaring_holds_for_causal_attention_to_1e5(sharp):
+    rng = np.random.default_rng(24 + sharp)
+    n, layers = 24, (0, 1, 20, 10**3, 10**5)
+    H = weights(rng, *((-0.9 + 0.3j, -0.4) if sharp else (0.6 + 0.5j, 0.3, -0.4)), condition=4)
+    A, x0 = causal(rng, n), rng.normal(size=(n, len(H)))
+    found, verdict = solved(A, H, x0, layers, "squaring")
+    assert verdict.ok[0], verdict.reason
+    truth = closed_form_oracle.gaps(A, H, x0, layers, digits=400)
+    known = {k: np.where(np.isnan(found[k]), np.nan, v) for k, v in truth.items()}
+    assert worst(found, known, known, relative=True) <= BOUND
+    if not sharp:
+        assert all(np.all(np.isfinite(found[name])) for name in truth)
+
+
+def test_squaring_forgets_nothing_between_blocks(monkeypatch):
+    A, H, x0 = batch(STRUCTURED["Jordan A, smoothing"][0], *STRUCTURED["Jordan A, smoothing"][1:])
+    powers, layers = squared(A, H, x0), (0, 1, 5, 6, 100, 10**4)
+    whole = measured(squaring.states(powers, layers), layers, x0)
+    monkeypatch.setattr(squaring, "VECTORS", 1)
+    monkeypatch.setattr(squaring, "MATRICES", 1)
+    pieces = measured(squaring.states(powers, layers), layers, x0)
+    for name in METRICS:
+        np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-11, atol=1e-11, err_msg=name)
+
+
+def test_a_floor_would_show_without_a_twin(monkeypatch):
+    system, layers = STRUCTURED["no constant part, unequal tokens"], (0, 1, 60, 150)
+    truth = oracle.trajectory(*system, layers, digits=600)
+    assert not lies(solved(*system, layers, "squaring")[0], truth, 600)
+    monkeypatch.setattr(squaring, "_shaken", lambda x, e, *_: (x, e))
+    assert lies(solved(*system, layers, "squaring")[0], truth, 600)
