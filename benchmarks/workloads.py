@@ -1,9 +1,9 @@
 """What is timed: random systems that anyone can draw again, and the work that they cannot avoid.
 
 Each workload is X <- X + A X H for ``systems`` systems of n tokens and d features, with metrics at
-each recorded layer.  A is the softmax of independent Gaussian scores at some temperature, H is a
+each recorded layer.  A is the softmax of independent Gaussian scores times a sharpness, H is a
 Gaussian matrix of spectral radius near 0.3 plus a multiple of the identity (the strength of H), the
-tokens are Gaussian.  Systems lie on a grid of temperature x strength.
+tokens are Gaussian.  Systems lie on a grid of sharpness x strength.
 
 The floor
 ---------
@@ -96,7 +96,7 @@ class Workload:
         Tokens, features, layers.
     recorded : int, optional
         Number of recorded layers, from 1 to ``depth`` with logarithmic spacing; None: all of 0..depth.
-    temperature, strength : Grid
+    sharpness, strength : Grid
         Of attention and of H.
     causal : bool
         Each token attends to itself and the tokens before it.
@@ -118,7 +118,7 @@ class Workload:
     depth: int
     recorded: int | None
     metrics: tuple[str, ...]
-    temperature: Grid = Grid(1.0, 1.0, 1)
+    sharpness: Grid = Grid(1.5, 1.5, 1)
     strength: Grid = Grid(0.0, 0.0, 1)
     causal: bool = False
     looped: Part = Part()
@@ -131,7 +131,7 @@ class Workload:
     @property
     def systems(self) -> int:
         """Number of systems."""
-        return self.temperature.count * self.strength.count
+        return self.sharpness.count * self.strength.count
 
     @property
     def rescale(self) -> bool:
@@ -226,7 +226,7 @@ def from_json(value: dict[str, Any]) -> Workload:
     >>> from_json(as_json(WORKLOADS["W2"])) == WORKLOADS["W2"]
     True
     """
-    kinds: dict[str, Any] = {"temperature": Grid, "strength": Grid, "looped": Part, "batched": Part}
+    kinds: dict[str, Any] = {"sharpness": Grid, "strength": Grid, "looped": Part, "batched": Part}
     fields: dict[str, Any] = {name: kinds[name](**v) if name in kinds else v for name, v in value.items()}
     return Workload(**fields | {"metrics": tuple(value["metrics"])})
 
@@ -235,11 +235,11 @@ def _systems(workload: Workload, count: int | None, seed: int = 0) -> tuple[F, F
     """Draw all systems, then take ``count`` of them, evenly spread over the grid."""
     rng = np.random.default_rng(seed)
     n, d, size = workload.n, workload.d, workload.systems
-    temperature, strength = (
+    sharpness, strength = (
         axis.reshape(-1, 1, 1)
-        for axis in np.meshgrid(workload.temperature.values(), workload.strength.values(), indexing="ij")
+        for axis in np.meshgrid(workload.sharpness.values(), workload.strength.values(), indexing="ij")
     )
-    scores = rng.standard_normal((size, n, n)) / temperature
+    scores = rng.standard_normal((size, n, n)) * sharpness
     weights = rng.standard_normal((size, d, d)) * (0.3 / math.sqrt(d))
     x0 = rng.standard_normal((size, n, d))
     if count is not None and count < size:
@@ -296,7 +296,7 @@ _PHASES = Workload(
     depth=64,
     recorded=None,
     metrics=THREE,
-    temperature=Grid(0.1, 3.0, 64),
+    sharpness=Grid(0.1, 3.0, 64),
     strength=Grid(-1.5, 1.0, 64),
     looped=Part(systems=256),
     batched=Part(systems=512),
@@ -351,7 +351,7 @@ QUICK: dict[str, Workload] = {
         n=8,
         d=8,
         depth=12,
-        temperature=replace(_PHASES.temperature, count=4),
+        sharpness=replace(_PHASES.sharpness, count=4),
         strength=replace(_PHASES.strength, count=4),
         looped=Part(systems=4),
         batched=Part(systems=8),

@@ -1,14 +1,9 @@
 """Layer by layer through small systems that stay in the cache, metrics measured on the way.
 
-One system at a time: its tokens, as the mean row r and the rest R, each with a
-power-of-two exponent (see ``linsim._state``), its matrices and a *probe* take a
-few tens of kilobytes.  The probe is a generic state under the same layers; how
-fast it grows is how fast rounding grows.  Of the tokens' side the probe keeps a
-Krylov space only, which holds the extreme eigenvalues of A, so that it costs a
-fraction of a state.
-
-Recorded states are packed into lanes, whichever system and layer they belong
-to, and their singular values are found when a tile is full.
+One system at a time: its tokens, its matrices and a probe (see :mod:`.layer`)
+take a few tens of kilobytes.  Recorded states are staged, whichever system and
+layer they belong to, and their singular values are found across lanes when two
+tiles are full.
 """
 
 from __future__ import annotations
@@ -19,10 +14,35 @@ import numba as nb
 import numpy as np
 
 from .lanes import WIDTH, fma, gather, load, splat, store, total, transpose
-from .products import add_product, aligned, columns, index, pack, rows
+from .layer import (
+    ABSENT,
+    E_MEAN,
+    E_REST,
+    FEED,
+    HIGH,
+    LEDGER,
+    LOW,
+    NOISE_MEAN,
+    NOISE_REST,
+    SIZE_MEAN,
+    SIZE_REST,
+    add_log2,
+    apply_layer,
+    feed,
+    finish_layer,
+    layout,
+    place_attention,
+    place_input,
+    place_weights,
+    places,
+    power_of_two,
+    rescale,
+    settle,
+)
+from .products import aligned, columns, index, rows
 from .singular import bidiagonalise, squares, tile_work
 
-__all__ = ["ABSENT", "MEASURED", "tile_values", "walk"]
+__all__ = ["MEASURED", "stage", "tile_values", "walk", "write_angles", "write_content", "write_spread"]
 
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -39,151 +59,146 @@ MEASURED = (
     "log_norm",
     "log_spread",
 )
-#: log2 of nothing, as linsim._state.EMPTY
-ABSENT = -(2.0**60)
+_SIMILARITY, _DIVERSITY, _RATIO, _LOG_RATIO, _COSINE, _ABS_COSINE, _RANK, _STABLE, _NORM, _SPREAD = range(10)
 
 _LN2 = math.log(2.0)
-# how many Krylov vectors of A stand for all tokens in the probe
-_PROBE = 8
-# columns of the table of recorded states: system, column of output, log2 noise of the whole, its exponent
-_SYSTEM, _COLUMN, _NOISE = 0, 1, 2
+
+
+# --- one recorded state -----------------------------------------------------------------
 
 
 @nb.njit(**_COMPILE)
-def _add_log2(x, y):
-    top, low = max(x, y), min(x, y)
-    if low < top - 60:
-        return top
-    return top + math.log2(1.0 + math.exp2(low - top))
+def _clear(noise, ln_value, ln_share):
+    return noise <= ABSENT / 2 or noise * _LN2 <= ln_value + ln_share
 
 
 @nb.njit(**_COMPILE)
-def _log2(x):
-    return math.log2(x) if x > 0 else ABSENT
+def _put(values, resolved, slot, s, t, value, clear):
+    if slot >= 0:
+        values[slot, s, t] = value if clear else np.nan
+        resolved[slot, s, t] = clear
 
 
 @nb.njit(**_COMPILE)
-def _power(exponent):
-    """2**exponent, 0 far below the range."""
-    return math.ldexp(1.0, int(min(max(exponent, -1100.0), 1023.0)))
+def write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger):
+    """Write the metrics that tell the mean of the tokens from the rest.
 
-
-@nb.njit(**_COMPILE)
-def _exponent(x):
-    """The e with 2**e <= x < 2**(e+1), as a float; ABSENT for 0."""
-    if x <= 0:
-        return ABSENT
-    return float(math.frexp(x)[1] - 1)
-
-
-@nb.njit(**_COMPILE)
-def _places(d, count, itemsize, base, stride):
-    """Write where each vector of a row begins, and how far the next row is; return how many there are."""
-    w = WIDTH // itemsize
-    vectors = columns(d, itemsize) // w
-    for k in range(vectors):
-        base[k] = index(0, k * w, count, d, itemsize)
-        stride[k] = index(1, k * w, count, d, itemsize) - base[k]
-    return vectors
-
-
-@nb.njit(**_COMPILE)
-def _square(Y, base, stride, vectors, first, last):
-    """The sum of squares of some rows."""
-    s0 = s1 = s2 = s3 = splat(Y, 0.0)
-    for k in range(vectors):
-        at, step = base[k] + first * stride[k], stride[k]
-        for _ in range((last - first) // 4):
-            x0, x1 = load(Y, at), load(Y, at + step)
-            x2, x3 = load(Y, at + 2 * step), load(Y, at + 3 * step)
-            s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
-            at += 4 * step
-        for _ in range((last - first) % 4):
-            x0 = load(Y, at)
-            s0 = fma(x0, x0, s0)
-            at += step
-    return float(total((s0 + s1) + (s2 + s3)))
-
-
-@nb.njit(**_COMPILE)
-def _times(Y, base, stride, vectors, first, last, factor):
-    for k in range(vectors):
-        for i in range(first, last):
-            at = base[k] + i * stride[k]
-            store(Y, at, load(Y, at) * factor)
-
-
-@nb.njit(**_COMPILE)
-def _centre(Y, base, stride, vectors, first, n, into, factor):
-    """Take the mean off rows first .. first + n; add ``factor`` times it to row ``into`` if >= 0."""
-    share = 1.0 / n
-    for k in range(vectors):
-        mean = splat(Y, 0.0)
-        for i in range(first, first + n):
-            mean = mean + load(Y, base[k] + i * stride[k])
-        mean = mean * share
-        for i in range(first, first + n):
-            at = base[k] + i * stride[k]
-            store(Y, at, load(Y, at) - mean)
-        if into >= 0:
-            at = base[k] + into * stride[k]
-            store(Y, at, fma(mean, splat(Y, factor), load(Y, at)))
-
-
-@nb.njit(**_COMPILE)
-def _krylov(A, n, m, start, basis, image, out, lda):
-    """Compress A off the constant vector to m dimensions: out = Q^T A Q, by Arnoldi's iteration.
-
-    ``start`` (m, n) holds generic vectors: the first one, and those that take over
-    where an invariant space is complete.
+    Returns the exponent that all sizes refer to (a logarithm of 1e9 has no digits left
+    for a ratio of two), log2 of the noise of the whole at that scale, and whether
+    anything is left of the state.
     """
-    for k in range(m):
-        # the next basis vector: orthogonal to the constant one and to those before
+    half_log_n = 0.5 * math.log2(float(n))
+    scale = max(ledger[SIZE_REST], ledger[SIZE_MEAN] + half_log_n)
+    scale = math.floor(scale) if scale > ABSENT / 4 else 0.0
+    high, low = ledger[HIGH], ledger[LOW]
+    ln_high = 0.5 * math.log(high) + (ledger[E_REST] - scale) * _LN2 if high > 0 else -np.inf
+    ln_low = 0.5 * math.log(low * n) + (ledger[E_MEAN] - scale) * _LN2 if low > 0 else -np.inf
+    noise_row, noise_rest = ledger[NOISE_MEAN] + half_log_n - scale, ledger[NOISE_REST] - scale
+    noise = add_log2(noise_row, noise_rest)
+    big, small = max(ln_high, ln_low), min(ln_high, ln_low)
+    if big == -np.inf:
+        for name in range(len(MEASURED)):
+            _put(values, resolved, slot[name], s, t, np.nan, True)
+        for name in (_NORM, _SPREAD):
+            _put(values, resolved, slot[name], s, t, -np.inf, True)
+        return scale, noise, False
+    ln_norm = big
+    if small > -np.inf:
+        ln_norm = big + 0.5 * math.log1p(math.exp(2 * (small - big)))
+    high_ok = _clear(noise_rest, ln_high, ln_share)
+    low_ok = _clear(noise if coupled else noise_row, ln_low, ln_share)
+    norm_ok = _clear(noise, ln_norm, ln_share)
+    ratio = ln_high - ln_low
+    if slot[_SIMILARITY] >= 0:
+        _put(values, resolved, slot[_SIMILARITY], s, t, math.exp(2 * (ln_low - ln_norm)), norm_ok)
+    _put(values, resolved, slot[_DIVERSITY], s, t, 2 * (ln_high - ln_norm), high_ok and norm_ok)
+    if slot[_RATIO] >= 0:
+        value = math.exp(ratio) if ratio < 709 else np.inf
+        _put(values, resolved, slot[_RATIO], s, t, value, high_ok and low_ok)
+    _put(values, resolved, slot[_LOG_RATIO], s, t, ratio, high_ok and low_ok)
+    _put(values, resolved, slot[_NORM], s, t, ln_norm + scale * _LN2, norm_ok)
+    return scale, noise, True
+
+
+@nb.njit(**_COMPILE)
+def write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger):
+    """Write the largest distance between two tokens, from the rest alone."""
+    farthest = 0.0
+    for i in range(n):
+        for j in range(i):
+            acc = splat(Y, 0.0)
+            for k in range(base.size):
+                x = load(Y, base[k] + i * stride[k]) - load(Y, base[k] + j * stride[k])
+                acc = fma(x, x, acc)
+            farthest = max(farthest, float(total(acc)))
+    there = farthest > 0 and ledger[E_REST] > ABSENT / 2
+    value = 0.5 * math.log(farthest) if there else -np.inf
+    ln_high = 0.5 * math.log(ledger[HIGH]) if ledger[HIGH] > 0 else -np.inf
+    clear = _clear(ledger[NOISE_REST] - ledger[E_REST], ln_high, ln_share)
+    _put(values, resolved, slot[_SPREAD], s, t, value + ledger[E_REST] * _LN2 if there else value, clear)
+
+
+@nb.njit(**_COMPILE)
+def stage(n, mean, base, stride, own, scale, Y, ledger, out, o):
+    """Write the whole state divided by 2**scale to ``out[o:]``, n rows in panels."""
+    f_rest = power_of_two(ledger[E_REST] - scale) if ledger[HIGH] > 0 else 0.0
+    f_mean = power_of_two(ledger[E_MEAN] - scale) if ledger[LOW] > 0 else 0.0
+    for k in range(base.size):
+        c = load(Y, base[k] + mean * stride[k]) * f_mean
         for i in range(n):
-            basis[k, i] = start[k, i]
-        if k > 0:
-            norm = 0.0
-            for i in range(n):
-                x = 0.0
-                for j in range(n):
-                    x += A[i, j] * basis[k - 1, j]
-                basis[k, i] = x
-                norm += x * x
-        for attempt in range(3):
-            for _ in range(2):
-                mean = 0.0
+            x = fma(load(Y, base[k] + i * stride[k]), splat(Y, f_rest), c)
+            store(out, o + own[k] + i * stride[k], x)
+
+
+@nb.njit(**_COMPILE)
+def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resolved, X, o, heights):
+    """Write mean cosines of a staged state with absolute error ``noise``; ``heights`` (n,) is overwritten."""
+    n, d = x0.shape
+    worst, present = 0.0, 0
+    for i in range(n):
+        acc = splat(X, 0.0)
+        for k in range(own.size):
+            x = load(X, o + own[k] + i * stride[k])
+            acc = fma(x, x, acc)
+        square = float(total(acc))
+        if square > 0:
+            present += 1
+            heights[i] = 1 / math.sqrt(square)
+            worst = max(worst, noise * heights[i])
+        else:
+            heights[i] = 0.0
+            # zero because its terms cancelled, or too small to see; unless it is so given
+            given = layer == 0
+            for j in range(d):
+                given = given and x0[i, j] == 0
+            if noise > 0 and not given:
+                worst = np.inf
+    seen = worst <= share or n == 1
+    pairs = n * (n - 1.0)
+    if slot[_COSINE] >= 0:
+        cosine = 1.0
+        if n > 1:
+            acc = splat(X, 0.0)
+            for k in range(own.size):
+                u = splat(X, 0.0)
                 for i in range(n):
-                    mean += basis[k, i]
-                mean /= n
-                for i in range(n):
-                    basis[k, i] -= mean
-                for c in range(k):
-                    x = 0.0
-                    for i in range(n):
-                        x += basis[c, i] * basis[k, i]
-                    for i in range(n):
-                        basis[k, i] -= x * basis[c, i]
-            left = 0.0
+                    u = fma(load(X, o + own[k] + i * stride[k]), splat(X, heights[i]), u)
+                acc = fma(u, u, acc)
+            cosine = (float(total(acc)) - present) / pairs
+        _put(values, resolved, slot[_COSINE], s, t, cosine, seen)
+    if slot[_ABS_COSINE] >= 0:
+        cosine = 1.0
+        if n > 1:
+            cosine = 0.0
             for i in range(n):
-                left += basis[k, i] * basis[k, i]
-            if left > 1e-20 or attempt == 2:
-                break
-            for i in range(n):
-                basis[k, i] = start[k, i]
-        scale = 1.0 / math.sqrt(left) if left > 0 else 0.0
-        for i in range(n):
-            basis[k, i] *= scale
-    for k in range(m):
-        for i in range(n):
-            x = 0.0
-            for j in range(n):
-                x += A[i, j] * basis[k, j]
-            image[i] = x
-        for c in range(m):
-            x = 0.0
-            for i in range(n):
-                x += basis[c, i] * image[i]
-            out[c * lda + k] = x
+                for j in range(i):
+                    acc = splat(X, 0.0)
+                    for k in range(own.size):
+                        x = load(X, o + own[k] + i * stride[k])
+                        acc = fma(x, load(X, o + own[k] + j * stride[k]), acc)
+                    cosine += abs(float(total(acc))) * heights[i] * heights[j]
+            cosine = 2 * cosine / pairs
+        _put(values, resolved, slot[_ABS_COSINE], s, t, cosine, seen)
 
 
 @nb.njit(**_COMPILE)
@@ -243,75 +258,23 @@ def _flush(
                 logs += 0.5 * m * math.log(ratio)
                 energy += ratio
         usable = table[lane, 2] + eps * first <= share * first
-        if slot[6] >= 0:
+        if slot[_RANK] >= 0:
             entropy = math.log1p(tail) - logs / (1 + tail)
-            values[slot[6], s, t] = math.exp(entropy) if usable else np.nan
-            resolved[slot[6], s, t] = usable
-        if slot[7] >= 0:
-            values[slot[7], s, t] = 1 + energy if usable else np.nan
-            resolved[slot[7], s, t] = usable
+            values[slot[_RANK], s, t] = math.exp(entropy) if usable else np.nan
+            resolved[slot[_RANK], s, t] = usable
+        if slot[_STABLE] >= 0:
+            values[slot[_STABLE], s, t] = 1 + energy if usable else np.nan
+            resolved[slot[_STABLE], s, t] = usable
 
 
-@nb.njit(**_COMPILE)
-def _clear(noise, ln_value, ln_share):
-    return noise <= ABSENT / 2 or noise * _LN2 <= ln_value + ln_share
-
-
-@nb.njit(**_COMPILE)
-def _put(values, resolved, slot, s, t, value, clear):
-    if slot >= 0:
-        values[slot, s, t] = value if clear else np.nan
-        resolved[slot, s, t] = clear
-
-
-@nb.njit(**_COMPILE)
-def _content(
-    s, t, ln_high, ln_low, e_whole, noise_row, noise_rest, noise_low, slot, values, resolved, ln_share
-):
-    """Write the metrics that tell the mean of the tokens from the rest; return whether the state is known."""
-    noise = _add_log2(noise_row, noise_rest)
-    big, small = max(ln_high, ln_low), min(ln_high, ln_low)
-    ln_norm = big
-    if small > -np.inf:
-        ln_norm = big + 0.5 * math.log1p(math.exp(2 * (small - big)))
-    if big == -np.inf:  # nothing is left
-        for m in (0, 1, 2, 3):
-            _put(values, resolved, slot[m], s, t, np.nan, True)
-        _put(values, resolved, slot[8], s, t, -np.inf, True)
-        return False
-    high_ok, low_ok = _clear(noise_rest, ln_high, ln_share), _clear(noise_low, ln_low, ln_share)
-    norm_ok = _clear(noise, ln_norm, ln_share)
-    ratio = ln_high - ln_low
-    if slot[0] >= 0:
-        _put(values, resolved, slot[0], s, t, math.exp(2 * (ln_low - ln_norm)), norm_ok)
-    _put(values, resolved, slot[1], s, t, 2 * (ln_high - ln_norm), high_ok and norm_ok)
-    if slot[2] >= 0:
-        _put(values, resolved, slot[2], s, t, math.exp(ratio) if ratio < 709 else np.inf, high_ok and low_ok)
-    _put(values, resolved, slot[3], s, t, ratio, high_ok and low_ok)
-    _put(values, resolved, slot[8], s, t, ln_norm + e_whole * _LN2, norm_ok)
-    return True
+# --- the walk ---------------------------------------------------------------------------
 
 
 @nb.njit(**_COMPILE)
 def walk(
-    A,
-    H,
-    x0,
-    wanted,
-    every,
-    preserved,
-    generic,
-    krylov,
-    slot,
-    share,
-    first,
-    last,
-    values,
-    resolved,
-    lost,
-    counts,
-    stop,
-):
+    A, H, x0, wanted, every, preserved, generic, compressed, slot, share, first, last, values, resolved, lost,
+    counts, stop,
+):  # fmt: skip
     """Run systems ``first`` to ``last`` through the layers and record.
 
     Parameters
@@ -323,383 +286,93 @@ def walk(
     every : (b or 1,) int, layers between two rescalings
     preserved : (b or 1,) bool, whether token means are kept exactly
     generic : (n + 1, max(n, d)) normal numbers for the probe
-    krylov : bool, whether the probe may be compressed (one head, one A)
+    compressed : bool, whether the probe may be compressed (one head, one A)
     slot : (10,) int, where each of MEASURED goes in ``values``, -1 if nowhere
+    share : a value is reported where its error bound is at most this part of it
     values, resolved : (names, b, k) float64 and bool, written
     lost : (some, 3 + n d), counts : (1,) int: states whose singular values are still to be found
     stop : (1,) bool, ends the work when it becomes true
     """
-    dtype_like = x0
-    itemsize = x0.itemsize
+    n, d, heads, itemsize = x0.shape[1], x0.shape[2], A.shape[1], x0.itemsize
     w = WIDTH // itemsize
-    n, d = x0.shape[1], x0.shape[2]
-    heads = A.shape[1]
-    repeats_A, repeats_H = A.shape[0] == 1, H.shape[0] == 1
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
-    m = min(n - 1, _PROBE) if krylov else n
-    padded = rows(n)
-    probe, mean, probe_mean = padded, padded + m, padded + m + 1
-    count = padded + rows(m + 2)
-    stored = count * columns(d, itemsize)
-    base, stride = (
-        np.zeros(columns(d, itemsize) // w, np.int64),
-        np.zeros(columns(d, itemsize) // w, np.int64),
-    )
-    vectors = _places(d, count, itemsize, base, stride)
-    Y = aligned(stored, dtype_like)
-    T = aligned(heads * stored, dtype_like)
-    left = aligned(heads * padded * n, dtype_like)
-    small = aligned(heads * rows(m) * max(m, 1), dtype_like)
-    right_size = d * columns(d, itemsize)
-    right = aligned(heads * right_size, dtype_like)
-    basis = np.zeros((max(m, 1), n))
-    centre = np.zeros(d, x0.dtype)
-    heights = np.zeros(n)
+    rounding, ln_share = 2.0 * math.sqrt(float(n + d)) * eps, math.log(share)
+    lay = layout(n, d, compressed, itemsize)
+    base, stride = places(d, lay.height, itemsize)
+    own, _ = places(d, n, itemsize)
+    Y, T, ledger = aligned(lay.stored, x0), aligned(heads * lay.stored, x0), np.zeros(LEDGER)
+    left, small = aligned(heads * lay.probe * n, x0), aligned(heads * rows(lay.m) * max(lay.m, 1), x0)
+    right = aligned(heads * d * columns(d, itemsize), x0)
 
-    ranks = slot[6] >= 0 or slot[7] >= 0
-    angles = slot[4] >= 0 or slot[5] >= 0
-    pairs = slot[5] >= 0
-    spread = slot[9] >= 0
+    ranks = slot[_RANK] >= 0 or slot[_STABLE] >= 0
+    angles = slot[_COSINE] >= 0 or slot[_ABS_COSINE] >= 0
     tall, wide = max(n, d), min(n, d)
-    tile = aligned(tall * wide * w, dtype_like)
-    own = np.zeros(columns(d, itemsize) // w, np.int64)
-    _places(d, n, itemsize, own, np.zeros_like(own))
-    # states begin a line apart in the cache, not at the same places of pages
+    # staged states begin a line apart in the cache, not at the same places of pages
     held = n * columns(d, itemsize) + w
-    stage = aligned(2 * held * w, dtype_like)
-    q, e = aligned(2 * max(wide, 2) * w, dtype_like), aligned(2 * max(wide, 2) * w, dtype_like)
-    squared = aligned(2 * wide * w, dtype_like)
-    work = aligned(tile_work(tall, wide) * w, dtype_like)
+    staged, tile, heights = aligned(2 * held * w, x0), aligned(tall * wide * w, x0), np.zeros(n)
+    q, e = aligned(2 * max(wide, 2) * w, x0), aligned(2 * max(wide, 2) * w, x0)
+    squared, work = aligned(2 * wide * w, x0), aligned(tile_work(tall, wide) * w, x0)
     table = np.zeros((2 * w, 3))
     filled = 0
-    root_n = math.sqrt(float(n))
-    half_log_n, ln_share = math.log2(root_n), math.log(share)
-    inject = 2.0 * math.sqrt(float(n + d)) * eps
-    most = int(every.max())
-    logs, injected = np.zeros(most + 1), np.zeros(most + 1)
-    for k in range(1, most + 1):
-        logs[k], injected[k] = math.log2(float(k)), math.log2(inject * k)
 
     for s in range(first, last):
-        if stop[0]:
-            return
         xs = x0[s if x0.shape[0] > 1 else 0]
         coupled = not preserved[s if preserved.size > 1 else 0]
         pause = every[s if every.size > 1 else 0]
-
-        # the input at a scale where nothing overflows, cut into mean row and rest
-        biggest = 0.0
-        for i in range(n):
-            for j in range(d):
-                biggest = max(biggest, abs(float(xs[i, j])))
-        top = _exponent(biggest)
-        half = math.floor(-top / 2)
-        f1, f2 = _power(half), _power(-top - half)
-        square, shift = 0.0, 0.0
-        for j in range(d):
-            x = float(xs[0, j]) * f1 * f2
-            shift += x * x
-            centre[j] = 0
-            for i in range(1, n):
-                y = float(xs[i, j]) * f1 * f2 - x
-                square += y * y
-                centre[j] += y
-            centre[j] /= n
-            for i in range(n):
-                Y[index(i, j, count, d, itemsize)] = (float(xs[i, j]) * f1 * f2 - x) - centre[j]
-            Y[index(mean, j, count, d, itemsize)] = centre[j] + x
-            for i in range(m):
-                Y[index(probe + i, j, count, d, itemsize)] = generic[i, j]
-            Y[index(probe_mean, j, count, d, itemsize)] = generic[n, j]
-        sensitivity = inject
-        noise_rest = _log2(sensitivity * 2 * math.sqrt(square)) + top
-        noise_mean = _log2(sensitivity * (math.sqrt(square) / root_n + math.sqrt(shift))) + top
-        e_rest = e_mean = top
-        size_rest = size_mean = top
-        if not krylov:
-            _centre(Y, base, stride, vectors, probe, m, -1, 0.0)
-        log_probe = 0.5 * _log2(_square(Y, base, stride, vectors, probe, probe + m)) if m > 0 else 0.0
-        log_probe_mean = 0.5 * _log2(_square(Y, base, stride, vectors, probe_mean, probe_mean + 1))
-
+        place_input(xs, generic, compressed, rounding, lay, base, stride, Y, ledger)
         placed_A, placed_H = -1, -1
         layer, since, unscaled = 0, 0, 0
-        high = low = 0.0
-        for t in range(wanted.shape[0]):
-            while True:
-                due = unscaled == pause
-                if due or layer == wanted[t]:
-                    high = _square(Y, base, stride, vectors, 0, n) if e_rest > ABSENT / 2 else 0.0
-                    low = _square(Y, base, stride, vectors, mean, mean + 1) if e_mean > ABSENT / 2 else 0.0
-                    pace = pace_mean = 0.0
-                    if since > 0:
-                        # rounding has grown like the probe, and every layer has added some
-                        now = now_mean = 0.0
-                        if m > 0:
-                            now = 0.5 * _log2(_square(Y, base, stride, vectors, probe, probe + m))
-                            pace = max(now - log_probe, -60.0 * since)
-                        now_mean = 0.5 * _log2(_square(Y, base, stride, vectors, probe_mean, probe_mean + 1))
-                        pace_mean = max(now_mean - log_probe_mean, -60.0 * since)
-                        log_probe, log_probe_mean = now, now_mean
-                        noise_rest = pace + _add_log2(noise_rest, injected[since] + size_rest)
-                        noise_mean = pace_mean + _add_log2(noise_mean, injected[since] + size_mean)
-                        if coupled:
-                            noise_mean = _add_log2(noise_mean, noise_rest + logs[since])
-                    size_rest = e_rest + 0.5 * _log2(high) if high > 0 else ABSENT
-                    size_mean = e_mean + 0.5 * _log2(low) if low > 0 else ABSENT
-                    since = 0
-                if due:
-                    new_rest = math.floor(size_rest)
-                    new_mean = math.floor(size_mean)
-                    if coupled:  # what the rest feeds into the mean must be seen at its scale
-                        new_mean = max(new_mean, new_rest)
-                    if new_rest > ABSENT / 2:
-                        _times(Y, base, stride, vectors, 0, n, _power(e_rest - new_rest))
-                        high *= _power(2 * (e_rest - new_rest))
-                    if new_mean > ABSENT / 2 and e_mean > ABSENT / 2:
-                        _times(Y, base, stride, vectors, mean, mean + 1, _power(e_mean - new_mean))
-                        low *= _power(2 * (e_mean - new_mean))
-                    e_rest, e_mean = new_rest, new_mean
-                    if m > 0 and log_probe > ABSENT / 4:
-                        up = math.floor(log_probe)
-                        _times(Y, base, stride, vectors, probe, probe + m, _power(-up))
-                        log_probe -= up
-                    if log_probe_mean > ABSENT / 4:
-                        up = math.floor(log_probe_mean)
-                        _times(Y, base, stride, vectors, probe_mean, probe_mean + 1, _power(-up))
-                        log_probe_mean -= up
-                    unscaled = 0
-                if layer == wanted[t]:
-                    break
+        for t in range(wanted.size):
+            while layer < wanted[t]:
                 if stop[0]:
                     return
-
-                # one layer
-                at_A, at_H = 0 if repeats_A else layer, 0 if repeats_H else layer
-                if placed_A != at_A:
-                    placed_A = at_A
+                if unscaled == pause:
+                    settle(lay, base, stride, coupled, since, rounding, Y, ledger)
+                    rescale(lay, base, stride, coupled, Y, ledger)
+                    since = unscaled = 0
+                at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
+                if placed_A != at_A or placed_H != at_H:
+                    fed = 0.0
                     for h in range(heads):
-                        M = A[at_A, h, s if A.shape[2] > 1 else 0]
-                        for i in range(n):
-                            for j in range(n):
-                                left[(h * padded + i) * n + j] = M[i, j]
-                        if not krylov:
-                            for i in range(n):
-                                for j in range(n):
-                                    small[h * rows(m) * m + i * m + j] = M[i, j]
-                        elif m > 0:
-                            _krylov(M, n, m, generic, basis, heights, small, m)
-                if placed_H != at_H:
-                    placed_H = at_H
-                    for h in range(heads):
-                        pack(H[at_H, h, s if H.shape[2] > 1 else 0], d, right, h * right_size)
-                for h in range(heads):
-                    o = h * stored
-                    add_product(left, h * padded * n, n, Y, 0, count, 0, T, o, count, 0, padded, n, d, True)
-                    if m > 0:
-                        add_product(
-                            small,
-                            h * rows(m) * m,
-                            m,
-                            Y,
-                            0,
-                            count,
-                            probe,
-                            T,
-                            o,
-                            count,
-                            probe,
-                            probe + rows(m),
-                            m,
-                            d,
-                            True,
-                        )
-                    for k in range(vectors):
-                        for i in range(mean, probe_mean + 1):
-                            at = base[k] + i * stride[k]
-                            store(T, o + at, load(Y, at))
-                for h in range(heads):
-                    for column in range(0, d, 4 * w):
-                        width = stride[column // w]
-                        inner = min(width, d - column)
-                        at = h * stored + base[column // w]
-                        add_product(
-                            T,
-                            at,
-                            width,
-                            right,
-                            h * right_size,
-                            d,
-                            column,
-                            Y,
-                            0,
-                            count,
-                            0,
-                            count,
-                            inner,
-                            d,
-                            False,
-                        )
-                _centre(
-                    Y,
-                    base,
-                    stride,
-                    vectors,
-                    0,
-                    n,
-                    mean if coupled else -1,
-                    _power(e_rest - e_mean) if coupled else 0.0,
-                )
-                if not krylov:
-                    _centre(Y, base, stride, vectors, probe, m, -1, 0.0)
-                layer += 1
-                since += 1
-                unscaled += 1
-
-            # --- record ---------------------------------------------------------------
-            # a logarithm of 1e9 has no digits left for a ratio of two: sizes refer to the state's own
-            e_whole = max(size_rest, size_mean + half_log_n)
-            e_whole = math.floor(e_whole) if e_whole > ABSENT / 4 else 0.0
-            ln_high = 0.5 * math.log(high) + (e_rest - e_whole) * _LN2 if high > 0 else -np.inf
-            ln_low = 0.5 * math.log(low * n) + (e_mean - e_whole) * _LN2 if low > 0 else -np.inf
-            noise_row = noise_mean + half_log_n - e_whole
-            noise_high = noise_rest - e_whole
-            noise = _add_log2(noise_row, noise_high)
-            there = _content(
-                s,
-                t,
-                ln_high,
-                ln_low,
-                e_whole,
-                noise_row,
-                noise_high,
-                noise if coupled else noise_row,
-                slot,
-                values,
-                resolved,
-                ln_share,
-            )
-            if spread:
-                farthest = 0.0
-                for i in range(n):
-                    for j in range(i):
-                        acc = splat(Y, 0.0)
-                        for k in range(vectors):
-                            x = load(Y, base[k] + i * stride[k]) - load(Y, base[k] + j * stride[k])
-                            acc = fma(x, x, acc)
-                        farthest = max(farthest, float(total(acc)))
-                wide_ok = _clear(noise_high, ln_high, ln_share)
-                value = (
-                    0.5 * math.log(farthest) + e_rest * _LN2
-                    if farthest > 0 and e_rest > ABSENT / 2
-                    else -np.inf
-                )
-                _put(values, resolved, slot[9], s, t, value, wide_ok or not there)
+                        M, N = A[at_A, h, s if A.shape[2] > 1 else 0], H[at_H, h, s if H.shape[2] > 1 else 0]
+                        place_attention(M, generic, compressed, lay, left, small, h)
+                        place_weights(N, lay, right, h)
+                        fed += feed(M, N)
+                    ledger[FEED] = max(ledger[FEED], fed) if since > 0 else fed
+                    placed_A, placed_H = at_A, at_H
+                apply_layer(lay, base, stride, heads, left, small, right, Y, T, Y, True, 0, lay.height)
+                finish_layer(lay, base, stride, compressed, coupled, Y, ledger)
+                layer, since, unscaled = layer + 1, since + 1, unscaled + 1
+            settle(lay, base, stride, coupled, since, rounding, Y, ledger)
+            since = 0
+            scale, noise, there = write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger)
             if not there:
-                for name in (4, 5, 6, 7):
-                    _put(values, resolved, slot[name], s, t, np.nan, True)
                 continue
+            if slot[_SPREAD] >= 0:
+                write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger)
             if not (angles or ranks):
                 continue
-            # the whole state at the scale of its larger part
-            f_rest = _power(e_rest - e_whole) if high > 0 else 0.0
-            f_mean = _power(e_mean - e_whole) if low > 0 else 0.0
-            absolute = _power(min(math.floor(noise) + 1, 200.0)) if noise > ABSENT / 2 else 0.0
-            here = filled * held
-            for k in range(vectors):
-                c = load(Y, base[k] + mean * stride[k]) * f_mean
-                for i in range(n):
-                    x = fma(load(Y, base[k] + i * stride[k]), splat(Y, f_rest), c)
-                    store(stage, here + own[k] + i * stride[k], x)
+            absolute = power_of_two(min(math.floor(noise) + 1, 200.0)) if noise > ABSENT / 2 else 0.0
+            o = filled * held
+            stage(n, lay.mean, base, stride, own, scale, Y, ledger, staged, o)
             if angles:
-                worst, present = 0.0, 0
-                for i in range(n):
-                    acc = splat(Y, 0.0)
-                    for k in range(vectors):
-                        x = load(stage, here + own[k] + i * stride[k])
-                        acc = fma(x, x, acc)
-                    square = float(total(acc))
-                    if square > 0:
-                        height = math.sqrt(square)
-                        present += 1
-                        worst = max(worst, absolute / height)
-                        heights[i] = 1 / height
-                    else:
-                        heights[i] = 0.0
-                        # zero because its terms cancelled, or too small to see; unless it is so given
-                        given = layer == 0
-                        for j in range(d):
-                            given = given and xs[i, j] == 0
-                        if absolute > 0 and not given:
-                            worst = np.inf
-                seen = worst <= share or n == 1
-                if slot[4] >= 0:
-                    cosine = 1.0
-                    if n > 1:
-                        acc = splat(Y, 0.0)
-                        for k in range(vectors):
-                            u = splat(Y, 0.0)
-                            for i in range(n):
-                                u = fma(load(stage, here + own[k] + i * stride[k]), splat(Y, heights[i]), u)
-                            acc = fma(u, u, acc)
-                        cosine = (float(total(acc)) - present) / (n * (n - 1.0))
-                    _put(values, resolved, slot[4], s, t, cosine, seen)
-                if pairs:
-                    cosine = 1.0
-                    if n > 1:
-                        cosine = 0.0
-                        for i in range(n):
-                            for j in range(i):
-                                acc = splat(Y, 0.0)
-                                for k in range(vectors):
-                                    x = load(stage, here + own[k] + i * stride[k])
-                                    acc = fma(x, load(stage, here + own[k] + j * stride[k]), acc)
-                                cosine += abs(float(total(acc))) * heights[i] * heights[j]
-                        cosine = 2 * cosine / (n * (n - 1.0))
-                    _put(values, resolved, slot[5], s, t, cosine, seen)
+                write_angles(
+                    s, t, xs, layer, own, stride, absolute, share, slot, values, resolved, staged, o, heights
+                )
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute
                 filled += 1
-                if filled == 2 * w:
-                    _flush(
-                        stage,
-                        held,
-                        tile,
-                        q,
-                        e,
-                        squared,
-                        work,
-                        n,
-                        d,
-                        table,
-                        filled,
-                        slot,
-                        values,
-                        resolved,
-                        share,
-                        lost,
-                        counts,
-                    )
-                    filled = 0
+            if filled == 2 * w:
+                _flush(
+                    staged, held, tile, q, e, squared, work, n, d, table, filled, slot, values, resolved,
+                    share, lost, counts,
+                )  # fmt: skip
+                filled = 0
     if filled:
         _flush(
-            stage,
-            held,
-            tile,
-            q,
-            e,
-            squared,
-            work,
-            n,
-            d,
-            table,
-            filled,
-            slot,
-            values,
-            resolved,
-            share,
-            lost,
+            staged, held, tile, q, e, squared, work, n, d, table, filled, slot, values, resolved, share, lost,
             counts,
-        )
+        )  # fmt: skip
 
 
 @nb.njit(**_COMPILE)

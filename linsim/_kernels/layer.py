@@ -1,0 +1,418 @@
+"""A state and its probe in one matrix, and what a layer does to them.
+
+Rows of the matrix: the rest R of the tokens (n), zeros up to a multiple of
+ROWS, the probe (m), the mean row r, the mean row of the probe, zeros.  R and r
+have power-of-two exponents of their own and X = 2^e_mean 1 r + 2^e_rest R.  The
+probe is a generic state under the same layers: as fast as it grows, rounding
+grows.  Of the tokens' side it keeps a Krylov space only, which holds the
+extreme eigenvalues of A, so that it costs a fraction of a state.
+
+Numbers that go with the state are held in a *ledger*, a flat float64 array.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numba as nb
+import numpy as np
+
+from .lanes import WIDTH, fma, load, splat, store, total
+from .products import add_product, columns, index, pack, rows
+
+__all__ = [
+    "ABSENT",
+    "E_MEAN",
+    "E_REST",
+    "FEED",
+    "HIGH",
+    "LEDGER",
+    "LOW",
+    "NOISE_MEAN",
+    "NOISE_REST",
+    "PROBE",
+    "SIZE_MEAN",
+    "SIZE_REST",
+    "Layout",
+    "add_log2",
+    "apply_layer",
+    "feed",
+    "finish_layer",
+    "layout",
+    "place_attention",
+    "place_input",
+    "place_weights",
+    "places",
+    "power_of_two",
+    "rescale",
+    "settle",
+]
+
+_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+#: log2 of nothing, as linsim._state.EMPTY
+ABSENT = -(2.0**60)
+#: how many Krylov vectors of A stand for all tokens in the probe
+PROBE = 8
+
+# the ledger: exponents of both parts; log2 of their sizes, of their noise, and of the probe's sizes when
+# last looked at; their sums of squares, of mantissas; how much of the rest a layer can feed into the mean
+E_REST, E_MEAN, SIZE_REST, SIZE_MEAN, NOISE_REST, NOISE_MEAN, _PROBE_REST, _PROBE_MEAN, HIGH, LOW, FEED = (
+    range(11)
+)
+LEDGER = 11
+
+
+class Layout(NamedTuple):
+    """Where the parts lie: sizes, first rows, stored rows and numbers."""
+
+    n: int
+    d: int
+    m: int  # rows of the probe
+    probe: int
+    mean: int
+    probe_mean: int
+    height: int
+    stored: int
+
+
+@nb.njit(**_COMPILE)
+def layout(n, d, compressed, itemsize):
+    """Return the layout of one system; the probe is full where A cannot be compressed."""
+    m = min(n - 1, PROBE) if compressed else n
+    probe = rows(n)
+    count = probe + rows(m + 2)
+    return Layout(n, d, m, probe, probe + m, probe + m + 1, count, count * columns(d, itemsize))
+
+
+# --- small things -------------------------------------------------------------------------
+
+
+@nb.njit(**_COMPILE)
+def add_log2(x, y):
+    """log2(2**x + 2**y)."""
+    top, low = max(x, y), min(x, y)
+    if low < top - 60:
+        return top
+    return top + math.log2(1.0 + math.exp2(low - top))
+
+
+@nb.njit(**_COMPILE)
+def log2(x):
+    """log2 of x >= 0, ABSENT for 0."""
+    return math.log2(x) if x > 0 else ABSENT
+
+
+@nb.njit(**_COMPILE)
+def power_of_two(exponent):
+    """2**exponent, 0 far below the range."""
+    return math.ldexp(1.0, int(min(max(exponent, -1100.0), 1023.0)))
+
+
+@nb.njit(**_COMPILE)
+def places(d, count, itemsize):
+    """Return where each vector of row 0 begins, and how far the next row is from it."""
+    w = WIDTH // itemsize
+    vectors = columns(d, itemsize) // w
+    base, stride = np.zeros(vectors, np.int64), np.zeros(vectors, np.int64)
+    for k in range(vectors):
+        base[k] = index(0, k * w, count, d, itemsize)
+        stride[k] = index(1, k * w, count, d, itemsize) - base[k]
+    return base, stride
+
+
+@nb.njit(**_COMPILE)
+def _square(Y, base, stride, first, last):
+    """The sum of squares of some rows."""
+    s0 = s1 = s2 = s3 = splat(Y, 0.0)
+    for k in range(base.size):
+        at, step = base[k] + first * stride[k], stride[k]
+        for _ in range((last - first) // 4):
+            x0, x1 = load(Y, at), load(Y, at + step)
+            x2, x3 = load(Y, at + 2 * step), load(Y, at + 3 * step)
+            s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
+            at += 4 * step
+        for _ in range((last - first) % 4):
+            x0 = load(Y, at)
+            s0 = fma(x0, x0, s0)
+            at += step
+    return float(total((s0 + s1) + (s2 + s3)))
+
+
+@nb.njit(**_COMPILE)
+def _times(Y, base, stride, first, last, factor):
+    """Multiply some rows."""
+    for k in range(base.size):
+        for i in range(first, last):
+            at = base[k] + i * stride[k]
+            store(Y, at, load(Y, at) * factor)
+
+
+@nb.njit(**_COMPILE)
+def _centre(Y, base, stride, first, n, into, factor):
+    """Take the mean off rows first .. first + n; add ``factor`` times it to row ``into`` if >= 0."""
+    share = 1.0 / n
+    for k in range(base.size):
+        step = stride[k]
+        at = base[k] + first * step
+        m0 = m1 = splat(Y, 0.0)
+        for i in range(n // 2):
+            m0, m1 = m0 + load(Y, at + 2 * i * step), m1 + load(Y, at + (2 * i + 1) * step)
+        if n % 2:
+            m0 = m0 + load(Y, at + (n - 1) * step)
+        mean = (m0 + m1) * share
+        for i in range(n):
+            store(Y, at + i * step, load(Y, at + i * step) - mean)
+        if into >= 0:
+            at = base[k] + into * step
+            store(Y, at, fma(mean, splat(Y, factor), load(Y, at)))
+
+
+# --- setting up ---------------------------------------------------------------------------
+
+
+@nb.njit(**_COMPILE)
+def place_input(x, generic, compressed, rounding, lay, base, stride, Y, ledger):
+    """Cut one system's tokens into mean row and rest, at a scale where nothing overflows.
+
+    ``rounding``: relative error of cutting; ``generic`` (n + 1, .): the probe.
+    """
+    n, d, itemsize = lay.n, lay.d, Y.itemsize
+    biggest = 0.0
+    for i in range(n):
+        for j in range(d):
+            biggest = max(biggest, abs(float(x[i, j])))
+    top = float(math.frexp(biggest)[1] - 1)
+    half = math.floor(-top / 2)
+    f1, f2 = power_of_two(half), power_of_two(-top - half)
+    square, shift = 0.0, 0.0
+    for j in range(d):
+        # the first token is taken off first: equal rows leave exactly nothing
+        first = float(x[0, j]) * f1 * f2
+        shift += first * first
+        centre = 0.0
+        for i in range(1, n):
+            y = float(x[i, j]) * f1 * f2 - first
+            square += y * y
+            centre += y
+        centre /= n
+        for i in range(n):
+            Y[index(i, j, lay.height, d, itemsize)] = (float(x[i, j]) * f1 * f2 - first) - centre
+        Y[index(lay.mean, j, lay.height, d, itemsize)] = centre + first
+        for i in range(lay.m):
+            Y[index(lay.probe + i, j, lay.height, d, itemsize)] = generic[i, j]
+        Y[index(lay.probe_mean, j, lay.height, d, itemsize)] = generic[n, j]
+    if not compressed:
+        _centre(Y, base, stride, lay.probe, lay.m, -1, 0.0)
+    ledger[E_REST] = ledger[E_MEAN] = top
+    ledger[NOISE_REST] = log2(rounding * 2 * math.sqrt(square)) + top
+    ledger[NOISE_MEAN] = log2(rounding * (math.sqrt(square / n) + math.sqrt(shift))) + top
+    _look(lay, base, stride, Y, ledger)
+
+
+@nb.njit(**_COMPILE)
+def _krylov(A, n, m, start, out, lda):
+    """Compress A off the constant vector to m dimensions: out = Q^T A Q, by Arnoldi's iteration.
+
+    ``start`` (m, n) holds generic vectors: the first one, and those that take over
+    where an invariant space is complete.
+    """
+    basis, images = np.zeros((m, n)), np.zeros((m, n))
+    for k in range(m):
+        for i in range(n):
+            basis[k, i] = images[k - 1, i] if k > 0 else start[0, i]
+        left = 0.0
+        for attempt in range(3):
+            for _ in range(2):  # once more, against rounding
+                mean = 0.0
+                for i in range(n):
+                    mean += basis[k, i]
+                for i in range(n):
+                    basis[k, i] -= mean / n
+                for c in range(k):
+                    x = _dot(basis[c], basis[k])
+                    for i in range(n):
+                        basis[k, i] -= x * basis[c, i]
+            left = _dot(basis[k], basis[k])
+            if left > 1e-20 or attempt == 2:
+                break
+            for i in range(n):
+                basis[k, i] = start[k, i]
+        scale = 1.0 / math.sqrt(left) if left > 0 else 0.0
+        for i in range(n):
+            basis[k, i] *= scale
+        for i in range(n):
+            x = 0.0
+            for j in range(n):
+                x += A[i, j] * basis[k, j]
+            images[k, i] = x
+    for k in range(m):
+        for c in range(m):
+            out[c * lda + k] = _dot(basis[c], images[k])
+
+
+@nb.njit(**_COMPILE)
+def _dot(x, y):
+    total_ = 0.0
+    for i in range(x.size):
+        total_ += x[i] * y[i]
+    return total_
+
+
+@nb.njit(**_COMPILE)
+def place_attention(A, generic, compressed, lay, left, small, h):
+    """Write head h's attention row by row to ``left``, and what the probe sees of it to ``small``."""
+    n, m = lay.n, lay.m
+    for i in range(n):
+        for j in range(n):
+            left[(h * lay.probe + i) * n + j] = A[i, j]
+    at = small[h * rows(m) * m :]
+    if compressed:
+        if m > 0:
+            _krylov(A, n, m, generic, at, m)
+        return
+    for i in range(n):
+        for j in range(n):
+            at[i * m + j] = A[i, j]
+
+
+@nb.njit(**_COMPILE)
+def place_weights(H, lay, right, h):
+    """Write head h's weights in panels to ``right``."""
+    pack(H, lay.d, right, h * lay.d * columns(lay.d, right.itemsize))
+
+
+@nb.njit(**_COMPILE)
+def feed(A, H):
+    """Return ||mean row of A (I - Pi)|| ||H||_F: how much of the rest can reach the mean in a layer."""
+    n, d = A.shape[0], H.shape[0]
+    uneven = 0.0
+    for j in range(n):
+        x = 0.0
+        for i in range(n):
+            x += A[i, j]
+        uneven += ((x - 1.0) / n) ** 2
+    square = 0.0
+    for i in range(d):
+        for j in range(d):
+            square += float(H[i, j]) ** 2
+    return math.sqrt(uneven * square)
+
+
+# --- a layer ------------------------------------------------------------------------------
+
+
+@nb.njit(**_COMPILE)
+def apply_layer(lay, base, stride, heads, left, small, right, old, T, new, in_place, start, stop):
+    """Rows ``start`` to ``stop`` of X + sum_h A_h X H_h, with T for what is between the products.
+
+    ``start`` and ``stop`` are multiples of ROWS.  ``in_place``: ``new`` is ``old``, and
+    all rows are asked for (T is complete before any of them is touched).
+    """
+    n, d, m, count = lay.n, lay.d, lay.m, lay.height
+    w = WIDTH // old.itemsize
+    stored_columns = columns(d, old.itemsize)
+    low, high = max(start, lay.probe), min(stop, lay.probe + rows(m))
+    first, last = max(start, lay.mean), min(stop, lay.probe_mean + 1)
+    for h in range(heads):
+        o = h * lay.stored
+        if start < lay.probe:
+            at = (h * lay.probe + start) * n
+            add_product(left, at, n, old, 0, count, 0, T, o, count, start, min(stop, lay.probe), n, d, True)
+        if m > 0 and low < high:
+            at = (h * rows(m) + low - lay.probe) * m
+            add_product(small, at, m, old, 0, count, lay.probe, T, o, count, low, high, m, d, True)
+        for k in range(base.size):
+            for i in range(first, last):
+                at = base[k] + i * stride[k]
+                store(T, o + at, load(old, at))
+    if not in_place:
+        for k in range(base.size):
+            for i in range(start, stop):
+                at = base[k] + i * stride[k]
+                store(new, at, load(old, at))
+    for h in range(heads):
+        # a panel of the result stays at hand while the panels of T go by
+        for column in range(0, d, 4 * w):
+            panel = base[column // w]
+            width = min(4 * w, stored_columns - column)
+            weights = h * d * stored_columns + column * d
+            for inner in range(0, d, 4 * w):
+                at = h * lay.stored + base[inner // w]
+                step = stride[inner // w]
+                add_product(
+                    T, at + start * step, step, right, weights, d, inner,
+                    new, panel, count, start, stop, min(step, d - inner), width, False,
+                )  # fmt: skip
+
+
+@nb.njit(**_COMPILE)
+def finish_layer(lay, base, stride, compressed, coupled, Y, ledger):
+    """Move what the rest has in common into the mean row, once all rows are there."""
+    factor = power_of_two(ledger[E_REST] - ledger[E_MEAN]) if coupled else 0.0
+    _centre(Y, base, stride, 0, lay.n, lay.mean if coupled else -1, factor)
+    if not compressed:
+        _centre(Y, base, stride, lay.probe, lay.m, -1, 0.0)
+
+
+# --- scales and noise -----------------------------------------------------------------------
+
+
+@nb.njit(**_COMPILE)
+def _look(lay, base, stride, Y, ledger):
+    """Write sums of squares and sizes to the ledger."""
+    high = _square(Y, base, stride, 0, lay.n) if ledger[E_REST] > ABSENT / 2 else 0.0
+    low = _square(Y, base, stride, lay.mean, lay.mean + 1) if ledger[E_MEAN] > ABSENT / 2 else 0.0
+    ledger[HIGH], ledger[LOW] = high, low
+    ledger[SIZE_REST] = ledger[E_REST] + 0.5 * math.log2(high) if high > 0 else ABSENT
+    ledger[SIZE_MEAN] = ledger[E_MEAN] + 0.5 * math.log2(low) if low > 0 else ABSENT
+    ledger[_PROBE_REST] = (
+        0.5 * log2(_square(Y, base, stride, lay.probe, lay.probe + lay.m)) if lay.m > 0 else 0.0
+    )
+    ledger[_PROBE_MEAN] = 0.5 * log2(_square(Y, base, stride, lay.probe_mean, lay.probe_mean + 1))
+
+
+@nb.njit(**_COMPILE)
+def settle(lay, base, stride, coupled, since, rounding, Y, ledger):
+    """Look at the state ``since`` layers after the last time: rounding has grown as the probe has.
+
+    ``rounding``: what one layer adds, relative to a part.
+    """
+    rest, mean = ledger[_PROBE_REST], ledger[_PROBE_MEAN]
+    size_rest, size_mean = ledger[SIZE_REST], ledger[SIZE_MEAN]
+    _look(lay, base, stride, Y, ledger)
+    if since == 0:
+        return
+    added = math.log2(rounding * since)
+    pace = max(ledger[_PROBE_REST] - rest, -60.0 * since)
+    ledger[NOISE_REST] = pace + add_log2(ledger[NOISE_REST], added + size_rest)
+    pace = max(ledger[_PROBE_MEAN] - mean, -60.0 * since)
+    ledger[NOISE_MEAN] = pace + add_log2(ledger[NOISE_MEAN], added + size_mean)
+    if coupled:
+        ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], ledger[NOISE_REST] + log2(since * ledger[FEED]))
+
+
+@nb.njit(**_COMPILE)
+def rescale(lay, base, stride, coupled, Y, ledger):
+    """Bring both parts and the probe to size 1, exactly, after :func:`settle`."""
+    new_rest, new_mean = math.floor(ledger[SIZE_REST]), math.floor(ledger[SIZE_MEAN])
+    if coupled:  # what the rest feeds into the mean must be seen at its scale
+        new_mean = max(new_mean, new_rest)
+    if new_rest > ABSENT / 2:
+        by = ledger[E_REST] - new_rest
+        _times(Y, base, stride, 0, lay.n, power_of_two(by))
+        ledger[HIGH] *= power_of_two(2 * by)
+    if new_mean > ABSENT / 2 and ledger[E_MEAN] > ABSENT / 2:
+        by = ledger[E_MEAN] - new_mean
+        _times(Y, base, stride, lay.mean, lay.mean + 1, power_of_two(by))
+        ledger[LOW] *= power_of_two(2 * by)
+    ledger[E_REST], ledger[E_MEAN] = new_rest, new_mean
+    for place, first, last in (
+        (_PROBE_REST, lay.probe, lay.probe + lay.m),
+        (_PROBE_MEAN, lay.probe_mean, lay.probe_mean + 1),
+    ):
+        if first < last and ledger[place] > ABSENT / 4:
+            up = math.floor(ledger[place])
+            _times(Y, base, stride, first, last, power_of_two(-up))
+            ledger[place] -= up
