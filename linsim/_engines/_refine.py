@@ -40,9 +40,9 @@ class Basis:
     the stack is complex; ``tag`` (b, m) int8: 0 real, 1 and 2 the halves of a
     conjugate pair, adjacent; ``block_right``, ``block_left``: the same in real
     form, real and imaginary part of the first half in place of the two halves.
-    ``error`` (b, m): bound on the eigenvalues' error; ``leak`` (b, m, m): bound
-    on the share of coefficient k that appears in coefficient i by mistake;
-    ``condition`` (b, m): |left_i| |right_i|.
+    ``error`` (b, m): bound on the eigenvalues' error; ``share`` (b, m, m): how much
+    of vector i is left in vector k by mistake; ``leak`` (b, m, m): how much of
+    coefficient k appears in coefficient i by mistake; ``condition`` (b, m): |left_i| |right_i|.
     """
 
     values: C
@@ -53,6 +53,7 @@ class Basis:
     block_right: F
     block_left: F
     error: F
+    share: F
     leak: F
     condition: F
 
@@ -198,7 +199,8 @@ def basis_of(
         _flipped(_blocks(_flipped(V), tag)),
         _blocks(rows, tag),
         error,
-        leak=shares + np.abs(dual - np.eye(m)) + np.sqrt(m) * EPS * reach,
+        share=shares,
+        leak=shares + np.abs(dual - np.eye(m)),
         condition=np.diagonal(reach, axis1=-2, axis2=-1),
     )
 

@@ -40,7 +40,7 @@ LARGEST_CONDITION = 1e9
 #: error of ln rho, times the depth, beyond which the closed form is not believed
 DRIFT = RESOLUTION / 10
 # log2: noise this far above iteration's, and at this distance below the part, hides something
-CLOSE, BLUR = 8.0, 36.0
+CLOSE, BLUR = 8.0, 28.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,8 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     growth = [np.max(np.where(held, log2_hi + log2_lo, -60.0), axis=(-1, -2)) for held in sets]
     floor = _floors(start, rows, columns, coefficients, size, kappa, sets)
     worst = np.max(rows.condition, axis=-1) * np.max(columns.condition, axis=-1)
-    leak = np.max(np.sum(rows.leak, axis=-1), axis=-1) + np.max(np.sum(columns.leak, axis=-1), axis=-1)
+    # vectors are wrong in independent ways, so that squares add
+    wrong = _worst_vector(rows) + _worst_vector(columns)
     return Modes(
         start=start,
         log2_hi=log2_hi,
@@ -145,12 +146,17 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
         j=j,
         size=size,
         drift=drift,
-        rounding=leak + np.sqrt(n + d) * EPS * 4,
+        rounding=wrong + np.sqrt(n + d) * EPS * 4,
         growth=np.maximum(np.stack(growth, axis=-1), -60.0),
         floor=floor,
         sound=np.array(whole),
         condition=worst,
     )
+
+
+def _worst_vector(basis: Basis) -> F:
+    """Largest error of a unit vector, (b,)."""
+    return np.sqrt(np.max(np.sum(basis.share**2, axis=-2), axis=-1))
 
 
 def sound(system: Eigensystem) -> B:
@@ -265,16 +271,19 @@ def _floors(
     """
     out = []
     exponents = (start.e_a, start.e_r, start.e_b, start.e_R)
-    n, d = coefficients.shape[1:]
     for k, held in enumerate(sets[:4]):
-        c = np.where(held, np.abs(coefficients), 0)
-        leak = (rows.leak @ c if k > 1 else 0 * c) + (c @ np.swapaxes(columns.leak, -1, -2) if k % 2 else 0)
-        worst = np.max(np.where(held, leak * np.exp2(size), 0), axis=(-1, -2), keepdims=True)
+        square = np.where(held, np.abs(coefficients), 0) ** 2
+        leak = np.zeros_like(square)
+        if k > 1:
+            leak += rows.leak**2 @ square
+        if k % 2:
+            leak += square @ np.swapaxes(columns.leak, -1, -2) ** 2
+        worst = np.max(np.where(held, np.sqrt(leak) * np.exp2(size), 0), axis=(-1, -2), keepdims=True)
         enlarged = np.exp2(np.max(np.where(held, kappa, 0), axis=(-1, -2), keepdims=True))
-        rounded = np.sqrt(n + d) * EPS * enlarged * norm(getattr(start, PARTS[k]))
+        rounded = 4 * EPS * enlarged * norm(getattr(start, PARTS[k]))
         out.append(add_log2(log2(worst + rounded) + exponents[k], start.noise[:, :, k : k + 1])[:, 0, 0])
     enlarged = np.max(columns.condition, axis=-1)[:, None, None]
-    rounded = np.sqrt(n + d) * EPS * enlarged * norm(start.mean)
+    rounded = 4 * EPS * enlarged * norm(start.mean)
     out.append(add_log2(log2(rounded) + start.e_mean, start.noise[:, :, 4:5])[:, 0, 0])
     return np.stack(out, axis=-1)
 
@@ -377,9 +386,9 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
     M = _filled(q, now.place, now.kind, (b, n, d))
 
     # errors that are relative: phases and exponents that drift, and the assembly
-    weight = np.abs(q) * np.exp2(now.size)
-    weight *= np.where(now.kind > 0, 2, 1) * (layer * now.drift + modes.rounding[now.group // 4])
-    relative = np.bincount(now.group, weights=weight, minlength=4 * b).reshape(b, 4)
+    weight = np.abs(q) * np.exp2(now.size) * np.where(now.kind > 0, 2, 1)
+    weight *= layer * now.drift + modes.rounding[now.group // 4]
+    relative = np.sqrt(np.bincount(now.group, weights=weight**2, minlength=4 * b)).reshape(b, 4)
     e = exponents.reshape(b, 4)
     noise = np.full((b, 5), EMPTY)
     noise[:, :4] = add_log2(modes.floor[:, :4] + layer * modes.growth[:, :4], log2(relative) + e)
@@ -492,7 +501,7 @@ class Verdict:
     error: F
 
 
-def reliable(modes: Modes, A: F, H: F, depth: int, tolerance: float = 1e-9) -> Verdict:
+def reliable(modes: Modes, A: F, H: F, depth: int, tolerance: float = 1e-10) -> Verdict:
     """Decide for each system whether its modes describe it to ``tolerance``.
 
     The condition of the eigenvectors is no guide (it predicts 1e-6 where 1e-12

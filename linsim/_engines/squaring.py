@@ -344,7 +344,7 @@ def _power(exponent: F) -> F:
     return np.ldexp(1.0, np.clip(exponent, -1100, 1000).astype(np.int64))
 
 
-def reliable(powers: Powers, A: F, H: F, depth: int, tolerance: float = 1e-9) -> modal.Verdict:
+def reliable(powers: Powers, A: F, H: F, depth: int, tolerance: float = 1e-10) -> modal.Verdict:
     """Decide for each system whether squaring describes it to ``tolerance``, as ``modal.reliable`` does."""
     found, blurred = modal.compared(powers.start, states(powers, modal.COMPARED), A, H)
     # mu is rounded to a double, and so is every power
