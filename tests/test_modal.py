@@ -287,6 +287,26 @@ def test_systems_of_a_batch_do_not_see_each_other():
             np.testing.assert_allclose(together[name][k], alone[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("shared", ["A", "H", "x0"])
+def test_systems_may_share_a_matrix(shared, engine):
+    rng, layers = np.random.default_rng(8), (0, 1, 7, 1000)
+    whole = {
+        "A": np.stack([softmax(rng, 4) for _ in range(2)]),
+        "H": np.stack([weights(rng, 0.5, 0.2, -0.3), weights(rng, 0.4 + 0.3j, 0.1)]),
+        "x0": rng.normal(size=(2, 4, 3)),
+    }
+    whole[shared] = whole[shared][:1]
+    module, prepare = ENGINES[engine]
+    prepared = prepare(*whole.values())
+    assert np.all(module.reliable(prepared, whole["A"], whole["H"], layers[-1]).ok)
+    together = measured(module.states(prepared, layers), layers, whole["x0"])
+    for k in range(2):
+        alone, _ = solved(*(x[k % len(x)] for x in whole.values()), layers, engine)
+        for name in METRICS:
+            np.testing.assert_allclose(together[name][k], alone[name], rtol=1e-11, atol=1e-11, err_msg=name)
+
+
 def test_layers_do_not_see_each_other():
     """Modes that are dropped as too small are too small at every later layer."""
     A, H, x0 = batch(*slow(1))

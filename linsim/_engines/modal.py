@@ -447,6 +447,17 @@ def _mean(modes: Modes, layer: int) -> tuple[F, F, F]:
     return mean, exponent[:, :, None], noise
 
 
+def _product(V: F, M: F, Z: F) -> F:
+    """V M Z of (b, n, d) middles with few rows that are not zero once most modes are negligible."""
+    rows = np.any(M, axis=-1)
+    count = int(np.max(np.sum(rows, axis=-1)))
+    if 2 * count <= M.shape[-2]:
+        kept = np.argsort(~rows, axis=-1, kind="stable")[:, : max(count, 1)]
+        V = np.take_along_axis(V, kept[:, None, :], axis=-1)
+        M = np.take_along_axis(M, kept[:, :, None], axis=-2)
+    return V @ (M @ Z)
+
+
 def _parts(modes: Modes, M: F, e: F, mean: F, e_mean: F, noise: F) -> State:
     split, b = modes.split, M.shape[0]
     each = np.arange(b)
@@ -458,13 +469,10 @@ def _parts(modes: Modes, M: F, e: F, mean: F, e_mean: F, noise: F) -> State:
     column[each, modes.i] = 0
     M[each, modes.i] = 0
     M[has, :, modes.j[has]] = 0
-    R = modes.right_A @ M @ modes.left_H
+    # the vectors already keep the parts apart (u R = 0, R w = 0, ...) to rounding
+    R = _product(modes.right_A, M, modes.left_H)
     r = row[:, None, :] @ modes.left_H
-    R = R - split.v * (split.u @ R)
-    R = R - (R @ split.w) * split.z
-    r = r - (r @ split.w) * split.z
     tall = modes.right_A @ column[:, :, None]
-    tall = tall - split.v * (split.u @ tall)
 
     def exponent(k: int) -> F:
         return e[:, k, None, None]

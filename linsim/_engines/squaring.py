@@ -150,12 +150,12 @@ def _bundles(powers: Powers, twin: bool) -> list[_Bundle]:
     if twin:
         R, e_R = _shaken(R, e_R, start.noise[:, :, 3:4], generator)
         tall, e_b = _shaken(tall, e_b, start.noise[:, :, 2:3], generator)
-        mu = mu + (basis.error + EPS * np.abs(mu)) * generator.standard_normal(mu.shape)
+        mu = mu + (basis.error + EPS * np.abs(mu)) * generator.standard_normal(mu.shape[-1:])
     columns = R @ basis.right
     if twin:
         mixed = np.abs(columns) @ np.swapaxes(basis.leak, -1, -2)
         rounded = EPS * np.abs(R) @ np.abs(basis.right)
-        columns = columns + generator.standard_normal(columns.shape) * (mixed + rounded)
+        columns = columns + generator.standard_normal(columns.shape[1:]) * (mixed + rounded)
     e = np.array(np.broadcast_to(e_R[:, 0], mu.shape))
     has = np.flatnonzero(powers.j >= 0)  # this one moves alone
     columns[has, :, powers.j[has]] = tall[has, :, 0]
@@ -182,7 +182,7 @@ def _shaken(x: F, e: F, noise: F, generator: Any) -> tuple[F, F]:
     """Move a part by its noise; one that is exactly zero takes the scale of its noise."""
     above = np.maximum(e, np.floor(noise))
     size = np.exp2(np.clip(noise - above, -1000, 0)) / np.sqrt(x.shape[-1] * x.shape[-2])
-    return x * _power(e - above) + size * generator.standard_normal(x.shape), above
+    return x * _power(e - above) + size * generator.standard_normal(x.shape[1:]), above
 
 
 def _normalised(bundle: _Bundle) -> _Bundle:
@@ -192,7 +192,7 @@ def _normalised(bundle: _Bundle) -> _Bundle:
     return replace(bundle, x=bundle.x * np.ldexp(1.0, -exponent.astype(np.int64)), e=e)
 
 
-def _advanced(bundle: _Bundle, powers: Powers, steps: Sequence[int], generator: Any) -> _Bundle:
+def _advanced(bundle: _Bundle, powers: Powers, steps: Sequence[int], twin: bool) -> _Bundle:
     """The last vectors of ``bundle`` after each of ``steps`` more layers, each of them >= 0."""
     b, k, n, _ = bundle.x.shape
     t = len(steps)
@@ -202,7 +202,7 @@ def _advanced(bundle: _Bundle, powers: Powers, steps: Sequence[int], generator: 
     for first in range(0, b, width):
         piece = slice(first, first + width)
         part = _Bundle(bundle.mu[piece], x[piece], e[piece], bundle.own[piece])
-        part = _powered(part, powers, piece, steps, generator)
+        part = _powered(part, powers, piece, steps, np.random.default_rng(1) if twin else None)
         x[piece], e[piece] = part.x, part.e
     return replace(bundle, x=x, e=e)
 
@@ -238,8 +238,8 @@ def _powered(bundle: _Bundle, powers: Powers, piece: slice, steps: Sequence[int]
 
 
 def _rounding(terms: F, generator: Any) -> F:
-    """One random rounding of sums of ``terms``."""
-    return EPS * terms * generator.standard_normal(terms.shape)
+    """One random rounding of sums of ``terms``; the same pattern for every system, whatever its batch."""
+    return EPS * terms * generator.standard_normal(terms.shape[-2:])
 
 
 # --- states ------------------------------------------------------------------------------
@@ -255,15 +255,14 @@ def states(powers: Powers, layers: Sequence[int]) -> Iterator[State]:
     rows = modal.states(powers.row, layers)
     means = None if powers.mean is None else modal.states(powers.mean, layers)
     pair = [_bundles(powers, twin) for twin in (False, True)]
-    generator = np.random.default_rng(1)
     width = max(1, VECTORS // (16 * b * n * d))
     base = 0
     for first in range(0, len(layers), width):
         block = layers[first : first + width]
         steps = [layer - base for layer in block]
         pair = [
-            [_advanced(bundle, powers, steps, generator if twin else None) for bundle in bundles]
-            for twin, bundles in enumerate(pair)
+            [_advanced(bundle, powers, steps, twin) for bundle in bundles]
+            for twin, bundles in zip((False, True), pair, strict=True)
         ]
         base = block[-1]
         for t, layer in enumerate(block):
