@@ -13,7 +13,7 @@ import numpy as np
 from . import _draws, _validate
 from ._blas import on_one_thread
 from ._cloud import gather, state_of
-from ._engines import blocks, iterate, small
+from ._engines import blocks, iterate, large, small
 from ._evaluate import choose, resolution_of
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from ._parallel import in_parallel, pieces
@@ -233,13 +233,23 @@ def _fixed_jobs(plan: _Plan, method: str) -> tuple[list[Job], str]:
     n, d = (int(extent) for extent in plan.start.shape[-2:])
     asked = "asked for; " if method != "auto" else ""
     host = namespace(plan.start) is np and not plan.keep_states
-    if host and small.applies(plan.names, n, d):
-        heads = {len(plan.rule.heads(layer)) for layer in range(plan.different)}
-        if len(heads) == 1:
-            A, H = _stacks(plan)
-            return small.jobs(
-                A, H, plan.start, plan.size, plan.layers, plan.names, growth, _budget(plan.start), plan.stop
-            ), asked + "metrics that need no eigenvectors, of systems that stay in the cache"
+    alike = len({len(plan.rule.heads(layer)) for layer in range(plan.different)}) == 1
+    for engine, why in (
+        (small, "systems that stay in the cache"),
+        (large, "systems too large for the cache"),
+    ):
+        if host and alike and engine.applies(plan.names, n, d):
+            ready = engine.jobs(
+                *_stacks(plan),
+                plan.start,
+                plan.size,
+                plan.layers,
+                plan.names,
+                growth,
+                _budget(plan.start),
+                plan.stop,
+            )
+            return ready, f"{asked}metrics that need no eigenvectors, of {why}"
     return _split_jobs(plan, growth), asked + "layer by layer, along the dominant modes"
 
 

@@ -1,0 +1,384 @@
+"""Layer by layer through large systems: rows and metrics shared out among threads.
+
+For the metrics of :mod:`.small` on matrices that leave the cache.  Every layer
+is cut into bands of rows, one for each thread; a thread that finds its band not
+ready measures a recorded layer instead of waiting.  BLAS runs on the calling
+thread, so that threads never wait for each other's.  What is measured, and in
+which order within a number, does not depend on the threads.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import _kernels
+from .._evaluate import RESOLUTION
+from .._parallel import workers
+from .._recorded import Job, Recorded
+from .._split import KINDS
+from ..theory.spectra import doubly_stochastic
+from .small import METRICS
+
+__all__ = ["applies", "jobs", "singular_values"]
+
+F = np.ndarray[Any, Any]
+
+# layers that may wait to be measured
+_AHEAD = 8
+
+
+def applies(names: Sequence[str], n: int, d: int) -> bool:
+    """Return whether this engine measures all of these; any n and d."""
+    return set(names) <= set(METRICS) and _kernels.usable()
+
+
+def jobs(
+    A: F, H: F, x0: F, size: int, layers: F, names: tuple[str, ...], growth: F, budget: int, stop: F
+) -> list[Job]:
+    """Return the work, one system after the other if they are few; arguments as in :mod:`.small`."""
+    from .._kernels.walk import MEASURED
+
+    assert MEASURED == METRICS
+    _kernels.announce(str(x0.dtype))
+    A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
+    most = 8 if x0.dtype == np.float64 else 2
+    every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(int)
+    # enough systems keep all threads busy by themselves
+    threads = workers() if size < 2 * workers() else 1
+
+    def run(first: int, last: int) -> Recorded:
+        values = np.empty((len(names), last - first, len(layers)))
+        resolved = np.empty(values.shape, dtype=bool)
+        lapack = 0
+        for s in range(first, last):
+            own = [x[:, :, s if x.shape[2] > 1 else 0] for x in (A, H)]
+            pause = int(every[s if every.size > 1 else 0])
+            walk = _Walk(*own, x0[s if len(x0) > 1 else 0], layers, names, pause, stop)
+            walk.run(threads)
+            values[:, s - first], resolved[:, s - first] = walk.values[:, 0], walk.resolved[:, 0]
+            lapack += walk.lapack
+        n, d = x0.shape[-2:]
+        eps = float(np.finfo(x0.dtype).eps)
+        return Recorded(
+            {name: values[k] for k, name in enumerate(names)},
+            {name: resolved[k] for k, name in enumerate(names)},
+            np.asarray(["bands"]),
+            np.asarray([KINDS[0]]),
+            np.asarray([eps * float(np.sqrt(n + d)) * (int(layers[-1]) + 1)]),
+            {"lapack": lapack},
+        )
+
+    if threads > 1:
+        return [functools.partial(run, 0, size)]
+    return [functools.partial(run, s, s + 1) for s in range(size)]
+
+
+@dataclass
+class _Walk:
+    """One system on its way through the layers, and what its threads share."""
+
+    A: F  # (layers or 1, heads, n, n)
+    H: F  # (layers or 1, heads, d, d)
+    x0: F  # (n, d)
+    layers: F
+    names: tuple[str, ...]
+    pause: int
+    stop: F
+    lapack: int = 0
+    lock: threading.Condition = field(default_factory=threading.Condition)
+
+    def __post_init__(self) -> None:
+        from .._kernels import layer as kernel
+        from .._kernels.products import aligned, columns, rows
+
+        n, d = self.x0.shape
+        heads, x0 = self.A.shape[1], self.x0
+        single = x0.dtype == np.float32
+        self.eps = float(np.finfo(x0.dtype).eps)
+        self.share = 1e-2 if single else RESOLUTION
+        self.rounding = 2 * float(np.sqrt(n + d)) * self.eps
+        self.compressed = self.A.shape[0] == 1 and heads == 1
+        self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
+        self.slot = np.full(len(METRICS), -1)
+        for k, name in enumerate(self.names):
+            self.slot[METRICS.index(name)] = k
+        self.values = np.full((len(self.names), 1, len(self.layers)), np.nan)
+        self.resolved = np.zeros(self.values.shape, dtype=bool)
+        lay = self.lay = kernel.layout(n, d, self.compressed, x0.itemsize)
+        self.base, self.stride = kernel.places(d, lay.height, x0.itemsize)
+        self.own, _ = kernel.places(d, n, x0.itemsize)
+        self.ledger = np.zeros(kernel.LEDGER)
+        self.left = aligned(heads * lay.probe * n, x0)
+        self.small = aligned(heads * rows(lay.m) * max(lay.m, 1), x0)
+        self.right = aligned(heads * d * columns(d, x0.itemsize), x0)
+        self.between = aligned(heads * lay.stored, x0)
+        self.states = [aligned(lay.stored, x0) for _ in range(2)]
+        self.held = n * columns(d, x0.itemsize)
+        self.free = [aligned(self.held, x0) for _ in range(_AHEAD)]
+        self.todo: collections.deque[tuple[Any, ...]] = collections.deque()
+        self.layer = self.since = self.unscaled = self.placed = 0
+        self.error: BaseException | None = None
+        generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
+        self.generic = generic
+        kernel.place_input(
+            x0,
+            generic,
+            self.compressed,
+            self.rounding,
+            lay,
+            self.base,
+            self.stride,
+            self.states[0],
+            self.ledger,
+        )
+        self.placed = -1
+
+    def run(self, threads: int) -> None:
+        """Go through all layers and measure those that are recorded."""
+        heights = self.lay.height // 4
+        edges = [4 * (heights * k // threads) for k in range(threads + 1)]
+        self.bands = [(a, b) for a, b in itertools.pairwise(edges) if a < b]
+        self.waiting: list[tuple[int, int]] = []
+        self.running = 0
+        self.finished = False
+        self._arrive()
+        helpers = [threading.Thread(target=self._work) for _ in range(len(self.bands) - 1)]
+        for helper in helpers:
+            helper.start()
+        self._work()
+        for helper in helpers:
+            helper.join()
+        if self.error is not None:
+            raise self.error
+
+    # --- what threads do; everything but arithmetic happens under the lock -----------------
+
+    def _work(self) -> None:
+        try:
+            while True:
+                with self.lock:
+                    while True:
+                        if self.error is not None or self.stop[0]:
+                            self.lock.notify_all()
+                            return
+                        if self.waiting:
+                            band = self.waiting.pop()
+                            task = None
+                            break
+                        if self.todo:
+                            task = self.todo.popleft()
+                            break
+                        if self.finished:
+                            return
+                        self.lock.wait(0.5)
+                if task is None:
+                    self._advance(*band)
+                else:
+                    self._measure(*task)
+        except BaseException as error:  # handed to the thread that waits for all
+            with self.lock:
+                self.error = error
+                self.lock.notify_all()
+
+    def _advance(self, start: int, stop: int) -> None:
+        from .._kernels.layer import apply_layer, finish_layer
+
+        old, new = self.states[self.layer % 2], self.states[(self.layer + 1) % 2]
+        heads = self.A.shape[1]
+        apply_layer(
+            self.lay, self.base, self.stride, heads, self.left, self.small, self.right, old, self.between,
+            new, False, start, stop,
+        )  # fmt: skip
+        with self.lock:
+            self.running -= 1
+            last = self.running == 0
+        if last:
+            finish_layer(self.lay, self.base, self.stride, self.compressed, self.coupled, new, self.ledger)
+            self.layer, self.since, self.unscaled = self.layer + 1, self.since + 1, self.unscaled + 1
+            self._arrive()
+
+    def _arrive(self) -> None:
+        """Record the layer that is complete, and hand out the next one; done by one thread alone."""
+        from .._kernels.layer import ABSENT, SIZE_MEAN, SIZE_REST, rescale, settle
+        from .._kernels.walk import stage, write_content, write_spread
+
+        Y, t = self.states[self.layer % 2], int(np.searchsorted(self.layers, self.layer))
+        parts = (self.lay, self.base, self.stride)
+        wanted = t < len(self.layers) and self.layers[t] == self.layer
+        if wanted or self.unscaled == self.pause:
+            settle(*parts, self.coupled, self.since, self.rounding, Y, self.ledger)
+            self.since = 0
+        if wanted:
+            n, out = self.lay.n, (self.slot, self.values, self.resolved)
+            ln_share = float(np.log(self.share))
+            scale, noise, there = write_content(0, t, n, self.coupled, ln_share, *out, self.ledger)
+            if there and self.slot[METRICS.index("log_spread")] >= 0:
+                write_spread(0, t, n, self.base, self.stride, ln_share, *out, Y, self.ledger)
+            if there and any(self.slot[METRICS.index(name)] >= 0 for name in METRICS[4:8]):
+                with self.lock:
+                    room = self.free.pop() if self.free else None
+                if room is None:  # nobody has time to measure: this thread does
+                    with self.lock:
+                        task = self.todo.popleft()
+                    self._measure(*task)
+                    with self.lock:
+                        room = self.free.pop()
+                absolute = 2.0 ** min(np.floor(noise) + 1, 200.0) if noise > ABSENT / 2 else 0.0
+                stage(n, self.lay.mean, self.base, self.stride, self.own, scale, Y, self.ledger, room, 0)
+                # |R| / |1 r|, which bounds sigma_2 / sigma_1 where it is below 1
+                apart = self.ledger[SIZE_REST] - self.ledger[SIZE_MEAN] - 0.5 * np.log2(n)
+                ratio = float(2.0 ** np.clip(apart, -1000, 1000))
+                with self.lock:
+                    self.todo.append((room, self.layer, t, absolute, ratio))
+        if self.unscaled == self.pause:
+            rescale(*parts, self.coupled, Y, self.ledger)
+            self.unscaled = 0
+        last = self.layer == self.layers[-1]
+        if not last:
+            self._place()
+        with self.lock:
+            if last:
+                self.finished = True
+            else:
+                self.waiting = list(self.bands)
+                self.running = len(self.bands)
+            self.lock.notify_all()
+
+    def _place(self) -> None:
+        """Put the matrices of the coming layer where the kernels read them."""
+        from .._kernels.layer import FEED, feed, place_attention, place_weights
+
+        at = [0 if len(M) == 1 else self.layer for M in (self.A, self.H)]
+        if self.placed == at:
+            return
+        self.placed = at  # type: ignore[assignment]
+        fed = 0.0
+        for h in range(self.A.shape[1]):
+            A, H = self.A[at[0], h], self.H[at[1], h]
+            place_attention(A, self.generic, self.compressed, self.lay, self.left, self.small, h)
+            place_weights(H, self.lay, self.right, h)
+            fed += feed(A, H)
+        self.ledger[FEED] = max(self.ledger[FEED], fed) if self.since else fed
+
+    def _measure(self, room: F, layer: int, t: int, noise: float, ratio: float) -> None:
+        from .._kernels.products import unpack
+        from .._kernels.walk import write_angles
+
+        n, d = self.lay.n, self.lay.d
+        if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
+            write_angles(
+                0, t, self.x0, layer, self.own, self.stride, noise, self.share, self.slot, self.values,
+                self.resolved, room, 0, np.zeros(n),
+            )  # fmt: skip
+        ranks = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
+        if any(k >= 0 for k in ranks):
+            X = np.empty((n, d), dtype=self.x0.dtype)
+            unpack(room, 0, n, X)
+            s, by_svd = singular_values(X, ratio)
+            usable = bool(noise + self.eps * s[0] <= self.share * s[0])
+            relative = (s / s[0]).astype(np.float64)
+            tail = relative[1:][relative[1:] > 0]
+            entropy = np.log1p(tail.sum()) - (tail @ np.log(tail)) / (1 + tail.sum())
+            for k, value in zip(ranks, (np.exp(entropy), 1 + tail @ tail), strict=True):
+                if k >= 0:
+                    self.values[k, 0, t] = value if usable else np.nan
+                    self.resolved[k, 0, t] = usable
+        else:
+            by_svd = False
+        with self.lock:
+            self.lapack += by_svd
+            self.free.append(room)
+            self.lock.notify_all()
+
+
+# --- singular values of one large matrix ------------------------------------------------------
+
+# what an error bound of the effective rank is held to, relative
+_WANTED = 2e-13
+
+
+def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool]:
+    """Singular values of one (n, d) matrix by the cheapest method whose error bound holds.
+
+    The eigenvalues of the Gram matrix are off by a few eps sigma_1^2, so a singular
+    value s is off by that over 2 s.  Where this is too much, the leading singular
+    pair is split off first: X = u r^T + Y with u^T Y = 0, and the rest has singular
+    values of its own scale, exact to (|Y r| / |r|^2)^2.  Else LAPACK's SVD is asked.
+
+    Parameters
+    ----------
+    X : (n, d) float64 or float32, not zero, entries around 1
+    ratio : a bound on sigma_2 / sigma_1 if tokens are nearly alike (rows nearly equal), else inf
+
+    Returns
+    -------
+    (min(n, d),) decreasing, and whether the SVD was needed.
+    """
+    if X.shape[0] > X.shape[1]:
+        X, u = X.T, None
+    else:
+        u = np.full(X.shape[0], X.shape[0] ** -0.5, dtype=X.dtype) if ratio < 0.5 else None
+    if u is None:
+        G = X @ X.T
+        s = _roots(G)
+        if _error(s, 0.0) <= _WANTED / 2.2e-16 * float(np.finfo(X.dtype).eps):
+            return s, False
+        u = _power(lambda v: G @ v, X @ X.sum(axis=0))
+    else:
+        u = _power(lambda v: X @ (v @ X), u)
+    r = u @ X
+    first = np.linalg.norm(r)
+    Y = X - u[:, None] * r
+    coupling = np.linalg.norm(Y @ (r / first))
+    rest = _roots(Y @ Y.T)[:-1]
+    if rest.size == 0 or rest[0] < first:
+        s = np.concatenate([[first], rest])
+        extra = float(coupling / first) ** 2
+        if _error(rest, float(first)) + extra <= _WANTED / 2.2e-16 * float(np.finfo(X.dtype).eps):
+            return s, False
+    return np.linalg.svd(X, compute_uv=False), True
+
+
+def _roots(G: F) -> F:
+    """Singular values from a Gram matrix, decreasing."""
+    values: F = np.sqrt(np.maximum(np.linalg.eigvalsh(G)[::-1], 0))
+    return values
+
+
+def _power(apply: Any, u: F) -> F:
+    """A few power steps towards the leading left singular vector, as many as still change it."""
+    u = u / np.linalg.norm(u)
+    small = 1e-8 if u.dtype == np.float64 else 1e-4
+    for _ in range(40):
+        v = apply(u)
+        size = u @ v
+        v = v / np.linalg.norm(v)
+        moved = np.linalg.norm(v - u)
+        u = v
+        if moved < small or size <= 0:
+            break
+    return u
+
+
+def _error(s: F, first: float) -> float:
+    """Bound on the relative error of the effective rank from that of a Gram matrix's eigenvalues.
+
+    ``s``: the singular values found; ``first``: one that was split off, exact.
+    """
+    if s.size == 0 or s[0] == 0:
+        return 0.0
+    eps = float(np.finfo(s.dtype).eps)
+    s = s.astype(np.float64)
+    whole = first + s.sum()
+    # eigenvalues err by about eps times the largest, in either direction: errors of many add up like roots
+    off = np.minimum(4 * eps * s[0] ** 2 / (2 * np.maximum(s, 1e-300)), 4 * np.sqrt(eps) * s[0])
+    weight = 1 + np.abs(np.log(np.maximum(s, 1e-300) / whole))
+    return float(np.linalg.norm(off * weight) / whole)
