@@ -14,7 +14,6 @@ import functools
 import itertools
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -81,21 +80,16 @@ def jobs(
     return [functools.partial(run, s, s + 1) for s in range(size)]
 
 
-@dataclass
 class _Walk:
     """One system on its way through the layers, and what its threads share."""
 
-    A: F  # (layers or 1, heads, n, n)
-    H: F  # (layers or 1, heads, d, d)
-    x0: F  # (n, d)
-    layers: F
-    names: tuple[str, ...]
-    pause: int
-    stop: F
-    lapack: int = 0
-    lock: threading.Condition = field(default_factory=threading.Condition)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, A: F, H: F, x0: F, layers: F, names: tuple[str, ...], pause: int, stop: F
+    ) -> None:  # A (layers or 1, heads, n, n), H (layers or 1, heads, d, d), x0 (n, d)
+        self.A, self.H, self.x0 = A, H, x0
+        self.layers, self.names, self.pause, self.stop = layers, names, pause, stop
+        self.lapack = 0
+        self.lock = threading.Condition()
         from .._kernels import layer as kernel
         from .._kernels.products import aligned, columns, rows
 
@@ -124,7 +118,7 @@ class _Walk:
         self.held = n * columns(d, x0.itemsize)
         self.free = [aligned(self.held, x0) for _ in range(_AHEAD)]
         self.todo: collections.deque[tuple[Any, ...]] = collections.deque()
-        self.layer = self.since = self.unscaled = self.placed = 0
+        self.layer = self.since = self.unscaled = 0
         self.error: BaseException | None = None
         generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
         self.generic = generic
@@ -139,7 +133,7 @@ class _Walk:
             self.states[0],
             self.ledger,
         )
-        self.placed = -1
+        self.placed: list[int] = []
 
     def run(self, threads: int) -> None:
         """Go through all layers and measure those that are recorded."""
@@ -259,7 +253,7 @@ class _Walk:
         at = [0 if len(M) == 1 else self.layer for M in (self.A, self.H)]
         if self.placed == at:
             return
-        self.placed = at  # type: ignore[assignment]
+        self.placed = at
         fed = 0.0
         for h in range(self.A.shape[1]):
             A, H = self.A[at[0], h], self.H[at[1], h]
