@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ._evaluate import evaluate
 from ._namespace import Array, exponent_of, namespace, to_host
 from ._state import State, assemble, batch_of, scaled, stacked
 
-__all__ = ["Job", "Recorded", "first_unresolved", "record"]
+__all__ = ["Job", "Recorded", "first_unresolved", "merged", "record"]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
@@ -93,6 +94,39 @@ def record(
         {"lapack": lapack},
         states_kept,
         log_scale,
+    )
+
+
+def merged(
+    parts: Sequence[tuple[np.ndarray[Any, Any], Recorded]], size: int, fallbacks: Mapping[str, int]
+) -> Recorded:
+    """Put what was recorded of some systems (their numbers come first) together, NumPy arrays."""
+    if len(parts) == 1:
+        return replace(parts[0][1], fallbacks={**parts[0][1].fallbacks, **fallbacks})
+
+    def joined(pick: Callable[[Recorded], Any]) -> Any:
+        out = None
+        for numbers, part in parts:
+            x = pick(part)
+            if out is None:
+                out = np.empty((size, *x.shape[1:]), dtype=object if x.dtype.kind == "U" else x.dtype)
+            out[numbers] = x
+        return out if out is None or out.dtype != object else out.astype(str)
+
+    first = parts[0][1]
+    kept = first.states is not None
+    counts: Counter[str] = Counter(fallbacks)
+    for _, part in parts:
+        counts.update(part.fallbacks)
+    return Recorded(
+        {name: joined(lambda part, name=name: part.values[name]) for name in first.values},
+        {name: joined(lambda part, name=name: part.resolved[name]) for name in first.values},
+        joined(lambda part: part.methods),
+        joined(lambda part: part.kinds),
+        joined(lambda part: part.errors),
+        dict(counts),
+        joined(lambda part: part.states) if kept else None,
+        joined(lambda part: part.log_scale) if kept else None,
     )
 
 

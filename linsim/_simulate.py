@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import array_api_compat
@@ -13,11 +13,11 @@ import numpy as np
 from . import _draws, _validate
 from ._blas import on_one_thread
 from ._cloud import gather, state_of
-from ._engines import blocks, iterate, large, small
+from ._engines import blocks, closed, iterate, large, small
 from ._evaluate import choose, resolution_of
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from ._parallel import in_parallel, pieces
-from ._recorded import Job, Recorded, first_unresolved, record
+from ._recorded import Job, Recorded, first_unresolved, merged, record
 from ._split import KINDS, choose_split, row_split
 from ._state import Split, State, decompose, scaled, shifted
 from .attention import FromTokens
@@ -27,6 +27,9 @@ from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
 from .trajectory import RunInfo, Trajectory
 
 __all__ = ["recorded_layers", "simulate"]
+
+#: names of ``method``
+METHODS = ("auto", "iterate", "modal")
 
 # more operations than this, and the work is done where it can be interrupted
 _LONG = 3e7
@@ -61,8 +64,12 @@ def simulate(
         Layers to record, from 0 (the input) to depth; None records all.
     metrics : str or iterable of str, optional
         Names from ``linsim.metrics.METRICS``; None records all.
-    method : {"auto", "iterate"}
-        How to reach a layer; "auto" chooses and says why in ``run.info``.
+    method : {"auto", "iterate", "modal"}
+        How to reach a layer: one after the other, or at once from the modes of A
+        and H at a cost that does not depend on depth (``Linear`` only, up to layer
+        2**30; systems whose eigenvectors hold no digits go by powers of matrices, or
+        layer by layer).  "auto" chooses by shape, depth and recorded layers;
+        ``run.info`` says what, and why.
     backend : {None, "numpy", "cupy"}
         None computes in the library of x0.  Otherwise inputs move there once
         and results come back once, as NumPy arrays.
@@ -118,7 +125,8 @@ def simulate(
         )
     wanted = recorded_layers(layers, depth)
     names = choose(metrics)
-    _validate.choice(method, "method", ("auto", "iterate"))
+    _validate.choice(method, "method", METHODS)
+    _refuse_closed(method, rule, depth)
     if backend is not None:
         _validate.choice(backend, "backend", ("numpy", "cupy"))
     _validate.generator(rng)
@@ -232,25 +240,121 @@ def _fixed_jobs(plan: _Plan, method: str) -> tuple[list[Job], str]:
     growth = _refuse_growth(plan)
     n, d = (int(extent) for extent in plan.start.shape[-2:])
     asked = "asked for; " if method != "auto" else ""
+    linear = isinstance(plan.rule, Linear)
+    if method == "modal" or (
+        method == "auto" and linear and closed.worthwhile(n, d, int(plan.layers[-1]), len(plan.layers))
+    ):
+        return _closed_jobs(plan, growth), asked + "few layers are recorded, far apart: jumping is cheaper"
+    jobs, why = _walking_jobs(plan, growth)
+    return jobs, asked + why
+
+
+def _walking_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> tuple[list[Job], str]:
+    """Choose among the engines that go layer by layer; say why."""
+    n, d = (int(extent) for extent in plan.start.shape[-2:])
     host = namespace(plan.start) is np and not plan.keep_states
     alike = len({len(plan.rule.heads(layer)) for layer in range(plan.different)}) == 1
-    for engine, why in (
-        (small, "systems that stay in the cache"),
-        (large, "systems too large for the cache"),
-    ):
+    engines: Any = ((small, "that stay in the cache"), (large, "too large for the cache"))
+    for engine, which in engines:
         if host and alike and engine.applies(plan.names, n, d):
-            ready = engine.jobs(
-                *_stacks(plan),
-                plan.start,
-                plan.size,
-                plan.layers,
-                plan.names,
-                growth,
-                _budget(plan.start),
-                plan.stop,
+            A, H = _stacks(plan)
+            jobs = engine.jobs(
+                A, H, plan.start, plan.size, plan.layers, plan.names, growth, _budget(plan.start), plan.stop
             )
-            return ready, f"{asked}metrics that need no eigenvectors, of {why}"
-    return _split_jobs(plan, growth), asked + "layer by layer, along the dominant modes"
+            return jobs, f"metrics that need no eigenvectors, of systems {which}"
+    return _split_jobs(plan, growth), "layer by layer, along the dominant modes"
+
+
+def _refuse_closed(method: str, rule: Rule, depth: int) -> None:
+    if method != "modal":
+        return
+    if not isinstance(rule, Linear):
+        raise _validate.refusal(
+            InvalidValueError,
+            "method",
+            f"'modal' for {type(rule).__name__}",
+            "a Linear rule: modes are those of one A and one H",
+            "Leave method out.",
+        )
+    if depth > closed.DEEPEST:
+        raise _validate.refusal(
+            InvalidValueError,
+            "depth",
+            depth,
+            f"at most {closed.DEEPEST} for method='modal', where phases keep their digits",
+            "Record a shallower layer: the law of a slope does not change.",
+        )
+
+
+def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
+    """The closed form on the host, in pieces; what it cannot do is walked."""
+    xp = namespace(plan.start)
+    A, H = (to_host(M).astype(np.float64) for M in plan.heads(0)[0])
+    x0 = to_host(plan.start).astype(np.float64)
+    n, d = x0.shape[-2:]
+
+    def run(part: slice) -> Recorded:
+        def own(M: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return M if M.shape[0] == 1 else M[part]
+
+        size = part.stop - part.start
+
+        def walk(numbers: np.ndarray[Any, Any]) -> Recorded:
+            # sorted out by the closed form: systems that must go layer by layer
+            def picked(M: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+                M = np.broadcast_to(own(M), (size, *M.shape[1:]))[numbers]
+                return M.astype(plan.precision)
+
+            rest = replace(
+                plan,
+                rule=Linear(picked(A), picked(H)),
+                x0=picked(x0),
+                start=picked(x0),
+                batch=(len(numbers),),
+                backend=None,
+            )
+            jobs, _ = _walking_jobs(rest, growth if growth.size == 1 else growth[part][numbers])
+            done = [job() for job in jobs]
+            edges = np.cumsum([0, *(len(one.values[plan.names[0]]) for one in done)])
+            if edges[-1] == 1 < len(numbers):
+                edges = np.asarray([0, len(numbers)])
+            return merged(
+                [(np.arange(a, b), one) for a, b, one in zip(edges, edges[1:], done, strict=False)],
+                len(numbers),
+                {},
+            )
+
+        found = closed.run(
+            own(A),
+            own(H),
+            own(x0),
+            size,
+            plan.layers,
+            plan.names,
+            plan.keep_states,
+            _started,
+            walk,
+            plan.stop,
+        )
+        if xp is np:
+            return found
+        back = {
+            name: {
+                k: on_device_of(np.ascontiguousarray(v), plan.start) for k, v in getattr(found, name).items()
+            }
+            for name in ("values", "resolved")
+        }
+        kept = {
+            name: on_device_of(getattr(found, name), plan.start)
+            for name in ("states", "log_scale")
+            if getattr(found, name) is not None
+        }
+        return replace(found, **back, **kept)
+
+    parts = [slice(0, plan.size)]
+    if any(M.shape[0] > 1 for M in (A, H, x0)):
+        parts = pieces(plan.size, 40 * n * d + 20 * n * n + 20 * d * d, np.empty(0))
+    return [functools.partial(run, part) for part in parts]
 
 
 def _stacks(plan: _Plan) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from .theory.spectra import (
     EPS,
     B,
     C,
+    Eigensystem,
     F,
     attention_eigensystem,
     doubly_stochastic,
@@ -21,7 +22,7 @@ from .theory.spectra import (
     weight_eigensystem,
 )
 
-__all__ = ["KINDS", "choose_split", "row_split"]
+__all__ = ["KINDS", "choose_split", "constant_split", "row_split"]
 
 # What each system was split along, as reported in Trajectory.info
 KINDS = ("constant direction", "constant direction and feature", "token mode", "token mode and feature")
@@ -59,8 +60,12 @@ def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
     )
 
 
-def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, Any]]:
+def choose_split(
+    A: F, H: F, x0: F, eps: float, systems: tuple[Eigensystem, Eigensystem] | None = None
+) -> tuple[Split, np.ndarray[Any, Any]]:
     """Choose for each of b linear systems; A, H and x0 have leading axis b or 1.
+
+    ``systems``: the eigensystems of A and H, where they are known already.
 
     v is the right eigenvector of the one real attention eigenvalue that all
     dominant modes share (else the vector of ones); z the left eigenvector of
@@ -68,7 +73,7 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
     """
     size = max(A.shape[0], H.shape[0], x0.shape[0])
     n, d = A.shape[-1], H.shape[-1]
-    attention, weights = attention_eigensystem(A), weight_eigensystem(H)
+    attention, weights = systems or (attention_eigensystem(A), weight_eigensystem(H))
     # only the direction of x0 matters, and its squares must not overflow
     x0 = x0 / np.max(np.abs(x0), axis=(-1, -2), keepdims=True)
     law = dominance(attention, weights, x0)
@@ -78,12 +83,7 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
     i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
     j, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
 
-    pi, unique = perron_vector(A, eps)
-    preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
-    unique = np.broadcast_to(unique, size)
-    pi = np.array(np.broadcast_to(pi, (size, n)))
-    for k in np.flatnonzero(~unique & ~preserved):
-        pi[k] = _stationary(A[k if A.shape[0] > 1 else 0])
+    pi, preserved = _stationary_vectors(A, size, eps)
     v, u, lam = np.ones((size, n)), pi, np.ones(size)
     pick, right, left, value = _real_pairs(A, value_A, ~np.isnan(value_A) & (i != 0))
     # orthogonal to the constant mode exactly, not to rounding
@@ -129,6 +129,46 @@ def choose_split(A: F, H: F, x0: F, eps: float) -> tuple[Split, np.ndarray[Any, 
         any_mean=bool(np.any(preserved & ~constant)),
     )
     return split, np.asarray(KINDS)[2 * ~constant + has_z]
+
+
+def constant_split(A: F, d: int, size: int, modulus: F, eps: float) -> Split:
+    """Split off the constant direction along the Perron vector, for ``size`` systems of one A or as many.
+
+    What needs no more than the mean kept apart is spared the dominant modes.
+    ``modulus`` (b, n, d): of 1 + lambda_i mu_j, the constant mode first.
+    """
+    n = A.shape[-1]
+    pi, preserved = _stationary_vectors(A, size, eps)
+    ones, nothing = np.ones((size, 1, 1)), np.full(size, -1)
+    norms = np.sqrt(n + d) * ones
+    return Split(
+        v=np.ones((size, n, 1)),
+        u=pi[:, None, :],
+        w=np.zeros((size, d, 1)),
+        z=np.zeros((size, 1, d)),
+        lam=ones,
+        mu=0 * ones,
+        constant=ones > 0,
+        preserves_mean=np.array(preserved)[:, None, None],
+        coupled=np.zeros((1, 1, 1)),
+        growth=_noise_growth(np.broadcast_to(modulus, (size, n, d)), 0 * nothing, nothing)[:, None, :],
+        injected=2 * norms,
+        sensitivity=2 * norms,
+        any_coupled=False,
+        any_z=False,
+        any_mean=False,
+    )
+
+
+def _stationary_vectors(A: F, size: int, eps: float) -> tuple[F, B]:
+    """Left eigenvectors at eigenvalue 1 (size, n), and whether columns sum to 1 as well (size,)."""
+    pi, unique = perron_vector(A, eps)
+    preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
+    unique = np.broadcast_to(unique, size)
+    pi = np.array(np.broadcast_to(pi, (size, A.shape[-1])))
+    for k in np.flatnonzero(~unique & ~preserved):
+        pi[k] = _stationary(A[k if A.shape[0] > 1 else 0])
+    return pi, preserved
 
 
 def _noise_growth(modulus: F, i: np.ndarray[Any, Any], j: np.ndarray[Any, Any]) -> F:

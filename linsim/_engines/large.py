@@ -24,7 +24,7 @@ from .._parallel import workers
 from .._recorded import Job, Recorded
 from .._split import KINDS
 from ..theory.spectra import doubly_stochastic
-from .small import METRICS
+from .small import METRICS, slots
 
 __all__ = ["applies", "jobs", "singular_values"]
 
@@ -101,9 +101,7 @@ class _Walk:
         self.rounding = 2 * float(np.sqrt(n + d)) * self.eps
         self.compressed = self.A.shape[0] == 1 and heads == 1
         self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
-        self.slot = np.full(len(METRICS), -1)
-        for k, name in enumerate(self.names):
-            self.slot[METRICS.index(name)] = k
+        self.slot = slots(names)
         self.values = np.full((len(self.names), 1, len(self.layers)), np.nan)
         self.resolved = np.zeros(self.values.shape, dtype=bool)
         lay = self.lay = kernel.layout(n, d, self.compressed, x0.itemsize)

@@ -8,7 +8,7 @@ grows.  NumPy arrays only.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from .._recorded import Job, Recorded
 from .._split import KINDS
 from ..theory.spectra import doubly_stochastic
 
-__all__ = ["METRICS", "applies", "jobs"]
+__all__ = ["METRICS", "applies", "jobs", "slots", "with_lost"]
 
 F = np.ndarray[Any, Any]
 
@@ -80,9 +80,7 @@ def jobs(
     # its square must stay in range
     most = 8 if x0.dtype == np.float64 else 2
     every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(np.int64)
-    slot = np.full(len(METRICS), -1)
-    for k, name in enumerate(names):
-        slot[METRICS.index(name)] = k
+    slot = slots(names)
     values = np.empty((len(names), size, count))
     resolved = np.empty((len(names), size, count), dtype=bool)
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
@@ -98,25 +96,21 @@ def jobs(
             kept = kept & doubly_stochastic(A[at, head, part], eps)
         if kept.size > 1:  # the kernel counts systems from the first of all
             kept = np.concatenate([np.zeros(first, dtype=bool), kept])
-        lost, found = np.zeros((4, 3 + n * d)), np.zeros(1, dtype=np.int64)
-        while True:
-            found[0] = 0
+
+        def through(lost: F, found: F) -> None:
             walk(
                 A, H, x0, layers, every, kept, generic, compressible, slot, share,
                 first, last, values, resolved, lost, found, stop,
             )  # fmt: skip
-            if found[0] <= len(lost):
-                break
-            lost = np.zeros((int(found[0]), 3 + n * d))
-        for row in lost[: found[0]]:
-            _by_lapack(row, slot, values, resolved, share, eps, n, d)
+
+        lapack = with_lost(through, slot, values, resolved, share, eps, n, d)
         return Recorded(
             {name: values[k, first:last] for k, name in enumerate(names)},
             {name: resolved[k, first:last] for k, name in enumerate(names)},
             np.asarray(["lanes"]),
             np.asarray([KINDS[0]]),
             np.asarray([error]),
-            {"lapack": int(found[0])},
+            {"lapack": lapack},
         )
 
     ranks = slot[METRICS.index("effective_rank")] >= 0 or slot[METRICS.index("stable_rank")] >= 0
@@ -126,6 +120,39 @@ def jobs(
         pieces = min(size, workers() * max(1, round(work * size / (_JOB * workers()))))
     edges = [size * k // pieces for k in range(pieces + 1)]
     return [lambda a=a, b=b: run(a, b) for a, b in itertools.pairwise(edges)]  # type: ignore[misc]
+
+
+def slots(names: Sequence[str]) -> F:
+    """Where each of METRICS goes in an output that holds ``names``, -1 if nowhere."""
+    slot = np.full(len(METRICS), -1)
+    for k, name in enumerate(names):
+        slot[METRICS.index(name)] = k
+    return slot
+
+
+def with_lost(
+    run: Callable[[F, F], None],
+    slot: F,
+    values: F,
+    resolved: F,
+    share: float,
+    eps: float,
+    n: int,
+    d: int,
+) -> int:
+    """Run a kernel and ask LAPACK for the singular values it did not find; return how many.
+
+    ``run(lost, found)`` writes such states to the rows of ``lost`` and counts them
+    in ``found``; it runs again where there is not room for all.
+    """
+    lost, found = np.zeros((4, 3 + n * d)), np.zeros(1, dtype=np.int64)
+    run(lost, found)
+    if found[0] > len(lost):
+        lost, found = np.zeros((int(found[0]), 3 + n * d)), np.zeros(1, dtype=np.int64)
+        run(lost, found)
+    for row in lost[: found[0]]:
+        _by_lapack(row, slot, values, resolved, share, eps, n, d)
+    return int(found[0])
 
 
 def _by_lapack(row: F, slot: F, values: F, resolved: F, share: float, eps: float, n: int, d: int) -> None:

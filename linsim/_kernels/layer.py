@@ -37,9 +37,12 @@ __all__ = [
     "Layout",
     "add_log2",
     "apply_layer",
+    "centre",
     "feed",
     "finish_layer",
     "layout",
+    "log2",
+    "look",
     "place_attention",
     "place_input",
     "place_weights",
@@ -150,7 +153,7 @@ def _times(Y, base, stride, first, last, factor):
 
 
 @nb.njit(**_COMPILE)
-def _centre(Y, base, stride, first, n, into, factor):
+def centre(Y, base, stride, first, n, into, factor):
     """Take the mean off rows first .. first + n; add ``factor`` times it to row ``into`` if >= 0."""
     share = 1.0 / n
     for k in range(base.size):
@@ -204,11 +207,11 @@ def place_input(x, generic, compressed, rounding, lay, base, stride, Y, ledger):
             Y[index(lay.probe + i, j, lay.height, d, itemsize)] = generic[i, j]
         Y[index(lay.probe_mean, j, lay.height, d, itemsize)] = generic[n, j]
     if not compressed:
-        _centre(Y, base, stride, lay.probe, lay.m, -1, 0.0)
+        centre(Y, base, stride, lay.probe, lay.m, -1, 0.0)
     ledger[E_REST] = ledger[E_MEAN] = top
     ledger[NOISE_REST] = log2(rounding * 2 * math.sqrt(square)) + top
     ledger[NOISE_MEAN] = log2(rounding * (math.sqrt(square / n) + math.sqrt(shift))) + top
-    _look(lay, base, stride, Y, ledger)
+    _look_at_all(lay, base, stride, Y, ledger)
 
 
 @nb.njit(**_COMPILE)
@@ -351,25 +354,29 @@ def apply_layer(lay, base, stride, heads, left, small, right, old, T, new, in_pl
 def finish_layer(lay, base, stride, compressed, coupled, Y, ledger):
     """Move what the rest has in common into the mean row, once all rows are there."""
     factor = power_of_two(ledger[E_REST] - ledger[E_MEAN]) if coupled else 0.0
-    _centre(Y, base, stride, 0, lay.n, lay.mean if coupled else -1, factor)
+    centre(Y, base, stride, 0, lay.n, lay.mean if coupled else -1, factor)
     if not compressed:
-        _centre(Y, base, stride, lay.probe, lay.m, -1, 0.0)
+        centre(Y, base, stride, lay.probe, lay.m, -1, 0.0)
 
 
 # --- scales and noise -----------------------------------------------------------------------
 
 
 @nb.njit(**_COMPILE)
-def _look(lay, base, stride, Y, ledger):
-    """Write sums of squares and sizes to the ledger."""
+def look(lay, base, stride, Y, ledger):
+    """Write sums of squares and sizes of both parts to the ledger."""
     high = _square(Y, base, stride, 0, lay.n) if ledger[E_REST] > ABSENT / 2 else 0.0
     low = _square(Y, base, stride, lay.mean, lay.mean + 1) if ledger[E_MEAN] > ABSENT / 2 else 0.0
     ledger[HIGH], ledger[LOW] = high, low
     ledger[SIZE_REST] = ledger[E_REST] + 0.5 * math.log2(high) if high > 0 else ABSENT
     ledger[SIZE_MEAN] = ledger[E_MEAN] + 0.5 * math.log2(low) if low > 0 else ABSENT
-    ledger[_PROBE_REST] = (
-        0.5 * log2(_square(Y, base, stride, lay.probe, lay.probe + lay.m)) if lay.m > 0 else 0.0
-    )
+
+
+@nb.njit(**_COMPILE)
+def _look_at_all(lay, base, stride, Y, ledger):
+    look(lay, base, stride, Y, ledger)
+    if lay.m > 0:
+        ledger[_PROBE_REST] = 0.5 * log2(_square(Y, base, stride, lay.probe, lay.probe + lay.m))
     ledger[_PROBE_MEAN] = 0.5 * log2(_square(Y, base, stride, lay.probe_mean, lay.probe_mean + 1))
 
 
@@ -381,7 +388,7 @@ def settle(lay, base, stride, coupled, since, rounding, Y, ledger):
     """
     rest, mean = ledger[_PROBE_REST], ledger[_PROBE_MEAN]
     size_rest, size_mean = ledger[SIZE_REST], ledger[SIZE_MEAN]
-    _look(lay, base, stride, Y, ledger)
+    _look_at_all(lay, base, stride, Y, ledger)
     if since == 0:
         return
     added = math.log2(rounding * since)

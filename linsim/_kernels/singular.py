@@ -242,8 +242,10 @@ def squares(q, e, d, out, work):
                     store(work, b2 + k, where(failed > 0.0, load_pair(work, b + k), load_pair(work, b2 + k)))
         moved = total + shift
         value = moved + pivot
-        limit = maximum(absolute, relative * sqrt(maximum(value, zero)))
-        deflated = where(last <= limit, accepted, zero)
+        # dropping b moves eigenvalues by at most b + sqrt(b pivot), whatever the shift
+        limit = relative * sqrt(maximum(value, zero))
+        small = (last <= limit) & (last * pivot <= limit * limit)
+        deflated = where((last <= absolute) | small, accepted, zero)
         # the next shift: a lower bound of the smallest eigenvalue, from its last pivot
         trust = where(failed > 0.0, trust * 0.25, trust + (1.0 - trust) * 0.333)
         gap = smallest_before - pivot

@@ -42,7 +42,16 @@ from .layer import (
 from .products import aligned, columns, index, rows
 from .singular import bidiagonalise, squares, tile_work
 
-__all__ = ["MEASURED", "stage", "tile_values", "walk", "write_angles", "write_content", "write_spread"]
+__all__ = [
+    "MEASURED",
+    "flush",
+    "stage",
+    "tile_values",
+    "walk",
+    "write_angles",
+    "write_content",
+    "write_spread",
+]
 
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -202,10 +211,15 @@ def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resol
 
 
 @nb.njit(**_COMPILE)
-def _flush(
-    stage, held, tile, q, e, squared, work, n, d, table, filled, slot, values, resolved, share, lost, counts
-):
-    """Turn a tile of recorded states into effective and stable ranks."""
+def flush(
+    stage, held, tile, q, e, squared, work, n, d, full, table, filled, slot, values, resolved, share, lost,
+    counts,
+):  # fmt: skip
+    """Turn a tile of recorded states into effective and stable ranks.
+
+    States are (n, d), d of the ``full`` columns there may be: what is lost goes to rows
+    of 3 + n full numbers, zero where there is none.
+    """
     w = WIDTH // tile.itemsize
     tall, wide = max(n, d), min(n, d)
     eps = 2.220446049250313e-16 if tile.itemsize == 8 else 1.1920929e-07
@@ -241,7 +255,7 @@ def _flush(
                 lost[at, 0], lost[at, 1], lost[at, 2] = s, t, table[lane, 2]
                 for i in range(n):
                     for j in range(d):
-                        lost[at, 3 + i * d + j] = stage[lane * held + index(i, j, n, d, tile.itemsize)]
+                        lost[at, 3 + i * full + j] = stage[lane * held + index(i, j, n, d, tile.itemsize)]
             continue
         first = math.sqrt(top)
         tail, logs, energy = 0.0, 0.0, 0.0
@@ -363,15 +377,15 @@ def walk(
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute
                 filled += 1
             if filled == 2 * w:
-                _flush(
-                    staged, held, tile, q, e, squared, work, n, d, table, filled, slot, values, resolved,
+                flush(
+                    staged, held, tile, q, e, squared, work, n, d, d, table, filled, slot, values, resolved,
                     share, lost, counts,
                 )  # fmt: skip
                 filled = 0
     if filled:
-        _flush(
-            staged, held, tile, q, e, squared, work, n, d, table, filled, slot, values, resolved, share, lost,
-            counts,
+        flush(
+            staged, held, tile, q, e, squared, work, n, d, d, table, filled, slot, values, resolved, share,
+            lost, counts,
         )  # fmt: skip
 
 

@@ -1,0 +1,195 @@
+"""Any layer at once, by the first of three ways that holds: modes, powers, or walking there after all.
+
+The modes of A and H (:mod:`.modal`) lead to every layer at the same cost.
+Where A has no usable eigenvectors (causal attention) powers of I + mu_j A do
+(:mod:`.squaring`).  Both are compared with iteration at the first layers, system
+by system, and what does not hold goes on layer by layer.  Computed on the host,
+in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from .. import _kernels
+from .._evaluate import RESOLUTION
+from .._recorded import Recorded, merged, record
+from .._split import KINDS, choose_split, constant_split
+from .._state import EMPTY, Split, State
+from ..theory.spectra import EPS, Eigensystem, attention_eigensystem, weight_eigensystem
+from . import modal, small, squaring
+
+__all__ = ["DEEPEST", "run", "worthwhile"]
+
+F = np.ndarray[Any, Any]
+
+DEEPEST = modal.DEEPEST
+
+# finding and checking the modes of a system costs about as much as this many operations for each
+# entry of A and of H and each row, and iterating it 2 n d (n + d) per layer
+_MODES = 1300
+# with fewer layers between two recorded ones there is nothing to jump over
+_APART = 8
+
+
+def worthwhile(n: int, d: int, depth: int, recorded: int) -> bool:
+    """Return whether jumping to the recorded layers is cheaper than walking, by shape and depth alone."""
+    walking = 2.0 * n * d * (n + d) * depth
+    return depth <= DEEPEST and depth >= _APART * recorded and walking > 2 * _MODES * (n**3 + d**3)
+
+
+@dataclass(frozen=True, eq=False)
+class _Systems:
+    """Some systems, and their eigenvalues; arrays with leading axis b or 1."""
+
+    A: F
+    H: F
+    x0: F
+    attention: Eigensystem
+    weights: Eigensystem
+
+    @property
+    def matrices(self) -> tuple[F, F]:
+        """A and H."""
+        return self.A, self.H
+
+    def take(self, picked: F) -> _Systems:
+        """Return the systems with these numbers."""
+
+        def own(x: F) -> F:
+            return x if x.shape[0] == 1 else x[picked]
+
+        def each(system: Eigensystem) -> Eigensystem:
+            return Eigensystem(*[own(getattr(system, field.name)) for field in fields(Eigensystem)])
+
+        return _Systems(own(self.A), own(self.H), own(self.x0), each(self.attention), each(self.weights))
+
+
+def run(
+    A: F,
+    H: F,
+    x0: F,
+    size: int,
+    layers: F,
+    names: tuple[str, ...],
+    keep_states: bool,
+    started: Callable[[F, Split], State],
+    walk: Callable[[F], Recorded],
+    stop: F,
+) -> Recorded:
+    """Record ``size`` systems; A, H and x0 (b or 1, ., .) float64.
+
+    ``started`` cuts the tokens into parts; ``walk`` records the systems with the
+    given numbers layer by layer; ``stop`` (1,) ends the work when it becomes true.
+    """
+    plain = small.applies(names, *x0.shape[-2:]) and not keep_states
+    at = [int(k) for k in layers]
+    systems = _Systems(A, H, x0, attention_eigensystem(A), weight_eigensystem(H))
+    left, parts = np.arange(size), []
+    for method, engine in (("modal", modal), ("squaring", squaring)):
+        usable = modal.sound(systems.weights)
+        if engine is modal:
+            usable = usable & modal.sound(systems.attention)
+        tried = left[np.broadcast_to(usable, size)[left]]
+        if not tried.size:
+            continue
+        form, kinds = _formed(engine, systems.take(tried), tried.size, started, plain)
+        verdict = engine.reliable(form, *systems.take(tried).matrices, at[-1])
+        held = tried[np.broadcast_to(verdict.ok, tried.size)]
+        if held.size:
+            here = systems.take(held)
+            if held.size < tried.size:
+                form, kinds = _formed(engine, here, held.size, started, plain)
+            errors = np.broadcast_to(verdict.error, tried.size)[np.isin(tried, held)]
+            if plain and engine is modal:
+                found = _recorded_by_kernel(form, here.x0, layers, names, kinds, errors, stop)
+            else:
+                zero = np.broadcast_to(
+                    ~np.any(here.x0 != 0, axis=-1, keepdims=True), (held.size, x0.shape[1], 1)
+                )
+                found = record(engine.states(form, at), at, names, zero, keep_states, method, kinds, errors)
+            parts.append((held, found))
+        left = np.setdiff1d(left, held)
+    if left.size:
+        parts.append((left, walk(left)))
+    return merged(parts, size, {"iterate": int(left.size)})
+
+
+def _formed(
+    engine: Any, systems: _Systems, size: int, started: Callable[[F, Split], State], plain: bool
+) -> tuple[Any, F]:
+    """Cut the systems' tokens and find their modes or powers; return them with the kinds of split."""
+    eigensystems = (systems.attention, systems.weights)
+    A, H = systems.matrices
+    if plain:
+        modulus = np.abs(1 + systems.attention.values[:, :, None] * systems.weights.values[:, None, :])
+        split, kinds = constant_split(A, H.shape[-1], size, modulus, EPS), np.asarray(KINDS[:1])
+    else:
+        split, kinds = choose_split(A, H, systems.x0, EPS, eigensystems)
+    state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
+    given = eigensystems if engine is modal else eigensystems[1:]
+    return engine.prepare(A, H, state, *given), kinds
+
+
+def _recorded_by_kernel(
+    form: modal.Modes, x0: F, layers: F, names: tuple[str, ...], kinds: F, errors: F, stop: F
+) -> Recorded:
+    """Measure what needs no more than the mean kept apart, in :mod:`linsim._kernels.jump`."""
+    from .._kernels.jump import jump
+
+    _kernels.announce("float64")
+    b, n, d = form.coefficients.shape
+    # modes of H in the order of their growth, halves of a pair together; Z = L Q
+    speed = np.where(form.coefficients != 0, form.log2_hi + form.log2_lo, EMPTY)
+    speed = np.max(speed, axis=-2)
+    second = form.tag_H == 2
+    shared = np.maximum(speed, np.where(second, np.roll(speed, 1, axis=-1), np.roll(speed, -1, axis=-1)))
+    speed = np.where(form.tag_H == 0, speed, shared)
+    order = np.argsort(-speed, axis=-1, kind="stable")
+    place = np.argsort(order, axis=-1)
+    Z = np.take_along_axis(form.left_H, order[:, :, None], axis=-2)
+    L = np.swapaxes(np.linalg.qr(np.swapaxes(Z, -1, -2), mode="r"), -1, -2)
+    start = form.start
+
+    def pair(rest: F, mean: F) -> F:
+        return np.concatenate([rest.reshape(-1, 1), mean.reshape(-1, 1)], axis=1) * np.ones((b, 1))
+
+    slot = small.slots(names)
+    values, resolved = (
+        np.empty((len(names), b, len(layers))),
+        np.empty((len(names), b, len(layers)), dtype=bool),
+    )
+    arguments = [
+        np.broadcast_to(start.R, (b, n, d)),
+        np.broadcast_to(start.r[:, 0], (b, d)),
+        pair(start.e_R, start.e_r),
+        pair(start.noise[:, 0, 3], start.noise[:, 0, 1]),
+        form.coefficients,
+        pair(start.e_r, start.e_R),
+        *(form.log2_hi, form.log2_lo, form.turn_hi, form.turn_lo, form.size, form.drift),
+        *(form.tag_A, form.tag_H, place, form.right_A, L),
+        pair(form.floor[:, 1], form.floor[:, 3]),
+        pair(form.growth[:, 1], form.growth[:, 3]),
+        form.rounding,
+        np.broadcast_to(form.split.preserves_mean[:, 0, 0], b),
+        x0,
+        layers,
+    ]
+    fixed = [_kernels.frozen(x) for x in arguments]
+
+    def run(lost: F, found: F) -> None:
+        jump(*fixed, slot, RESOLUTION, 0, b, values, resolved, lost, found, stop)
+
+    lapack = small.with_lost(run, slot, values, resolved, RESOLUTION, float(EPS), n, d)
+    return Recorded(
+        {name: values[k] for k, name in enumerate(names)},
+        {name: resolved[k] for k, name in enumerate(names)},
+        np.asarray(["modal"]),
+        kinds,
+        errors,
+        {"lapack": lapack},
+    )
