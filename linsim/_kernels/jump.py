@@ -46,14 +46,16 @@ _FEW = 64
 _SQUARED = 6
 
 # rows of the table of modes: real and imaginary part now and at layer 0, log2|rho| and arg(rho)/2 pi cut in
-# two, the square of |v| |z|, drift; row and column of the middle, kind, part
-_QR, _QI, _CR, _CI, _HI, _LO, _THI, _TLO, _SIZE, _DRIFT, _ROW, _COL, _KIND, _PART = range(14)
-_MODE = 14
+# two, the square of |v| |z|, drift, 4 for a pair and else 1
+_QR, _QI, _CR, _CI, _HI, _LO, _THI, _TLO, _SIZE, _DRIFT, _SEVERAL = range(11)
+_MODE = 11
+# and of whole numbers
+_ROW, _COL, _KIND, _PART = range(4)
 _KINDS = np.array([[0, 2, 2], [1, 3, 4], [1, 3, 4]])
 
 
 @nb.njit(**_COMPILE)
-def _representatives(c, log2_hi, log2_lo, turn_hi, turn_lo, size, drift, tag_A, tag_H, place, modes):
+def _representatives(c, log2_hi, log2_lo, turn_hi, turn_lo, size, drift, tag_A, tag_H, place, modes, whole):
     """Write one mode of each conjugate pair that is there; return how many."""
     n, d = c.shape
     count = 0
@@ -70,26 +72,27 @@ def _representatives(c, log2_hi, log2_lo, turn_hi, turn_lo, size, drift, tag_A, 
             m[_HI], m[_LO], m[_THI], m[_TLO] = log2_hi[i, j], log2_lo[i, j], turn_hi[i, j], turn_lo[i, j]
             m[_SIZE], m[_DRIFT] = math.exp2(2 * size[i, j]), drift[i, j]
             # the middle is filled at the first halves
-            m[_ROW], m[_COL], m[_KIND] = i, place[j] - (1 if kind == 4 else 0), kind
-            m[_PART] = 0 if i == 0 else 1
+            whole[_ROW, count], whole[_COL, count], whole[_KIND, count] = i, place[j] - (kind == 4), kind
+            m[_SEVERAL] = 1 if kind == 0 else 4
+            whole[_PART, count] = 0 if i == 0 else 1  # in this order
             count += 1
     return count
 
 
 @nb.njit(**_COMPILE)
-def _fastest(modes, count, hi, lo):
+def _fastest(modes, whole, count, hi, lo):
     """log2 of the fastest growth in each part, cut in two."""
     hi[:], lo[:] = ABSENT, 0.0
     for k in range(count):
-        part = int(modes[_PART, k])
+        part = whole[_PART, k]
         if modes[_HI, k] + modes[_LO, k] > hi[part] + lo[part]:
             hi[part], lo[part] = modes[_HI, k], modes[_LO, k]
 
 
 @nb.njit(**_COMPILE)
-def _power(modes, k, hi, lo, times):
+def _power(modes, whole, k, hi, lo, times):
     """(rho / fastest)**times of mode k, exact to rounding: leading bits times a layer are exact."""
-    part = int(modes[_PART, k])
+    part = whole[_PART, k]
     length = (modes[_HI, k] - hi[part]) * times + (modes[_LO, k] - lo[part]) * times
     size = math.exp2(min(max(length, -1070.0), 1020.0))
     turn = modes[_THI, k] * times
@@ -98,11 +101,11 @@ def _power(modes, k, hi, lo, times):
 
 
 @nb.njit(**_COMPILE)
-def _advance(modes, count, hi, lo, layer, to, tables, built):
+def _advance(modes, whole, count, hi, lo, layer, to, tables, built):
     """Multiply the modes on from ``layer`` to ``to``, at the scale of the fastest of their part."""
     if count <= _FEW:
         for k in range(count):
-            x, y = _power(modes, k, hi, lo, float(to))
+            x, y = _power(modes, whole, k, hi, lo, float(to))
             modes[_QR, k] = modes[_CR, k] * x - modes[_CI, k] * y
             modes[_QI, k] = modes[_CR, k] * y + modes[_CI, k] * x
         return
@@ -119,7 +122,7 @@ def _advance(modes, count, hi, lo, layer, to, tables, built):
                         re[k], im[k] = x * x - y * y, 2 * x * y
                 else:
                     for k in range(count):
-                        re[k], im[k] = _power(modes, k, hi, lo, float(1 << bit))
+                        re[k], im[k] = _power(modes, whole, k, hi, lo, float(1 << bit))
             if gap & 1:
                 q_re, q_im = modes[_QR], modes[_QI]
                 for k in range(count):
@@ -129,24 +132,38 @@ def _advance(modes, count, hi, lo, layer, to, tables, built):
         bit += 1
 
 
+# sums may be taken in any order
+@nb.njit(**_COMPILE, fastmath={"reassoc", "contract", "nsz"})
+def _weighed(q_re, q_im, size, drift, several, layer, rounding):
+    """Largest of some modes, and the total of their errors, as squares."""
+    top, wrong = 0.0, 0.0
+    for k in range(q_re.size):
+        x = (q_re[k] * q_re[k] + q_im[k] * q_im[k]) * size[k]
+        top = max(top, x)
+        off = layer * drift[k] + rounding
+        wrong += x * off * off * several[k]
+    return top, wrong
+
+
 @nb.njit(**_COMPILE)
-def _weigh(modes, count, layer, rounding, top, relative):
+def _weigh(modes, whole, count, layer, rounding, top, relative):
     """Largest and total relative error of each part, as squares at the part's scale."""
-    top[:], relative[:] = 0.0, 0.0
-    for k in range(count):
-        part = int(modes[_PART, k])
-        x = (modes[_QR, k] ** 2 + modes[_QI, k] ** 2) * modes[_SIZE, k]
-        top[part] = max(top[part], x)
-        wrong = layer * modes[_DRIFT, k] + rounding
-        relative[part] += x * wrong * wrong * (4.0 if modes[_KIND, k] > 0 else 1.0)
+    edge = 0
+    while edge < count and whole[_PART, edge] == 0:
+        edge += 1
+    for part, a, b in ((0, 0, edge), (1, edge, count)):
+        top[part], relative[part] = _weighed(
+            modes[_QR, a:b], modes[_QI, a:b], modes[_SIZE, a:b], modes[_DRIFT, a:b], modes[_SEVERAL, a:b],
+            layer, rounding,
+        )  # fmt: skip
 
 
 @nb.njit(**_COMPILE)
-def _relocate(modes, count, part, hi, lo, layer):
+def _relocate(modes, whole, count, part, hi, lo, layer):
     """Take the largest mode of a part for its scale, where the fastest is still out of its reach."""
     longest, lead = -np.inf, -1
     for k in range(count):
-        if modes[_PART, k] == part:
+        if whole[_PART, k] == part:
             amount = 0.5 * math.log2(modes[_CR, k] ** 2 + modes[_CI, k] ** 2 + 1e-300)
             length = amount + 0.5 * math.log2(modes[_SIZE, k]) + modes[_HI, k] * layer + modes[_LO, k] * layer
             if length > longest:
@@ -155,36 +172,38 @@ def _relocate(modes, count, part, hi, lo, layer):
         return False
     hi[part], lo[part] = modes[_HI, lead], modes[_LO, lead]
     for k in range(count):
-        if modes[_PART, k] == part:
-            x, y = _power(modes, k, hi, lo, layer)
+        if whole[_PART, k] == part:
+            x, y = _power(modes, whole, k, hi, lo, layer)
             modes[_QR, k] = modes[_CR, k] * x - modes[_CI, k] * y
             modes[_QI, k] = modes[_CR, k] * y + modes[_CI, k] * x
     return True
 
 
 @nb.njit(**_COMPILE)
-def _prune(modes, count, top):
+def _prune(modes, whole, count, top):
     """Drop modes that count neither now nor later: small, and no faster than the largest of their part."""
     speed = np.full(2, -np.inf)
     for k in range(count):
-        part = int(modes[_PART, k])
+        part = whole[_PART, k]
         if (modes[_QR, k] ** 2 + modes[_QI, k] ** 2) * modes[_SIZE, k] >= top[part]:
             speed[part] = max(speed[part], modes[_HI, k] + modes[_LO, k])
     kept = 0
     limit = math.exp2(-2 * (_NEGLIGIBLE + 5))
     for k in range(count):
-        part = int(modes[_PART, k])
+        part = whole[_PART, k]
         x = (modes[_QR, k] ** 2 + modes[_QI, k] ** 2) * modes[_SIZE, k]
         if x > limit * top[part] or modes[_HI, k] + modes[_LO, k] > speed[part]:
             if kept < k:
                 for m in range(_MODE):
                     modes[m, kept] = modes[m, k]
+                for m in range(4):
+                    whole[m, kept] = whole[m, k]
             kept += 1
     return kept
 
 
 @nb.njit(**_COMPILE)
-def _fill(modes, count, top, factor, middle, live):
+def _fill(modes, whole, count, top, factor, middle, live):
     """Add the modes that count to the middle M of V M Z; return how many columns are not zero.
 
     A pair of modes adds 2 Re(q v z), with v = v_r + i v_i and z = z_r + i z_i in real
@@ -195,11 +214,11 @@ def _fill(modes, count, top, factor, middle, live):
     middle[:] = 0.0
     live[:] = False
     for k in range(count):
-        part = int(modes[_PART, k])
+        part = whole[_PART, k]
         x, y = modes[_QR, k], modes[_QI, k]
         if (x * x + y * y) * modes[_SIZE, k] <= limit * top[part]:
             continue
-        i, j, kind = int(modes[_ROW, k]), int(modes[_COL, k]), int(modes[_KIND, k])
+        i, j, kind = whole[_ROW, k], whole[_COL, k], whole[_KIND, k]
         x, y = x * factor[part], y * factor[part]
         live[i] = True
         if kind == 0:
@@ -222,7 +241,7 @@ def _fill(modes, count, top, factor, middle, live):
 
 
 @nb.njit(**_COMPILE)
-def _assemble(middle, live, V, L_packed, lay, left, small, Z, Y):
+def _assemble(middle, live, gathered, V, L_packed, lay, left, small, Z, Y):
     """Y[rest] = V M L and Y[mean] = (row 0 of M) L, unscaled; rows of M that are zero are left out."""
     n, c = lay.n, lay.d
     k = 0
@@ -241,15 +260,19 @@ def _assemble(middle, live, V, L_packed, lay, left, small, Z, Y):
     if k == 0:
         Y[: lay.stored] = 0.0
     else:
-        # V with the columns of the rows that are there
-        place = 0
+        same = True
         for i in range(1, n):
-            if live[i]:
-                for row in range(n):
-                    small[row * k + place] = V[row, i]
-                place += 1
-        for at in range(n * k, padded * k):
-            small[at] = 0.0
+            same = same and live[i] == gathered[i]
+        if not same:  # V with the columns of the rows that are there
+            for row in range(n):
+                place = row * k
+                for i in range(1, n):
+                    if live[i]:
+                        small[place] = V[row, i]
+                        place += 1
+            for at in range(n * k, padded * k):
+                small[at] = 0.0
+            gathered[:] = live
         add_product(small, 0, k, Z, 0, height, 0, Y, 0, lay.height, 0, padded, k, c, True)
     for j in range(c):
         Y[index(lay.mean, j, lay.height, c, Y.itemsize)] = Z[index(k, j, height, c, Y.itemsize)]
@@ -288,9 +311,9 @@ def jump(
     like = start_rest
     w = WIDTH // like.itemsize
     ln_share = math.log(share)
-    modes = np.zeros((_MODE, n * d))
+    modes, whole = np.zeros((_MODE, n * d)), np.zeros((4, n * d), np.int64)
     tables, built = np.zeros((31, 2, n * d)), np.zeros(31, np.bool_)
-    middle, live = np.zeros((n, d)), np.zeros(n, np.bool_)
+    middle, live, gathered = np.zeros((n, d)), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     hi, lo, top, relative, factor = np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)
     largest = _small_layout(n, d, like.itemsize)
     Y, Z = aligned(largest.stored, like), aligned(rows(n + 1) * columns(d, like.itemsize), like)
@@ -315,10 +338,11 @@ def jump(
         coupled = not preserved[s]
         count = _representatives(
             c[s], log2_hi[s], log2_lo[s], turn_hi[s], turn_lo[s], size[s], drift[s], tag_A[s], tag_H[s],
-            place[s], modes,
+            place[s], modes, whole,
         )  # fmt: skip
-        _fastest(modes, count, hi, lo)
+        _fastest(modes, whole, count, hi, lo)
         built[:] = False
+        gathered[:] = False
         layer, checked = 0, 0
         packed_width = -1
         for t in range(wanted.size):
@@ -328,20 +352,22 @@ def jump(
             if to == 0:
                 used = d
             else:
-                _advance(modes, count, hi, lo, layer, to, tables, built)
+                _advance(modes, whole, count, hi, lo, layer, to, tables, built)
                 layer = to
-                _weigh(modes, count, float(layer), rounding[s], top, relative)
+                _weigh(modes, whole, count, float(layer), rounding[s], top, relative)
                 for part in range(2):
-                    if not 1e-200 < top[part] < 1e200 and _relocate(modes, count, part, hi, lo, float(layer)):
+                    if not 1e-200 < top[part] < 1e200 and _relocate(
+                        modes, whole, count, part, hi, lo, float(layer)
+                    ):
                         built[:] = False
-                        _weigh(modes, count, float(layer), rounding[s], top, relative)
+                        _weigh(modes, whole, count, float(layer), rounding[s], top, relative)
                 if layer > 1.25 * checked:
                     checked = layer
-                    kept = _prune(modes, count, top)
+                    kept = _prune(modes, whole, count, top)
                     if kept < count:
                         count = kept
                         built[:] = False
-                        _weigh(modes, count, float(layer), rounding[s], top, relative)
+                        _weigh(modes, whole, count, float(layer), rounding[s], top, relative)
                 for part in range(2):
                     if top[part] > 0:
                         # 2^e with the largest mode of size around 1
@@ -357,7 +383,7 @@ def jump(
                         error = ABSENT
                     noise = add_log2(floor[s, part] + layer * growth[s, part], max(error, ABSENT))
                     ledger[NOISE_REST if part else NOISE_MEAN] = noise
-                used = _fill(modes, count, top, factor, middle, live)
+                used = _fill(modes, whole, count, top, factor, middle, live)
             # as many columns as there are modes that count, in whole vectors
             cut = min(d, max(w, -(-used // w) * w))
             if cut != lay.d:
@@ -377,7 +403,7 @@ def jump(
                     packed_width = cut
                     packed[: cut * columns(cut, like.itemsize)] = 0.0
                     pack(L[s, :cut, :cut], cut, packed, 0)
-                _assemble(middle, live, V[s], packed, lay, left, small, Z, Y)
+                _assemble(middle, live, gathered, V[s], packed, lay, left, small, Z, Y)
             # the Perron mean becomes the token mean
             if coupled and ledger[E_REST] > ABSENT / 2:
                 together = max(ledger[E_REST], ledger[E_MEAN])
