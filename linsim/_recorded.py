@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ class Recorded:
 
     ``values`` and ``resolved``: (b, layers) by metric.  ``methods``, ``kinds`` (b or 1,)
     str and ``errors`` (b or 1,) float: engine, split and relative rounding of each
-    system.  ``fallbacks``: how often something had to be done another way.
+    system; ``refused`` (b or 1,) str: why a cheaper engine did not do.
+    ``fallbacks``: how often something had to be done another way.
     """
 
     values: Mapping[str, Array]
@@ -40,6 +41,7 @@ class Recorded:
     fallbacks: Mapping[str, int]
     states: Array | None = None
     log_scale: Array | None = None
+    refused: np.ndarray[Any, Any] = field(default_factory=lambda: np.asarray([""]))
 
 
 def record(
@@ -105,22 +107,24 @@ def merged(
         return replace(parts[0][1], fallbacks={**parts[0][1].fallbacks, **fallbacks})
 
     def joined(pick: Callable[[Recorded], Any]) -> Any:
-        out = None
-        for numbers, part in parts:
-            x = pick(part)
-            if out is None:
-                out = np.empty((size, *x.shape[1:]), dtype=object if x.dtype.kind == "U" else x.dtype)
+        found = [(numbers, pick(part)) for numbers, part in parts]
+        kind = np.result_type(*[x.dtype for _, x in found])
+        out = np.empty((size, *found[0][1].shape[1:]), dtype=kind)
+        for numbers, x in found:
             out[numbers] = x
-        return out if out is None or out.dtype != object else out.astype(str)
+        return out
+
+    def by_metric(name: str, metric: str) -> Any:
+        return joined(lambda part: getattr(part, name)[metric])
 
     first = parts[0][1]
     kept = first.states is not None
-    counts: Counter[str] = Counter(fallbacks)
+    counts = Counter(fallbacks)
     for _, part in parts:
         counts.update(part.fallbacks)
     return Recorded(
-        {name: joined(lambda part, name=name: part.values[name]) for name in first.values},
-        {name: joined(lambda part, name=name: part.resolved[name]) for name in first.values},
+        {metric: by_metric("values", metric) for metric in first.values},
+        {metric: by_metric("resolved", metric) for metric in first.values},
         joined(lambda part: part.methods),
         joined(lambda part: part.kinds),
         joined(lambda part: part.errors),

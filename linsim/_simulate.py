@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -174,6 +175,7 @@ def simulate(
         methods=methods,
         reason=reason,
         split=each("kinds"),
+        refused=each("refused"),
         error_estimate=float(np.max(each("errors"))),
         resolution=resolution_of(start),
         fallbacks={
@@ -316,13 +318,8 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
             jobs, _ = _walking_jobs(rest, growth if growth.size == 1 else growth[part][numbers])
             done = [job() for job in jobs]
             edges = np.cumsum([0, *(len(one.values[plan.names[0]]) for one in done)])
-            if edges[-1] == 1 < len(numbers):
-                edges = np.asarray([0, len(numbers)])
-            return merged(
-                [(np.arange(a, b), one) for a, b, one in zip(edges, edges[1:], done, strict=False)],
-                len(numbers),
-                {},
-            )
+            places = [np.arange(a, b) for a, b in itertools.pairwise(edges)]
+            return merged(list(zip(places, done, strict=True)), len(numbers), {})
 
         found = closed.run(
             own(A),
@@ -336,25 +333,27 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
             walk,
             plan.stop,
         )
-        if xp is np:
-            return found
-        back = {
-            name: {
-                k: on_device_of(np.ascontiguousarray(v), plan.start) for k, v in getattr(found, name).items()
-            }
-            for name in ("values", "resolved")
-        }
-        kept = {
-            name: on_device_of(getattr(found, name), plan.start)
-            for name in ("states", "log_scale")
-            if getattr(found, name) is not None
-        }
-        return replace(found, **back, **kept)
+        return found if xp is np else _moved(found, plan.start)
 
     parts = [slice(0, plan.size)]
     if any(M.shape[0] > 1 for M in (A, H, x0)):
         parts = pieces(plan.size, 40 * n * d + 20 * n * n + 20 * d * d, np.empty(0))
     return [functools.partial(run, part) for part in parts]
+
+
+def _moved(found: Recorded, like: Array) -> Recorded:
+    """What was recorded on the host, in the library and on the device of ``like``."""
+
+    def move(x: Any) -> Any:
+        return None if x is None else on_device_of(np.ascontiguousarray(x), like)
+
+    return replace(
+        found,
+        values={name: move(x) for name, x in found.values.items()},
+        resolved={name: move(x) for name, x in found.resolved.items()},
+        states=move(found.states),
+        log_scale=move(found.log_scale),
+    )
 
 
 def _stacks(plan: _Plan) -> tuple[Array, Array]:

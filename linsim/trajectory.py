@@ -97,24 +97,29 @@ class RunInfo:
     Attributes
     ----------
     method : str
-        The engine that ran (for most systems, where it differs): "lanes" (small
-        systems in compiled kernels), "iterate" (layer by layer on whole
-        arrays).
-    methods : ndarray of str, batch shape
-        The engine of each system.
+        The engine that ran, for most systems where it differs.  "lanes" and "bands"
+        (compiled kernels for small and for large systems) and "iterate" (whole
+        arrays, in any library) go layer by layer; "modal" and "squaring" (modes of
+        A and H, or of H alone) reach any layer at once.
     reason : str
         Why this one.
     split : ndarray of str, batch shape
         Along which invariant directions each state was split.
     error_estimate : float
-        Relative rounding that the layers add to a part up to the last recorded
-        one, eps * sqrt(n + d) * (layer + 1).
+        Relative rounding of a part at the last recorded layer, the worst of the
+        batch: eps * sqrt(n + d) * (layer + 1) layer by layer; for a closed form what
+        it misses of the first layers, plus depth times the error of its slowest log.
     resolution : float
         A gap is reported where its own relative bound, cancellation included,
         is at most this: 1e-6 (float32: 1e-2).
+    methods : ndarray of str, batch shape
+        The engine of each system.
+    refused : ndarray of str, batch shape
+        Why a closed form was tried on a system and not used; else "".
     fallbacks : dict of str to int
-        How often something had to be done another way: "lapack", singular
-        values that a kernel did not find.
+        How often something had to be done another way: "lapack", matrices whose
+        singular values a kernel did not find; "iterate", systems that have no
+        closed form which holds.
     unmeasured_from : dict of str to ndarray of int, batch shape
         For each metric, the first recorded layer at which its gap is below
         what can be measured (its value there is NaN); -1 where there is none.
@@ -127,6 +132,7 @@ class RunInfo:
     resolution: float
     unmeasured_from: Mapping[str, np.ndarray[Any, Any]]
     methods: np.ndarray[Any, Any] | None = None
+    refused: np.ndarray[Any, Any] | None = None
     fallbacks: Mapping[str, int] = field(default_factory=dict)
 
 

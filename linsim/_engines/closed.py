@@ -10,7 +10,7 @@ in float64.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -90,16 +90,19 @@ def run(
     at = [int(k) for k in layers]
     systems = _Systems(A, H, x0, attention_eigensystem(A), weight_eigensystem(H))
     left, parts = np.arange(size), []
+    refused = np.full(size, "", dtype="U80")
     for method, engine in (("modal", modal), ("squaring", squaring)):
         usable = modal.sound(systems.weights)
         if engine is modal:
             usable = usable & modal.sound(systems.attention)
         tried = left[np.broadcast_to(usable, size)[left]]
+        refused[np.setdiff1d(left, tried)] = "A or H is defective to rounding"
         if not tried.size:
             continue
         form, kinds = _formed(engine, systems.take(tried), tried.size, started, plain)
         verdict = engine.reliable(form, *systems.take(tried).matrices, at[-1])
         held = tried[np.broadcast_to(verdict.ok, tried.size)]
+        refused[tried] = np.where(verdict.ok, refused[tried], verdict.reason)
         if held.size:
             here = systems.take(held)
             if held.size < tried.size:
@@ -116,7 +119,8 @@ def run(
         left = np.setdiff1d(left, held)
     if left.size:
         parts.append((left, walk(left)))
-    return merged(parts, size, {"iterate": int(left.size)})
+    whole = merged(parts, size, {"iterate": int(left.size)})
+    return replace(whole, refused=refused)
 
 
 def _formed(

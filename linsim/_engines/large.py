@@ -58,9 +58,9 @@ def jobs(
         resolved = np.empty(values.shape, dtype=bool)
         lapack = 0
         for s in range(first, last):
-            own = [x[:, :, s if x.shape[2] > 1 else 0] for x in (A, H)]
+            own_A, own_H = (x[:, :, s if x.shape[2] > 1 else 0] for x in (A, H))
             pause = int(every[s if every.size > 1 else 0])
-            walk = _Walk(*own, x0[s if len(x0) > 1 else 0], layers, names, pause, stop)
+            walk = _Walk(own_A, own_H, x0[s if len(x0) > 1 else 0], layers, names, pause, stop)
             walk.run(threads)
             values[:, s - first], resolved[:, s - first] = walk.values[:, 0], walk.resolved[:, 0]
             lapack += walk.lapack

@@ -194,15 +194,15 @@ def place_input(x, generic, compressed, rounding, lay, base, stride, Y, ledger):
         # the first token is taken off first: equal rows leave exactly nothing
         first = float(x[0, j]) * f1 * f2
         shift += first * first
-        centre = 0.0
+        common = 0.0
         for i in range(1, n):
             y = float(x[i, j]) * f1 * f2 - first
             square += y * y
-            centre += y
-        centre /= n
+            common += y
+        common /= n
         for i in range(n):
-            Y[index(i, j, lay.height, d, itemsize)] = (float(x[i, j]) * f1 * f2 - first) - centre
-        Y[index(lay.mean, j, lay.height, d, itemsize)] = centre + first
+            Y[index(i, j, lay.height, d, itemsize)] = (float(x[i, j]) * f1 * f2 - first) - common
+        Y[index(lay.mean, j, lay.height, d, itemsize)] = common + first
         for i in range(lay.m):
             Y[index(lay.probe + i, j, lay.height, d, itemsize)] = generic[i, j]
         Y[index(lay.probe_mean, j, lay.height, d, itemsize)] = generic[n, j]
