@@ -292,6 +292,8 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     """The closed form on the host, in pieces; what it cannot do is walked."""
     xp = namespace(plan.start)
     A, H = (to_host(M).astype(np.float64) for M in plan.heads(0)[0])
+    if plan.precision == "float32":  # rows sum to 1 as well as float32 can tell; they mean to
+        A = A / np.sum(A, axis=-1, keepdims=True)
     x0 = to_host(plan.start).astype(np.float64)
     n, d = x0.shape[-2:]
 

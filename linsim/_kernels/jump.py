@@ -94,7 +94,7 @@ def _power(modes, whole, k, hi, lo, times):
     """(rho / fastest)**times of mode k, exact to rounding: leading bits times a layer are exact."""
     part = whole[_PART, k]
     length = (modes[_HI, k] - hi[part]) * times + (modes[_LO, k] - lo[part]) * times
-    size = math.exp2(min(max(length, -1070.0), 1020.0))
+    size = math.exp2(max(length, -1070.0))
     turn = modes[_THI, k] * times
     angle = 2 * math.pi * ((turn - np.rint(turn)) + modes[_TLO, k] * times)
     return size * math.cos(angle), size * math.sin(angle)
@@ -156,27 +156,6 @@ def _weigh(modes, whole, count, layer, rounding, top, relative):
             modes[_QR, a:b], modes[_QI, a:b], modes[_SIZE, a:b], modes[_DRIFT, a:b], modes[_SEVERAL, a:b],
             layer, rounding,
         )  # fmt: skip
-
-
-@nb.njit(**_COMPILE)
-def _relocate(modes, whole, count, part, hi, lo, layer):
-    """Take the largest mode of a part for its scale, where the fastest is still out of its reach."""
-    longest, lead = -np.inf, -1
-    for k in range(count):
-        if whole[_PART, k] == part:
-            amount = 0.5 * math.log2(modes[_CR, k] ** 2 + modes[_CI, k] ** 2 + 1e-300)
-            length = amount + 0.5 * math.log2(modes[_SIZE, k]) + modes[_HI, k] * layer + modes[_LO, k] * layer
-            if length > longest:
-                longest, lead = length, k
-    if lead < 0:
-        return False
-    hi[part], lo[part] = modes[_HI, lead], modes[_LO, lead]
-    for k in range(count):
-        if whole[_PART, k] == part:
-            x, y = _power(modes, whole, k, hi, lo, layer)
-            modes[_QR, k] = modes[_CR, k] * x - modes[_CI, k] * y
-            modes[_QI, k] = modes[_CR, k] * y + modes[_CI, k] * x
-    return True
 
 
 @nb.njit(**_COMPILE)
@@ -355,12 +334,6 @@ def jump(
                 _advance(modes, whole, count, hi, lo, layer, to, tables, built)
                 layer = to
                 _weigh(modes, whole, count, float(layer), rounding[s], top, relative)
-                for part in range(2):
-                    if not 1e-200 < top[part] < 1e200 and _relocate(
-                        modes, whole, count, part, hi, lo, float(layer)
-                    ):
-                        built[:] = False
-                        _weigh(modes, whole, count, float(layer), rounding[s], top, relative)
                 if layer > 1.25 * checked:
                     checked = layer
                     kept = _prune(modes, whole, count, top)
@@ -369,6 +342,8 @@ def jump(
                         built[:] = False
                         _weigh(modes, whole, count, float(layer), rounding[s], top, relative)
                 for part in range(2):
+                    # (a leading mode that the fastest has left behind by more than the range of a
+                    # double has long been below the noise that the fastest carries)
                     if top[part] > 0:
                         # 2^e with the largest mode of size around 1
                         exact = hi[part] * layer

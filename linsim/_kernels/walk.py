@@ -143,7 +143,8 @@ def write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, led
     there = farthest > 0 and ledger[E_REST] > ABSENT / 2
     value = 0.5 * math.log(farthest) if there else -np.inf
     ln_high = 0.5 * math.log(ledger[HIGH]) if ledger[HIGH] > 0 else -np.inf
-    clear = _clear(ledger[NOISE_REST] - ledger[E_REST], ln_high, ln_share)
+    noise = ledger[NOISE_REST] - (ledger[E_REST] if ledger[E_REST] > ABSENT / 2 else 0.0)
+    clear = _clear(noise, ln_high, ln_share)
     _put(values, resolved, slot[_SPREAD], s, t, value + ledger[E_REST] * _LN2 if there else value, clear)
 
 
