@@ -89,12 +89,15 @@ def simulate(
     metrics: Annotated[
         str | None, typer.Option("--metrics", help="Names, comma-separated; default: all.")
     ] = None,
+    method: Annotated[
+        str, typer.Option("--method", help="iterate, modal (any depth at one cost), or auto.")
+    ] = "auto",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also write all numbers to this .npz file.")
     ] = None,
     as_json: _JSON = False,
 ) -> None:
-    """Iterate your own matrices and print the metrics."""
+    """Take your own matrices to a depth and print the metrics."""
     import linsim
 
     with _one_line():
@@ -104,7 +107,7 @@ def simulate(
         names = None if metrics is None else [name.strip() for name in metrics.split(",")]
         if out is not None:
             _check_output(out)
-        run = linsim.simulate(rule, x0, depth, layers=recorded, metrics=names)
+        run = linsim.simulate(rule, x0, depth, layers=recorded, metrics=names, method=method)
         if out is not None:
             with open(out, "wb") as file:  # savez would append a suffix to other names
                 np.savez(file, layers=run.layers, **run.metrics)
@@ -114,6 +117,10 @@ def simulate(
                 "layers": run.layers,
                 "metrics": run.metrics,
                 "method": run.info.method,
+                "methods": run.info.methods,
+                "reason": run.info.reason,
+                "error_estimate": run.info.error_estimate,
+                "fallbacks": dict(run.info.fallbacks),
                 "split": run.info.split,
                 "unmeasured_from": run.info.unmeasured_from,
             }
