@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -143,11 +143,11 @@ def simulate(
     if isinstance(rule, RandomWeights) and isinstance(rule.A, FromTokens):
         # layers that depend on the state are no product of matrices: blocks with nothing else
         block = Block(rule.A, weights=rule.kind, std=rule.std, norm=None)
-        jobs = _block_jobs(block, start, batch, backend, rng, wanted, names, keep_states)
+        jobs = _block_jobs(block, start, batch, backend, rng, wanted, names, keep_states, stop)
     elif isinstance(rule, RandomWeights):
-        jobs = _random_jobs(rule, start, batch, backend, rng, wanted, names, keep_states)
+        jobs = _random_jobs(rule, start, batch, backend, rng, wanted, names, keep_states, stop)
     elif isinstance(rule, Block):
-        jobs = _block_jobs(rule, start, batch, backend, rng, wanted, names, keep_states)
+        jobs = _block_jobs(rule, start, batch, backend, rng, wanted, names, keep_states, stop)
     else:
         plan = _Plan(rule, depth, x0, start, batch, backend, wanted, names, keep_states, stop)
         jobs, reason = _fixed_jobs(plan, method)
@@ -407,13 +407,18 @@ def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
         probe = None if isinstance(rule, Linear) else decompose(_generic(here), split)
         pace = float(np.max(growth if growth.size == 1 else growth[part]))
 
+        @functools.cache
+        def matrices(layer: int) -> Sequence[tuple[Array, Array]]:
+            return [(own(A), own(H)) for A, H in heads(layer)]
+
         def steps(layer: int) -> Sequence[tuple[Array, Array]]:
-            return [(own(A), own(H)) for A, H in heads(0 if repeats else layer)]
+            _go_on(plan.stop)
+            return matrices(0 if repeats else layer)
 
         at = [int(k) for k in plan.layers]
-        walked = iterate.states(state, functools.cache(steps) if repeats else steps, at, pace, budget, probe)
+        walked = iterate.states(state, steps, at, pace, budget, probe)
         return record(
-            _until(walked, plan.stop), at, plan.names, _zero_rows(here), plan.keep_states,
+            walked, at, plan.names, _zero_rows(here), plan.keep_states,
             "iterate", kinds, error,
         )  # fmt: skip
 
@@ -423,11 +428,13 @@ def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     return [functools.partial(run, part) for part in parts]
 
 
-def _until(states: Iterator[State], stop: np.ndarray[Any, Any]) -> Iterator[State]:
-    for state in states:
-        if stop[0]:
-            return
-        yield state
+class _StoppedError(Exception):
+    """Ends a piece of work whose result nobody waits for any more."""
+
+
+def _go_on(stop: np.ndarray[Any, Any]) -> None:
+    if stop[0]:
+        raise _StoppedError
 
 
 def _rounding(start: Array, layers: np.ndarray[Any, Any]) -> float:
@@ -445,6 +452,7 @@ def _random_jobs(
     wanted: np.ndarray[Any, Any],
     names: tuple[str, ...],
     keep_states: bool,
+    stop: np.ndarray[Any, Any],
 ) -> list[Job]:
     """Return the work on chunks of systems, each system with its own stream."""
     xp = namespace(start)
@@ -467,6 +475,7 @@ def _random_jobs(
         here = split.map(lambda x: x if x.shape[0] == 1 else x[piece, ...])
 
         def heads(layer: int) -> Sequence[tuple[Array, Array]]:
+            _go_on(stop)
             attention = fixed
             if attention is None:
                 attention = on_device_of(_draws.attention(rule.A, n, own, precision), start)
@@ -493,6 +502,7 @@ def _block_jobs(
     wanted: np.ndarray[Any, Any],
     names: tuple[str, ...],
     keep_states: bool,
+    stop: np.ndarray[Any, Any],
 ) -> list[Job]:
     """Return the work on chunks of systems through Transformer blocks."""
     xp = namespace(start)
@@ -547,7 +557,9 @@ def _block_jobs(
         half, top = _scale(here)
         cloud = gather(scaled(scaled(here, half), -top - half), top)
 
-        walked = (state_of(current, split) for current in blocks.clouds(cloud, piece, at))
+        walked = (
+            state_of(current, split) for current in blocks.clouds(cloud, piece, at, lambda: _go_on(stop))
+        )
         return record(walked, at, names, _zero_rows(here), keep_states, "iterate", KINDS[0], error)
 
     width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)

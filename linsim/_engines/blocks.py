@@ -41,11 +41,12 @@ class Piece:
     dtype: str
 
 
-def clouds(start: Cloud, piece: Piece, layers: Sequence[int]) -> Iterator[Cloud]:
-    """Yield the centred tokens at each of the sorted ``layers``."""
+def clouds(start: Cloud, piece: Piece, layers: Sequence[int], go_on: Callable[[], None]) -> Iterator[Cloud]:
+    """Yield the centred tokens at each of the sorted ``layers``; ``go_on`` raises to end the work."""
     cloud, layer = start, 0
     for target in layers:
         while layer < target:
+            go_on()
             layer += 1
             cloud = regroup(_block(cloud, piece, layer))
         yield recentre(cloud)
