@@ -48,7 +48,7 @@ def jobs(
     assert MEASURED == METRICS
     _kernels.announce(str(x0.dtype))
     A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
-    most = 8 if x0.dtype == np.float64 else 2
+    most = 8 if x0.dtype == np.float64 else 4
     every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(int)
     # enough systems keep all threads busy by themselves
     threads = workers() if size < 2 * workers() else 1
@@ -206,7 +206,7 @@ class _Walk:
         parts = (self.lay, self.base, self.stride)
         wanted = t < len(self.layers) and self.layers[t] == self.layer
         if wanted or self.unscaled == self.pause:
-            settle(*parts, self.coupled, self.since, self.rounding, Y, self.ledger)
+            settle(*parts, self.coupled, self.since, float(np.log2(self.rounding)), Y, self.ledger)
             self.since = 0
         if wanted:
             n, out = self.lay.n, (self.slot, self.values, self.resolved)
@@ -246,7 +246,7 @@ class _Walk:
 
     def _place(self) -> None:
         """Put the matrices of the coming layer where the kernels read them."""
-        from .._kernels.layer import FEED, feed, place_attention, place_weights
+        from .._kernels.layer import FEED, feed, log2, place_attention, place_weights
 
         at = [0 if len(M) == 1 else self.layer for M in (self.A, self.H)]
         if self.placed == at:
@@ -258,6 +258,7 @@ class _Walk:
             place_attention(A, self.generic, self.compressed, self.lay, self.left, self.small, h)
             place_weights(H, self.lay, self.right, h)
             fed += feed(A, H)
+        fed = log2(fed)
         self.ledger[FEED] = max(self.ledger[FEED], fed) if self.since else fed
 
     def _measure(self, room: F, layer: int, t: int, noise: float, ratio: float) -> None:

@@ -76,9 +76,9 @@ def jobs(
     n, d = x0.shape[-2:]
     depth, count, heads = int(layers[-1]), len(layers), A.shape[1]
     A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
-    # between two rescalings a part may grow by the budget, and shrink by a rounding per layer;
-    # its square must stay in range
-    most = 8 if x0.dtype == np.float64 else 2
+    # between two rescalings a part may grow by the budget and its square must stay in range; one
+    # that shrinks out of it has long been below its noise
+    most = 8 if x0.dtype == np.float64 else 4
     every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(np.int64)
     slot = slots(names)
     values = np.empty((len(names), size, count))

@@ -60,7 +60,8 @@ ABSENT = -(2.0**60)
 PROBE = 8
 
 # the ledger: exponents of both parts; log2 of their sizes, of their noise, and of the probe's sizes when
-# last looked at; their sums of squares, of mantissas; how much of the rest a layer can feed into the mean
+# last looked at; their sums of squares, of mantissas; log2 of how much of the rest a
+# layer can feed into the mean
 E_REST, E_MEAN, SIZE_REST, SIZE_MEAN, NOISE_REST, NOISE_MEAN, _PROBE_REST, _PROBE_MEAN, HIGH, LOW, FEED = (
     range(11)
 )
@@ -246,21 +247,19 @@ def _krylov(A, n, m, start, out, lda):
         for i in range(n):
             basis[k, i] *= scale
         for i in range(n):
-            x = 0.0
-            for j in range(n):
-                x += A[i, j] * basis[k, j]
-            images[k, i] = x
+            images[k, i] = _dot(A[i], basis[k])
     for k in range(m):
         for c in range(m):
             out[c * lda + k] = _dot(basis[c], images[k])
 
 
-@nb.njit(**_COMPILE)
+# the sum may be taken in any order
+@nb.njit(**_COMPILE, fastmath={"reassoc", "contract", "nsz"})
 def _dot(x, y):
-    total_ = 0.0
+    result = 0.0
     for i in range(x.size):
-        total_ += x[i] * y[i]
-    return total_
+        result += x[i] * y[i]
+    return result
 
 
 @nb.njit(**_COMPILE)
@@ -381,23 +380,24 @@ def _look_at_all(lay, base, stride, Y, ledger):
 
 
 @nb.njit(**_COMPILE)
-def settle(lay, base, stride, coupled, since, rounding, Y, ledger):
+def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
     """Look at the state ``since`` layers after the last time: rounding has grown as the probe has.
 
-    ``rounding``: what one layer adds, relative to a part.
+    ``log_rounding``: log2 of what one layer adds, relative to a part.
     """
     rest, mean = ledger[_PROBE_REST], ledger[_PROBE_MEAN]
     size_rest, size_mean = ledger[SIZE_REST], ledger[SIZE_MEAN]
     _look_at_all(lay, base, stride, Y, ledger)
     if since == 0:
         return
-    added = math.log2(rounding * since)
+    layers = math.log2(float(since))
+    added = log_rounding + layers
     pace = max(ledger[_PROBE_REST] - rest, -60.0 * since)
     ledger[NOISE_REST] = pace + add_log2(ledger[NOISE_REST], added + size_rest)
     pace = max(ledger[_PROBE_MEAN] - mean, -60.0 * since)
     ledger[NOISE_MEAN] = pace + add_log2(ledger[NOISE_MEAN], added + size_mean)
     if coupled:
-        ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], ledger[NOISE_REST] + log2(since * ledger[FEED]))
+        ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], ledger[NOISE_REST] + layers + ledger[FEED])
 
 
 @nb.njit(**_COMPILE)

@@ -146,6 +146,60 @@ def _four_by_two(A, a, lda, B, b, C, c, p, k, fresh):
 
 
 @nb.njit(**_COMPILE)
+def _eight_by_two(A, a, lda, B, b, C, c, p, k, fresh):
+    """C (+)= A B for 8 rows and two vectors of a panel of p columns."""
+    w = WIDTH // C.itemsize
+    if fresh:
+        z = splat(C, 0.0)
+        c00 = c01 = c10 = c11 = c20 = c21 = c30 = c31 = z
+        c40 = c41 = c50 = c51 = c60 = c61 = c70 = c71 = z
+    else:
+        c00, c01 = load(C, c), load(C, c + w)
+        c10, c11 = load(C, c + p), load(C, c + p + w)
+        c20, c21 = load(C, c + 2 * p), load(C, c + 2 * p + w)
+        c30, c31 = load(C, c + 3 * p), load(C, c + 3 * p + w)
+        c40, c41 = load(C, c + 4 * p), load(C, c + 4 * p + w)
+        c50, c51 = load(C, c + 5 * p), load(C, c + 5 * p + w)
+        c60, c61 = load(C, c + 6 * p), load(C, c + 6 * p + w)
+        c70, c71 = load(C, c + 7 * p), load(C, c + 7 * p + w)
+    for t in range(k):
+        b0, b1 = load(B, b), load(B, b + w)
+        b += p
+        s = splat(A, A[a + t])
+        c00, c01 = fma(s, b0, c00), fma(s, b1, c01)
+        s = splat(A, A[a + lda + t])
+        c10, c11 = fma(s, b0, c10), fma(s, b1, c11)
+        s = splat(A, A[a + 2 * lda + t])
+        c20, c21 = fma(s, b0, c20), fma(s, b1, c21)
+        s = splat(A, A[a + 3 * lda + t])
+        c30, c31 = fma(s, b0, c30), fma(s, b1, c31)
+        s = splat(A, A[a + 4 * lda + t])
+        c40, c41 = fma(s, b0, c40), fma(s, b1, c41)
+        s = splat(A, A[a + 5 * lda + t])
+        c50, c51 = fma(s, b0, c50), fma(s, b1, c51)
+        s = splat(A, A[a + 6 * lda + t])
+        c60, c61 = fma(s, b0, c60), fma(s, b1, c61)
+        s = splat(A, A[a + 7 * lda + t])
+        c70, c71 = fma(s, b0, c70), fma(s, b1, c71)
+    store(C, c, c00)
+    store(C, c + w, c01)
+    store(C, c + p, c10)
+    store(C, c + p + w, c11)
+    store(C, c + 2 * p, c20)
+    store(C, c + 2 * p + w, c21)
+    store(C, c + 3 * p, c30)
+    store(C, c + 3 * p + w, c31)
+    store(C, c + 4 * p, c40)
+    store(C, c + 4 * p + w, c41)
+    store(C, c + 5 * p, c50)
+    store(C, c + 5 * p + w, c51)
+    store(C, c + 6 * p, c60)
+    store(C, c + 6 * p + w, c61)
+    store(C, c + 7 * p, c70)
+    store(C, c + 7 * p + w, c71)
+
+
+@nb.njit(**_COMPILE)
 def _four_by_one(A, a, lda, B, b, C, c, p, k, fresh):
     """C (+)= A B for 4 rows and one vector of a panel of p columns, two terms at a time."""
     z = splat(C, 0.0)
@@ -186,12 +240,17 @@ def add_product(A, a, lda, B, b, b_rows, first, C, c, c_rows, start, stop, k, d,
     for column in range(0, d, 4 * w):
         width = min(4 * w, stored - column)
         cp, bp = c + column * c_rows, b + column * b_rows + first * width
-        for i in range(start, stop, 4):
+        i = start
+        while i < stop:
             ap, at = a + (i - start) * lda, cp + i * width
+            if width == 2 * w and i + 8 <= stop:
+                _eight_by_two(A, ap, lda, B, bp, C, at, width, k, fresh)
+                i += 8
+                continue
             if width == 4 * w:
                 _four_by_four(A, ap, lda, B, bp, C, at, k, fresh)
-                continue
-            if width >= 2 * w:
+            elif width >= 2 * w:
                 _four_by_two(A, ap, lda, B, bp, C, at, width, k, fresh)
-            if width != 2 * w:
+            if width in (w, 3 * w):
                 _four_by_one(A, ap, lda, B, bp + width - w, C, at + width - w, width, k, fresh)
+            i += 4

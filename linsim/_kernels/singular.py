@@ -135,9 +135,9 @@ def bidiagonalise(X, n, d, q, e, half, work):
         pu = zero
         for j in range((k + 1) * w, row, w):
             pu = fma(load(work, p + j), load(work, u + j), pu)
-        # z = (X - v p^T) u
-        i = k + 1
-        while i + 3 < n:
+        # z = (X - v p^T) u, backwards: the rows that the first pass has just left are still in the cache
+        i = n - 4
+        while i > k:
             s0 = s1 = s2 = s3 = zero
             at = i * row
             for j in range((k + 1) * w, row, w):
@@ -150,14 +150,15 @@ def bidiagonalise(X, n, d, q, e, half, work):
             store(work, z + (i + 1) * w, (s1 - load(work, v + (i + 1) * w) * pu) * factor)
             store(work, z + (i + 2) * w, (s2 - load(work, v + (i + 2) * w) * pu) * factor)
             store(work, z + (i + 3) * w, (s3 - load(work, v + (i + 3) * w) * pu) * factor)
-            i += 4
-        while i < n:
+            i -= 4
+        i += 3
+        while i > k:
             s0 = zero
             at = i * row
             for j in range((k + 1) * w, row, w):
                 s0 = fma(load(X, at + j), load(work, u + j), s0)
             store(work, z + i * w, (s0 - load(work, v + i * w) * pu) * factor)
-            i += 1
+            i -= 1
         v, old_v = old_v, v
         p, old_p = old_p, p
 

@@ -31,6 +31,7 @@ from .layer import (
     feed,
     finish_layer,
     layout,
+    log2,
     place_attention,
     place_input,
     place_weights,
@@ -312,6 +313,7 @@ def walk(
     w = WIDTH // itemsize
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
     rounding, ln_share = 2.0 * math.sqrt(float(n + d)) * eps, math.log(share)
+    log_rounding = math.log2(rounding)
     lay = layout(n, d, compressed, itemsize)
     base, stride = places(d, lay.height, itemsize)
     own, _ = places(d, n, itemsize)
@@ -342,7 +344,7 @@ def walk(
                 if stop[0]:
                     return
                 if unscaled == pause:
-                    settle(lay, base, stride, coupled, since, rounding, Y, ledger)
+                    settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
                     rescale(lay, base, stride, coupled, Y, ledger)
                     since = unscaled = 0
                 at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
@@ -353,12 +355,13 @@ def walk(
                         place_attention(M, generic, compressed, lay, left, small, h)
                         place_weights(N, lay, right, h)
                         fed += feed(M, N)
+                    fed = log2(fed)
                     ledger[FEED] = max(ledger[FEED], fed) if since > 0 else fed
                     placed_A, placed_H = at_A, at_H
                 apply_layer(lay, base, stride, heads, left, small, right, Y, T, Y, True, 0, lay.height)
                 finish_layer(lay, base, stride, compressed, coupled, Y, ledger)
                 layer, since, unscaled = layer + 1, since + 1, unscaled + 1
-            settle(lay, base, stride, coupled, since, rounding, Y, ledger)
+            settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
             since = 0
             scale, noise, there = write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger)
             if not there:
@@ -397,7 +400,7 @@ def tile_values(X, first, last, out):
     Where they were not found they are NaN.
     """
     w = WIDTH // X.itemsize
-    nothing, least = (1e-58, 1e-280) if X.itemsize == 8 else (1e-22, 1e-28)
+    nothing, least = (1e-58, 1e-280) if X.itemsize == 8 else (1e-22, 1e-26)
     n, d = X.shape[1], X.shape[2]
     tall, wide = max(n, d), min(n, d)
     tile = aligned(tall * wide * w, X)
