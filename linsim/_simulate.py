@@ -692,15 +692,11 @@ def _growth(pairs: Sequence[tuple[Array, Array]]) -> np.ndarray[Any, Any]:
     total = np.zeros(1)
     for _, H in pairs:
         xp = namespace(H)
-        sizes = xp.abs(xp.astype(H, xp.float64, copy=False))
-        peak = xp.max(sizes, axis=(-1, -2), keepdims=True)
-        safe = xp.where(peak > 0, peak, xp.ones_like(peak))
-        # sums of entries near the end of the range would overflow
-        columns = xp.max(xp.sum(sizes / safe, axis=-2), axis=-1)
-        bound = to_host(
-            xp.log2(safe[:, 0, 0]) + xp.log2(xp.where(columns > 0, columns, xp.ones_like(columns)))
-        )
-        total = np.logaddexp2(total, np.where(to_host(peak)[:, 0, 0] > 0, bound, -np.inf))
+        with np.errstate(over="ignore"):  # beyond the range is beyond any budget
+            columns = xp.max(xp.sum(xp.abs(H), axis=-2, dtype=xp.float64), axis=-1)
+        found = to_host(columns)
+        safe = np.log2(np.where(found > 0, found, 1))
+        total = np.logaddexp2(total, np.where(found > 0, safe, -np.inf))
     return total
 
 

@@ -174,8 +174,10 @@ def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: s
         )
     # Sums that are 1 up to their own rounding stay as they are: dividing would
     # only destroy exact symmetry.
-    eps = float(xp.finfo(value.dtype).eps)
-    return xp.where(xp.abs(sums - 1) > value.shape[-1] * eps, value / sums, value)
+    off = xp.abs(sums - 1) > value.shape[-1] * float(xp.finfo(value.dtype).eps)
+    if not bool(xp.any(off)):
+        return xp.asarray(value, copy=True)  # a value of its own, like the normalised one
+    return xp.where(off, value / sums, value)
 
 
 def mask(value: Any, argument: str = "mask", *, ndim: int | None = None) -> Array:

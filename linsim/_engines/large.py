@@ -91,6 +91,7 @@ class _Walk:
         self.lapack = 0
         self.lock = threading.Condition()
         from .._kernels import layer as kernel
+        from .._kernels.lanes import WIDTH
         from .._kernels.products import aligned, columns, rows
 
         n, d = self.x0.shape
@@ -114,7 +115,9 @@ class _Walk:
         self.between = aligned(heads * lay.stored, x0)
         self.states = [aligned(lay.stored, x0) for _ in range(2)]
         self.held = n * columns(d, x0.itemsize)
-        self.free = [aligned(self.held, x0) for _ in range(_AHEAD)]
+        # a state and the sums of squares of its rows
+        extra = n * (WIDTH // x0.itemsize)
+        self.free = [aligned(self.held + extra, x0) for _ in range(_AHEAD)]
         self.todo: collections.deque[tuple[Any, ...]] = collections.deque()
         self.layer = self.since = self.unscaled = 0
         self.error: BaseException | None = None
@@ -224,7 +227,19 @@ class _Walk:
                     with self.lock:
                         room = self.free.pop()
                 absolute = 2.0 ** min(np.floor(noise) + 1, 200.0) if noise > ABSENT / 2 else 0.0
-                stage(n, self.lay.mean, self.base, self.stride, self.own, scale, Y, self.ledger, room, 0)
+                stage(
+                    n,
+                    self.lay.mean,
+                    self.base,
+                    self.stride,
+                    self.own,
+                    scale,
+                    Y,
+                    self.ledger,
+                    room,
+                    0,
+                    room[self.held :],
+                )
                 # |R| / |1 r|, which bounds sigma_2 / sigma_1 where it is below 1
                 apart = self.ledger[SIZE_REST] - self.ledger[SIZE_MEAN] - 0.5 * np.log2(n)
                 ratio = float(2.0 ** np.clip(apart, -1000, 1000))
@@ -269,7 +284,7 @@ class _Walk:
         if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
             write_angles(
                 0, t, self.x0, layer, self.own, self.stride, noise, self.share, self.slot, self.values,
-                self.resolved, room, 0, np.zeros(n),
+                self.resolved, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
             )  # fmt: skip
         ranks = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
         if any(k >= 0 for k in ranks):
@@ -324,7 +339,8 @@ def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool]:
         s = _roots(G)
         if _error(s, 0.0) <= _WANTED / 2.2e-16 * float(np.finfo(X.dtype).eps):
             return s, False
-        u = _power(lambda v: G @ v, X @ X.sum(axis=0))
+        # not the sum of all rows, which may be 0
+        u = _power(lambda v: G @ v, G[np.argmax(np.diagonal(G))])
     else:
         u = _power(lambda v: X @ (v @ X), u)
     r = u @ X

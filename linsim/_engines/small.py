@@ -38,8 +38,8 @@ METRICS = (
     "log_spread",
 )
 
-# arithmetic operations in a job: some hundredths of a second
-_JOB = 4e9
+# arithmetic operations in a job: about a hundredth of a second
+_JOB = 1e9
 # below this another thread costs more than it gains
 _WORTH_IT = 3e7
 

@@ -301,8 +301,12 @@ def jump(
     ledger = np.zeros(LEDGER)
     held = n * columns(d, like.itemsize) + w
     tall = max(n, d)
-    staged, tile, heights = aligned(2 * held * w, like), aligned(n * d * w, like), np.zeros(n)
-    q, e = aligned(2 * max(tall, 2) * w, like), aligned(2 * max(tall, 2) * w, like)
+    staged, tile, heights = aligned(2 * held * w, like), aligned(n * d * w, like), np.zeros(n, like.dtype)
+    sums, q, e = (
+        aligned(n * w, like),
+        aligned(2 * max(tall, 2) * w, like),
+        aligned(2 * max(tall, 2) * w, like),
+    )
     squared, work = aligned(2 * tall * w, like), aligned(tile_work(tall, tall) * w, like)
     table = np.zeros((2 * w, 3))
     filled = 0
@@ -410,11 +414,25 @@ def jump(
             held = n * columns(cut, like.itemsize) + w
             absolute = power_of_two(min(math.floor(noise) + 1, 200.0)) if noise > ABSENT / 2 else 0.0
             o = filled * held
-            stage(n, lay.mean, base, stride, own, scale_all, Y, ledger, staged, o)
+            stage(n, lay.mean, base, stride, own, scale_all, Y, ledger, staged, o, sums)
             if angles:
                 xs = x0[s if x0.shape[0] > 1 else 0]
                 write_angles(
-                    s, t, xs, to, own, stride, absolute, share, slot, values, resolved, staged, o, heights
+                    s,
+                    t,
+                    xs,
+                    to,
+                    own,
+                    stride,
+                    absolute,
+                    share,
+                    slot,
+                    values,
+                    resolved,
+                    staged,
+                    o,
+                    sums,
+                    heights,
                 )
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute

@@ -23,12 +23,14 @@ __all__ = [
     "WIDTH",
     "bits",
     "copysign",
+    "exponent",
     "fma",
     "gather",
     "largest",
     "load",
     "load_pair",
     "magnitude",
+    "mantissa",
     "maximum",
     "minimum",
     "splat",
@@ -373,6 +375,45 @@ def _chosen(comparison: str) -> Any:
         return builder.select(builder.fcmp_ordered(comparison, x, y), x, y)
 
     return generate
+
+
+def _bits_of(dtype: Any) -> tuple[Any, int, int, int]:
+    """Integer type, mantissa bits, mask of the mantissa and pattern of 1."""
+    if dtype == types.float64:
+        return ir.IntType(64), 52, 2**52 - 1, 1023
+    return ir.IntType(32), 23, 2**23 - 1, 127
+
+
+def _constant(lanes: LanesType, integer: Any, value: int) -> Any:
+    return ir.Constant(ir.VectorType(integer, lanes.count), [value] * lanes.count)
+
+
+@intrinsic
+def mantissa(typing: Any, x: Any) -> Any:
+    """The number in [1, 2) of a positive normal number."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        integer, bits_, mask, one = _bits_of(sig.args[0].dtype)
+        pattern = builder.bitcast(args[0], ir.VectorType(integer, sig.args[0].count))
+        pattern = builder.and_(pattern, _constant(sig.args[0], integer, mask))
+        pattern = builder.or_(pattern, _constant(sig.args[0], integer, one << bits_))
+        return builder.bitcast(pattern, _vector(sig.args[0]))
+
+    return x(x), generate
+
+
+@intrinsic
+def exponent(typing: Any, x: Any) -> Any:
+    """The power of two of a positive normal number, as a number."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        integer, bits_, _, one = _bits_of(sig.args[0].dtype)
+        pattern = builder.bitcast(args[0], ir.VectorType(integer, sig.args[0].count))
+        pattern = builder.lshr(pattern, _constant(sig.args[0], integer, bits_))
+        pattern = builder.sub(pattern, _constant(sig.args[0], integer, one))
+        return builder.sitofp(pattern, _vector(sig.args[0]))
+
+    return x(x), generate
 
 
 @intrinsic

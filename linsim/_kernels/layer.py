@@ -56,8 +56,8 @@ _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 #: log2 of nothing, as linsim._state.EMPTY
 ABSENT = -(2.0**60)
-#: how many Krylov vectors of A stand for all tokens in the probe
-PROBE = 8
+#: how many Krylov vectors of A stand for all tokens in the probe (with the two mean rows: whole ROWS)
+PROBE = 6
 
 # the ledger: exponents of both parts; log2 of their sizes, of their noise, and of the probe's sizes when
 # last looked at; their sums of squares, of mantissas; log2 of how much of the rest a
@@ -182,7 +182,7 @@ def place_input(x, generic, compressed, rounding, lay, base, stride, Y, ledger):
 
     ``rounding``: relative error of cutting; ``generic`` (n + 1, .): the probe.
     """
-    n, d, itemsize = lay.n, lay.d, Y.itemsize
+    n, d = lay.n, lay.d
     biggest = 0.0
     for i in range(n):
         for j in range(d):
@@ -190,23 +190,27 @@ def place_input(x, generic, compressed, rounding, lay, base, stride, Y, ledger):
     top = float(math.frexp(biggest)[1] - 1)
     half = math.floor(-top / 2)
     f1, f2 = power_of_two(half), power_of_two(-top - half)
+    # the first token is taken off first: equal rows leave exactly nothing
+    cut, first, common = np.empty((n, d)), np.empty(d), np.zeros(d)
     square, shift = 0.0, 0.0
     for j in range(d):
-        # the first token is taken off first: equal rows leave exactly nothing
-        first = float(x[0, j]) * f1 * f2
-        shift += first * first
-        common = 0.0
-        for i in range(1, n):
-            y = float(x[i, j]) * f1 * f2 - first
+        first[j] = float(x[0, j]) * f1 * f2
+        shift += first[j] * first[j]
+    for i in range(n):
+        for j in range(d):
+            y = float(x[i, j]) * f1 * f2 - first[j]
+            cut[i, j] = y
+            common[j] += y
             square += y * y
-            common += y
-        common /= n
-        for i in range(n):
-            Y[index(i, j, lay.height, d, itemsize)] = (float(x[i, j]) * f1 * f2 - first) - common
-        Y[index(lay.mean, j, lay.height, d, itemsize)] = common + first
-        for i in range(lay.m):
-            Y[index(lay.probe + i, j, lay.height, d, itemsize)] = generic[i, j]
-        Y[index(lay.probe_mean, j, lay.height, d, itemsize)] = generic[n, j]
+    for j in range(d):
+        common[j] /= n
+    for i in range(n):
+        for j in range(d):
+            cut[i, j] -= common[j]
+    pack(cut, lay.height, Y, 0)
+    pack((first + common).reshape(1, d), lay.height, Y, 0, lay.mean)
+    pack(generic[: lay.m, :d], lay.height, Y, 0, lay.probe)
+    pack(generic[n : n + 1, :d], lay.height, Y, 0, lay.probe_mean)
     if not compressed:
         centre(Y, base, stride, lay.probe, lay.m, -1, 0.0)
     ledger[E_REST] = ledger[E_MEAN] = top
@@ -289,16 +293,16 @@ def place_weights(H, lay, right, h):
 def feed(A, H):
     """Return ||mean row of A (I - Pi)|| ||H||_F: how much of the rest can reach the mean in a layer."""
     n, d = A.shape[0], H.shape[0]
-    uneven = 0.0
+    mean = np.zeros(n)
+    for i in range(n):
+        for j in range(n):
+            mean[j] += A[i, j]
     for j in range(n):
-        x = 0.0
-        for i in range(n):
-            x += A[i, j]
-        uneven += ((x - 1.0) / n) ** 2
+        mean[j] = (mean[j] - 1.0) / n
     square = 0.0
     for i in range(d):
-        for j in range(d):
-            square += float(H[i, j]) ** 2
+        square += _dot(H[i], H[i])
+    uneven = _dot(mean, mean)
     return math.sqrt(uneven * square)
 
 
@@ -390,7 +394,7 @@ def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
     _look_at_all(lay, base, stride, Y, ledger)
     if since == 0:
         return
-    layers = math.log2(float(since))
+    layers = math.log2(float(since)) if since > 1 else 0.0
     added = log_rounding + layers
     pace = max(ledger[_PROBE_REST] - rest, -60.0 * since)
     ledger[NOISE_REST] = pace + add_log2(ledger[NOISE_REST], added + size_rest)

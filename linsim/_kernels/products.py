@@ -56,19 +56,31 @@ def index(i, j, count, d, itemsize):
 
 
 @nb.njit(**_COMPILE)
-def pack(M, count, out, o):
-    """Write a 2-d matrix into panels of ``count`` rows at ``out[o:]`` (whose padding is zero already)."""
-    for i in range(M.shape[0]):
-        for j in range(M.shape[1]):
-            out[o + index(i, j, count, M.shape[1], out.itemsize)] = M[i, j]
+def pack(M, count, out, o, row=0):
+    """Write a 2-d matrix into panels of ``count`` rows at ``out[o:]``, from ``row`` on; padding is zero."""
+    n, d = M.shape
+    w = 4 * (WIDTH // out.itemsize)
+    stored = columns(d, out.itemsize)
+    for column in range(0, d, w):
+        width = min(w, stored - column)
+        for i in range(n):
+            at = o + column * count + (row + i) * width - column
+            for j in range(column, min(column + width, d)):
+                out[at + j] = M[i, j]
 
 
 @nb.njit(**_COMPILE)
 def unpack(a, o, count, M):
     """Read a 2-d matrix from panels of ``count`` rows at ``a[o:]``."""
-    for i in range(M.shape[0]):
-        for j in range(M.shape[1]):
-            M[i, j] = a[o + index(i, j, count, M.shape[1], a.itemsize)]
+    n, d = M.shape
+    w = 4 * (WIDTH // a.itemsize)
+    stored = columns(d, a.itemsize)
+    for column in range(0, d, w):
+        width = min(w, stored - column)
+        for i in range(n):
+            at = o + column * count + i * width - column
+            for j in range(column, min(column + width, d)):
+                M[i, j] = a[at + j]
 
 
 @nb.njit(**_COMPILE)

@@ -16,11 +16,13 @@ from .lanes import (
     WIDTH,
     bits,
     copysign,
+    exponent,
     fma,
     largest,
     load,
     load_pair,
     magnitude,
+    mantissa,
     maximum,
     minimum,
     splat,
@@ -30,7 +32,7 @@ from .lanes import (
     where,
 )
 
-__all__ = ["bidiagonalise", "squares", "tile_work"]
+__all__ = ["bidiagonalise", "entropies", "squares", "tile_work"]
 
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -295,3 +297,59 @@ def squares(q, e, d, out, work):
             for k in range(d):
                 out[k * w + lane] = np.nan
     return done
+
+
+@nb.njit(**_COMPILE)
+def _ln(x):
+    """Natural logarithm of positive normal lanes, to about an ulp.
+
+    2 artanh((m - 1) / (m + 1)) plus the exponent's share.  With m in [1/sqrt 2, sqrt 2)
+    the series in s^2 <= 0.0295 has 11 terms.
+    """
+    m, e = mantissa(x), exponent(x)
+    large = m > 1.4142135623730951
+    m = where(large, m * 0.5, m)
+    e = where(large, e + 1.0, e)
+    s = (m - 1.0) / (m + 1.0)
+    t = s * s
+    series = t * (1 / 21) + (1 / 19)
+    for k in (17, 15, 13, 11, 9, 7, 5, 3):
+        series = series * t + 1 / k
+    return e * 6.93147180369123816490e-01 + (
+        s * 2.0 + (s * t * 2.0 * series + e * 1.90821492927058770002e-10)
+    )
+
+
+@nb.njit(**_COMPILE)
+def entropies(squared, d, out):
+    """Sum up squared singular values, pairs of lanes, relative to the largest of each matrix.
+
+    Writes four pairs to ``out``: the largest square; over the others the sums of
+    m = sigma / sigma_1, of m ln m, and of m^2.  A matrix with a value that is not
+    finite has NaN there; one of zeros has a largest square of 0.
+    """
+    w = 2 * WIDTH // squared.itemsize
+    zero, one = splat_pair(squared, 0.0), splat_pair(squared, 1.0)
+    top = zero
+    for k in range(0, d * w, w):
+        top = maximum(top, load_pair(squared, k))
+    safe = where(top > 0.0, top, one)
+    smallest = 1e-290 if squared.itemsize == 8 else 1e-36
+    sum_, logs, energy, first = zero, zero, zero, zero
+    for k in range(0, d * w, w):
+        x = load_pair(squared, k)
+        x = where(x < 0.0, zero, x)
+        ratio = x / safe
+        m = sqrt(ratio)
+        leads = x >= top
+        sum_ = sum_ + where(leads, zero, m)
+        energy = energy + where(leads, zero, ratio)
+        logs = logs + where(
+            ratio > smallest, m * 0.5 * _ln(maximum(ratio, splat_pair(squared, smallest))), zero
+        )
+        first = first + where(leads, one, zero)
+    # all but one of those that tie for the lead are others
+    store(out, 0, top)
+    store(out, w, sum_ + (first - 1.0))
+    store(out, 2 * w, logs)
+    store(out, 3 * w, energy + (first - 1.0))

@@ -41,7 +41,7 @@ from .layer import (
     settle,
 )
 from .products import aligned, columns, index, rows
-from .singular import bidiagonalise, squares, tile_work
+from .singular import bidiagonalise, entropies, squares, tile_work
 
 __all__ = [
     "MEASURED",
@@ -150,39 +150,57 @@ def write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, led
 
 
 @nb.njit(**_COMPILE)
-def stage(n, mean, base, stride, own, scale, Y, ledger, out, o):
-    """Write the whole state divided by 2**scale to ``out[o:]``, n rows in panels."""
+def stage(n, mean, base, stride, own, scale, Y, ledger, out, o, sums):
+    """Write the whole state divided by 2**scale to ``out[o:]``, n rows in panels.
+
+    ``sums`` (n vectors): sums of squares of every row, still to be added up within a vector.
+    """
+    w = WIDTH // Y.itemsize
     f_rest = power_of_two(ledger[E_REST] - scale) if ledger[HIGH] > 0 else 0.0
     f_mean = power_of_two(ledger[E_MEAN] - scale) if ledger[LOW] > 0 else 0.0
+    factor = splat(Y, f_rest)
     for k in range(base.size):
-        c = load(Y, base[k] + mean * stride[k]) * f_mean
-        for i in range(n):
-            x = fma(load(Y, base[k] + i * stride[k]), splat(Y, f_rest), c)
-            store(out, o + own[k] + i * stride[k], x)
+        step = stride[k]
+        at, to = base[k], o + own[k]
+        c = load(Y, at + mean * step) * f_mean
+        if k == 0:
+            for i in range(n):
+                x = fma(load(Y, at + i * step), factor, c)
+                store(out, to + i * step, x)
+                store(sums, i * w, x * x)
+        else:
+            for i in range(n):
+                x = fma(load(Y, at + i * step), factor, c)
+                store(out, to + i * step, x)
+                store(sums, i * w, fma(x, x, load(sums, i * w)))
 
 
 @nb.njit(**_COMPILE)
-def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resolved, X, o, heights):
-    """Write mean cosines of a staged state with absolute error ``noise``; ``heights`` (n,) is overwritten."""
+def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resolved, X, o, sums, heights):
+    """Write mean cosines of a staged state (see :func:`stage`) with absolute error ``noise``."""
     n, d = x0.shape
-    worst, present = 0.0, 0
+    w = WIDTH // X.itemsize
     for i in range(n):
-        acc = splat(X, 0.0)
-        for k in range(own.size):
-            x = load(X, o + own[k] + i * stride[k])
-            acc = fma(x, x, acc)
-        square = float(total(acc))
-        if square > 0:
+        heights[i] = total(load(sums, i * w))
+    present, shortest = 0, np.inf
+    for i in range(n):
+        if heights[i] > 0:
             present += 1
-            heights[i] = 1 / math.sqrt(square)
-            worst = max(worst, noise * heights[i])
-        else:
-            heights[i] = 0.0
-            # zero because its terms cancelled, or too small to see; unless it is so given
+            shortest = min(shortest, heights[i])
+    if present == n:
+        for i in range(n):  # without branches: several at once
+            heights[i] = 1 / math.sqrt(heights[i])
+    else:
+        for i in range(n):
+            heights[i] = 1 / math.sqrt(heights[i]) if heights[i] > 0 else 0.0
+    worst = noise / math.sqrt(shortest) if present > 0 else 0.0
+    if present < n and noise > 0:
+        # zero because its terms cancelled, or too small to see; unless it is so given
+        for i in range(n):
             given = layer == 0
             for j in range(d):
                 given = given and x0[i, j] == 0
-            if noise > 0 and not given:
+            if heights[i] == 0 and not given:
                 worst = np.inf
     seen = worst <= share or n == 1
     pairs = n * (n - 1.0)
@@ -191,10 +209,19 @@ def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resol
         if n > 1:
             acc = splat(X, 0.0)
             for k in range(own.size):
-                u = splat(X, 0.0)
-                for i in range(n):
-                    u = fma(load(X, o + own[k] + i * stride[k]), splat(X, heights[i]), u)
-                acc = fma(u, u, acc)
+                u0 = u1 = u2 = u3 = splat(X, 0.0)
+                at, step = o + own[k], stride[k]
+                for i in range(0, n - 3, 4):
+                    u0 = fma(load(X, at), splat(X, heights[i]), u0)
+                    u1 = fma(load(X, at + step), splat(X, heights[i + 1]), u1)
+                    u2 = fma(load(X, at + 2 * step), splat(X, heights[i + 2]), u2)
+                    u3 = fma(load(X, at + 3 * step), splat(X, heights[i + 3]), u3)
+                    at += 4 * step
+                for i in range(n - n % 4, n):
+                    u0 = fma(load(X, at), splat(X, heights[i]), u0)
+                    at += step
+                u0 = (u0 + u1) + (u2 + u3)
+                acc = fma(u0, u0, acc)
             cosine = (float(total(acc)) - present) / pairs
         _put(values, resolved, slot[_COSINE], s, t, cosine, seen)
     if slot[_ABS_COSINE] >= 0:
@@ -241,15 +268,12 @@ def flush(
                         store(tile, to + k * further, gather(stage, at + i * step + k, held))
         bidiagonalise(tile, tall, wide, q, e, half, work)
     squares(q, e, wide, squared, work)
+    entropies(squared, wide, work)
     for lane in range(filled):
         s, t = int(table[lane, 0]), int(table[lane, 1])
-        top = 0.0
-        fine = True
-        for k in range(wide):
-            x = float(squared[2 * k * w + lane])
-            fine = fine and math.isfinite(x)
-            top = max(top, x)
-        if not (fine and top > 0):
+        top, tail = float(work[lane]), float(work[2 * w + lane])
+        logs, energy = float(work[4 * w + lane]), float(work[6 * w + lane])
+        if not (top > 0 and math.isfinite(top + tail)):
             # a matrix that this method cannot do: kept, for another to try
             at = counts[0]
             counts[0] += 1
@@ -260,19 +284,6 @@ def flush(
                         lost[at, 3 + i * full + j] = stage[lane * held + index(i, j, n, d, tile.itemsize)]
             continue
         first = math.sqrt(top)
-        tail, logs, energy = 0.0, 0.0, 0.0
-        skipped = False
-        for k in range(wide):
-            x = float(squared[2 * k * w + lane])
-            if x == top and not skipped:
-                skipped = True
-                continue
-            if x > 0:
-                ratio = x / top
-                m = math.sqrt(ratio)
-                tail += m
-                logs += 0.5 * m * math.log(ratio)
-                energy += ratio
         usable = table[lane, 2] + eps * first <= share * first
         if slot[_RANK] >= 0:
             entropy = math.log1p(tail) - logs / (1 + tail)
@@ -326,8 +337,8 @@ def walk(
     tall, wide = max(n, d), min(n, d)
     # staged states begin a line apart in the cache, not at the same places of pages
     held = n * columns(d, itemsize) + w
-    staged, tile, heights = aligned(2 * held * w, x0), aligned(tall * wide * w, x0), np.zeros(n)
-    q, e = aligned(2 * max(wide, 2) * w, x0), aligned(2 * max(wide, 2) * w, x0)
+    staged, tile, heights = aligned(2 * held * w, x0), aligned(tall * wide * w, x0), np.zeros(n, x0.dtype)
+    sums, q, e = aligned(n * w, x0), aligned(2 * max(wide, 2) * w, x0), aligned(2 * max(wide, 2) * w, x0)
     squared, work = aligned(2 * wide * w, x0), aligned(tile_work(tall, wide) * w, x0)
     table = np.zeros((2 * w, 3))
     filled = 0
@@ -372,10 +383,24 @@ def walk(
                 continue
             absolute = power_of_two(min(math.floor(noise) + 1, 200.0)) if noise > ABSENT / 2 else 0.0
             o = filled * held
-            stage(n, lay.mean, base, stride, own, scale, Y, ledger, staged, o)
+            stage(n, lay.mean, base, stride, own, scale, Y, ledger, staged, o, sums)
             if angles:
                 write_angles(
-                    s, t, xs, layer, own, stride, absolute, share, slot, values, resolved, staged, o, heights
+                    s,
+                    t,
+                    xs,
+                    layer,
+                    own,
+                    stride,
+                    absolute,
+                    share,
+                    slot,
+                    values,
+                    resolved,
+                    staged,
+                    o,
+                    sums,
+                    heights,
                 )
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute
