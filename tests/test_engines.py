@@ -326,6 +326,40 @@ def test_no_bit_depends_on_the_number_of_threads(dtype, shape, monkeypatch):
             np.testing.assert_array_equal(alone.metrics[name], runs[0].metrics[name][k], err_msg=name)
 
 
+@pytest.mark.parametrize("number", [1, 2, 9, 20])
+def test_measuring_keeps_up_with_any_number_of_threads(number, monkeypatch):
+    """More threads than states that may wait, each slow to measure: all rooms are in use at once."""
+    A, H, x0 = drawn(18, 90, 3)
+    expected = run_with("bands", Linear(A, H), x0, 30)
+    values = large.singular_values
+
+    def slow(X, ratio):
+        time.sleep(0.003)
+        return values(X, ratio)
+
+    monkeypatch.setattr(large, "singular_values", slow)
+    monkeypatch.setattr(large, "workers", lambda: number)
+    identical(run_with("bands", Linear(A, H), x0, 30), expected)
+
+
+@pytest.mark.parametrize("number", [1, 3, 20])
+def test_an_error_in_any_thread_is_raised(number, monkeypatch):
+    A, H, x0 = drawn(19, 90, 3)
+    asked = []
+
+    def fails(X, ratio):
+        asked.append(ratio)
+        if len(asked) > 5:
+            raise ArithmeticError("on purpose")
+        return np.ones(3), False
+
+    monkeypatch.setattr(large, "singular_values", fails)
+    monkeypatch.setattr(large, "workers", lambda: number)
+    with pytest.raises(ArithmeticError, match="on purpose"):
+        run_with("bands", Linear(A, H), x0, 200)
+    assert len(asked) < 100
+
+
 # --- true or NaN ---------------------------------------------------------------------------------------
 
 

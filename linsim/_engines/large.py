@@ -218,14 +218,9 @@ class _Walk:
             if there and self.slot[METRICS.index("log_spread")] >= 0:
                 write_spread(0, t, n, self.base, self.stride, ln_share, *out, Y, self.ledger)
             if there and any(self.slot[METRICS.index(name)] >= 0 for name in METRICS[4:8]):
-                with self.lock:
-                    room = self.free.pop() if self.free else None
-                if room is None:  # nobody has time to measure: this thread does
-                    with self.lock:
-                        task = self.todo.popleft()
-                    self._measure(*task)
-                    with self.lock:
-                        room = self.free.pop()
+                room = self._room()
+                if room is None:  # another thread has failed, or all are to stop
+                    return
                 absolute = 2.0 ** min(np.floor(noise) + 1, 200.0) if noise > ABSENT / 2 else 0.0
                 stage(
                     n,
@@ -258,6 +253,19 @@ class _Walk:
                 self.waiting = list(self.bands)
                 self.running = len(self.bands)
             self.lock.notify_all()
+
+    def _room(self) -> F | None:
+        """Return where a state can wait to be measured, None if there is no point in it any more."""
+        while True:
+            with self.lock:
+                while not self.free and not self.todo:  # all are being measured at this moment
+                    if self.error is not None or self.stop[0]:
+                        return None
+                    self.lock.wait(0.5)
+                if self.free:
+                    return self.free.pop()
+                task = self.todo.popleft()
+            self._measure(*task)  # nobody has time to: this thread does
 
     def _place(self) -> None:
         """Put the matrices of the coming layer where the kernels read them."""
