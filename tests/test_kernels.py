@@ -25,7 +25,7 @@ seeds = st.integers(0, 2**32 - 1)
 def compiled():
     """Say here, and once, that kernels are compiled."""
     for dtype in DTYPES:
-        _kernels.announce(dtype)
+        _kernels.announce(walk.walk, dtype)
 
 
 def eps_of(dtype):

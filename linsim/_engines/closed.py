@@ -145,7 +145,7 @@ def _recorded_by_kernel(
     """Measure what needs no more than the mean kept apart, in :mod:`linsim._kernels.jump`."""
     from .._kernels.jump import jump
 
-    _kernels.announce("float64")
+    _kernels.announce(jump, "float64")
     b, n, d = form.coefficients.shape
     # modes of H in the order of their growth, halves of a pair together; Z = L Q
     speed = np.where(form.coefficients != 0, form.log2_hi + form.log2_lo, EMPTY)

@@ -43,10 +43,11 @@ def jobs(
     A: F, H: F, x0: F, size: int, layers: F, names: tuple[str, ...], growth: F, budget: int, stop: F
 ) -> list[Job]:
     """Return the work, one system after the other if they are few; arguments as in :mod:`.small`."""
+    from .._kernels.layer import apply_layer
     from .._kernels.walk import MEASURED
 
     assert MEASURED == METRICS
-    _kernels.announce(str(x0.dtype))
+    _kernels.announce(apply_layer, x0.dtype)
     A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
     most = 8 if x0.dtype == np.float64 else 4
     every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(int)
@@ -117,7 +118,8 @@ class _Walk:
         self.held = n * columns(d, x0.itemsize)
         # a state and the sums of squares of its rows
         extra = n * (WIDTH // x0.itemsize)
-        self.free = [aligned(self.held + extra, x0) for _ in range(_AHEAD)]
+        self.room = self.held + extra
+        self.free: list[F] = []
         self.todo: collections.deque[tuple[Any, ...]] = collections.deque()
         self.layer = self.since = self.unscaled = 0
         self.error: BaseException | None = None
@@ -138,6 +140,10 @@ class _Walk:
 
     def run(self, threads: int) -> None:
         """Go through all layers and measure those that are recorded."""
+        from .._kernels.products import aligned
+
+        # more than all threads can hold at a time, so that one that needs room finds work to finish
+        self.free = [aligned(self.room, self.x0) for _ in range(_AHEAD + threads)]
         heights = self.lay.height // 4
         edges = [4 * (heights * k // threads) for k in range(threads + 1)]
         self.bands = [(a, b) for a, b in itertools.pairwise(edges) if a < b]

@@ -72,7 +72,7 @@ def jobs(
     from .._kernels.walk import MEASURED, walk
 
     assert MEASURED == METRICS
-    _kernels.announce(str(x0.dtype))
+    _kernels.announce(walk, x0.dtype)
     n, d = x0.shape[-2:]
     depth, count, heads = int(layers[-1]), len(layers), A.shape[1]
     A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))

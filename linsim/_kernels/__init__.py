@@ -10,7 +10,6 @@ callers use NumPy instead, and the same numbers come out to rounding.
 from __future__ import annotations
 
 import functools
-import glob
 import os
 import sys
 from typing import Any
@@ -53,19 +52,21 @@ def _say_once(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-@functools.cache
-def announce(dtype: str) -> None:
-    """Say that kernels are compiled for a dtype, where no earlier process left them in the cache."""
-    from .walk import walk
+def announce(kernel: Any, dtype: Any) -> None:
+    """Say that kernels are compiled, where no earlier process left this one in the cache."""
+    if not _kept(kernel, str(dtype)):
+        _say_once("linsim: compiling kernels, once for this machine; about half a minute ...")
 
-    # no public way tells what a cache holds but the files themselves
-    path = walk.stats.cache_path
-    kept = len(glob.glob(os.path.join(path, "walk.walk-*.nbc"))) if path else 0
-    if kept < 2:
-        print(
-            f"linsim: compiling kernels for {dtype}, once for this machine; about half a minute ...",
-            file=sys.stderr,
-        )
+
+@functools.cache
+def _kept(kernel: Any, dtype: str) -> bool:
+    """Whether a compiled version for ``dtype`` is in memory or on disk."""
+    try:
+        # Numba has no public way to ask what its cache holds
+        signatures = [*kernel.signatures, *kernel._cache._cache_file._load_index()]
+    except Exception:  # whatever a later Numba calls it: then nothing is said
+        return True
+    return any(dtype in str(signature) for signature in signatures)
 
 
 def singular_values(x: F) -> tuple[F, int]:
@@ -91,7 +92,7 @@ def singular_values(x: F) -> tuple[F, int]:
         return _by_lapack(x), 0
     from .walk import tile_values
 
-    announce(str(x.dtype))
+    announce(tile_values, x.dtype)
     scale = np.max(np.abs(x), axis=(-1, -2), keepdims=True)
     known = np.isfinite(scale) & (scale > 0)
     scale = np.where(known, scale, 1).astype(x.dtype)
