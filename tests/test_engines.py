@@ -363,7 +363,7 @@ def test_an_error_in_any_thread_is_raised(number, monkeypatch):
 # --- true or NaN ---------------------------------------------------------------------------------------
 
 
-def assert_true_or_nan(run, truth):
+def assert_true_or_nan(run, truth, digits=np.inf):
     """Every number is true to RESOLUTION; where there is none, info says from which layer on."""
     exists = truth["log_norm"] > -np.inf
     for name in NAMES:
@@ -375,7 +375,9 @@ def assert_true_or_nan(run, truth):
             allowed = 10 * RESOLUTION * np.abs(expected)
         else:
             allowed = RESOLUTION if log else 10 * RESOLUTION * (1 + np.abs(expected))
-        wrong = np.isfinite(found) & ~(error <= allowed)
+        # below its own digits the oracle sees an exact zero
+        beyond = (expected == -np.inf) & (found < -2 * digits)
+        wrong = np.isfinite(found) & ~(error <= allowed) & ~beyond
         wrong |= np.isinf(found) & (found != expected)
         assert not np.any(wrong), f"{name} at {run.layers[wrong]}: {found[wrong]}, true {expected[wrong]}"
         missing = np.flatnonzero(np.isnan(found) & exists)
@@ -431,7 +433,7 @@ def no_floor(system, layers, digits):
     A, H, x0 = system
     truth = oracle.trajectory(A, H, x0, layers, digits=digits, symmetric=dyadic_columns(A))
     for engine in ("lanes", "bands"):
-        assert_true_or_nan(run_with(engine, Linear(A, H), x0, layers[-1], layers=layers), truth)
+        assert_true_or_nan(run_with(engine, Linear(A, H), x0, layers[-1], layers=layers), truth, digits)
 
 
 @hypothesis.settings(max_examples=60)
@@ -756,9 +758,10 @@ LONG_RUNS = {
 def test_ctrl_c_ends_a_long_run(engine):
     sizes, numba = LONG_RUNS[engine]
     code = f"""
-        import sys, threading, time
+        import signal, sys
         import numpy as np, linsim
         from linsim._engines.small import METRICS
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
         {sizes}
         rng = np.random.default_rng(0)
         A = rng.uniform(0.1, 1, (n, n)); A /= A.sum(axis=1, keepdims=True)
