@@ -30,7 +30,7 @@ class Recorded:
     ``values`` and ``resolved``: (b, layers) by metric.  ``methods``, ``kinds`` (b or 1,)
     str and ``errors`` (b or 1,) float: engine, split and relative rounding of each
     system; ``refused`` (b or 1,) str: why a cheaper engine did not do.
-    ``fallbacks``: how often something had to be done another way.
+    ``fallbacks``: how often something had to be done another way; ``size``: b.
     """
 
     values: Mapping[str, Array]
@@ -39,6 +39,7 @@ class Recorded:
     kinds: np.ndarray[Any, Any]
     errors: np.ndarray[Any, Any]
     fallbacks: Mapping[str, int]
+    size: int
     states: Array | None = None
     log_scale: Array | None = None
     refused: np.ndarray[Any, Any] = field(default_factory=lambda: np.asarray([""]))
@@ -60,9 +61,11 @@ def record(
     resolved: dict[str, list[Array]] = {name: [] for name in names}
     kept: list[tuple[Array, Array]] = []
     lapack = 0
+    size = 1
     for first, group in _groups(states):
         count = len(group)
-        here = xp.broadcast_to(zero_rows, (batch_of(group[0]), *zero_rows.shape[1:]))
+        size = batch_of(group[0])
+        here = xp.broadcast_to(zero_rows, (size, *zero_rows.shape[1:]))
         # only at the input a row is known to be exactly zero
         zero = xp.concat(
             [here if layers[first + k] == 0 else xp.zeros_like(here) for k in range(count)], axis=0
@@ -72,10 +75,11 @@ def record(
             found, redone = evaluate(stacked(group), names, zero)
         lapack += redone
         for name, measured in found.items():
-            size = measured.value.shape[0] // count
-            values[name].append(xp.reshape(measured.value, (count, size)))
+            values[name].append(
+                xp.reshape(xp.broadcast_to(measured.value, (count * size, 1, 1)), (count, size))
+            )
             resolved[name].append(
-                xp.reshape(xp.broadcast_to(measured.resolved, measured.value.shape), (count, size))
+                xp.reshape(xp.broadcast_to(measured.resolved, (count * size, 1, 1)), (count, size))
             )
         if keep_states:
             kept.extend(_kept(state) for state in group)
@@ -94,6 +98,7 @@ def record(
         np.atleast_1d(kinds),
         np.atleast_1d(errors),
         {"lapack": lapack},
+        size,
         states_kept,
         log_scale,
     )
@@ -129,6 +134,7 @@ def merged(
         joined(lambda part: part.kinds),
         joined(lambda part: part.errors),
         dict(counts),
+        size,
         joined(lambda part: part.states) if kept else None,
         joined(lambda part: part.log_scale) if kept else None,
     )

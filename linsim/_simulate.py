@@ -25,6 +25,7 @@ from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
+from .theory.spectra import doubly_stochastic
 from .trajectory import RunInfo, Trajectory
 
 __all__ = ["recorded_layers", "simulate"]
@@ -165,8 +166,7 @@ def simulate(
         return whole if backend is None else to_host(whole)
 
     def each(name: str) -> np.ndarray[Any, Any]:
-        counts = [part.values[names[0]].shape[0] for part in found]
-        own = [np.broadcast_to(getattr(part, name), k) for part, k in zip(found, counts, strict=True)]
+        own = [np.broadcast_to(getattr(part, name), part.size) for part in found]
         return np.array(np.broadcast_to(np.concatenate(own), size)).reshape(batch)
 
     methods = each("methods")
@@ -226,11 +226,13 @@ class _Plan:
     @property
     def different(self) -> int:
         """How many layers have matrices of their own."""
-        return max(self.depth, 1) if isinstance(self.rule, Layered) else 1
+        if not isinstance(self.rule, Layered) or all(r is self.rule.rules[0] for r in self.rule.rules):
+            return 1
+        return max(self.depth, 1)
 
     def heads(self, layer: int) -> list[tuple[Array, Array]]:
         """The pairs (A_h, H_h), each (b or 1, ., .), where the states live."""
-        pairs = self.rule.heads(layer if isinstance(self.rule, Layered) else 0)
+        pairs = self.rule.heads(layer if self.different > 1 else 0)
         return [(self._placed(A), self._placed(H)) for A, H in pairs]
 
     def _placed(self, M: Array) -> Array:
@@ -292,8 +294,8 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     """The closed form on the host, in pieces; what it cannot do is walked."""
     xp = namespace(plan.start)
     A, H = (to_host(M).astype(np.float64) for M in plan.heads(0)[0])
-    if plan.precision == "float32":  # rows sum to 1 as well as float32 can tell; they mean to
-        A = A / np.sum(A, axis=-1, keepdims=True)
+    if plan.precision == "float32":
+        A = _meant(A)
     x0 = to_host(plan.start).astype(np.float64)
     n, d = x0.shape[-2:]
 
@@ -319,7 +321,7 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
             )
             jobs, _ = _walking_jobs(rest, growth if growth.size == 1 else growth[part][numbers])
             done = [job() for job in jobs]
-            edges = np.cumsum([0, *(len(one.values[plan.names[0]]) for one in done)])
+            edges = np.cumsum([0, *(one.size for one in done)])
             places = [np.arange(a, b) for a, b in itertools.pairwise(edges)]
             return merged(list(zip(places, done, strict=True)), len(numbers), {})
 
@@ -341,6 +343,18 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     if any(M.shape[0] > 1 for M in (A, H, x0)):
         parts = pieces(plan.size, 40 * n * d + 20 * n * n + 20 * d * d, np.empty(0))
     return [functools.partial(run, part) for part in parts]
+
+
+def _meant(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Attention that was rounded to float32, as float64 matrices whose rows sum to 1.
+
+    Columns that sum to 1 as well as float32 can tell mean to.
+    """
+    keeps = doubly_stochastic(A, float(np.finfo(np.float32).eps))[:, None, None]
+    for _ in range(4):  # Sinkhorn: each pass squares what is left of float32's rounding, or nearly
+        A = np.where(keeps, A / np.sum(A, axis=-2, keepdims=True), A)
+        A = A / np.sum(A, axis=-1, keepdims=True)
+    return A
 
 
 def _moved(found: Recorded, like: Array) -> Recorded:
@@ -393,7 +407,7 @@ def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     start, rule = plan.start, plan.rule
     n, d = (int(extent) for extent in start.shape[-2:])
     heads = functools.cache(plan.heads)  # every matrix moves once
-    repeats = not isinstance(rule, Layered)
+    repeats = plan.different == 1
     error = _rounding(start, plan.layers)
     budget = _budget(start)
 
@@ -598,6 +612,14 @@ def _scale(start: Array) -> tuple[Array, Array]:
 def recorded_layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
     """Return the distinct layers to record, increasing; None means all of them."""
     if layers is None:
+        if depth > 10**8:
+            raise _validate.refusal(
+                InvalidValueError,
+                "layers",
+                f"None at depth {depth}",
+                "a list of layers to record beyond 10^8 of them",
+                "Name some, for example layers=[depth].",
+            )
         return np.arange(depth + 1)
     several: list[Any]
     try:

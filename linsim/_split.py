@@ -105,6 +105,8 @@ def choose_split(
     def column(x: Any) -> Any:
         return np.asarray(x)[:, None, None]
 
+    largest = 1 + np.linalg.norm(A, 2, axis=(-1, -2)) * np.linalg.norm(H, 2, axis=(-1, -2))
+    fastest = np.maximum(np.max(np.abs(law.rho), axis=(-1, -2)), 2.0**-60)
     split = Split(
         v=v[:, :, None],
         u=u[:, None, :],
@@ -118,11 +120,9 @@ def choose_split(
         growth=_noise_growth(np.broadcast_to(np.abs(law.rho), (size, n, d)), np.where(constant, 0, i), j)[
             :, None, :
         ],
-        injected=column(
-            2
-            * np.sqrt(n + d)
-            * (1 + np.linalg.norm(A, 2, axis=(-1, -2)) * np.linalg.norm(H, 2, axis=(-1, -2)))
-        ),
+        # a new error may grow by the norm of the next layer, of which the noise of modes knows nothing;
+        # a factor of 4 of that is ordinary
+        injected=column(2 * np.sqrt(n + d) * largest * np.maximum(largest / (4 * fastest), 1.0)),
         sensitivity=column(2 * np.sqrt(n + d) * np.maximum(condition * (EPS / eps), 1.0)),
         any_coupled=False,
         any_z=bool(np.any(has_z)),

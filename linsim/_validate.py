@@ -72,6 +72,8 @@ def array(
             "real or complex numbers" if allow_complex else "real numbers",
             "Convert to float64 first.",
         )
+    if xp is np and not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
     if not is_complex:
         if xp.isdtype(value.dtype, "real floating"):
             target = xp.float64 if value.dtype == xp.float64 or dtype == "float64" else xp.float32

@@ -402,18 +402,21 @@ def test_rescaling_is_exact(dtype, case, coupled):
     rounding, old, start = 2.0**-20, parts.ledger.copy(), parts.matrix()
     Y = parts.apply()
     parts.finish(Y, coupled)
+    parts.ledger[layer.GAIN] = 3.0
     layer.settle(*where, coupled, 1, np.log2(rounding), Y, parts.ledger)
     end = parts.matrix(Y)
     n, probe = parts.lay.n, slice(parts.lay.probe, parts.lay.probe + parts.lay.m)
-    # noise grows as the probe does; a layer adds its own, and feeds that of the rest into the mean
-    noise = []
+    # noise grows as the probe does; a layer adds its own, of terms larger by GAIN than the state, which the
+    # next layer may enlarge likewise where the probe no longer grows; it feeds that of the rest into the mean
+    noise, gain = [], 3.0
     for part, size, rows in (
         (layer.NOISE_REST, layer.SIZE_REST, probe),
         (layer.NOISE_MEAN, layer.SIZE_MEAN, parts.lay.probe_mean),
     ):
         had, has = (np.linalg.norm(M[rows].astype("float64")) for M in (start, end))
         pace = np.log2(has / had) if had > 1e-10 else 0.0
-        noise.append(pace + np.logaddexp2(old[part], np.log2(rounding) + old[size]))
+        added = np.log2(rounding) + gain + max(gain - pace - 2, 0.0) + old[size]
+        noise.append(np.logaddexp2(pace + old[part], added))
     if n > 1 and np.linalg.norm(start[probe]) > 1e-10:
         assert parts.ledger[layer.NOISE_REST] == pytest.approx(noise[0], abs=1e-3)
     if coupled:
@@ -859,3 +862,69 @@ def test_zero_matrices_have_no_value_at_all(dtype, d):
     assert not found[[0, 1, 2, 4]].any()
     np.testing.assert_allclose(found[3], 1, rtol=8 * eps_of(dtype))
     assert redone == 0
+
+
+@both
+@hypothesis.given(seeds, st.integers(1, 20), st.integers(1, 20), st.integers(0, 3), st.data())
+@hypothesis.settings(max_examples=40)
+def test_a_tile_of_states_becomes_ranks(dtype, seed, n, d, spare, data):
+    """Ranks of staged states, NaN where noise hides them; states that are lost stay as they were."""
+    w = width_of(dtype)
+    filled = data.draw(st.integers(1, 2 * w))
+    rng = np.random.default_rng(seed)
+    X, _, _ = drawn(seed, n, d, filled, dtype)
+    X[~X.any(axis=(1, 2)), 0, 0] = 1
+    lost_lanes = rng.random(filled) < 0.2
+    i, j = rng.integers(n, size=filled), rng.integers(d, size=filled)
+    X[lost_lanes, i[lost_lanes], j[lost_lanes]] = np.nan
+    held = n * products.columns(d, X.itemsize) + w
+    stage = flat(2 * held * w, dtype, np.nan)
+    for k in range(filled):
+        part = flat(held - w, dtype)
+        products.pack(X[k], n, part, 0)
+        stage[k * held : (k + 1) * held - w] = part
+    tall, wide = max(n, d), min(n, d)
+    tile = flat(tall * wide * w, dtype)
+    q, e = (flat(2 * max(wide, 2) * w, dtype) for _ in range(2))
+    squared, work = flat(2 * wide * w, dtype), flat(singular.tile_work(tall, wide) * w, dtype)
+    table = np.zeros((2 * w, 3))
+    order, share = rng.permutation(filled), 1e-2
+    hidden = rng.random(filled) < 0.2
+    table[:filled, 0], table[:filled, 1] = order % 5, order // 5
+    table[:filled, 2] = np.where(hidden, 1.0 * tall * wide, 1e-4)
+    values, resolved = np.full((10, 5, 2 * w), -7.0), np.zeros((10, 5, 2 * w), dtype=bool)
+    lost, counts = np.zeros((2, 3 + n * (d + spare))), np.zeros(1, np.int64)
+    walk.flush(
+        stage, held, tile, q, e, squared, work, n, d, d + spare, table, filled, np.arange(10), values,
+        resolved, share, lost, counts,
+    )  # fmt: skip
+    # some may not have converged, which is no error
+    assert counts[0] >= np.count_nonzero(lost_lanes)
+    for row in lost[: min(counts[0], 2)]:
+        (k,) = np.flatnonzero((table[:filled, 0] == row[0]) & (table[:filled, 1] == row[1]))
+        assert row[2] == table[k, 2]
+        found = row[3:].reshape(n, d + spare)
+        np.testing.assert_array_equal(found[:, :d], X[k])
+        assert not found[:, d:].any()
+    rank, stable = (walk.MEASURED.index(name) for name in ("effective_rank", "stable_rank"))
+    others = np.delete(np.arange(10), [rank, stable])
+    assert np.all(values[others] == -7)
+    written = 0
+    for k in range(filled):
+        at = int(table[k, 0]), int(table[k, 1])
+        if values[(rank, *at)] == -7:
+            assert values[(stable, *at)] == -7
+            continue
+        written += 1
+        assert not lost_lanes[k]
+        assert resolved[(rank, *at)] == resolved[(stable, *at)] == (not hidden[k])
+        s = truth(X[k : k + 1])[0]
+        p = s[s > 0] / s.sum()
+        tolerance = singular_bound(n, d, dtype, 1.0) * wide * 40
+        if hidden[k]:
+            assert np.isnan(values[(rank, *at)])
+            assert np.isnan(values[(stable, *at)])
+        else:
+            assert values[(rank, *at)] == pytest.approx(np.exp(-p @ np.log(p)), rel=tolerance)
+            assert values[(stable, *at)] == pytest.approx(np.sum(s**2) / s[0] ** 2, rel=tolerance)
+    assert written == filled - counts[0]

@@ -9,6 +9,7 @@ in float64.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -32,6 +33,8 @@ DEEPEST = modal.DEEPEST
 # finding and checking the modes of a system costs about as much as this many operations for each
 # entry of A and of H and each row, and iterating it 2 n d (n + d) per layer
 _MODES = 1300
+# operations that take minutes are announced
+_TEDIOUS = 1e12
 # with fewer layers between two recorded ones there is nothing to jump over
 _APART = 8
 
@@ -118,6 +121,14 @@ def run(
             parts.append((held, found))
         left = np.setdiff1d(left, held)
     if left.size:
+        work = 2.0 * x0.shape[1] * x0.shape[2] * sum(x0.shape[1:]) * at[-1] * left.size
+        if work > _TEDIOUS:
+            why = ", ".join(sorted(set(refused[left])))
+            print(
+                f"linsim: {left.size} of {size} systems have no closed form ({why}); "
+                f"walking to layer {at[-1]}",
+                file=sys.stderr,
+            )
         parts.append((left, walk(left)))
     whole = merged(parts, size, {"iterate": int(left.size)})
     return replace(whole, refused=refused)
@@ -196,4 +207,5 @@ def _recorded_by_kernel(
         kinds,
         errors,
         {"lapack": lapack},
+        b,
     )

@@ -74,6 +74,7 @@ def jobs(
             np.asarray([KINDS[0]]),
             np.asarray([eps * float(np.sqrt(n + d)) * (int(layers[-1]) + 1)]),
             {"lapack": lapack},
+            last - first,
         )
 
     if threads > 1:
@@ -101,7 +102,7 @@ class _Walk:
         self.eps = float(np.finfo(x0.dtype).eps)
         self.share = 1e-2 if single else RESOLUTION
         self.rounding = 2 * float(np.sqrt(n + d)) * self.eps
-        self.compressed = self.A.shape[0] == 1 and heads == 1
+        self.compressed = self.A.shape[0] == 1 and heads == 1 and layers[-1] <= kernel.SHALLOW
         self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
         self.slot = slots(names)
         self.values = np.full((len(self.names), 1, len(self.layers)), np.nan)
@@ -215,7 +216,7 @@ class _Walk:
         parts = (self.lay, self.base, self.stride)
         wanted = t < len(self.layers) and self.layers[t] == self.layer
         if wanted or self.unscaled == self.pause:
-            settle(*parts, self.coupled, self.since, float(np.log2(self.rounding)), Y, self.ledger)
+            settle(*parts, self.coupled, self.since, float(np.log2(self.rounding / 2)), Y, self.ledger)
             self.since = 0
         if wanted:
             n, out = self.lay.n, (self.slot, self.values, self.resolved)
@@ -275,20 +276,21 @@ class _Walk:
 
     def _place(self) -> None:
         """Put the matrices of the coming layer where the kernels read them."""
-        from .._kernels.layer import FEED, feed, log2, place_attention, place_weights
+        from .._kernels.layer import FEED, GAIN, feed, log2, place_attention, place_weights, reach
 
         at = [0 if len(M) == 1 else self.layer for M in (self.A, self.H)]
         if self.placed == at:
             return
         self.placed = at
-        fed = 0.0
+        fed, gain = 0.0, 1.0
         for h in range(self.A.shape[1]):
             A, H = self.A[at[0], h], self.H[at[1], h]
             place_attention(A, self.generic, self.compressed, self.lay, self.left, self.small, h)
             place_weights(H, self.lay, self.right, h)
             fed += feed(A, H)
-        fed = log2(fed)
-        self.ledger[FEED] = max(self.ledger[FEED], fed) if self.since else fed
+            gain += reach(A, H)
+        for place, value in ((FEED, log2(fed)), (GAIN, log2(gain))):
+            self.ledger[place] = max(self.ledger[place], value) if self.since else value
 
     def _measure(self, room: F, layer: int, t: int, noise: float, ratio: float) -> None:
         from .._kernels.products import unpack
@@ -305,7 +307,8 @@ class _Walk:
             X = np.empty((n, d), dtype=self.x0.dtype)
             unpack(room, 0, n, X)
             s, by_svd = singular_values(X, ratio)
-            usable = bool(noise + self.eps * s[0] <= self.share * s[0])
+            first = float(s[0])
+            usable = noise + self.eps * first <= self.share * first
             relative = (s / s[0]).astype(np.float64)
             tail = relative[1:][relative[1:] > 0]
             entropy = np.log1p(tail.sum()) - (tail @ np.log(tail)) / (1 + tail.sum())

@@ -565,7 +565,10 @@ def compared(start: State, found: Iterator[State], A: F, H: F) -> tuple[F, B]:
             def at(state: State, name: str = name, e: F = e) -> F:
                 return scaled(getattr(state, name), np.minimum(getattr(state, f"e_{name}") - e, 900.0))
 
-            off = norm(at(mine) - at(true))[:, 0, 0]
+            with np.errstate(over="ignore", invalid="ignore"):  # inf, or NaN: not reproduced
+                off = norm(at(mine) - at(true))[:, 0, 0]
             off = off - np.exp2(np.clip(allowed[:, k] - e[:, 0, 0], -1000, 10))
-            worst = np.maximum(worst, np.where(seen, np.maximum(off, 0), 0))
+            worst = np.maximum(
+                worst, np.where(seen, np.where(off > 0, off, np.where(off <= 0, 0, np.inf)), 0)
+            )
     return worst, blurred

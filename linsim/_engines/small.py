@@ -69,6 +69,7 @@ def jobs(
     growth : (b or 1,) log2 of how much one layer can enlarge an entry, below ``budget``
     stop : (1,) bool, ends the work when it becomes true
     """
+    from .._kernels.layer import SHALLOW
     from .._kernels.walk import MEASURED, walk
 
     assert MEASURED == METRICS
@@ -84,7 +85,7 @@ def jobs(
     values = np.empty((len(names), size, count))
     resolved = np.empty((len(names), size, count), dtype=bool)
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
-    compressible = A.shape[0] == 1 and heads == 1
+    compressible = A.shape[0] == 1 and heads == 1 and depth <= SHALLOW
     share = RESOLUTION if x0.dtype == np.float64 else 1e-2
     eps = float(np.finfo(x0.dtype).eps)
     error = eps * float(np.sqrt(n + d)) * (depth + 1)
@@ -111,6 +112,7 @@ def jobs(
             np.asarray([KINDS[0]]),
             np.asarray([error]),
             {"lapack": lapack},
+            last - first,
         )
 
     ranks = slot[METRICS.index("effective_rank")] >= 0 or slot[METRICS.index("stable_rank")] >= 0

@@ -369,6 +369,7 @@ def jump(
                 lay = _small_layout(n, cut, like.itemsize)
                 base, stride = places(cut, lay.height, like.itemsize)
                 own, _ = places(cut, n, like.itemsize)
+                Y[:] = 0.0  # padding is elsewhere now
             if to == 0:
                 ledger[E_REST], ledger[E_MEAN] = start_e[s, 0], start_e[s, 1]
                 ledger[NOISE_REST], ledger[NOISE_MEAN] = start_noise[s, 0], start_noise[s, 1]

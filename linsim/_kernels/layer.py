@@ -4,8 +4,9 @@ Rows of the matrix: the rest R of the tokens (n), zeros up to a multiple of
 ROWS, the probe (m), the mean row r, the mean row of the probe, zeros.  R and r
 have power-of-two exponents of their own and X = 2^e_mean 1 r + 2^e_rest R.  The
 probe is a generic state under the same layers: as fast as it grows, rounding
-grows.  Of the tokens' side it keeps a Krylov space only, which holds the
-extreme eigenvalues of A, so that it costs a fraction of a state.
+grows.  In shallow runs it keeps a Krylov space only of the tokens' side, so that
+it costs a fraction of a state: Ritz values come close to the extreme eigenvalues
+of A, close enough for :data:`SHALLOW` layers but not for ever.
 
 Numbers that go with the state are held in a *ledger*, a flat float64 array.
 """
@@ -26,12 +27,14 @@ __all__ = [
     "E_MEAN",
     "E_REST",
     "FEED",
+    "GAIN",
     "HIGH",
     "LEDGER",
     "LOW",
     "NOISE_MEAN",
     "NOISE_REST",
     "PROBE",
+    "SHALLOW",
     "SIZE_MEAN",
     "SIZE_REST",
     "Layout",
@@ -48,6 +51,7 @@ __all__ = [
     "place_weights",
     "places",
     "power_of_two",
+    "reach",
     "rescale",
     "settle",
 ]
@@ -58,14 +62,28 @@ _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 ABSENT = -(2.0**60)
 #: how many Krylov vectors of A stand for all tokens in the probe (with the two mean rows: whole ROWS)
 PROBE = 6
+#: how deep a compressed probe is believed: 7 % too slow by layer, it is off by 1e8, which the
+#: resolution of a value (1e-6) has to spare above rounding
+SHALLOW = 256
 
 # the ledger: exponents of both parts; log2 of their sizes, of their noise, and of the probe's sizes when
 # last looked at; their sums of squares, of mantissas; log2 of how much of the rest a
-# layer can feed into the mean
-E_REST, E_MEAN, SIZE_REST, SIZE_MEAN, NOISE_REST, NOISE_MEAN, _PROBE_REST, _PROBE_MEAN, HIGH, LOW, FEED = (
-    range(11)
-)
-LEDGER = 11
+# layer can feed into the mean, and of how much it can enlarge anything
+(
+    E_REST,
+    E_MEAN,
+    SIZE_REST,
+    SIZE_MEAN,
+    NOISE_REST,
+    NOISE_MEAN,
+    _PROBE_REST,
+    _PROBE_MEAN,
+    HIGH,
+    LOW,
+    FEED,
+    GAIN,
+) = range(12)
+LEDGER = 12
 
 
 class Layout(NamedTuple):
@@ -290,6 +308,40 @@ def place_weights(H, lay, right, h):
 
 
 @nb.njit(**_COMPILE)
+def reach(A, H):
+    """Return about ||A|| ||H||: how much larger than a state the terms of a layer can be."""
+    n, d = A.shape[0], H.shape[0]
+    columns_, x, y = np.zeros(n), np.ones(d), np.empty(d)
+    for i in range(n):
+        for j in range(n):
+            columns_[j] += A[i, j]
+    for j in range(d):  # no symmetry that H could share
+        x[j] += 0.1 * math.cos(float(j))
+    size = 0.0
+    for _ in range(8):  # power steps on H^T H
+        for i in range(d):
+            y[i] = _dot(H[i], x)
+        x[:] = 0.0
+        for i in range(d):
+            for j in range(d):
+                x[j] += H[i, j] * y[i]
+        largest = 0.0
+        for j in range(d):
+            largest = max(largest, abs(x[j]))
+        if largest == 0:
+            break
+        size = math.sqrt(_dot(y, y))
+        scale = 1 / largest
+        for j in range(d):
+            x[j] *= scale
+        length = math.sqrt(_dot(x, x))
+        for j in range(d):
+            x[j] /= length
+    # what the steps still miss, and ||A||^2 <= largest row sum times largest column sum
+    return 1.25 * size * math.sqrt(max(1.0, columns_.max()))
+
+
+@nb.njit(**_COMPILE)
 def feed(A, H):
     """Return ||mean row of A (I - Pi)|| ||H||_F: how much of the rest can reach the mean in a layer."""
     n, d = A.shape[0], H.shape[0]
@@ -395,11 +447,18 @@ def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
     if since == 0:
         return
     layers = math.log2(float(since)) if since > 1 else 0.0
-    added = log_rounding + layers
-    pace = max(ledger[_PROBE_REST] - rest, -60.0 * since)
-    ledger[NOISE_REST] = pace + add_log2(ledger[NOISE_REST], added + size_rest)
-    pace = max(ledger[_PROBE_MEAN] - mean, -60.0 * since)
-    ledger[NOISE_MEAN] = pace + add_log2(ledger[NOISE_MEAN], added + size_mean)
+    before = (since - 1.0) / since
+    added = log_rounding + layers + ledger[GAIN]
+    for place, old, size in ((0, rest, size_rest), (1, mean, size_mean)):
+        pace = max(ledger[_PROBE_REST + place] - old, -60.0 * since)
+        # The terms of a layer, whose rounding stays, are larger than the state by GAIN at most.  A new
+        # error may grow by as much in the next layer where the probe, long turned, no longer does; that
+        # a generic one does so by a factor of 4 is part of ``log_rounding``.
+        new = ledger[SIZE_REST + place]
+        change = new - size if new > ABSENT / 2 and size > ABSENT / 2 else pace
+        turned = max(ledger[GAIN] - pace / since - 2.0, 0.0)
+        largest = size + max(change, pace) * before
+        ledger[NOISE_REST + place] = add_log2(ledger[NOISE_REST + place] + pace, added + turned + largest)
     if coupled:
         ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], ledger[NOISE_REST] + layers + ledger[FEED])
 

@@ -19,6 +19,7 @@ from .layer import (
     E_MEAN,
     E_REST,
     FEED,
+    GAIN,
     HIGH,
     LEDGER,
     LOW,
@@ -37,6 +38,7 @@ from .layer import (
     place_weights,
     places,
     power_of_two,
+    reach,
     rescale,
     settle,
 )
@@ -324,7 +326,8 @@ def walk(
     w = WIDTH // itemsize
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
     rounding, ln_share = 2.0 * math.sqrt(float(n + d)) * eps, math.log(share)
-    log_rounding = math.log2(rounding)
+    # sums of n and of d terms, each off by half an eps at random: sqrt(n + d) / 2 eps is typical
+    log_rounding = math.log2(rounding / 2)
     lay = layout(n, d, compressed, itemsize)
     base, stride = places(d, lay.height, itemsize)
     own, _ = places(d, n, itemsize)
@@ -360,14 +363,16 @@ def walk(
                     since = unscaled = 0
                 at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
                 if placed_A != at_A or placed_H != at_H:
-                    fed = 0.0
+                    fed, gain = 0.0, 1.0
                     for h in range(heads):
                         M, N = A[at_A, h, s if A.shape[2] > 1 else 0], H[at_H, h, s if H.shape[2] > 1 else 0]
                         place_attention(M, generic, compressed, lay, left, small, h)
                         place_weights(N, lay, right, h)
                         fed += feed(M, N)
-                    fed = log2(fed)
+                        gain += reach(M, N)
+                    fed, gain = log2(fed), math.log2(gain)
                     ledger[FEED] = max(ledger[FEED], fed) if since > 0 else fed
+                    ledger[GAIN] = max(ledger[GAIN], gain) if since > 0 else gain
                     placed_A, placed_H = at_A, at_H
                 apply_layer(lay, base, stride, heads, left, small, right, Y, T, Y, True, 0, lay.height)
                 finish_layer(lay, base, stride, compressed, coupled, Y, ledger)
