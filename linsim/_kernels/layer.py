@@ -318,7 +318,7 @@ def reach(A, H):
     for j in range(d):  # no symmetry that H could share
         x[j] += 0.1 * math.cos(float(j))
     size = 0.0
-    for _ in range(8):  # power steps on H^T H
+    for _ in range(4):  # power steps on H^T H
         for i in range(d):
             y[i] = _dot(H[i], x)
         x[:] = 0.0
