@@ -440,15 +440,18 @@ def test_rescaling_is_exact(dtype, case, coupled):
 
 
 @both
+@pytest.mark.parametrize("mixing", [1.0, 1e-3, 1e-6])
 @hypothesis.given(st.integers(2, layer.PROBE + 1), seeds)
-def test_the_compressed_probe_keeps_the_spectrum(dtype, n, seed):
-    """Nothing is lost of few tokens."""
+@hypothesis.settings(max_examples=20)
+def test_the_compressed_probe_keeps_the_spectrum(dtype, mixing, n, seed):
+    """Nothing is lost of few tokens, nor does the basis tilt where A hardly mixes them."""
     rng = np.random.default_rng(seed)
     A = rng.uniform(0.1, 1, (n, n))
     A = A + A.T
     for _ in range(400):
         A = A / A.sum(axis=1, keepdims=True)
         A = (A + A.T) / 2
+    A = ((1 - mixing) * np.eye(n) + mixing * A).astype(dtype).astype("float64")
     parts = Parts(
         rng.normal(size=(n, 2)).astype(dtype), A[None].astype(dtype), np.eye(2, dtype=dtype)[None], True
     )
@@ -456,7 +459,7 @@ def test_the_compressed_probe_keeps_the_spectrum(dtype, n, seed):
     assert m == n - 1
     found = np.linalg.eigvals(parts.small[: m * m].reshape(m, m).astype("float64"))
     expected = np.sort(np.linalg.eigvalsh(A))[:-1]
-    np.testing.assert_allclose(np.sort(found.real), expected, atol=100 * n * eps_of(dtype))
+    np.testing.assert_allclose(np.sort(found.real), expected, rtol=0, atol=100 * n * eps_of(dtype))
 
 
 @both
@@ -476,7 +479,9 @@ def test_the_compressed_probe_of_few_eigenvalues(dtype, kind):
     m = parts.lay.m
     found = np.linalg.eigvals(parts.small[: m * m].reshape(m, m).astype("float64"))
     value = {"identity": 1.0, "uniform": 0.0, "two values": 0.5}[kind]
-    np.testing.assert_allclose(np.max(np.abs(found)), value, atol=1e-5 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(
+        np.max(np.abs(found)), value, rtol=0, atol=1e-5 if dtype == "float32" else 1e-13
+    )
 
 
 def test_the_compressed_probe_sees_how_fast_a_large_system_grows():
