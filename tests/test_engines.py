@@ -246,6 +246,55 @@ def test_deep_runs_stay_in_range(engine, dtype, values):
         assert norm[-1] - norm[-2] == pytest.approx(np.log(top), rel=1e-4)
 
 
+@both
+@kernels
+def test_each_system_is_rescaled_as_often_as_it_grows(engine, dtype):
+    """One system that hardly grows beside others that use up the range in a few layers."""
+    rng = np.random.default_rng(20)
+    A, H = reversible(rng, 5), weights(rng, 0.9, 0.5, 0.3)
+    big = 2.0**60 if dtype == "float64" else 2.0**14
+    scales = np.array([1.0, big, 3.0, big**2 if dtype == "float64" else big])
+    Hs, x0 = scales[:, None, None] * H, rng.normal(size=(5, 3))
+    run = run_with(engine, Linear(A, Hs), x0, 60, dtype=dtype)
+    modes = np.outer(np.sort(np.linalg.eigvals(A).real)[:-1], [0.9, 0.5, 0.3])
+    for k, scale in enumerate(scales):
+        found = run.metrics["log_spread"][k]
+        assert np.all(np.isfinite(found))
+        rate = np.log(np.max(np.abs(1 + scale * modes)))
+        assert found[-1] - found[-2] == pytest.approx(rate, rel=1e-2)
+
+
+def test_bands_stop_reporting_where_lanes_do():
+    """Both estimate noise alike, so both give up at the same layer."""
+    gone = 0
+    for name in ("no constant part, thirds", "Jordan A, sharpening", "uniform A, thirds", "one token mode"):
+        A, H, x0 = STRUCTURED[name]
+        lanes, bands = (run_with(engine, Linear(A, H), x0, 400) for engine in ("lanes", "bands"))
+        for metric in NAMES:
+            assert lanes.info.unmeasured_from[metric] == bands.info.unmeasured_from[metric], (name, metric)
+            gone += lanes.info.unmeasured_from[metric] > 10
+    assert gone > 0
+
+
+def test_only_one_fixed_attention_has_a_compressed_probe(monkeypatch):
+    """Krylov spaces of different matrices have nothing in common."""
+    A, H, x0 = drawn(22, 12, 3)
+    seen, true_walk = [], walk.walk
+
+    def looks(*arguments):
+        seen.append(arguments[7])
+        true_walk(*arguments)
+
+    monkeypatch.setattr(walk, "walk", looks)
+    for rule in (
+        Linear(A, H),
+        MultiHead(np.stack([A, A]), np.stack([H, H])),
+        Layered([Linear(A, H), Linear(A @ A, H)]),
+    ):
+        run_with("lanes", rule, x0, 2)
+    assert seen == [True, False, False]
+
+
 @kernels
 @pytest.mark.parametrize("names", [(name,) for name in NAMES] + [NAMES[4:8], NAMES[::3]], ids="-".join)
 def test_any_metrics(engine, names):
@@ -607,7 +656,10 @@ def test_states_that_the_kernel_lost(losing, monkeypatch):
 
 # --- singular values of one large matrix -----------------------------------------------------------------
 
-KINDS = ("random", "collapsed", "graded", "deficient", "nearly alike", "two clusters", "rank one", "equal")
+KINDS = (
+    "random", "collapsed", "graded", "deficient", "nearly alike", "two clusters", "rank one", "equal",
+    "close pair",
+)  # fmt: skip
 
 
 def one_matrix(kind, n, d, rng):
@@ -630,6 +682,10 @@ def one_matrix(kind, n, d, rng):
         "graded": np.geomspace(1, 10.0 ** -rng.uniform(1, 18), m),
         "two clusters": np.where(np.arange(m) < rng.integers(1, m + 1), 1.0, 10.0 ** -rng.uniform(1, 12)),
         "equal": np.ones(m),
+        # power steps do not part the leading two
+        "close pair": np.where(
+            np.arange(m) < 2, [1, rng.uniform(0.7, 0.999)][: min(m, 2)] + [0] * (m - 2), 1e-9
+        ),
     }[kind]
     U, V = (np.linalg.qr(rng.normal(size=(k, m)))[0] for k in (n, d))
     return U * s @ V.T * np.sqrt(m), np.inf
