@@ -47,7 +47,8 @@ def encoder(example):
 def test_default_agrees_and_draws(tmp_path):
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # the first run on a machine says that it compiles
+    assert [line for line in done.stderr.splitlines() if not line.startswith("linsim: compiling")] == []
     rows = {name: [float(x) for x in rest] for name, *rest in ROW.findall(done.stdout)}
     assert set(rows) == {"token diversity", "1 - cos", "sigma_2 / sigma_1"}
     for predicted, measured, percent in rows.values():
