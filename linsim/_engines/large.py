@@ -247,6 +247,7 @@ class _Walk:
                 ratio = float(2.0 ** np.clip(apart, -1000, 1000))
                 with self.lock:
                     self.todo.append((room, self.layer, t, absolute, ratio))
+                    self.lock.notify_all()
         if self.unscaled == self.pause:
             rescale(*parts, self.coupled, Y, self.ledger)
             self.unscaled = 0
