@@ -313,7 +313,7 @@ def test_which_engine_applies():
     assert not small.applies(("log_rank_gap",), 4, 4)
     assert large.applies(NAMES, 257, 2)
     assert not large.applies(("log_cosine_gap",), 257, 2)
-    assert walk.MEASURED == NAMES
+    assert _kernels.MEASURED == NAMES
     A, H, x0 = drawn(9, 4, 3)
     assert simulate(Linear(A, H), x0, 3, metrics=NAMES).info.method == "lanes"
     assert simulate(Linear(A, H), x0, 3).info.method == "iterate"

@@ -911,7 +911,7 @@ def test_a_tile_of_states_becomes_ranks(dtype, seed, n, d, spare, data):
         found = row[3:].reshape(n, d + spare)
         np.testing.assert_array_equal(found[:, :d], X[k])
         assert not found[:, d:].any()
-    rank, stable = (walk.MEASURED.index(name) for name in ("effective_rank", "stable_rank"))
+    rank, stable = (_kernels.MEASURED.index(name) for name in ("effective_rank", "stable_rank"))
     others = np.delete(np.arange(10), [rank, stable])
     assert np.all(values[others] == -7)
     written = 0

@@ -44,9 +44,7 @@ def jobs(
 ) -> list[Job]:
     """Return the work, one system after the other if they are few; arguments as in :mod:`.small`."""
     from .._kernels.layer import apply_layer
-    from .._kernels.walk import MEASURED
 
-    assert MEASURED == METRICS
     _kernels.announce(apply_layer, x0.dtype)
     A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
     most = 8 if x0.dtype == np.float64 else 4

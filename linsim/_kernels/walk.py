@@ -13,6 +13,7 @@ import math
 import numba as nb
 import numpy as np
 
+from . import MEASURED
 from .lanes import WIDTH, fma, gather, load, splat, store, total, transpose
 from .layer import (
     ABSENT,
@@ -46,7 +47,6 @@ from .products import aligned, columns, index, rows
 from .singular import bidiagonalise, entropies, squares, tile_work
 
 __all__ = [
-    "MEASURED",
     "flush",
     "stage",
     "tile_values",
@@ -58,19 +58,7 @@ __all__ = [
 
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 
-#: what this walk measures, in the order of its output
-MEASURED = (
-    "token_similarity",
-    "log_token_diversity",
-    "hfc_lfc",
-    "log_hfc_lfc",
-    "cosine",
-    "abs_cosine",
-    "effective_rank",
-    "stable_rank",
-    "log_norm",
-    "log_spread",
-)
+# places in MEASURED
 _SIMILARITY, _DIVERSITY, _RATIO, _LOG_RATIO, _COSINE, _ABS_COSINE, _RANK, _STABLE, _NORM, _SPREAD = range(10)
 
 _LN2 = math.log(2.0)
