@@ -223,7 +223,7 @@ class _Plan:
         """Name of the dtype of the states."""
         return "float64" if self.start.dtype == namespace(self.start).float64 else "float32"
 
-    @property
+    @functools.cached_property  # looks at every layer, and is asked at every layer
     def different(self) -> int:
         """How many layers have matrices of their own."""
         if not isinstance(self.rule, Layered) or all(r is self.rule.rules[0] for r in self.rule.rules):
@@ -243,14 +243,13 @@ def _fixed_jobs(plan: _Plan, method: str) -> tuple[list[Job], str]:
     """Choose an engine for a rule whose matrices are known beforehand; say why."""
     growth = _refuse_growth(plan)
     n, d = (int(extent) for extent in plan.start.shape[-2:])
-    asked = "asked for; " if method != "auto" else ""
+    if method == "modal":
+        return _closed_jobs(plan, growth), "asked for; closed forms where they hold"
     linear = isinstance(plan.rule, Linear)
-    if method == "modal" or (
-        method == "auto" and linear and closed.worthwhile(n, d, int(plan.layers[-1]), len(plan.layers))
-    ):
-        return _closed_jobs(plan, growth), asked + "few layers are recorded, far apart: jumping is cheaper"
+    if method == "auto" and linear and closed.worthwhile(n, d, int(plan.layers[-1]), len(plan.layers)):
+        return _closed_jobs(plan, growth), "few layers are recorded, far apart: jumping is cheaper"
     jobs, why = _walking_jobs(plan, growth)
-    return jobs, asked + why
+    return jobs, why if method == "auto" else f"asked for; {why}"
 
 
 def _walking_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> tuple[list[Job], str]:

@@ -420,7 +420,7 @@ def test_rescaling_is_exact(dtype, case, coupled):
     if n > 1 and np.linalg.norm(start[probe]) > 1e-10:
         assert parts.ledger[layer.NOISE_REST] == pytest.approx(noise[0], abs=1e-3)
     if coupled:
-        noise[1] = np.logaddexp2(noise[1], noise[0] + parts.ledger[layer.FEED])
+        noise[1] = np.logaddexp2(noise[1], old[layer.NOISE_REST] + parts.ledger[layer.FEED])
     assert parts.ledger[layer.NOISE_MEAN] == pytest.approx(noise[1], abs=1e-3)
     before, (high, low) = parts.state(Y), parts.ledger[[layer.HIGH, layer.LOW]]
     rest = np.linalg.norm(before[0])

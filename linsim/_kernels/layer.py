@@ -449,18 +449,21 @@ def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
     layers = math.log2(float(since)) if since > 1 else 0.0
     before = (since - 1.0) / since
     added = log_rounding + layers + ledger[GAIN]
+    fed = ledger[NOISE_REST] + max(ledger[_PROBE_REST] - rest, 0.0) * before
     for place, old, size in ((0, rest, size_rest), (1, mean, size_mean)):
         pace = max(ledger[_PROBE_REST + place] - old, -60.0 * since)
         # The terms of a layer, whose rounding stays, are larger than the state by GAIN at most.  A new
         # error may grow by as much in the next layer where the probe, long turned, no longer does; that
         # a generic one does so by a factor of 4 is part of ``log_rounding``.
-        new = ledger[SIZE_REST + place]
-        change = new - size if new > ABSENT / 2 and size > ABSENT / 2 else pace
+        now = ledger[SIZE_REST + place]
+        change = now - size if now > ABSENT / 2 and size > ABSENT / 2 else pace
         turned = max(ledger[GAIN] - pace / since - 2.0, 0.0)
-        largest = size + max(change, pace) * before
-        ledger[NOISE_REST + place] = add_log2(ledger[NOISE_REST + place] + pace, added + turned + largest)
+        new = added + turned + size + max(change, pace) * before
+        ledger[NOISE_REST + place] = add_log2(ledger[NOISE_REST + place] + pace, new)
+        if place == 0 and since > 1:  # what an earlier layer of these has added is fed by a later one
+            fed = add_log2(fed, new)
     if coupled:
-        ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], ledger[NOISE_REST] + layers + ledger[FEED])
+        ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], fed + layers + ledger[FEED])
 
 
 @nb.njit(**_COMPILE)
