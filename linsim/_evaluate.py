@@ -600,8 +600,12 @@ def _angles(
     # A row that turns by t changes the cosine of each of its pairs by t at most, and by t^2 and t
     # times the sine of their angle: the gap g itself by 2 sqrt(g) rms(t) n/(n-1), and by squares.
     share = n / (n - 1)
+    # (and at most what the units of the others add up to)
+    others = xp.minimum(
+        (m * xp.sqrt(xp.sum(centre * centre, axis=-1, keepdims=True)) + 1) / (n - 1), xp.ones_like(m)
+    )
     off_direct = xp.minimum(
-        2 * mean_turn, 2 * xp.sqrt(share * xp.abs(direct) * square_turn) + share * square_turn
+        2 * mean_turn * others, 2 * xp.sqrt(share * xp.abs(direct) * square_turn) + share * square_turn
     )
     off_plain = xp.minimum(
         2 * mean_turn, 2 * xp.sqrt(2 * share * xp.abs(plain) * square_turn) + 2 * share * square_turn

@@ -104,11 +104,13 @@ class _Walk:
         from .._kernels import layer as kernel
         from .._kernels.lanes import WIDTH
         from .._kernels.products import aligned, columns, rows
+        from .._kernels.walk import layer_rounding, start_rounding
 
         n, d = self.x0.shape
         heads, x0 = self.A.shape[1], self.x0
         self.eps = float(np.finfo(x0.dtype).eps)
-        self.rounding = 2 * float(np.sqrt(n + d)) * self.eps
+        self.rounding = start_rounding(n, d, self.eps)
+        self.log_rounding = float(np.log2(layer_rounding(n, d, self.eps)))
         self.compressed = self.A.shape[0] == 1 and heads == 1 and layers[-1] <= kernel.SHALLOW
         self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
         self.slot = slots(names)
@@ -223,7 +225,7 @@ class _Walk:
         parts = (self.lay, self.base, self.stride)
         wanted = t < len(self.layers) and self.layers[t] == self.layer
         if wanted or self.unscaled == self.pause:
-            settle(*parts, self.coupled, self.since, float(np.log2(self.rounding / 2)), Y, self.ledger)
+            settle(*parts, self.coupled, self.since, self.log_rounding, Y, self.ledger)
             self.since = 0
         if wanted:
             n, out = self.lay.n, (self.slot, self.values, self.errors)
@@ -301,12 +303,12 @@ class _Walk:
 
     def _measure(self, room: F, layer: int, t: int, noise: float, ratio: float) -> None:
         from .._kernels.products import unpack
-        from .._kernels.walk import write_angles
+        from .._kernels.walk import row_noise, write_angles
 
         n, d = self.lay.n, self.lay.d
         if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
             write_angles(
-                0, t, d, layer, self.zero, self.own, self.stride, noise, self.eps, self.slot, self.values,
+                0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot, self.values,
                 self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
             )  # fmt: skip
         wanted = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]

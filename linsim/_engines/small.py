@@ -151,7 +151,7 @@ def ranks(s: F, noise: float, eps: float) -> tuple[float, float, float, float]:
     from .._kernels.walk import rank_errors
 
     m = np.asarray(s, dtype=np.float64) / float(s[0])
-    off = noise / float(s[0]) + 4 * eps
+    off = noise / (float(s[0]) * float(np.sqrt(m.size))) + 4 * eps
     others = m[1:]
     positive = others[others > 0]
     tail, energy = float(np.sum(positive)), float(positive @ positive)

@@ -39,6 +39,7 @@ from .walk import (
     SPREAD,
     STABLE,
     flush,
+    row_noise,
     stage,
     write_angles,
     write_content,
@@ -427,8 +428,8 @@ def jump(
             stage(n, lay.mean, base, stride, own, scale_all, Y, ledger, staged, o, sums)
             if angles:
                 write_angles(
-                    s, t, d, to, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride, absolute, eps,
-                    slot, values, errors, staged, o, sums, heights,
+                    s, t, d, to, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
+                    row_noise(absolute, n), eps,                    slot, values, errors, staged, o, sums, heights,
                 )  # fmt: skip
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute

@@ -53,7 +53,10 @@ __all__ = [
     "SPREAD",
     "STABLE",
     "flush",
+    "layer_rounding",
+    "row_noise",
     "stage",
+    "start_rounding",
     "tile_values",
     "walk",
     "write_angles",
@@ -86,6 +89,24 @@ def _put(values, errors, slot, s, t, value, error):
     if slot >= 0:
         values[slot, s, t] = value
         errors[slot, s, t] = error if error >= 0 else np.inf
+
+
+@nb.njit(**_COMPILE)
+def start_rounding(n, d, eps):
+    """What cutting tokens into mean and rest rounds, relative to a part."""
+    return 0.5 * math.sqrt(float(n + d)) * eps
+
+
+@nb.njit(**_COMPILE)
+def layer_rounding(n, d, eps):
+    """What a layer rounds, relative to its terms: sums of n and of d numbers, each off at random."""
+    return 0.25 * math.sqrt(float(n + d)) * eps
+
+
+@nb.njit(**_COMPILE)
+def row_noise(noise, n):
+    """The noise of one token where that of all is ``noise``: twice an even share."""
+    return noise * min(1.0, 2.0 / math.sqrt(float(n)))
 
 
 @nb.njit(**_COMPILE)
@@ -238,7 +259,7 @@ def write_angles(
     turned, squares_ = turned / n, squares_ / (n - 1.0) if n > 1 else 0.0
     pairs = n * (n - 1.0)
     if slot[COSINE] >= 0:
-        cosine = 1.0
+        cosine, weight = 1.0, 1.0
         if n > 1:
             acc = splat(X, 0.0)
             for k in range(own.size):
@@ -255,9 +276,12 @@ def write_angles(
                     at += step
                 u0 = (u0 + u1) + (u2 + u3)
                 acc = fma(u0, u0, acc)
-            cosine = (float(total(acc)) - present) / pairs
+            length = float(total(acc))
+            # what a row's turn does to its cosines is at most what the others' units add up to
+            weight = min(1.0, (math.sqrt(length) + 1.0) / (n - 1.0))
+            cosine = (length - present) / pairs
         off = 2 * math.sqrt(abs(1 - cosine) * squares_) + squares_
-        error = 0.0 if n == 1 else min(2 * turned, off) + 2 * eps
+        error = 0.0 if n == 1 else min(2 * turned * weight, off) + 4 * eps
         _put(values, errors, slot[COSINE], s, t, cosine, error)
     if slot[ABS_COSINE] >= 0:
         cosine = 1.0
@@ -272,7 +296,7 @@ def write_angles(
                     cosine += abs(float(total(acc))) * heights[i] * heights[j]
             cosine = 2 * cosine / pairs
         off = 2 * math.sqrt(2 * abs(1 - cosine) * squares_) + 2 * squares_
-        error = 0.0 if n == 1 else min(2 * turned, off) + 2 * eps
+        error = 0.0 if n == 1 else min(2 * turned, off) + 4 * eps
         _put(values, errors, slot[ABS_COSINE], s, t, cosine, error)
 
 
@@ -319,7 +343,7 @@ def flush(
                     for j in range(d):
                         lost[at, 3 + i * full + j] = stage[lane * held + index(i, j, n, d, tile.itemsize)]
             continue
-        off = table[lane, 2] / math.sqrt(top) + 4 * eps
+        off = table[lane, 2] / math.sqrt(top * wide) + 4 * eps
         entropy = math.log1p(tail) - logs / (1 + tail)
         off_rank, off_stable = rank_errors(
             wide, off, tail, entropy, float(work[8 * w + lane]), float(work[10 * w + lane]), energy
@@ -379,9 +403,8 @@ def walk(
     n, d, heads, itemsize = x0.shape[1], x0.shape[2], A.shape[1], x0.itemsize
     w = WIDTH // itemsize
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
-    rounding = 2.0 * math.sqrt(float(n + d)) * eps
-    # sums of n and of d terms, each off by half an eps at random: sqrt(n + d) / 2 eps is typical
-    log_rounding = math.log2(rounding / 2)
+    rounding = start_rounding(n, d, eps)
+    log_rounding = math.log2(layer_rounding(n, d, eps))
     lay = layout(n, d, compressed, itemsize)
     base, stride = places(d, lay.height, itemsize)
     own, _ = places(d, n, itemsize)
@@ -445,8 +468,8 @@ def walk(
             stage(n, lay.mean, base, stride, own, scale, Y, ledger, staged, o, sums)
             if angles:
                 write_angles(
-                    s, t, d, layer, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride, absolute,
-                    eps, slot, values, errors, staged, o, sums, heights,
+                    s, t, d, layer, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
+                    row_noise(absolute, n), eps, slot, values, errors, staged, o, sums, heights,
                 )  # fmt: skip
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute
