@@ -7,7 +7,6 @@ drawn on the host and moved.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from typing import Any
 
@@ -18,17 +17,7 @@ from ._rows import RowGenerator, restore, sequential
 from ._spectra import FloatArray, haar
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
-__all__ = [
-    "KINDS",
-    "attention",
-    "check_sampler",
-    "copied",
-    "normals",
-    "piece",
-    "rectangle",
-    "streams",
-    "weights",
-]
+__all__ = ["KINDS", "attention", "check_sampler", "normals", "piece", "rectangle", "streams", "weights"]
 
 KINDS = ("gaussian", "orthogonal")
 
@@ -40,12 +29,6 @@ def streams(rng: Any, count: int) -> RowGenerator:
     """Return ``count`` independent streams, seeded by one draw of ``rng``."""
     seeds = _validate.generator(rng).integers(2**63, size=count, dtype=np.int64)
     return restore([sequential(int(seed)) for seed in seeds])
-
-
-def copied(generator: RowGenerator, rows: Any = None) -> RowGenerator:
-    """Return streams that go on from here by themselves, all or those of some rows."""
-    streams = generator.streams if rows is None else [generator.streams[int(i)] for i in rows]
-    return restore([copy.deepcopy(stream) for stream in streams])
 
 
 def normals(shape: tuple[int, ...], generator: RowGenerator, dtype: str) -> FloatArray:

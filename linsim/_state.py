@@ -12,9 +12,10 @@ Each part maps to itself under X + A X H and carries a power-of-two exponent.
 Without a usable z (no single real weight eigenvalue dominates) z = w = 0, so
 a = b = 0 and the same formulas split off v alone.
 
-Every part also has its *noise*: log2 of an estimate of its absolute rounding
-error, which almost no error exceeds (``linsim._shadow``).  Only so can a rounding
-floor be told from a value.
+Every part also carries its *noise*: log2 of a bound on its absolute rounding
+error.  Noise grows like the fastest mode that the part can hold, which is not
+the part's own growth when the input does not excite that mode; only so can a
+rounding floor be told from a value.
 """
 
 from __future__ import annotations
@@ -34,14 +35,11 @@ __all__ = [
     "add_log2",
     "assemble",
     "batch_of",
-    "between_rescalings",
     "combine",
     "decompose",
     "log2",
     "norm",
     "normalise",
-    "of_plain_tokens",
-    "plain_state",
     "scaled",
     "shifted",
     "sizes",
@@ -61,8 +59,11 @@ class Split:
     and ``mu`` (b, 1, 1); ``constant`` (b, 1, 1) bool: v is the vector of ones;
     ``preserves_mean`` (b, 1, 1) bool: columns of A sum to 1, token means are
     exact; ``coupled`` (b, 1, 1): 1 where u is no left eigenvector, so that the
-    rest feeds the v part (one way: v^T stays invariant), else 0.  ``sensitivity``
-    (b, 1, 1): the roundings that cutting the input adds to a part, in eps.
+    rest feeds the v part (one way: v^T stays invariant), else 0.  ``growth``
+    (b, 1, 5) float64: log2 of the largest growth per layer of the noise of
+    a, r, b, R and the mean, NaN where no spectrum tells it and noise grows like
+    the parts of a generic probe; ``injected`` (b, 1, 1): roundings one layer adds, in eps
+    of the part; ``sensitivity`` (b, 1, 1): those that cutting the input adds.
     """
 
     v: Array
@@ -74,6 +75,8 @@ class Split:
     constant: Array
     preserves_mean: Array
     coupled: Array
+    growth: Array
+    injected: Array
     sensitivity: Array
     any_coupled: bool
     any_z: bool
@@ -91,9 +94,8 @@ class State:
 
     ``mean`` (b, 1, d) is the token mean, carried beside the parts because with
     a doubly stochastic A and v other than ones it is the only accurate source
-    of the low-frequency content.  ``noise`` (b, 1, 5): log2 of the
-    absolute error of each of :data:`PARTS`.  ``rows`` (b, n, 1), where it is known: log2 of
-    the absolute error of each token of the whole state.
+    of the low-frequency content.  ``noise`` (b, 1, 5): log2 of a bound on the
+    absolute error of each of :data:`PARTS`.
     """
 
     split: Split
@@ -108,7 +110,6 @@ class State:
     e_R: Array
     e_mean: Array
     noise: Array
-    rows: Array | None = None
 
 
 PARTS = ("a", "r", "b", "R", "mean")
@@ -156,86 +157,6 @@ def decompose(x: Array, split: Split) -> State:
     return normalise(state)
 
 
-def of_plain_tokens(x: Array) -> State:
-    """Cut (b, n, d) tokens, given exactly, into their mean and the rest, for measuring."""
-    xp = namespace(x)
-    first = x[:, :1, :]
-    y = x - first
-    shift = xp.mean(y, axis=-2, keepdims=True)
-    rounding = float(xp.finfo(x.dtype).eps) * float(np.sqrt(x.shape[-2]))
-    own = rounding * norm(y)
-    noise_row = log2(own / float(np.sqrt(x.shape[-2])) + rounding * norm(first))
-    rows = log2(rounding * xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True)))
-    return plain_state(x, first + shift, y - shift, noise_row, log2(own), rows)
-
-
-def plain_state(
-    x: Array, centre: Array, rest: Array, noise_row: Array, noise_rest: Array, rows: Array
-) -> State:
-    """Return (b, n, d) float64 tokens as a state to be measured, nothing split off but their mean.
-
-    ``centre`` and ``rest`` add up to x.  Where some token is further from the mean than half
-    the mean's length tokens are kept as they stand, around 0, so that one may be 1e-300 of
-    another.  ``noise_row``, ``noise_rest`` (b, 1, 1) and ``rows`` (b, n, 1): log2 of the
-    absolute errors of centre, rest, and of each token.
-    """
-    xp = namespace(x)
-    b, n, d = x.shape
-
-    def full(shape: tuple[int, ...], value: Any, dtype: Any = None) -> Array:
-        return xp.full(shape, value, dtype=x.dtype if dtype is None else dtype, device=x.device)
-
-    zero, empty = full((b, 1, 1), 0.0), full((b, 1, 1), EMPTY)
-    furthest = xp.max(xp.sum(rest * rest, axis=-1, keepdims=True), axis=-2, keepdims=True)
-    apart = 4 * furthest >= xp.sum(centre * centre, axis=-1, keepdims=True)
-    largest = xp.max(rows, axis=-2, keepdims=True) + 0.5 * float(np.log2(n))
-    row = xp.where(apart, 0 * centre, centre)
-    noise_row = xp.where(apart, empty, noise_row)
-    split = Split(
-        v=full((1, n, 1), 1.0),
-        u=full((1, 1, n), 1.0 / n),
-        w=full((1, d, 1), 0.0),
-        z=full((1, 1, d), 0.0),
-        lam=full((1, 1, 1), 1.0),
-        mu=full((1, 1, 1), 0.0),
-        constant=full((1, 1, 1), True, xp.bool),
-        preserves_mean=~apart,
-        coupled=full((1, 1, 1), 0.0),
-        sensitivity=full((1, 1, 1), 0.0),
-        any_coupled=False,
-        any_z=False,
-        any_mean=False,
-    )
-    state = State(
-        split,
-        a=zero,
-        r=row,
-        b=full((b, n, 1), 0.0),
-        R=xp.where(apart, x, rest),
-        mean=row,
-        e_a=empty,
-        e_r=zero,
-        e_b=empty,
-        e_R=zero,
-        e_mean=zero,
-        noise=xp.concat([empty, noise_row, empty, xp.where(apart, largest, noise_rest), noise_row], axis=-1),
-        rows=rows,
-    )
-    return normalise(state)
-
-
-def between_rescalings(x: Array, power: int) -> int:
-    """How many layers may pass before parts like ``x`` are rescaled, 8 at most.
-
-    A layer that does not make a part exactly zero leaves at least one rounding of its
-    largest entry, and what is another rounding below that does not count: so much, raised to
-    the ``power`` in which entries are used, must stay in the range of the dtype.
-    """
-    info = namespace(x).finfo(x.dtype)
-    digits, room = (-float(np.log2(float(v))) for v in (info.eps, info.smallest_normal))
-    return max(1, min(8, int((room - digits) // (power * (digits + 1)))))
-
-
 def norm(x: Array) -> Array:
     """Frobenius norm over the last two axes, float64, for entries of moderate size."""
     xp = namespace(x)
@@ -263,8 +184,12 @@ def sizes(state: State) -> Array:
     return xp.concat(xp.broadcast_arrays(*each), axis=-1)
 
 
-def normalise(state: State) -> State:
-    """Bring the largest entry of every part into [1, 2), exactly, through its exponent."""
+def normalise(state: State, steps: int = 0, pace: Array | None = None) -> State:
+    """Bring the largest entry of every part into [1, 2), exactly, through its exponent.
+
+    ``steps``: layers since the last time, whose noise is added here; ``pace``
+    (b, 1, 5): log2 of how much the parts of a generic probe grew in them.
+    """
     xp = namespace(state.R)
 
     def peak(x: Array) -> Array:
@@ -286,19 +211,38 @@ def normalise(state: State) -> State:
     for name, shift in shifts.items():
         x = getattr(state, name)
         shift = xp.where(shift == -xp.inf, xp.zeros_like(shift), shift)
-        if x.dtype != xp.float64:  # in two steps: a factor must fit the dtype as well
-            half = xp.floor(shift / 2)
-            x, shift = scaled(x, -half), shift - half
-        values[name] = scaled(x, -shift)
+        values[name] = x * xp.astype(power_of_two(-shift), x.dtype, copy=False)
         values[f"e_{name}"] = totals[name]
+    if steps:
+        values["noise"] = _noise(state, totals, steps, pace)
     return replace(state, **values)
+
+
+def _noise(state: State, totals: dict[str, Array], steps: int, pace: Array | None) -> Array:
+    xp, split = namespace(state.R), state.split
+    unit = log2(steps * float(xp.finfo(state.R.dtype).eps) * xp.astype(split.injected, xp.float64))
+    growth = xp.astype(split.growth, xp.float64)
+    e = xp.concat(xp.broadcast_arrays(*[getattr(state, f"e_{name}") for name in PARTS]), axis=-1)
+    change = xp.concat(xp.broadcast_arrays(*[totals[name] for name in PARTS]), axis=-1) - e
+    change = xp.where(xp.abs(change) > -EMPTY / 2, xp.zeros_like(change), change)
+    follow = change if pace is None else pace
+    known = ~xp.isnan(growth)
+    growth = xp.where(known, growth, xp.zeros_like(growth))
+    grown = state.noise + xp.where(known, steps * growth, follow)
+    # a part is taken to have changed geometrically in between
+    added = xp.maximum(e + (steps - 1) * growth, e + change * ((steps - 1) / steps))
+    noise = add_log2(grown, unit + xp.where(known, added, e + follow))
+    if split.any_coupled:
+        fed = xp.where(split.coupled > 0, noise[:, :, 3:4] + float(np.log2(steps)), EMPTY)
+        r = add_log2(noise[:, :, 1:2], fed)
+        noise = xp.concat([noise[:, :, :1], r, noise[:, :, 2:]], axis=-1)
+    return noise
 
 
 def shifted(state: State, exponent: Array) -> State:
     """Return the state times 2**exponent, exactly."""
     exponents = {f"e_{name}": getattr(state, f"e_{name}") + exponent for name in PARTS}
-    rows = None if state.rows is None else state.rows + exponent
-    return replace(state, **exponents, noise=state.noise + exponent, rows=rows)
+    return replace(state, **exponents, noise=state.noise + exponent)
 
 
 def scaled(x: Array, exponent: Array) -> Array:
@@ -329,8 +273,6 @@ def stacked(states: Sequence[State]) -> State:
     def several(arrays: list[Array]) -> Array:
         return xp.concat([xp.broadcast_to(x, (b, *x.shape[1:])) for x in arrays], axis=0)
 
-    if any(state.rows is None for state in states):
-        parts.remove("rows")
     values = {name: several([getattr(state, name) for state in states]) for name in parts}
     split = states[0].split.map(lambda x: x if x.shape[0] == 1 else several([x] * count))
     return State(split, **values)

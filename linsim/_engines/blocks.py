@@ -38,8 +38,7 @@ class Piece:
     ]  # (k, 1, 1): tau or similarity of each de-escalation, None: a function
     mask: Array | None
     streams: RowGenerator
-    dtype: str  # that draws are rounded to; tokens may have more digits
-    see: Callable[[Callable[[], Any]], Any]  # returns what is drawn, or what was drawn before
+    dtype: str
 
 
 def clouds(start: Cloud, piece: Piece, layers: Sequence[int], go_on: Callable[[], None]) -> Iterator[Cloud]:
@@ -88,19 +87,18 @@ def _attended(y: Cloud, piece: Piece) -> Cloud:
     if piece.A is not None:
         return attend_fixed(y, piece.A, piece.gain_A)
     if isinstance(spec, FromTokens):
-        drawn = projections(spec, y.rest, piece.streams, piece.dtype)
+        drawn = projections(spec, y.rest, piece.streams)
         return attend(y, drawn, normalized=spec.normalize, mask=piece.mask)
-    A = piece.see(lambda: _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype))
-    return attend_fixed(y, on_device_of(A, y.rest, y.rest.dtype))
+    A = _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype)
+    return attend_fixed(y, on_device_of(A, y.rest))
 
 
 def _weights(piece: Piece, like: Cloud) -> Array:
     if piece.W is not None:
         return piece.W
     d = int(like.rest.shape[-1])
-    block = piece.block
-    W = piece.see(lambda: _draws.weights(block.weights, d, piece.std, piece.streams, piece.dtype, "weights"))
-    return on_device_of(W, like.rest, like.rest.dtype)
+    W = _draws.weights(piece.block.weights, d, piece.std, piece.streams, piece.dtype, "weights")
+    return on_device_of(W, like.rest)
 
 
 def _feed_forward(y: Cloud, piece: Piece, activation: str) -> Cloud:
@@ -109,8 +107,8 @@ def _feed_forward(y: Cloud, piece: Piece, activation: str) -> Cloud:
     deviation = piece.block.feed_forward_std * (2 / width) ** 0.5
     first = _draws.rectangle((d, width), d**-0.5, piece.streams, piece.dtype)
     second = _draws.rectangle((width, d), deviation, piece.streams, piece.dtype)
-    hidden = activate(linear(y, on_device_of(first, y.rest, y.rest.dtype), _log2(width / d) / 2), activation)
-    return linear(hidden, on_device_of(second, y.rest, y.rest.dtype), _log2(d * deviation**2) / 2)
+    hidden = activate(linear(y, on_device_of(first, y.rest), _log2(width / d) / 2), activation)
+    return linear(hidden, on_device_of(second, y.rest), _log2(d * deviation**2) / 2)
 
 
 def _log2(x: float) -> float:

@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._namespace import Array
-from .._shadow import begin, heads_of
-from .._state import State, between_rescalings, normalise, scaled
+from .._state import State, normalise, scaled, sizes
 
 __all__ = ["states"]
 
@@ -22,29 +21,40 @@ Heads = Callable[[int], Sequence[tuple[Array, Array]]]
 
 
 def states(
-    start: State, heads: Heads, layers: Sequence[int], growth: float, budget: float
+    start: State,
+    heads: Heads,
+    layers: Sequence[int],
+    growth: float,
+    budget: float,
+    probe: State | None = None,
 ) -> Iterator[State]:
-    """Yield the state at each of the sorted ``layers``, with the noise that its shadows tell.
+    """Yield the state at each of the sorted ``layers``.
 
     ``growth`` bounds log2 of the factor by which one layer can enlarge an
-    entry; a part is rescaled before that can use up ``budget`` bits.
+    entry; a part is rescaled before that can use up ``budget`` bits.  A
+    generic ``probe`` runs along where no spectrum tells how fast rounding grows.
     """
-    every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
+    # A part may also shrink to the size of one rounding per layer: eight
+    # layers stay far from underflow.
+    every = max(1, min(8, int(budget / max(growth, 1.0))))
     state, layer = start, 0
-    shadows = begin(start, growth)
-    last: Sequence[tuple[Array, Array]] | None = None
+    before = None if probe is None else sizes(probe)
     for target in layers:
         while layer < target:
             pairs = heads(layer)
-            if pairs is not last:
-                last, seen = pairs, heads_of(pairs)
-            after = _step(state, pairs)
-            shadows = shadows.step(state, after, seen, layer, _step)
-            state = after
+            state = _step(state, pairs)
+            probe = None if probe is None else _step(probe, pairs)
             layer += 1
             if layer % every == 0:
-                state = normalise(state)
-        yield shadows.measured(normalise(state)) if layer else start
+                state = normalise(state, every, _pace(probe, before))
+                if probe is not None:
+                    probe = normalise(probe)
+                    before = sizes(probe)
+        yield normalise(state, layer % every, _pace(probe, before))
+
+
+def _pace(probe: State | None, before: Array | None) -> Array | None:
+    return None if probe is None else sizes(probe) - before
 
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:

@@ -32,19 +32,7 @@ from .layer import (
 )
 from .products import ROWS, add_product, aligned, columns, index, pack, rows
 from .singular import tile_work
-from .walk import (
-    ABS_COSINE,
-    COSINE,
-    RANK,
-    SPREAD,
-    STABLE,
-    flush,
-    row_noise,
-    stage,
-    write_angles,
-    write_content,
-    write_spread,
-)
+from .walk import flush, stage, write_angles, write_content, write_spread
 
 __all__ = ["jump"]
 
@@ -279,8 +267,8 @@ def _small_layout(n, c, itemsize):
 @nb.njit(**_COMPILE)
 def jump(
     start_rest, start_mean, start_e, start_noise, c, scale, log2_hi, log2_lo, turn_hi, turn_lo, size, drift,
-    tag_A, tag_H, place, V, L, floor, growth, rounding, preserved, zero_until, wanted, slot, first, last,
-    values, errors, lost, counts, stop,
+    tag_A, tag_H, place, V, L, floor, growth, rounding, preserved, x0, wanted, slot, share, first, last,
+    values, resolved, lost, counts, stop,
 ):  # fmt: skip
     """Record systems ``first`` to ``last`` at the wanted layers.
 
@@ -296,12 +284,12 @@ def jump(
     floor, growth : (b, 2) log2 of the noise that mean and rest start with, and of its growth per layer
     rounding : (b,)
     preserved : (b,) bool, whether token means are kept exactly
-    zero_until, wanted, slot, values, errors, lost, counts, stop : as in :func:`linsim._kernels.walk.walk`
+    x0, wanted, slot, share, values, resolved, lost, counts, stop : as in :func:`linsim._kernels.walk.walk`
     """
     n, d = start_rest.shape[1], start_rest.shape[2]
     like = start_rest
     w = WIDTH // like.itemsize
-    eps = 2.220446049250313e-16
+    ln_share = math.log(share)
     modes, whole = np.zeros((_MODE, n * d)), np.zeros((4, n * d), np.int64)
     tables, built = np.zeros((31, 2, n * d)), np.zeros(31, np.bool_)
     middle, live, gathered = np.zeros((n, d)), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
@@ -322,8 +310,8 @@ def jump(
     squared, work = aligned(2 * tall * w, like), aligned(tile_work(tall, tall) * w, like)
     table = np.zeros((2 * w, 3))
     filled = 0
-    ranks = slot[RANK] >= 0 or slot[STABLE] >= 0
-    angles = slot[COSINE] >= 0 or slot[ABS_COSINE] >= 0
+    ranks = slot[6] >= 0 or slot[7] >= 0
+    angles = slot[4] >= 0 or slot[5] >= 0
     width = -1  # of what is staged
     lay = largest
     base, stride = places(d, lay.height, like.itemsize)
@@ -408,17 +396,19 @@ def jump(
             else:
                 centre(Y, base, stride, 0, n, -1, 0.0)
             look(lay, base, stride, Y, ledger)
-            scale_all, noise, there = write_content(s, t, n, coupled, eps, slot, values, errors, ledger)
+            scale_all, noise, there = write_content(
+                s, t, n, coupled, ln_share, slot, values, resolved, ledger
+            )
             if not there:
                 continue
-            if slot[SPREAD] >= 0:
-                write_spread(s, t, n, base, stride, eps, slot, values, errors, Y, ledger)
+            if slot[9] >= 0:
+                write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger)
             if not (angles or ranks):
                 continue
             if cut != width and filled:
                 flush(
                     staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values,
-                    errors, lost, counts,
+                    resolved, share, lost, counts,
                 )  # fmt: skip
                 filled = 0
             width = cut
@@ -427,21 +417,35 @@ def jump(
             o = filled * held
             stage(n, lay.mean, base, stride, own, scale_all, Y, ledger, staged, o, sums)
             if angles:
+                xs = x0[s if x0.shape[0] > 1 else 0]
                 write_angles(
-                    s, t, d, to, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
-                    row_noise(absolute, n), eps,                    slot, values, errors, staged, o, sums, heights,
-                )  # fmt: skip
+                    s,
+                    t,
+                    xs,
+                    to,
+                    own,
+                    stride,
+                    absolute,
+                    share,
+                    slot,
+                    values,
+                    resolved,
+                    staged,
+                    o,
+                    sums,
+                    heights,
+                )
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute
                 filled += 1
             if filled == 2 * w:
                 flush(
                     staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values,
-                    errors, lost, counts,
+                    resolved, share, lost, counts,
                 )  # fmt: skip
                 filled = 0
     if filled:
         flush(
-            staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values, errors,
-                    lost, counts,
+            staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values, resolved,
+            share, lost, counts,
         )  # fmt: skip
