@@ -13,12 +13,15 @@ from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Layered, Linear, MultiHead
 from .cycle import Heads, simplest
 from .cycle_verdicts import cycle_verdicts, repeated
-from .dominance import dominance
+from .dominance import Precision, dominance
 from .prediction import Prediction
-from .spectra import attention_eigensystem, weight_eigensystem
-from .verdicts import verdicts
+from .spectra import EPS, attention_eigensystem, meant, weight_eigensystem
+from .verdicts import verdicts, with_caution
 
 __all__ = ["predict"]
+
+#: dtypes with fewer digits than doubles
+_SPACINGS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @on_one_thread
@@ -111,24 +114,74 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         X = _tokens(x0, rule)
         batch = _validate.broadcast_batches(rule=batch, x0=X.shape[:-2])
         X = _flat(X, batch, 2)
-    layers = simplest([_heads(layer) for layer in (rule.rules if isinstance(rule, Layered) else [rule])])
+    rules = rule.rules if isinstance(rule, Layered) else [rule]
+    given = _precision(rules, x0)
+    layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)
-    A, W = (M[:, 0] for M in layers[0])
-    if len(layers) == 1 and layers[0][0].shape[1] == 1:
-        attention, weights = attention_eigensystem(A), weight_eigensystem(W)
-        law = verdicts(A, W, X, attention, weights, dominance(attention, weights, X), batch)
-    else:
-        law = cycle_verdicts(layers, X, batch)
+    law = _judged(layers, X, batch, given)
+    seeming = _seeming(layers, X, given)
+    if seeming != given:
+        law = with_caution(law, _judged(layers, X, batch, seeming), seeming)
     return repeated(law, len(layers), batch) if isinstance(rule, Layered) else law
+
+
+def _judged(layers: tuple[Heads, ...], X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
+    """The law of layers that are known to a precision."""
+    if len(layers) > 1 or layers[0][0].shape[1] > 1:
+        return cycle_verdicts(layers, X, batch, precision)
+    A, W = (M[:, 0] for M in layers[0])
+    attention = attention_eigensystem(A, precision.attention)
+    weights = weight_eigensystem(W, precision.weights)
+    law = dominance(attention, weights, X, precision)
+    return verdicts(A, W, X, attention, weights, law, batch, precision)
+
+
+def _precision(rules: Any, x0: Any) -> Precision:
+    """The relative spacing of the dtypes that a rule and x0 were given in."""
+    A, H = (max(_spacing(getattr(rule, name)) for rule in rules) for name in ("A", "H"))
+    return Precision(A, H, EPS if x0 is None else _spacing(x0))
+
+
+def _spacing(x: Any) -> float:
+    """eps of the dtype of an array; integers, lists and what is finer than doubles count as doubles."""
+    name = str(getattr(x, "dtype", "")).rsplit(".", 1)[-1]
+    return _SPACINGS.get(name, EPS)
+
+
+def _seeming(layers: tuple[Heads, ...], X: Any, given: Precision) -> Precision:
+    """``given``, or coarser where every entry fits into a shorter dtype although entries use most of its digits.
+
+    Rows of attention were divided by their sums, which hides what they were.
+    """
+    weights = [W for _, W in layers]
+    tokens = [] if X is None else [X]
+    return Precision(given.attention, _digits(weights, given.weights), _digits(tokens, given.tokens))
+
+
+def _digits(stacks: list[Any], given: float) -> float:
+    """The spacing of the shortest dtype that holds all entries, if they look rounded to it."""
+    for name, bits in (("float16", 11), ("float32", 24)):
+        if _SPACINGS[name] <= given or not stacks:
+            continue
+        # short dyadic numbers (halves, integers) are written exactly, in any dtype
+        if all(_fits(M, bits) for M in stacks) and not all(_fits(M, bits // 2 + 1) for M in stacks):
+            return _SPACINGS[name]
+    return given
+
+
+def _fits(M: Any, bits: int) -> bool:
+    """Whether all significands have at most some bits."""
+    scaled = np.ldexp(np.frexp(M)[0], bits)
+    return bool(np.all(scaled == np.rint(scaled)))
 
 
 def _heads(rule: Linear | MultiHead) -> Heads:
     """Attentions (..., h, n, n) and weights (..., h, d, d) of one layer, on the host in float64."""
     A, H = to_host(rule.A), to_host(rule.H).astype(np.float64)
     if A.dtype != np.float64:
-        # its rows sum to 1 in its own precision only
-        A = A.astype(np.float64)
-        A = A / np.sum(A, axis=-1, keepdims=True)
+        # its rows (and columns, where they are meant to) sum to 1 in its own precision only
+        stack = A.astype(np.float64).reshape(-1, *A.shape[-2:])
+        A = meant(stack, _spacing(A)).reshape(A.shape)
     return (A, H) if isinstance(rule, MultiHead) else (A[..., None, :, :], H[..., None, :, :])
 
 

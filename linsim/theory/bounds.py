@@ -73,13 +73,17 @@ nu <= ||D_A|| ||N_H|| + ||N_A|| ||D_H|| + ||N_A|| ||N_H||, so (Henrici 1962)
 and ||Pi X_l|| >= sqrt(n) (max_j |rho_1j|^l |pi^T X_0 w_j| - |1/n - pi| ||Pi_perp X_l||)
 over eigenvectors w_j.
 
-**Rounding.**  |rho| and |c| are moved to the safe side by first-order bounds of
-the error of computed eigenvalues (eps * condition * norm) and coefficients, so
-that the inequality holds for the numbers returned.  Coefficients below
-NOISE = 1e3 eps of what they could be count as exactly zero, as in the verdicts:
-an x0 that holds such a mode by rounding is taken for one that lacks it
-(``law.assumptions`` says so).  Without a basis of eigenvectors equal eigenvalues
-are known by their mean, to some 1e-14: bounds deeper than 1e12 layers mean little.
+**Rounding.**  The eigenvalues, eigenvectors and coefficients of the matrices as
+given differ from the computed ones by first-order bounds (:mod:`linsim.theory.rounding`)
+which move |rho|, |c|, the Gram matrices and the duals to the safe side, so that
+the inequality holds for the numbers returned.  |c| is moved by what the rounding of
+x0 to its own dtype may hide as well.  A coefficient that may be zero counts from
+above with its possible size and from below as zero: a mode that x0 holds by
+rounding alone takes over in the bound no later than in truth.  Coefficients are
+zero only where no product of theirs is not.  Means over tokens are zero where
+columns sum to 1, or where a rank says so.  Without a basis of eigenvectors equal
+eigenvalues are known by their mean, to some 1e-14: bounds deeper than 1e12 layers
+mean little.
 """
 
 from __future__ import annotations
@@ -92,7 +96,8 @@ import numpy as np
 
 from ._henrici import growth, growth_of_rows
 from ._logs import log, log_minus, log_sum
-from .dominance import NOISE, Dominance
+from .dominance import Dominance
+from .rounding import coefficient_error, hidden, mean_free
 from .spectra import EPS, B, C, Eigensystem, F, I
 
 __all__ = ["GAPS", "Bounds"]
@@ -108,6 +113,8 @@ class _Frame(NamedTuple):
 
     vectors: C  # (b, m, m)
     duals: C
+    error: F  # (b, m), of each vector
+    dual_error: F  # (b, m), of each dual, relative to its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +127,7 @@ class Bounds:
     x0: F
     A: F
     H: F
+    eps: float = EPS  # relative spacing of the numbers that x0 was given in
 
     def log_bound(self, gap: str, layers: F) -> F:
         """Natural logarithm of the upper bound, (b, k), at (k,) layers."""
@@ -153,6 +161,7 @@ class _Plan(NamedTuple):
     j: np.ndarray[Any, Any]
     real_row: B  # its attention eigenvalue is real
     real: B  # both its eigenvalues are
+    free: B  # (b, n) which modes have the mean 0 exactly
     smooth: B  # only the constant mode dominates
     sick: B  # no basis of eigenvectors
 
@@ -160,33 +169,67 @@ class _Plan(NamedTuple):
 def _plan(bounds: Bounds) -> _Plan:
     attention, weights, law = bounds.attention, bounds.weights, bounds.law
     assert law.coefficients is not None
-    assert law.coefficient_scale is not None
     size, n, d = law.rho.shape
+    of_A, of_H = hidden(bounds.A, attention, stochastic=True), hidden(bounds.H, weights)
     c = np.abs(law.coefficients)
-    c_error = np.broadcast_to(NOISE * law.coefficient_scale, c.shape)
+    unsure = coefficient_error(
+        attention, weights, of_A, of_H, law.coefficients, np.asarray(bounds.x0), bounds.eps
+    )
     rho = np.abs(law.rho)
+    moved = np.maximum(
+        law.error,
+        np.abs(weights.values)[:, None, :] * of_A.among[:, :, None]
+        + np.abs(attention.values)[:, :, None] * of_H.among[:, None, :],
+    )
     with np.errstate(divide="ignore"):
-        log_c = [np.where(law.present, log(c + sign * c_error), -np.inf) for sign in (-1, 1)]
-        log_rho = [log(rho + sign * law.error) for sign in (-1, 1)]
+        # what may be rounding counts with its possible size from above, and as nothing from below
+        log_c = (np.where(law.present, log(c - unsure), -np.inf), log(c + unsure))
+        log_rho = [log(rho + sign * moved) for sign in (-1, 1)]
     first = np.argmax(law.dominant.reshape(size, -1), axis=-1)
     i, j = first // d, first % d
     take = np.arange(size)
     lam = np.broadcast_to(attention.values, (size, n))[take, i]
     mu = np.broadcast_to(weights.values, (size, d))[take, j]
     sick = np.broadcast_to(~(attention.diagonalizable & weights.diagonalizable), size)
+    rows = _Frame(
+        attention.right,
+        attention.left,
+        np.sum(of_A.turn, axis=-2),
+        _relative(of_A.turn, np.linalg.norm(attention.left, axis=-1)),
+    )
+    lengths = np.linalg.norm(weights.left, axis=-1)
+    # transposed: X^T = Z^T Y^T V^T
+    columns = _Frame(
+        np.swapaxes(weights.left, -1, -2),
+        np.swapaxes(weights.right, -1, -2),
+        np.sum(of_H.turn * lengths[:, None, :], axis=-1),
+        np.sum(of_H.turn, axis=-2),
+    )
     return _Plan(
-        (log_c[0], log_c[1]),
+        log_c,
         (log_rho[0], log_rho[1]),
-        _Frame(attention.right, attention.left),
-        # transposed: X^T = Z^T Y^T V^T
-        _Frame(np.swapaxes(weights.left, -1, -2), np.swapaxes(weights.right, -1, -2)),
+        rows,
+        columns,
         i,
         j,
         lam.imag == 0,
         (lam.imag == 0) & (mu.imag == 0),
+        mean_free(bounds.A, attention, rows.error),
         ~np.any(law.dominant[:, 1:], axis=(-1, -2)),
         sick,
     )
+
+
+def _relative(turn: F, lengths: F) -> F:
+    """How much of its own length turns a vector at most, from T (b, m, m) and lengths (b, m)."""
+    return np.sum(turn * lengths[:, None, :], axis=-1) / np.where(lengths > 0, lengths, 1.0)
+
+
+def _means(plan: _Plan) -> F:
+    """Upper bounds of |Pi v_k|, (b, 1, n): the mean of each mode, 0 where it is 0 exactly."""
+    vectors = plan.rows.vectors
+    mean = np.abs(np.sum(vectors, axis=-2)) / np.sqrt(vectors.shape[-2]) + plan.rows.error
+    return np.where(plan.free, 0.0, mean)[:, None, :]
 
 
 def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
@@ -201,7 +244,7 @@ def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
 
 def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
     _, n, d = bounds.law.rho.shape
-    h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i))
+    h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
     if np.any(plan.sick):
         h, p = _without_basis(bounds, plan, layers, h, p)
     if gap == "hfc_lfc":
@@ -218,12 +261,10 @@ def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str)
 
 
 def _below(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
-    duals = np.log(np.linalg.norm(plan.rows.duals, axis=-1))[:, :, None]
-    across = np.log(np.linalg.norm(plan.columns.duals, axis=-1))[:, None, :]
+    duals, across = _log_duals(plan.rows)[:, :, None], _log_duals(plan.columns)[:, None, :]
     h = np.max(_without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
     K = _gram(plan.columns.vectors)
-    # the vector of the constant mode has length one
-    mean = np.sum(plan.rows.vectors, axis=-2, keepdims=True) / np.sqrt(plan.rows.vectors.shape[-2])
+    mean = _means(plan)  # the vector of the constant mode has length one
     others = _without(high, np.zeros_like(plan.i), -2)
     constant = np.where(np.arange(high.shape[-2])[:, None] == 0, high, -np.inf)
     p = np.logaddexp(_norm(constant, np.ones_like(_gram(mean)), K), _norm(others, _gram(mean), K))
@@ -288,6 +329,24 @@ def _gram(vectors: C) -> C:
     return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
 
 
+def _wider(G: Any, error: F) -> F:
+    """Bound of the moduli of a Gram matrix whose vectors are off by ``error`` (b, m)."""
+    size = np.sqrt(np.abs(np.diagonal(G, axis1=-2, axis2=-1)))
+    more = (size + error)[:, :, None] * (size + error)[:, None, :] - size[:, :, None] * size[:, None, :]
+    return np.asarray(np.abs(G) + more)
+
+
+def _log_duals(frame: _Frame) -> F:
+    """ln of upper bounds of the lengths of dual vectors, (b, m)."""
+    return np.asarray(np.log(np.linalg.norm(frame.duals, axis=-1)) + np.log1p(frame.dual_error))
+
+
+def _log_dual_norm(frame: _Frame) -> F:
+    """ln of an upper bound of the norm of all duals, (b,)."""
+    worst = np.sqrt(np.sum(frame.dual_error**2, axis=-1))
+    return np.asarray(np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2))) + np.log1p(worst))
+
+
 def _without(logs: F, index: np.ndarray[Any, Any], axis: int) -> F:
     """``logs`` with row (axis -2) or column (axis -1) ``index`` of each system left out."""
     here = np.arange(logs.shape[axis]) == index[:, None]
@@ -307,15 +366,22 @@ def _apart(vectors: C, direction: C) -> C:
     return vectors - unit[:, :, None] * (np.conj(unit)[:, None, :] @ vectors)
 
 
-def _row_split(rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any, Any]) -> tuple[F, F]:
-    """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each."""
+def _row_split(
+    rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any, Any], leak: F | None = None
+) -> tuple[F, F]:
+    """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each.
+
+    ``leak`` (b, 1, m), where it is known better than from the vectors: bounds of |P v_k|.
+    """
     v = _pick(rows.vectors, i)
     length = np.linalg.norm(v, axis=-1)
     others = _without(high, i, -2)
     K = _gram(columns.vectors)
-    h = _norm(others, _gram(_apart(rows.vectors, v)), K)
-    # P V' is one row: (v^* v_k) / |v|
-    leak = (np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None]
+    turning = rows.error + np.take_along_axis(rows.error, i[:, None], -1)
+    h = _norm(others, _wider(_gram(_apart(rows.vectors, v)), turning), K)
+    if leak is None:
+        # P V' is one row: (v^* v_k) / |v|
+        leak = np.abs(np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None] + turning[:, None, :]
     across = _norm(others, _gram(leak), K)
     index = i[:, None, None, None]
     y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
@@ -326,9 +392,9 @@ def _row_split(rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any
 def _row_norm(columns: _Frame, low: F, high: F) -> F:
     """ln of a lower bound of ||y Z|| from ln|y| (b, k, d)."""
     sizes = np.log(np.linalg.norm(columns.vectors, axis=-2))[:, None]  # |z_j|
-    duals = np.log(np.linalg.norm(columns.duals, axis=-1))[:, None]  # |w_j|
+    duals = _log_duals(columns)[:, None]  # |w_j|
     one = np.max(low - duals, axis=-1)
-    whole = log_sum(2 * low, -1) / 2 - np.log(np.linalg.norm(columns.duals, 2, axis=(-1, -2)))[:, None]
+    whole = log_sum(2 * low, -1) / 2 - _log_dual_norm(columns)[:, None]
     best = np.argmax(low + sizes, axis=-1)[..., None]
     rest = np.where(np.arange(low.shape[-1]) == best, -np.inf, high + sizes)
     alone = log_minus(np.take_along_axis(low + sizes, best, axis=-1)[..., 0], log_sum(rest, -1))
@@ -390,20 +456,22 @@ def _minors(plan: _Plan, low: F, high: F) -> _Minors:
     r, b = _without(row - pivot_low, j, -1), _without(column - pivot_low, i, -2)
     S = _without(_without(np.logaddexp(high - pivot_low, b + r), i, -2), j, -1)
 
-    V_apart, Z_apart = _apart(V, v), _apart(Z, z)
+    turning, swinging = (
+        f.error + np.take_along_axis(f.error, k[:, None], -1) for f, k in ((plan.rows, i), (plan.columns, j))
+    )
     G, K = _gram(V), _gram(Z)
-    K_apart = _gram(Z_apart)
+    G_apart, K_apart = _wider(_gram(_apart(V, v)), turning), _wider(_gram(_apart(Z, z)), swinging)
     one = np.ones((1, 1, 1))
     beta = _norm(b, G, one)
     gamma = _norm(r, one, K) - zeta
-    plain, projected = _norm(S, G, K), _norm(S, _gram(V_apart), K_apart)
+    plain, projected = _norm(S, G, K), _norm(S, G_apart, K_apart)
 
     alpha = _length(plan.rows, i, column_low[..., 0] - pivot[..., 0], beta, 0.0)
     q = _length(plan.columns, j, row_low[..., 0, :] - pivot[..., 0], gamma, zeta)
     turning = log_sum(np.stack([beta, gamma, beta + gamma]), 0)
     improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q - np.log(2)]), 0)
     u, w = (
-        np.log(np.linalg.norm(_pick(np.swapaxes(f.duals, -1, -2), k), axis=-1))[:, None]
+        np.take_along_axis(_log_duals(f), k[:, None], axis=-1)
         for f, k in ((plan.rows, i), (plan.columns, j))
     )
     first = np.maximum(log_minus(alpha + q, plain), -u - w)
@@ -434,8 +502,8 @@ def _length(frame: _Frame, index: np.ndarray[Any, Any], low: F, beta: F, size: A
     """ln of a lower bound of |v + beta|: coefficients 1 at ``index`` and e^low beside it, (b, k, m)."""
     here = np.arange(low.shape[-1]) == index[:, None]
     coefficients = np.where(here[:, None, :], 0.0, low)
-    whole = log_sum(2 * coefficients, -1) / 2 - np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2)))[:, None]
-    dual = np.log(np.linalg.norm(_pick(np.swapaxes(frame.duals, -1, -2), index), axis=-1))[:, None]
+    whole = log_sum(2 * coefficients, -1) / 2 - _log_dual_norm(frame)[:, None]
+    dual = np.take_along_axis(_log_duals(frame), index[:, None], axis=-1)
     return np.maximum(np.maximum(size + log_minus(np.zeros_like(beta), beta), whole), -dual)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Eigensystem",
     "attention_eigensystem",
     "doubly_stochastic",
+    "meant",
     "null_pair",
     "perron_vector",
     "weight_eigensystem",
@@ -103,6 +104,8 @@ def _jordan(M: F, values: C, condition: F, norm: F) -> tuple[C, I]:
         cluster = connected_components(close[s], directed=False)[1]
         for k in np.unique(cluster[condition[s] > 10]):
             block = cluster == k
+            if np.sum(block) == 1:
+                continue  # a single eigenvalue has no chain
             centre = np.mean(values[s, block])
             if abs(centre.imag) <= 1e4 * EPS * norm[s]:
                 centre = complex(centre.real)
@@ -148,10 +151,10 @@ def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
     return Eigensystem(*merged)
 
 
-def weight_eigensystem(H: F) -> Eigensystem:
-    """Decompose (b, d, d) weights; symmetric ones by the symmetric solver."""
+def weight_eigensystem(H: F, eps: float = EPS) -> Eigensystem:
+    """Decompose (b, d, d) weights; those symmetric up to a relative spacing ``eps`` by the symmetric solver."""
     scale = np.max(np.abs(H), axis=(-1, -2), keepdims=True)
-    symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * EPS * scale, axis=(-1, -2))
+    symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * eps * scale, axis=(-1, -2))
     values, vectors = np.linalg.eigh(H[symmetric])
     return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric]))
 
@@ -233,21 +236,38 @@ def _recurrent_first(A: F) -> np.ndarray[Any, Any] | None:
     return np.argsort(group != closed[0], kind="stable") if closed.size == 1 else None
 
 
-def attention_eigensystem(A: F) -> Eigensystem:
+def meant(A: F, eps: float) -> F:
+    """Attention that was rounded to a relative spacing ``eps``, as float64 matrices whose rows sum to 1.
+
+    Columns that sum to 1 as well as ``eps`` can tell are meant to.
+    """
+    if eps <= EPS:
+        return A
+    keeps = doubly_stochastic(A, eps)[:, None, None]
+    for _ in range(4):  # Sinkhorn: each pass squares what is left of the rounding, or nearly
+        A = np.where(keeps, A / np.sum(A, axis=-2, keepdims=True), A)
+        A = A / np.sum(A, axis=-1, keepdims=True)
+    return A
+
+
+def attention_eigensystem(A: F, eps: float = EPS) -> Eigensystem:
     """Decompose (b, n, n) row-stochastic attention, the constant mode at index 0.
 
     Its eigenvalue is set to exactly 1 and its right eigenvector to 1/sqrt(n).
     A that satisfies detailed balance, pi_i A_ij = pi_j A_ji (softmax of a
     symmetric score matrix, every symmetric A), has a real spectrum: it is
     symmetrised by sqrt(pi) and stays real however close two eigenvalues come.
+    ``eps`` is the relative spacing of the numbers that A was given in.
     """
     n = A.shape[-1]
-    pi, unique = perron_vector(A)
+    pi, unique = perron_vector(A, eps)
     flow = pi[..., :, None] * A
     back = np.swapaxes(flow, -1, -2)
     # with several stationary vectors the uniform one is one of them if columns sum to 1
-    reversible = (unique | doubly_stochastic(A)) & (np.min(pi, axis=-1) > 1e-100)
-    reversible &= np.all(np.abs(flow - back) <= 1e-12 * (flow + back), axis=(-1, -2))
+    reversible = (unique | doubly_stochastic(A, eps)) & (np.min(pi, axis=-1) > 1e-100)
+    # entries are off by eps, and those of pi by n of them
+    balance = max(1e-12, 4 * n * eps if eps > EPS else 0.0)
+    reversible &= np.all(np.abs(flow - back) <= balance * (flow + back), axis=(-1, -2))
     system = _merge(reversible, _reversible(A[reversible], pi[reversible]), _general(A[~reversible]))
 
     # The constant mode goes first.  Where 1 is a multiple eigenvalue (masks that
