@@ -79,9 +79,9 @@ which move |rho|, |c|, the Gram matrices and the duals to the safe side, so that
 the inequality holds for the numbers returned.  |c| is moved by what the rounding of
 x0 to its own dtype may hide as well.  A coefficient that may be zero counts from
 above with its possible size and from below as zero: a mode that x0 holds by
-rounding alone takes over in the bound no later than in truth.  Coefficients are
-zero only where no product of theirs is not.  Means over tokens are zero where
-columns sum to 1, or where a rank says so.  Without a basis of eigenvectors equal
+rounding alone takes over in the bound no later than in truth.  Coefficients and
+means over tokens are zero where that is exact: no product of theirs is not zero, or
+columns sum to 1, or a rank in exact arithmetic says so.  Without a basis of eigenvectors equal
 eigenvalues are known by their mean, to some 1e-14: bounds deeper than 1e12 layers
 mean little.
 """
@@ -97,7 +97,7 @@ import numpy as np
 from ._henrici import growth, growth_of_rows
 from ._logs import log, log_minus, log_sum
 from .dominance import Dominance
-from .rounding import coefficient_error, hidden, mean_free
+from .rounding import known, mean_free
 from .spectra import EPS, B, C, Eigensystem, F, I
 
 __all__ = ["GAPS", "Bounds"]
@@ -170,10 +170,8 @@ def _plan(bounds: Bounds) -> _Plan:
     attention, weights, law = bounds.attention, bounds.weights, bounds.law
     assert law.coefficients is not None
     size, n, d = law.rho.shape
-    of_A, of_H = hidden(bounds.A, attention, stochastic=True), hidden(bounds.H, weights)
-    c = np.abs(law.coefficients)
-    unsure = coefficient_error(
-        attention, weights, of_A, of_H, law.coefficients, np.asarray(bounds.x0), bounds.eps
+    c, unsure, of_A, of_H = known(
+        bounds.A, bounds.H, bounds.x0, attention, weights, law.coefficients, bounds.eps
     )
     rho = np.abs(law.rho)
     moved = np.maximum(

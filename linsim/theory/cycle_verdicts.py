@@ -148,7 +148,7 @@ class Judged(NamedTuple):
     needed: tuple[int, ...]
 
 
-def _judge(layers: Sequence[Heads], precision: Precision) -> Judged:
+def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
     """Read every verdict off the modes of one system."""
     modes, k = modes_of(layers, precision), len(layers)
     close = tie(max(precision[:2]))

@@ -11,6 +11,7 @@ from .bounds import Bounds
 from .dominance import DOUBLE, TIE, Dominance, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 from .rates import beats, rates, silent_rate
+from .rounding import known as known_coefficients
 from .spectra import EPS, B, Eigensystem
 
 __all__ = ["verdicts", "with_caution"]
@@ -110,7 +111,7 @@ def verdicts(
             if law.coefficients is None
             else [
                 ("x0 is judged by its own modes", known, ["else as a generic input"] * size),
-                _left_out(law),
+                _left_out(A, H, x0, attention, weights, law, precision.tokens),
             ]
         ),
         ("state does not vanish", ~law.vanishes, [f"largest modulus {x:.3g}" for x in _top(law)]),
@@ -200,10 +201,21 @@ def _basis(name: str, system: Eigensystem) -> tuple[str, B, list[str]]:
     return f"{name} is diagonalizable", system.diagonalizable, detail
 
 
-def _left_out(law: Dominance) -> tuple[str, B, list[str]]:
-    """Coefficients that count as zero but are not: their modes may take over in the end."""
+def _left_out(
+    A: Any, H: Any, x0: Any, attention: Eigensystem, weights: Eigensystem, law: Dominance, eps: float
+) -> tuple[str, B, list[str]]:
+    """Coefficients that count as zero but may not be: their modes may take over in the end."""
     assert law.coefficients is not None
-    count = np.sum(~law.present & (law.coefficients != 0), axis=(-1, -2))
+    count = np.zeros(law.rho.shape[0], dtype=int)
+    s = np.flatnonzero(np.any(~law.present, axis=(-1, -2)))
+    if s.size:
+        A, H, x0 = (M[s] if M.shape[0] > 1 else M for M in (A, H, x0))
+        attention, weights = (
+            Eigensystem(*(x[s] if x.shape[0] > 1 else x for x in vars(system).values()))
+            for system in (attention, weights)
+        )
+        found = known_coefficients(A, H, x0, attention, weights, law.coefficients[s], eps)
+        count[s] = np.sum(~law.present[s] & ((found.size > 0) | (found.error > 0)), axis=(-1, -2))
     detail = [f"{k} of them within rounding of zero" for k in count]
     return "modes left out of x0 have coefficient zero", count == 0, detail
 
