@@ -300,38 +300,53 @@ def _quotient(h: F, p: F) -> F:
     return np.where(np.isneginf(h), -np.inf, h - p)
 
 
+class _Gram(NamedTuple):
+    """Gram matrix of (b, m) vectors and how far, at most, each of these is from the true one."""
+
+    matrix: Any
+    error: F
+
+
 def _norm(logs: F, G: Any, K: Any) -> F:
     """ln of the bound of ||V Y Z|| from ln|Y| (b, k, n, d) and Gram matrices (b, n, n), (b, d, d)."""
     # Sizes of vectors go into the logarithms: a coefficient whose vector is zero
     # must not set the scale, or what counts would underflow beside it.
-    of_row, of_column = (np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1))) for M in (G, K))
+    (G, more_G, of_row), (K, more_K, of_column) = _unit(G), _unit(K)
     logs = logs + log(of_row)[:, None, :, None] + log(of_column)[:, None, None, :]
-    G, K = _unit(G, of_row), _unit(K, of_column)
     top = np.max(logs, axis=(-1, -2), keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
     Y = np.where(np.isneginf(logs), 0.0, np.exp(np.maximum(logs - safe, _TINY)))
-    left, right = np.abs(G)[:, None], np.abs(K)[:, None]
+    left, right = (np.abs(G) + more_G)[:, None], (np.abs(K) + more_K)[:, None]
     entries = np.sum((left @ Y) * (Y @ right), axis=(-1, -2))
-    spectral = np.linalg.norm(G, 2, axis=(-1, -2)) * np.linalg.norm(K, 2, axis=(-1, -2))
+    spectral = np.ones(1)
+    for M, more in ((G, more_G), (K, more_K)):
+        spectral = spectral * (np.linalg.norm(M, 2, axis=(-1, -2)) + np.linalg.norm(more, axis=(-1, -2)))
     square = np.minimum(entries, spectral[:, None] * np.sum(Y * Y, axis=(-1, -2)))
     return safe[..., 0, 0] + log(square) / 2
 
 
-def _unit(G: Any, size: F) -> Any:
-    """Gram matrix of the same vectors scaled to length one, those of length zero left out."""
-    safe = np.where(size > 0, size, 1.0)
-    return G / safe[:, :, None] / safe[:, None, :]
+def _unit(G: Any) -> tuple[Any, F, F]:
+    """Gram matrix of vectors scaled to length one, what their errors may add to it, and the lengths.
+
+    Those of length zero are left out.
+    """
+    M, error = G if isinstance(G, _Gram) else (G, np.zeros(1))
+    size = np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1)))
+    whole = size + error
+    safe = np.where(whole > 0, whole, 1.0)
+    share = size / safe
+    more = np.where((whole > 0)[:, :, None] & (whole > 0)[:, None, :], 1 - share[:, :, None] * share[:, None], 0)
+    return M / safe[:, :, None] / safe[:, None, :], more, whole
 
 
 def _gram(vectors: C) -> C:
     return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
 
 
-def _wider(G: Any, error: F) -> F:
-    """Bound of the moduli of a Gram matrix whose vectors are off by ``error`` (b, m)."""
-    size = np.sqrt(np.abs(np.diagonal(G, axis1=-2, axis2=-1)))
-    more = (size + error)[:, :, None] * (size + error)[:, None, :] - size[:, :, None] * size[:, None, :]
-    return np.asarray(np.abs(G) + more)
+def _turning(frame: _Frame, index: np.ndarray[Any, Any]) -> F:
+    """Errors of the vectors without their part along vector ``index``, which itself is left out, (b, m)."""
+    own = np.take_along_axis(frame.error, index[:, None], axis=-1)
+    return np.where(np.arange(frame.error.shape[-1]) == index[:, None], 0.0, frame.error + own)
 
 
 def _log_duals(frame: _Frame) -> F:
@@ -375,8 +390,8 @@ def _row_split(
     length = np.linalg.norm(v, axis=-1)
     others = _without(high, i, -2)
     K = _gram(columns.vectors)
-    turning = rows.error + np.take_along_axis(rows.error, i[:, None], -1)
-    h = _norm(others, _wider(_gram(_apart(rows.vectors, v)), turning), K)
+    turning = _turning(rows, i)
+    h = _norm(others, _Gram(_gram(_apart(rows.vectors, v)), turning), K)
     if leak is None:
         # P V' is one row: (v^* v_k) / |v|
         leak = np.abs(np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None] + turning[:, None, :]
@@ -454,11 +469,9 @@ def _minors(plan: _Plan, low: F, high: F) -> _Minors:
     r, b = _without(row - pivot_low, j, -1), _without(column - pivot_low, i, -2)
     S = _without(_without(np.logaddexp(high - pivot_low, b + r), i, -2), j, -1)
 
-    turning, swinging = (
-        f.error + np.take_along_axis(f.error, k[:, None], -1) for f, k in ((plan.rows, i), (plan.columns, j))
-    )
+    turning, swinging = _turning(plan.rows, i), _turning(plan.columns, j)
     G, K = _gram(V), _gram(Z)
-    G_apart, K_apart = _wider(_gram(_apart(V, v)), turning), _wider(_gram(_apart(Z, z)), swinging)
+    G_apart, K_apart = _Gram(_gram(_apart(V, v)), turning), _Gram(_gram(_apart(Z, z)), swinging)
     one = np.ones((1, 1, 1))
     beta = _norm(b, G, one)
     gamma = _norm(r, one, K) - zeta
