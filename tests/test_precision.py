@@ -1,4 +1,4 @@
-"""What the precision of inputs may hide: certificates for inputs that miss a mode, ties of float32 weights."""
+"""What the precision of inputs may hide: modes that x0 misses up to rounding, ties of float32 weights."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from oracle import trajectory
 
-from linsim import attention, predict, weights
+from linsim import MultiHead, attention, predict, weights
 from linsim.theory.bounds import GAPS
+from linsim.theory.rounding import hidden, mean_free
+from linsim.theory.spectra import attention_eigensystem
 
 DEPTHS = [0, 1, 3, 10, 40, 200]
 
@@ -179,3 +181,134 @@ def test_rounding_of_low_rank_weights_decides_nothing_in_five_thousand_systems()
     found = [wrong_verdict(seed) for seed in range(5000)]
     assert [wrong for wrong in found if wrong is not None] == []
     assert np.mean([expected(*heads(seed)[2:])[2] for seed in range(500)]) > 0.95
+
+
+# --- digits that the entries lack, or seem to lack ---------------------------------------
+
+
+def failing(law):
+    return {a.name for a in law.assumptions if not np.all(a.holds)}
+
+
+SEEMS = "verdicts do not rest on digits that the entries seem to lack"
+
+
+def low_rank(kind):
+    """The rank-8 head of issue 13, multiplied in float32 and held in another dtype."""
+    U = np.random.default_rng(0).standard_normal((64, 8))
+    H = (-0.5 * U).astype(np.float32) @ np.linalg.pinv(U).astype(np.float32)
+    return attention.from_spectrum(np.linspace(1, 0.1, 8), rng=0), H.astype(kind)
+
+
+def test_a_low_rank_head_in_float32_is_balanced():
+    A, H = low_rank(np.float32)
+    law = predict(A.astype(np.float32), H)
+    assert (law.regime, law.limit_rank, law.rank_collapse) == ("balanced", 8, False)
+    assert "regime boundary is resolved" in failing(law)
+    assert SEEMS not in {a.name for a in law.assumptions}
+    # two heads that differ go another way
+    heads = MultiHead(np.stack([A, A @ A]).astype(np.float32), np.stack([H, H]) / 2)
+    assert predict(heads).regime == predict(MultiHead(np.stack([A, A]), np.stack([H, H]) / 2)).regime
+
+
+def test_float64_arrays_that_look_like_float32_get_a_caution():
+    A, H = low_rank(np.float64)
+    law = predict(A, H)
+    assert law.regime != "balanced"
+    assert SEEMS in failing(law)
+    caution = {a.name: a.detail for a in law.assumptions}[SEEMS]
+    assert "1.2e-07" in caution
+    assert "regime would be balanced" in caution
+    batch = predict(A, np.stack([H, -H]))
+    flags = {a.name: a.holds for a in batch.assumptions}[SEEMS]
+    assert flags.tolist() == [False, True]  # in the second, 1 + 1/2 leads whatever the others are
+    # true doubles and short dyadic numbers do not look rounded
+    for M in (low_rank(np.float64)[1] / 3, np.diag([0.5, -0.75, 3.0])):
+        assert SEEMS not in {a.name for a in predict(A, M).assumptions}
+
+
+def test_float16_weights_look_like_float16():
+    U = np.random.default_rng(2).standard_normal((12, 4))
+    H = (-0.5 * U @ np.linalg.pinv(U)).astype(np.float16)
+    # a rule holds float16 as float32, but the entries still show it
+    law = predict(attention.softmax(4, 3, symmetric=True, rng=0).astype(np.float32), H)
+    assert law.regime != "balanced"
+    caution = {a.name: a.detail for a in law.assumptions if not a.holds}[SEEMS]
+    assert "0.00098" in caution
+    assert "regime would be balanced" in caution
+
+
+def test_coefficients_of_a_float32_input_are_zero_to_float32():
+    A = attention.from_spectrum([1, 0.5, -0.3, 0.2], rng=1)
+    H = weights.from_spectrum([1.5, 0.4, -0.6], basis="random", condition=5, rng=2)
+    z = _vectors(H, True)
+    values = np.linalg.eigvals(H.T).real
+    x0 = np.outer(np.random.default_rng(3).normal(size=4), z[:, np.argmin(values)])
+    exact, rounded = (predict(A, H, x0=x0.astype(kind)) for kind in (np.float64, np.float32))
+    assert exact.regime == rounded.regime == "sharpening"  # mu = -0.6 alone
+    assert "modes left out of x0 have coefficient zero" in failing(rounded)
+    # the bounds of both count what the rounding may hold: mu = 1.5 takes over
+    for law in (exact, rounded):
+        assert law.log_lower_bound("token_diversity", 1000) < -100
+
+
+def test_eigenvectors_of_float32_weights_do_not_invent_coefficients():
+    """x0 holds one mode of the weights that were meant; of their float32 rounding it holds all, by 1e-7."""
+    A = attention.from_spectrum([1, 0.5, -0.3, 0.2], rng=1)
+    H = weights.from_spectrum([1.5, 0.4, -0.6], basis="random", condition=5, rng=2)
+    values, vectors = np.linalg.eig(H.T)
+    x0 = np.outer(np.random.default_rng(3).normal(size=4), vectors[:, np.argmin(values.real)].real)
+    assert predict(A, H.astype(np.float32), x0=x0).regime == "sharpening"
+    assert predict(A, H.astype(np.float32).astype(float), x0=x0).regime == "smoothing"
+
+
+def test_symmetry_of_float32_attention_is_known_to_float32():
+    A = attention.from_spectrum([1, 0.5, -0.3, 0.2, 0.2], rng=1).astype(np.float32)
+    for M in (A, attention.softmax(6, 3, symmetric=True, rng=0).astype(np.float32)):
+        law = predict(M, np.float32([[-0.5]]))
+        assert np.all(law.bounds.attention.values.imag == 0)
+    law = predict(A, np.float32([[-0.5]]), x0=np.arange(1.0, 6.0)[:, None])
+    # means are kept exactly: what does not converge has a bound that does not close
+    assert law.log_lower_bound("token_diversity", 10**5) > -1e-6
+
+
+# --- zero, exactly ------------------------------------------------------------------------
+
+
+def test_exact_zeros_are_told_from_rounding():
+    A = np.array([[11, 9, 5], [9, 11, 5], [5, 5, 10]]) / [[25], [25], [20]]
+    x0 = np.array([[1.0, 3.0], [-1.0, -3.0], [0.0, 0.0]])  # the mode (1, -1, 0) alone
+    H = np.array([[-0.3, 0.1], [0.2, 0.4]])
+    law = predict(A, H, x0=x0)
+    assert "modes left out of x0 have coefficient zero" not in failing(law)
+    assert law.log_lower_bound("token_diversity", 10**6) > -1e-6
+    assert np.isneginf(law.log_bound("rank_gap", 10)) == (np.linalg.matrix_rank(x0) == 1)
+    # one unit in the last place, and the constant mode (1.4 against 1.04) takes over in the end
+    x0[2, 1] = 2.0**-52
+    law = predict(A, H, x0=x0)
+    true = trajectory(A, H, x0, [100, 1000], digits=600, svd=False)["log_token_diversity"]
+    bound = law.log_lower_bound("token_diversity", [100, 1000])
+    assert np.all(bound <= true)
+    assert true[1] < -100
+    assert "modes left out of x0 have coefficient zero" in failing(law)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_means_that_are_zero_exactly_are_found(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(3, 9))
+    K = rng.uniform(0.1, 1, (n, n))
+    # tokens 0 and 1 are twins: their difference is a mode without a mean
+    K[1, [1, 0]], K[1, 2:] = K[0, [0, 1]], K[0, 2:]
+    K[2:, 1] = K[2:, 0]
+    A = K / K.sum(-1, keepdims=True)
+    A[1, [1, 0]], A[1, 2:] = A[0, [0, 1]], A[0, 2:]
+    system = attention_eigensystem(A[None])
+    off = np.sum(hidden(A[None], system, stochastic=True).turn, axis=-2)
+    free = mean_free(A[None], system, off)[0]
+    difference = np.abs(system.right[0, 0] + system.right[0, 1]) < 1e-10
+    assert free.tolist() == (difference & (np.max(np.abs(system.right[0, 2:]), axis=0) < 1e-10)).tolist()
+    assert np.sum(free) == 1
+    A[2, 1] *= 1 + 2.0**-51  # no twins any more
+    system = attention_eigensystem(A[None])
+    assert not np.any(mean_free(A[None], system, off))

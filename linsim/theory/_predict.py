@@ -15,13 +15,10 @@ from .cycle import Heads, simplest
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
 from .prediction import Prediction
-from .spectra import EPS, attention_eigensystem, meant, weight_eigensystem
+from .spectra import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .verdicts import verdicts, with_caution
 
 __all__ = ["predict"]
-
-#: dtypes with fewer digits than doubles
-_SPACINGS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @on_one_thread
@@ -42,6 +39,11 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     Returns
     -------
     Prediction
+        Moduli tie, and coefficients, entries and singular values count as
+        zero, within what rounding to the dtype of A, H and x0 may do to them:
+        pass float32 arrays as float32.  Where the entries of float64 arrays
+        look like rounded ones, an assumption says whether a verdict rests on
+        digits that these lack.
         Margin, rates and relaxations are per layer: of a cycle, the factor of
         all its layers to the power 1/k.  Heads that share A or H, and layers
         that are equal, are summed up first: what remains a Linear is judged
@@ -138,18 +140,12 @@ def _judged(layers: tuple[Heads, ...], X: Any, batch: tuple[int, ...], precision
 
 def _precision(rules: Any, x0: Any) -> Precision:
     """The relative spacing of the dtypes that a rule and x0 were given in."""
-    A, H = (max(_spacing(getattr(rule, name)) for rule in rules) for name in ("A", "H"))
-    return Precision(A, H, EPS if x0 is None else _spacing(x0))
-
-
-def _spacing(x: Any) -> float:
-    """eps of the dtype of an array; integers, lists and what is finer than doubles count as doubles."""
-    name = str(getattr(x, "dtype", "")).rsplit(".", 1)[-1]
-    return _SPACINGS.get(name, EPS)
+    A, H = (max(spacing(getattr(rule, name)) for rule in rules) for name in ("A", "H"))
+    return Precision(A, H, spacing(x0))
 
 
 def _seeming(layers: tuple[Heads, ...], X: Any, given: Precision) -> Precision:
-    """``given``, or coarser where every entry fits into a shorter dtype although entries use most of its digits.
+    """``given``, or coarser where every entry fits into a shorter dtype, and some use most of its digits.
 
     Rows of attention were divided by their sums, which hides what they were.
     """
@@ -161,11 +157,11 @@ def _seeming(layers: tuple[Heads, ...], X: Any, given: Precision) -> Precision:
 def _digits(stacks: list[Any], given: float) -> float:
     """The spacing of the shortest dtype that holds all entries, if they look rounded to it."""
     for name, bits in (("float16", 11), ("float32", 24)):
-        if _SPACINGS[name] <= given or not stacks:
+        if SPACINGS[name] <= given or not stacks:
             continue
         # short dyadic numbers (halves, integers) are written exactly, in any dtype
         if all(_fits(M, bits) for M in stacks) and not all(_fits(M, bits // 2 + 1) for M in stacks):
-            return _SPACINGS[name]
+            return SPACINGS[name]
     return given
 
 
@@ -181,7 +177,7 @@ def _heads(rule: Linear | MultiHead) -> Heads:
     if A.dtype != np.float64:
         # its rows (and columns, where they are meant to) sum to 1 in its own precision only
         stack = A.astype(np.float64).reshape(-1, *A.shape[-2:])
-        A = meant(stack, _spacing(A)).reshape(A.shape)
+        A = meant(stack, spacing(A)).reshape(A.shape)
     return (A, H) if isinstance(rule, MultiHead) else (A[..., None, :, :], H[..., None, :, :])
 
 

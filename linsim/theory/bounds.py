@@ -335,11 +335,12 @@ def _unit(G: Any) -> tuple[Any, F, F]:
     whole = size + error
     safe = np.where(whole > 0, whole, 1.0)
     share = size / safe
-    more = np.where((whole > 0)[:, :, None] & (whole > 0)[:, None, :], 1 - share[:, :, None] * share[:, None], 0)
+    there = np.where(whole > 0, 1.0, 0.0)
+    more = there[:, :, None] * there[:, None, :] - share[:, :, None] * share[:, None, :]
     return M / safe[:, :, None] / safe[:, None, :], more, whole
 
 
-def _gram(vectors: C) -> C:
+def _gram(vectors: C | F) -> Any:
     return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
 
 
@@ -482,8 +483,7 @@ def _minors(plan: _Plan, low: F, high: F) -> _Minors:
     turning = log_sum(np.stack([beta, gamma, beta + gamma]), 0)
     improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q - np.log(2)]), 0)
     u, w = (
-        np.take_along_axis(_log_duals(f), k[:, None], axis=-1)
-        for f, k in ((plan.rows, i), (plan.columns, j))
+        np.take_along_axis(_log_duals(f), k[:, None], axis=-1) for f, k in ((plan.rows, i), (plan.columns, j))
     )
     first = np.maximum(log_minus(alpha + q, plain), -u - w)
     rank = _quotient(np.minimum(plain, improved), first)

@@ -180,7 +180,9 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
     q_token = other_first / constant_first if constant_first else np.inf
     # how far the two moduli are known, relatively
     unsure = sum(
-        float(modes.error[part][0] / modulus[part][0]) for part in (constant, ~constant) if np.any(modulus[part])
+        float(modes.error[part][0] / modulus[part][0])
+        for part in (constant, ~constant)
+        if np.any(modulus[part])
     )
 
     rank, clear = (0, True) if vanishes else _limit_rank(modes, dominant)

@@ -87,9 +87,7 @@ class Known(NamedTuple):
     columns: Hidden
 
 
-def known(
-    A: F, H: F, x0: F, attention: Eigensystem, weights: Eigensystem, c: C, eps: float
-) -> Known:
+def known(A: F, H: F, x0: F, attention: Eigensystem, weights: Eigensystem, c: C, eps: float) -> Known:
     """What is known of c_ij = u_i^T x0 w_j, (b, n, d), of an x0 given to a relative spacing of ``eps``."""
     rows, columns = hidden(A, attention, stochastic=True), hidden(H, weights)
     size, error = np.abs(c), _coefficient_error(attention, weights, rows, columns, c, x0, eps)

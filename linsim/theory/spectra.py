@@ -18,6 +18,7 @@ __all__ = [
     "meant",
     "null_pair",
     "perron_vector",
+    "spacing",
     "weight_eigensystem",
 ]
 
@@ -27,6 +28,8 @@ B = np.ndarray[Any, np.dtype[np.bool_]]
 I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
 
 EPS = float(np.finfo(np.float64).eps)
+#: eps of dtypes that have fewer digits than doubles
+SPACINGS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,12 @@ class Eigensystem:
     norm: F
     diagonalizable: B
     growth: I
+
+
+def spacing(*given: Any) -> float:
+    """The largest eps of the dtypes of some arrays; what has none, or more digits, counts as double."""
+    names = (str(getattr(x, "dtype", "")).rsplit(".", 1)[-1] for x in given)
+    return max((SPACINGS.get(name, EPS) for name in names), default=EPS)
 
 
 def _dual(right: C) -> tuple[C, F, F]:
@@ -152,7 +161,7 @@ def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
 
 
 def weight_eigensystem(H: F, eps: float = EPS) -> Eigensystem:
-    """Decompose (b, d, d) weights; those symmetric up to a relative spacing ``eps`` by the symmetric solver."""
+    """Decompose (b, d, d) weights; those symmetric up to a spacing of ``eps`` by the symmetric solver."""
     scale = np.max(np.abs(H), axis=(-1, -2), keepdims=True)
     symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * eps * scale, axis=(-1, -2))
     values, vectors = np.linalg.eigh(H[symmetric])
@@ -243,6 +252,7 @@ def meant(A: F, eps: float) -> F:
     """
     if eps <= EPS:
         return A
+    A = A / np.sum(A, axis=-1, keepdims=True)
     keeps = doubly_stochastic(A, eps)[:, None, None]
     for _ in range(4):  # Sinkhorn: each pass squares what is left of the rounding, or nearly
         A = np.where(keeps, A / np.sum(A, axis=-2, keepdims=True), A)
