@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from oracle import trajectory
+from test_bounds import defective_attention, jordan
 
 from linsim import MultiHead, attention, predict, weights
 from linsim.theory.bounds import GAPS
@@ -70,9 +71,9 @@ def missing(seed):
     return A, H, x0, symmetric
 
 
-def violations(seed, depths=DEPTHS):
+def violations(seed, depths=DEPTHS, system=missing):
     """Where a bound of a system is on the wrong side of arbitrary precision."""
-    A, H, x0, symmetric = missing(seed)
+    A, H, x0, symmetric = system(seed)
     if symmetric is None:  # the oracle knows symmetric attention that keeps means exactly, no other
         A, symmetric = (A + A.T) / 2, True
     law = predict(A, H, x0=x0)
@@ -103,6 +104,28 @@ def test_bounds_hold_where_x0_misses_a_mode_up_to_rounding(seed):
 @pytest.mark.full
 def test_bounds_hold_where_x0_misses_a_mode_in_five_thousand_systems():
     assert [wrong for seed in range(5000) for wrong in violations(seed)] == []
+
+
+def missing_without_basis(seed):
+    """The same where A or H, or both, have Jordan blocks."""
+    rng = np.random.default_rng([19, seed])
+    kind = rng.integers(3)
+    A = defective_attention() if kind else attention.softmax(4, 3, rng=rng)
+    n = len(A)
+    H = jordan(rng, [(rng.choice([2.0, -0.5, 0.5]), 2), (rng.choice([-0.25, 1.0]), 1)])
+    if kind == 1:
+        H = weights.gaussian(3, rng=rng)
+    v, z = np.linalg.eig(A)[1].real, np.linalg.eig(H.T)[1].real
+    i, j = rng.integers(n), rng.integers(3)
+    x0 = np.outer(v[:, i] if rng.integers(2) else rng.normal(size=n), z[:, j])
+    if rng.integers(2):
+        x0 = np.outer(v[:, i], rng.normal(size=3))
+    return A, H, x0, False
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_bounds_hold_without_a_basis_too(seed):
+    assert violations(seed, system=missing_without_basis) == []
 
 
 # --- low-rank weights whose zero eigenvalues are rounding ---------------------------------

@@ -164,6 +164,7 @@ class _Plan(NamedTuple):
     free: B  # (b, n) which modes have the mean 0 exactly
     smooth: B  # only the constant mode dominates
     sick: B  # no basis of eigenvectors
+    turns: tuple[F, F]  # what rounding hides in either basis, where there is one
 
 
 def _plan(bounds: Bounds) -> _Plan:
@@ -215,6 +216,7 @@ def _plan(bounds: Bounds) -> _Plan:
         mean_free(bounds.A, attention, rows.error),
         ~np.any(law.dominant[:, 1:], axis=(-1, -2)),
         sick,
+        (of_A.turn, of_H.turn),
     )
 
 
@@ -543,17 +545,23 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
         attention, weights = (_one(f, int(s)) for f in (bounds.attention, bounds.weights))
         pi = attention.left[0].real / np.sqrt(n)
         apart = Q.T @ x0
+        # x0 was rounded, and so were the sums over it
+        noise = (bounds.eps / 2 + (sum(x0.shape) + 8) * EPS) * _unshared(x0)
         if attention.diagonalizable:
             # one chain of layers I + lambda_i H for each row of U X_0
-            start = attention.left[1:] @ x0
+            turn = plan.turns[0][s % plan.turns[0].shape[0]][1:, 1:]
+            start = np.linalg.norm(attention.left[1:] @ (x0 - x0[:1]), axis=-1)
+            start = start + turn @ start + np.linalg.norm(attention.left[1:], axis=-1) * noise
             size = np.linalg.norm(Q.T @ attention.right[:, 1:], axis=0)
             h[s] = growth_of_rows(attention.values[1:], H, start, size, layers)
         elif weights.diagonalizable:
-            start = (apart @ weights.right).T
+            turn = plan.turns[1][s % plan.turns[1].shape[0]]
+            start = np.linalg.norm(Q.T @ (x0 - x0[:1]) @ weights.right, axis=0)
+            start = start + start @ turn + np.linalg.norm(weights.right, axis=0) * noise
             size = np.linalg.norm(weights.left, axis=-1)
             h[s] = growth_of_rows(weights.values, Q.T @ A @ Q, start, size, layers)
         else:
-            h[s] = growth(Q.T @ A @ Q, H, layers) + log(np.linalg.norm(apart))
+            h[s] = growth(Q.T @ A @ Q, H, layers) + log(np.linalg.norm(apart) + noise)
         # H has an eigenvector at every eigenvalue, Jordan block or not; equal ones are known by their mean
         modulus = np.abs(1 + weights.values) - 64 * EPS * (1 + np.linalg.norm(H))
         c = pi @ x0
@@ -562,6 +570,11 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
         lead = np.max(log(np.abs(c @ weights.right) - blur)[:, None] + layers * log(modulus)[:, None], axis=0)
         p[s] = np.log(n) / 2 + log_minus(lead, log(np.linalg.norm(1 / n - pi)) + h[s])
     return h, p
+
+
+def _unshared(x0: F) -> float:
+    """Norm of the features that tokens do not share exactly."""
+    return float(np.linalg.norm(x0[:, np.any(x0 != x0[:1], axis=0)]))
 
 
 class _Side(NamedTuple):

@@ -159,9 +159,10 @@ def dominance(
     error = np.broadcast_to((several * EPS) * (1 + of_A + of_H), rho.shape)
     # rows sum to 1 whatever the entries were rounded to: lambda = 1 is exact
     constant = np.arange(n)[:, None] == 0
-    blur = error + several * (
-        np.where(constant, 0.0, of_A) * (precision.attention - EPS) + of_H * (precision.weights - EPS)
-    )
+    blur = error
+    if precision.attention > EPS or precision.weights > EPS:
+        more_A, more_H = precision.attention - EPS, precision.weights - EPS
+        blur = error + several * (np.where(constant, 0.0, of_A) * more_A + of_H * more_H)
     cap = tie(max(precision.attention, precision.weights))
     coefficients = None
     present = np.ones(modulus.shape, dtype=bool)
