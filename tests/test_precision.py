@@ -104,6 +104,8 @@ def test_bounds_hold_where_x0_misses_a_mode_up_to_rounding(seed):
 @pytest.mark.full
 def test_bounds_hold_where_x0_misses_a_mode_in_five_thousand_systems():
     assert [wrong for seed in range(5000) for wrong in violations(seed)] == []
+    sick = [violations(seed, system=missing_without_basis) for seed in range(1000)]
+    assert [wrong for found in sick for wrong in found] == []
 
 
 def missing_without_basis(seed):
@@ -123,7 +125,8 @@ def missing_without_basis(seed):
     return A, H, x0, False
 
 
-@pytest.mark.parametrize("seed", range(60))
+# those beyond 40: a mean over tokens that is rounding alone
+@pytest.mark.parametrize("seed", [*range(40), 168, 317, 326, 450, 483, 1167, 1302, 1479])
 def test_bounds_hold_without_a_basis_too(seed):
     assert violations(seed, system=missing_without_basis) == []
 

@@ -567,6 +567,8 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
         c = pi @ x0
         # the eigenvector of a p-chain is known to eps^(1/p)
         blur = 10 * EPS ** (1 / (1 + np.max(weights.growth))) * np.linalg.norm(c)
+        # c itself is a sum over tokens, which may cancel
+        blur = blur + (bounds.eps / 2 + (n + 8) * EPS) * np.linalg.norm(pi @ np.abs(x0))
         lead = np.max(log(np.abs(c @ weights.right) - blur)[:, None] + layers * log(modulus)[:, None], axis=0)
         p[s] = np.log(n) / 2 + log_minus(lead, log(np.linalg.norm(1 / n - pi)) + h[s])
     return h, p
