@@ -197,7 +197,8 @@ def wrong_verdict(seed):
     return None if not clear or found == (regime, rank, rank == 1) else (seed, found, (regime, rank))
 
 
-@pytest.mark.parametrize("seed", range(150))
+# 1591: two eigenvalues of the rounding look like a Jordan block
+@pytest.mark.parametrize("seed", [*range(150), 1591])
 def test_rounding_of_low_rank_weights_decides_nothing(seed):
     assert wrong_verdict(seed) is None
 

@@ -78,26 +78,27 @@ def _dual(right: C) -> tuple[C, F, F]:
     return left, condition, s[..., 0] * inverse[..., -1]
 
 
-def _general(M: F) -> Eigensystem:
+def _general(M: F, eps: float = EPS) -> Eigensystem:
     values, right = np.linalg.eig(M)
     values, right = values.astype(np.complex128), right.astype(np.complex128)
     left, condition, basis_condition = _dual(right)
     norm = np.linalg.norm(M, axis=(-1, -2))
-    values, growth = _jordan(M, values, condition, norm)
+    values, growth = _jordan(M, values, condition, norm, eps)
     good = (basis_condition < 1e7) & ~np.any(growth > 0, axis=-1)
     return Eigensystem(values, right, left, condition, basis_condition, norm, good, growth)
 
 
-def _jordan(M: F, values: C, condition: F, norm: F) -> tuple[C, I]:
+def _jordan(M: F, values: C, condition: F, norm: F, eps: float) -> tuple[C, I]:
     """Eigenvalues of (b, m, m) matrices with Jordan blocks made equal again, and the growth of each.
 
     Rounding splits a block of size p into eigenvalues that lie no further
     apart than their own error, eps * norm * condition, and are ill-conditioned;
     their mean is accurate.  A multiple eigenvalue with a full eigenspace can
     look the same, but then M - lambda I loses as many ranks as there are such
-    eigenvalues (up to 2e-12 of its norm: matrices are rarely known better).
+    eigenvalues (up to 2e-12 of its norm: matrices are rarely known better; or up
+    to 8 times the spacing ``eps`` of its entries, where that is more).
     """
-    m = M.shape[-1]
+    m, lost = M.shape[-1], max(1e4 * EPS, 8 * eps)
     growth = np.zeros(values.shape, dtype=np.int64)
     # rounding moves the eigenvalue of a p-chain by eps^(1/p): 1e-3 up to p = 5
     error = norm[:, None] * np.minimum(16 * np.sqrt(m) * EPS * condition, 1e-3)
@@ -119,7 +120,7 @@ def _jordan(M: F, values: C, condition: F, norm: F) -> tuple[C, I]:
             if abs(centre.imag) <= 1e4 * EPS * norm[s]:
                 centre = complex(centre.real)
             singular = np.linalg.svd(M[s] - centre * np.eye(m), compute_uv=False)
-            if np.sum(singular <= 1e4 * EPS * norm[s]) < block.sum():
+            if np.sum(singular <= lost * norm[s]) < block.sum():
                 values[s, block] = centre
                 growth[s, block] = _chains(M[s], centre, values[s, ~block], int(block.sum()))
     return values, growth
@@ -165,7 +166,7 @@ def weight_eigensystem(H: F, eps: float = EPS) -> Eigensystem:
     scale = np.max(np.abs(H), axis=(-1, -2), keepdims=True)
     symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * eps * scale, axis=(-1, -2))
     values, vectors = np.linalg.eigh(H[symmetric])
-    return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric]))
+    return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
 
 
 def _orthogonal(values: F, vectors: F) -> Eigensystem:
@@ -278,7 +279,7 @@ def attention_eigensystem(A: F, eps: float = EPS) -> Eigensystem:
     # entries are off by eps, and those of pi by n of them
     balance = max(1e-12, 4 * n * eps if eps > EPS else 0.0)
     reversible &= np.all(np.abs(flow - back) <= balance * (flow + back), axis=(-1, -2))
-    system = _merge(reversible, _reversible(A[reversible], pi[reversible]), _general(A[~reversible]))
+    system = _merge(reversible, _reversible(A[reversible], pi[reversible]), _general(A[~reversible], eps))
 
     # The constant mode goes first.  Where 1 is a multiple eigenvalue (masks that
     # split the tokens) it replaces the vector that contributes most to it.
