@@ -223,7 +223,9 @@ def _attention_modulo(A: F, p: int) -> I:
     """Rows divided by their sums; where columns sum to 1 to rounding, Pi + (1 - Pi) A (1 - Pi)."""
     n, K = len(A), _modulo(A, p)
     if not doubly_stochastic(A[None])[0]:
-        return np.array([row * pow(int(np.sum(row)) % p, -1, p) % p for row in K])
+        # a sum that p divides has no inverse: a row of another scale then, of which the other prime knows
+        sums = [int(np.sum(row)) % p for row in K]
+        return np.array([row * (pow(t, -1, p) if t else 1) % p for row, t in zip(K, sums, strict=True)])
     share = pow(n, -1, p)
     down, across = (np.sum(K, axis=axis, keepdims=True) % p * share % p for axis in (0, 1))
     return np.asarray((K - down - across + int(np.sum(K)) % p * share % p * share + share) % p)
