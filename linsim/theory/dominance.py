@@ -161,8 +161,10 @@ def dominance(
     constant = np.arange(n)[:, None] == 0
     blur = error
     if precision.attention > EPS or precision.weights > EPS:
+        # Rounding moves each entry by half a spacing, so the matrix by that times its norm; as much
+        # again for a product that was summed in the same precision.
         more_A, more_H = precision.attention - EPS, precision.weights - EPS
-        blur = error + several * (np.where(constant, 0.0, of_A) * more_A + of_H * more_H)
+        blur = error + np.where(constant, 0.0, of_A) * more_A + of_H * more_H
     cap = tie(max(precision.attention, precision.weights))
     coefficients = None
     present = np.ones(modulus.shape, dtype=bool)

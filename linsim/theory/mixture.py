@@ -237,11 +237,10 @@ def mixture(A: Any, sharpening: Any, smoothing: Any) -> Mixture:
         """ln|1 + lambda mu|, (b, n, d), and what rounding may add to it."""
         flat = np.broadcast_to(spectrum, (*batch, d)).reshape(-1, 1, d)
         modulus = np.abs(1 + values * flat)
-        several = 4 * np.sqrt(n + d)
-        error = several * EPS * (1 + condition * scale * np.abs(flat))
+        error = 4 * EPS * np.sqrt(n + d) * (1 + condition * scale * np.abs(flat))
         # what the digits of the entries leave open; lambda = 1 is exact
         open_A = np.where(np.arange(n)[:, None] > 0, condition * scale * np.abs(flat), 0.0)
-        error = error + several * (eps - EPS) * open_A + (eps_mu - EPS) * np.abs(values * flat)
+        error = error + (eps - EPS) * open_A + (eps_mu - EPS) * np.abs(values * flat)
         with np.errstate(divide="ignore"):
             return np.log(modulus), error / np.maximum(modulus, EPS)
 
