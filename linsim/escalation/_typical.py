@@ -10,7 +10,7 @@ import numpy as np
 from .. import _validate
 from .._namespace import to_host
 from ..errors import InvalidValueError, NotCoveredError
-from ..theory.spectra import EPS, attention_eigensystem
+from ..theory.spectra import attention_eigensystem, meant, spacing
 from . import _laws
 from ._arguments import kind_of, std_of
 
@@ -95,9 +95,11 @@ def typical_exponents(P: Any, d: int, *, std: float = 1.0, kind: str = "gaussian
         raise _validate.refusal(
             InvalidValueError, "P", "n = 1", "at least two tokens", "One token has no diversity."
         )
-    host = np.asarray(to_host(P), dtype=np.float64).reshape(-1, n, n)
-    system = attention_eigensystem(host)
-    noise = 64 * EPS * system.norm[:, None] * system.condition
+    eps = spacing(P)
+    host = meant(np.asarray(to_host(P), dtype=np.float64).reshape(-1, n, n), eps)
+    system = attention_eigensystem(host, eps)
+    # what rounding the entries does to an eigenvalue: a real one may look like half of a pair
+    noise = 64 * eps * system.norm[:, None] * system.condition
     off = np.where(np.abs(system.values.imag) > noise, np.abs(system.values.imag), 0.0)
     if np.any(off > 0):
         raise _validate.refusal(

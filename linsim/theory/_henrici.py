@@ -29,10 +29,10 @@ def growth(A: Any, H: Any, layers: F) -> F:
     return log_sum(np.where(k <= layers, terms, -np.inf), 0)
 
 
-def growth_of_rows(values: C, M: F, start: C, size: F, layers: F) -> F:
-    """ln of sum_i size_i |start_i| ||(I + values_i M)^l||."""
+def growth_of_rows(values: C, M: F, start: F, size: F, layers: F) -> F:
+    """ln of sum_i size_i start_i ||(I + values_i M)^l||, ``start`` the lengths of rows."""
     terms = [
-        growth(np.array([[value]]), M, layers) + log(weight * np.linalg.norm(row))
-        for value, row, weight in zip(values, start, size, strict=True)
+        growth(np.array([[value]]), M, layers) + log(weight * length)
+        for value, length, weight in zip(values, start, size, strict=True)
     ]
     return log_sum(np.stack(terms), 0) if terms else np.full(layers.shape, -np.inf)

@@ -13,10 +13,10 @@ from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Layered, Linear, MultiHead
 from .cycle import Heads, simplest
 from .cycle_verdicts import cycle_verdicts, repeated
-from .dominance import dominance
+from .dominance import Precision, dominance
 from .prediction import Prediction
-from .spectra import attention_eigensystem, weight_eigensystem
-from .verdicts import verdicts
+from .spectra import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
+from .verdicts import verdicts, with_caution
 
 __all__ = ["predict"]
 
@@ -39,6 +39,11 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     Returns
     -------
     Prediction
+        Moduli tie, and coefficients, entries and singular values count as
+        zero, within what rounding to the dtype of A, H and x0 may do to them:
+        pass float32 arrays as float32.  Where the entries of float64 arrays
+        look like rounded ones, an assumption says whether a verdict rests on
+        digits that these lack.
         Margin, rates and relaxations are per layer: of a cycle, the factor of
         all its layers to the power 1/k.  Heads that share A or H, and layers
         that are equal, are summed up first: what remains a Linear is judged
@@ -111,24 +116,68 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         X = _tokens(x0, rule)
         batch = _validate.broadcast_batches(rule=batch, x0=X.shape[:-2])
         X = _flat(X, batch, 2)
-    layers = simplest([_heads(layer) for layer in (rule.rules if isinstance(rule, Layered) else [rule])])
+    rules = rule.rules if isinstance(rule, Layered) else [rule]
+    given = _precision(rules, x0)
+    layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)
-    A, W = (M[:, 0] for M in layers[0])
-    if len(layers) == 1 and layers[0][0].shape[1] == 1:
-        attention, weights = attention_eigensystem(A), weight_eigensystem(W)
-        law = verdicts(A, W, X, attention, weights, dominance(attention, weights, X), batch)
-    else:
-        law = cycle_verdicts(layers, X, batch)
+    law = _judged(layers, X, batch, given)
+    seeming = _seeming(layers, X, given)
+    if seeming != given:
+        law = with_caution(law, _judged(layers, X, batch, seeming), seeming)
     return repeated(law, len(layers), batch) if isinstance(rule, Layered) else law
+
+
+def _judged(layers: tuple[Heads, ...], X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
+    """The law of layers that are known to a precision."""
+    if len(layers) > 1 or layers[0][0].shape[1] > 1:
+        return cycle_verdicts(layers, X, batch, precision)
+    A, W = (M[:, 0] for M in layers[0])
+    attention = attention_eigensystem(A, precision.attention)
+    weights = weight_eigensystem(W, precision.weights)
+    law = dominance(attention, weights, X, precision)
+    return verdicts(A, W, X, attention, weights, law, batch, precision)
+
+
+def _precision(rules: Any, x0: Any) -> Precision:
+    """The relative spacing of the dtypes that a rule and x0 were given in."""
+    A, H = (max(spacing(getattr(rule, name)) for rule in rules) for name in ("A", "H"))
+    return Precision(A, H, spacing(x0))
+
+
+def _seeming(layers: tuple[Heads, ...], X: Any, given: Precision) -> Precision:
+    """``given``, or coarser where every entry fits into a shorter dtype, and some use most of its digits.
+
+    Rows of attention were divided by their sums, which hides what they were.
+    """
+    weights = [W for _, W in layers]
+    tokens = [] if X is None else [X]
+    return Precision(given.attention, _digits(weights, given.weights), _digits(tokens, given.tokens))
+
+
+def _digits(stacks: list[Any], given: float) -> float:
+    """The spacing of the shortest dtype that holds all entries, if they look rounded to it."""
+    for name, bits in (("float16", 11), ("float32", 24)):
+        if SPACINGS[name] <= given or not stacks:
+            continue
+        # short dyadic numbers (halves, integers) are written exactly, in any dtype
+        if all(_fits(M, bits) for M in stacks) and not all(_fits(M, bits // 2 + 1) for M in stacks):
+            return SPACINGS[name]
+    return given
+
+
+def _fits(M: Any, bits: int) -> bool:
+    """Whether all significands have at most some bits."""
+    scaled = np.ldexp(np.frexp(M)[0], bits)
+    return bool(np.all(scaled == np.rint(scaled)))
 
 
 def _heads(rule: Linear | MultiHead) -> Heads:
     """Attentions (..., h, n, n) and weights (..., h, d, d) of one layer, on the host in float64."""
     A, H = to_host(rule.A), to_host(rule.H).astype(np.float64)
     if A.dtype != np.float64:
-        # its rows sum to 1 in its own precision only
-        A = A.astype(np.float64)
-        A = A / np.sum(A, axis=-1, keepdims=True)
+        # its rows (and columns, where they are meant to) sum to 1 in its own precision only
+        stack = A.astype(np.float64).reshape(-1, *A.shape[-2:])
+        A = meant(stack, spacing(A)).reshape(A.shape)
     return (A, H) if isinstance(rule, MultiHead) else (A[..., None, :, :], H[..., None, :, :])
 
 

@@ -73,13 +73,17 @@ nu <= ||D_A|| ||N_H|| + ||N_A|| ||D_H|| + ||N_A|| ||N_H||, so (Henrici 1962)
 and ||Pi X_l|| >= sqrt(n) (max_j |rho_1j|^l |pi^T X_0 w_j| - |1/n - pi| ||Pi_perp X_l||)
 over eigenvectors w_j.
 
-**Rounding.**  |rho| and |c| are moved to the safe side by first-order bounds of
-the error of computed eigenvalues (eps * condition * norm) and coefficients, so
-that the inequality holds for the numbers returned.  Coefficients below
-NOISE = 1e3 eps of what they could be count as exactly zero, as in the verdicts:
-an x0 that holds such a mode by rounding is taken for one that lacks it
-(``law.assumptions`` says so).  Without a basis of eigenvectors equal eigenvalues
-are known by their mean, to some 1e-14: bounds deeper than 1e12 layers mean little.
+**Rounding.**  The eigenvalues, eigenvectors and coefficients of the matrices as
+given differ from the computed ones by first-order bounds (:mod:`linsim.theory.rounding`)
+which move |rho|, |c|, the Gram matrices and the duals to the safe side, so that
+the inequality holds for the numbers returned.  |c| is moved by what the rounding of
+x0 to its own dtype may hide as well.  A coefficient that may be zero counts from
+above with its possible size and from below as zero: a mode that x0 holds by
+rounding alone takes over in the bound no later than in truth.  Coefficients and
+means over tokens are zero where that is exact: no product of theirs is not zero, or
+columns sum to 1, or a rank in exact arithmetic says so.  Without a basis of eigenvectors equal
+eigenvalues are known by their mean, to some 1e-14: bounds deeper than 1e12 layers
+mean little.
 """
 
 from __future__ import annotations
@@ -92,7 +96,8 @@ import numpy as np
 
 from ._henrici import growth, growth_of_rows
 from ._logs import log, log_minus, log_sum
-from .dominance import NOISE, Dominance
+from .dominance import Dominance
+from .rounding import known, mean_free
 from .spectra import EPS, B, C, Eigensystem, F, I
 
 __all__ = ["GAPS", "Bounds"]
@@ -108,6 +113,8 @@ class _Frame(NamedTuple):
 
     vectors: C  # (b, m, m)
     duals: C
+    error: F  # (b, m), of each vector
+    dual_error: F  # (b, m), of each dual, relative to its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +127,7 @@ class Bounds:
     x0: F
     A: F
     H: F
+    eps: float = EPS  # relative spacing of the numbers that x0 was given in
 
     def log_bound(self, gap: str, layers: F) -> F:
         """Natural logarithm of the upper bound, (b, k), at (k,) layers."""
@@ -153,40 +161,75 @@ class _Plan(NamedTuple):
     j: np.ndarray[Any, Any]
     real_row: B  # its attention eigenvalue is real
     real: B  # both its eigenvalues are
+    free: B  # (b, n) which modes have the mean 0 exactly
     smooth: B  # only the constant mode dominates
     sick: B  # no basis of eigenvectors
+    turns: tuple[F, F]  # what rounding hides in either basis, where there is one
 
 
 def _plan(bounds: Bounds) -> _Plan:
     attention, weights, law = bounds.attention, bounds.weights, bounds.law
     assert law.coefficients is not None
-    assert law.coefficient_scale is not None
     size, n, d = law.rho.shape
-    c = np.abs(law.coefficients)
-    c_error = np.broadcast_to(NOISE * law.coefficient_scale, c.shape)
+    c, unsure, of_A, of_H = known(
+        bounds.A, bounds.H, bounds.x0, attention, weights, law.coefficients, bounds.eps
+    )
     rho = np.abs(law.rho)
+    moved = np.maximum(
+        law.error,
+        np.abs(weights.values)[:, None, :] * of_A.among[:, :, None]
+        + np.abs(attention.values)[:, :, None] * of_H.among[:, None, :],
+    )
     with np.errstate(divide="ignore"):
-        log_c = [np.where(law.present, log(c + sign * c_error), -np.inf) for sign in (-1, 1)]
-        log_rho = [log(rho + sign * law.error) for sign in (-1, 1)]
+        # what may be rounding counts with its possible size from above, and as nothing from below
+        log_c = (np.where(law.present, log(c - unsure), -np.inf), log(c + unsure))
+        log_rho = [log(rho + sign * moved) for sign in (-1, 1)]
     first = np.argmax(law.dominant.reshape(size, -1), axis=-1)
     i, j = first // d, first % d
     take = np.arange(size)
     lam = np.broadcast_to(attention.values, (size, n))[take, i]
     mu = np.broadcast_to(weights.values, (size, d))[take, j]
     sick = np.broadcast_to(~(attention.diagonalizable & weights.diagonalizable), size)
+    rows = _Frame(
+        attention.right,
+        attention.left,
+        np.sum(of_A.turn, axis=-2),
+        _relative(of_A.turn, np.linalg.norm(attention.left, axis=-1)),
+    )
+    lengths = np.linalg.norm(weights.left, axis=-1)
+    # transposed: X^T = Z^T Y^T V^T
+    columns = _Frame(
+        np.swapaxes(weights.left, -1, -2),
+        np.swapaxes(weights.right, -1, -2),
+        np.sum(of_H.turn * lengths[:, None, :], axis=-1),
+        np.sum(of_H.turn, axis=-2),
+    )
     return _Plan(
-        (log_c[0], log_c[1]),
+        log_c,
         (log_rho[0], log_rho[1]),
-        _Frame(attention.right, attention.left),
-        # transposed: X^T = Z^T Y^T V^T
-        _Frame(np.swapaxes(weights.left, -1, -2), np.swapaxes(weights.right, -1, -2)),
+        rows,
+        columns,
         i,
         j,
         lam.imag == 0,
         (lam.imag == 0) & (mu.imag == 0),
+        mean_free(bounds.A, attention, rows.error),
         ~np.any(law.dominant[:, 1:], axis=(-1, -2)),
         sick,
+        (of_A.turn, of_H.turn),
     )
+
+
+def _relative(turn: F, lengths: F) -> F:
+    """How much of its own length turns a vector at most, from T (b, m, m) and lengths (b, m)."""
+    return np.sum(turn * lengths[:, None, :], axis=-1) / np.where(lengths > 0, lengths, 1.0)
+
+
+def _means(plan: _Plan) -> F:
+    """Upper bounds of |Pi v_k|, (b, 1, n): the mean of each mode, 0 where it is 0 exactly."""
+    vectors = plan.rows.vectors
+    mean = np.abs(np.sum(vectors, axis=-2)) / np.sqrt(vectors.shape[-2]) + plan.rows.error
+    return np.where(plan.free, 0.0, mean)[:, None, :]
 
 
 def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
@@ -201,7 +244,7 @@ def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
 
 def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
     _, n, d = bounds.law.rho.shape
-    h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i))
+    h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
     if np.any(plan.sick):
         h, p = _without_basis(bounds, plan, layers, h, p)
     if gap == "hfc_lfc":
@@ -218,12 +261,10 @@ def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str)
 
 
 def _below(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
-    duals = np.log(np.linalg.norm(plan.rows.duals, axis=-1))[:, :, None]
-    across = np.log(np.linalg.norm(plan.columns.duals, axis=-1))[:, None, :]
+    duals, across = _log_duals(plan.rows)[:, :, None], _log_duals(plan.columns)[:, None, :]
     h = np.max(_without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
     K = _gram(plan.columns.vectors)
-    # the vector of the constant mode has length one
-    mean = np.sum(plan.rows.vectors, axis=-2, keepdims=True) / np.sqrt(plan.rows.vectors.shape[-2])
+    mean = _means(plan)  # the vector of the constant mode has length one
     others = _without(high, np.zeros_like(plan.i), -2)
     constant = np.where(np.arange(high.shape[-2])[:, None] == 0, high, -np.inf)
     p = np.logaddexp(_norm(constant, np.ones_like(_gram(mean)), K), _norm(others, _gram(mean), K))
@@ -261,31 +302,65 @@ def _quotient(h: F, p: F) -> F:
     return np.where(np.isneginf(h), -np.inf, h - p)
 
 
+class _Gram(NamedTuple):
+    """Gram matrix of (b, m) vectors and how far, at most, each of these is from the true one."""
+
+    matrix: Any
+    error: F
+
+
 def _norm(logs: F, G: Any, K: Any) -> F:
     """ln of the bound of ||V Y Z|| from ln|Y| (b, k, n, d) and Gram matrices (b, n, n), (b, d, d)."""
     # Sizes of vectors go into the logarithms: a coefficient whose vector is zero
     # must not set the scale, or what counts would underflow beside it.
-    of_row, of_column = (np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1))) for M in (G, K))
+    (G, more_G, of_row), (K, more_K, of_column) = _unit(G), _unit(K)
     logs = logs + log(of_row)[:, None, :, None] + log(of_column)[:, None, None, :]
-    G, K = _unit(G, of_row), _unit(K, of_column)
     top = np.max(logs, axis=(-1, -2), keepdims=True)
     safe = np.where(np.isfinite(top), top, 0.0)
     Y = np.where(np.isneginf(logs), 0.0, np.exp(np.maximum(logs - safe, _TINY)))
-    left, right = np.abs(G)[:, None], np.abs(K)[:, None]
+    left, right = (np.abs(G) + more_G)[:, None], (np.abs(K) + more_K)[:, None]
     entries = np.sum((left @ Y) * (Y @ right), axis=(-1, -2))
-    spectral = np.linalg.norm(G, 2, axis=(-1, -2)) * np.linalg.norm(K, 2, axis=(-1, -2))
+    spectral = np.ones(1)
+    for M, more in ((G, more_G), (K, more_K)):
+        spectral = spectral * (np.linalg.norm(M, 2, axis=(-1, -2)) + np.linalg.norm(more, axis=(-1, -2)))
     square = np.minimum(entries, spectral[:, None] * np.sum(Y * Y, axis=(-1, -2)))
     return safe[..., 0, 0] + log(square) / 2
 
 
-def _unit(G: Any, size: F) -> Any:
-    """Gram matrix of the same vectors scaled to length one, those of length zero left out."""
-    safe = np.where(size > 0, size, 1.0)
-    return G / safe[:, :, None] / safe[:, None, :]
+def _unit(G: Any) -> tuple[Any, F, F]:
+    """Gram matrix of vectors scaled to length one, what their errors may add to it, and the lengths.
+
+    Those of length zero are left out.
+    """
+    M, error = G if isinstance(G, _Gram) else (G, np.zeros(1))
+    size = np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1)))
+    whole = size + error
+    safe = np.where(whole > 0, whole, 1.0)
+    share = size / safe
+    there = np.where(whole > 0, 1.0, 0.0)
+    more = there[:, :, None] * there[:, None, :] - share[:, :, None] * share[:, None, :]
+    return M / safe[:, :, None] / safe[:, None, :], more, whole
 
 
-def _gram(vectors: C) -> C:
+def _gram(vectors: C | F) -> Any:
     return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
+
+
+def _turning(frame: _Frame, index: np.ndarray[Any, Any]) -> F:
+    """Errors of the vectors without their part along vector ``index``, which itself is left out, (b, m)."""
+    own = np.take_along_axis(frame.error, index[:, None], axis=-1)
+    return np.where(np.arange(frame.error.shape[-1]) == index[:, None], 0.0, frame.error + own)
+
+
+def _log_duals(frame: _Frame) -> F:
+    """ln of upper bounds of the lengths of dual vectors, (b, m)."""
+    return np.asarray(np.log(np.linalg.norm(frame.duals, axis=-1)) + np.log1p(frame.dual_error))
+
+
+def _log_dual_norm(frame: _Frame) -> F:
+    """ln of an upper bound of the norm of all duals, (b,)."""
+    worst = np.sqrt(np.sum(frame.dual_error**2, axis=-1))
+    return np.asarray(np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2))) + np.log1p(worst))
 
 
 def _without(logs: F, index: np.ndarray[Any, Any], axis: int) -> F:
@@ -307,15 +382,22 @@ def _apart(vectors: C, direction: C) -> C:
     return vectors - unit[:, :, None] * (np.conj(unit)[:, None, :] @ vectors)
 
 
-def _row_split(rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any, Any]) -> tuple[F, F]:
-    """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each."""
+def _row_split(
+    rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any, Any], leak: F | None = None
+) -> tuple[F, F]:
+    """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each.
+
+    ``leak`` (b, 1, m), where it is known better than from the vectors: bounds of |P v_k|.
+    """
     v = _pick(rows.vectors, i)
     length = np.linalg.norm(v, axis=-1)
     others = _without(high, i, -2)
     K = _gram(columns.vectors)
-    h = _norm(others, _gram(_apart(rows.vectors, v)), K)
-    # P V' is one row: (v^* v_k) / |v|
-    leak = (np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None]
+    turning = _turning(rows, i)
+    h = _norm(others, _Gram(_gram(_apart(rows.vectors, v)), turning), K)
+    if leak is None:
+        # P V' is one row: (v^* v_k) / |v|
+        leak = np.abs(np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None] + turning[:, None, :]
     across = _norm(others, _gram(leak), K)
     index = i[:, None, None, None]
     y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
@@ -326,9 +408,9 @@ def _row_split(rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any
 def _row_norm(columns: _Frame, low: F, high: F) -> F:
     """ln of a lower bound of ||y Z|| from ln|y| (b, k, d)."""
     sizes = np.log(np.linalg.norm(columns.vectors, axis=-2))[:, None]  # |z_j|
-    duals = np.log(np.linalg.norm(columns.duals, axis=-1))[:, None]  # |w_j|
+    duals = _log_duals(columns)[:, None]  # |w_j|
     one = np.max(low - duals, axis=-1)
-    whole = log_sum(2 * low, -1) / 2 - np.log(np.linalg.norm(columns.duals, 2, axis=(-1, -2)))[:, None]
+    whole = log_sum(2 * low, -1) / 2 - _log_dual_norm(columns)[:, None]
     best = np.argmax(low + sizes, axis=-1)[..., None]
     rest = np.where(np.arange(low.shape[-1]) == best, -np.inf, high + sizes)
     alone = log_minus(np.take_along_axis(low + sizes, best, axis=-1)[..., 0], log_sum(rest, -1))
@@ -390,21 +472,20 @@ def _minors(plan: _Plan, low: F, high: F) -> _Minors:
     r, b = _without(row - pivot_low, j, -1), _without(column - pivot_low, i, -2)
     S = _without(_without(np.logaddexp(high - pivot_low, b + r), i, -2), j, -1)
 
-    V_apart, Z_apart = _apart(V, v), _apart(Z, z)
+    turning, swinging = _turning(plan.rows, i), _turning(plan.columns, j)
     G, K = _gram(V), _gram(Z)
-    K_apart = _gram(Z_apart)
+    G_apart, K_apart = _Gram(_gram(_apart(V, v)), turning), _Gram(_gram(_apart(Z, z)), swinging)
     one = np.ones((1, 1, 1))
     beta = _norm(b, G, one)
     gamma = _norm(r, one, K) - zeta
-    plain, projected = _norm(S, G, K), _norm(S, _gram(V_apart), K_apart)
+    plain, projected = _norm(S, G, K), _norm(S, G_apart, K_apart)
 
     alpha = _length(plan.rows, i, column_low[..., 0] - pivot[..., 0], beta, 0.0)
     q = _length(plan.columns, j, row_low[..., 0, :] - pivot[..., 0], gamma, zeta)
     turning = log_sum(np.stack([beta, gamma, beta + gamma]), 0)
     improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q - np.log(2)]), 0)
     u, w = (
-        np.log(np.linalg.norm(_pick(np.swapaxes(f.duals, -1, -2), k), axis=-1))[:, None]
-        for f, k in ((plan.rows, i), (plan.columns, j))
+        np.take_along_axis(_log_duals(f), k[:, None], axis=-1) for f, k in ((plan.rows, i), (plan.columns, j))
     )
     first = np.maximum(log_minus(alpha + q, plain), -u - w)
     rank = _quotient(np.minimum(plain, improved), first)
@@ -434,8 +515,8 @@ def _length(frame: _Frame, index: np.ndarray[Any, Any], low: F, beta: F, size: A
     """ln of a lower bound of |v + beta|: coefficients 1 at ``index`` and e^low beside it, (b, k, m)."""
     here = np.arange(low.shape[-1]) == index[:, None]
     coefficients = np.where(here[:, None, :], 0.0, low)
-    whole = log_sum(2 * coefficients, -1) / 2 - np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2)))[:, None]
-    dual = np.log(np.linalg.norm(_pick(np.swapaxes(frame.duals, -1, -2), index), axis=-1))[:, None]
+    whole = log_sum(2 * coefficients, -1) / 2 - _log_dual_norm(frame)[:, None]
+    dual = np.take_along_axis(_log_duals(frame), index[:, None], axis=-1)
     return np.maximum(np.maximum(size + log_minus(np.zeros_like(beta), beta), whole), -dual)
 
 
@@ -464,25 +545,38 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
         attention, weights = (_one(f, int(s)) for f in (bounds.attention, bounds.weights))
         pi = attention.left[0].real / np.sqrt(n)
         apart = Q.T @ x0
+        # x0 was rounded, and so were the sums over it
+        noise = (bounds.eps / 2 + (sum(x0.shape) + 8) * EPS) * _unshared(x0)
         if attention.diagonalizable:
             # one chain of layers I + lambda_i H for each row of U X_0
-            start = attention.left[1:] @ x0
+            turn = plan.turns[0][s % plan.turns[0].shape[0]][1:, 1:]
+            start = np.linalg.norm(attention.left[1:] @ (x0 - x0[:1]), axis=-1)
+            start = start + turn @ start + np.linalg.norm(attention.left[1:], axis=-1) * noise
             size = np.linalg.norm(Q.T @ attention.right[:, 1:], axis=0)
             h[s] = growth_of_rows(attention.values[1:], H, start, size, layers)
         elif weights.diagonalizable:
-            start = (apart @ weights.right).T
+            turn = plan.turns[1][s % plan.turns[1].shape[0]]
+            start = np.linalg.norm(Q.T @ (x0 - x0[:1]) @ weights.right, axis=0)
+            start = start + start @ turn + np.linalg.norm(weights.right, axis=0) * noise
             size = np.linalg.norm(weights.left, axis=-1)
             h[s] = growth_of_rows(weights.values, Q.T @ A @ Q, start, size, layers)
         else:
-            h[s] = growth(Q.T @ A @ Q, H, layers) + log(np.linalg.norm(apart))
+            h[s] = growth(Q.T @ A @ Q, H, layers) + log(np.linalg.norm(apart) + noise)
         # H has an eigenvector at every eigenvalue, Jordan block or not; equal ones are known by their mean
         modulus = np.abs(1 + weights.values) - 64 * EPS * (1 + np.linalg.norm(H))
         c = pi @ x0
         # the eigenvector of a p-chain is known to eps^(1/p)
         blur = 10 * EPS ** (1 / (1 + np.max(weights.growth))) * np.linalg.norm(c)
+        # c itself is a sum over tokens, which may cancel
+        blur = blur + (bounds.eps / 2 + (n + 8) * EPS) * np.linalg.norm(pi @ np.abs(x0))
         lead = np.max(log(np.abs(c @ weights.right) - blur)[:, None] + layers * log(modulus)[:, None], axis=0)
         p[s] = np.log(n) / 2 + log_minus(lead, log(np.linalg.norm(1 / n - pi)) + h[s])
     return h, p
+
+
+def _unshared(x0: F) -> float:
+    """Norm of the features that tokens do not share exactly."""
+    return float(np.linalg.norm(x0[:, np.any(x0 != x0[:1], axis=0)]))
 
 
 class _Side(NamedTuple):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NotCoveredError
-from .dominance import NOISE
+from .dominance import DOUBLE, NOISE, Precision, tie
 from .spectra import EPS, B, C, F, I, doubly_stochastic, weight_eigensystem
 from .verdicts import SILENT
 
@@ -73,11 +73,13 @@ class Cycle:
     """The layers of one system: attentions (h, n, n) and weights (h, d, d) each.
 
     ``scales`` are powers of two that divide each layer, so that long cycles
-    neither overflow nor underflow.
+    neither overflow nor underflow.  ``eps`` is the relative spacing of the
+    numbers that the entries were given in.
     """
 
     layers: tuple[Heads, ...]
     scales: tuple[float, ...]
+    eps: float = EPS
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -106,11 +108,11 @@ class Cycle:
     def transposed(self) -> Cycle:
         """The cycle of the transposed map: transposed layers in opposite order."""
         layers = ((np.swapaxes(A, -1, -2), np.swapaxes(H, -1, -2)) for A, H in reversed(self.layers))
-        return Cycle(tuple(layers), self.scales[::-1])
+        return Cycle(tuple(layers), self.scales[::-1], self.eps)
 
     def block(self, part: slice) -> Cycle:
         """The diagonal block of some rows of a block triangular cycle."""
-        return Cycle(tuple((A[:, part, part], H) for A, H in self.layers), self.scales)
+        return Cycle(tuple((A[:, part, part], H) for A, H in self.layers), self.scales, self.eps)
 
     def growths(self) -> F:
         """ln of the factor by which each layer enlarges a generic state; -inf where it erases it."""
@@ -124,17 +126,17 @@ class Cycle:
     def rescaled(self, growths: F) -> Cycle:
         """The same layers, divided by powers of two near exp(growths)."""
         finite = np.where(np.isfinite(growths), growths, 0.0)
-        return Cycle(self.layers, tuple((2.0 ** np.round(finite / np.log(2))).tolist()))
+        return Cycle(self.layers, tuple((2.0 ** np.round(finite / np.log(2))).tolist()), self.eps)
 
     def rounding(self) -> float:
-        """Relative error that rounding leaves: large where a layer cancels what it is given."""
+        """Relative error that rounding leaves, that of the entries too: large where a layer cancels."""
         bounds = [
             1 + sum(np.linalg.norm(a, 2) * np.linalg.norm(h, 2) for a, h in zip(A, H, strict=True))
             for A, H in self.layers
         ]
         with np.errstate(divide="ignore"):
             cancelled = np.array(bounds) / np.exp(self.growths())
-        return float(np.sum(np.minimum(EPS * cancelled, 1.0)))
+        return float(np.sum(np.minimum(self.eps * cancelled, 1.0)))
 
     def matrix(self) -> tuple[F, float]:
         """The map on row-major states as a matrix, and the size of its error.
@@ -152,7 +154,7 @@ class Cycle:
 CONSTANT, REST = slice(0, 1), slice(1, None)
 
 
-def _turned(layers: Sequence[Heads]) -> tuple[Cycle, F]:
+def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, F]:
     """The cycle in the basis whose first token vector is 1/sqrt(n), and the reflection to it."""
     n = layers[0][0].shape[-1]
     normal = np.full(n, 1 / np.sqrt(n))
@@ -163,11 +165,13 @@ def _turned(layers: Sequence[Heads]) -> tuple[Cycle, F]:
         T = reflection @ A @ reflection
         T[:, :, 0] = np.eye(n)[0]
         # what is meant to be zero, or symmetric, is so exactly
-        T[doubly_stochastic(A), 0, 1:] = 0
-        symmetric = np.all(np.swapaxes(A, -1, -2) == A, axis=(-1, -2))
+        T[doubly_stochastic(A, precision.attention), 0, 1:] = 0
+        mirrored = np.swapaxes(A, -1, -2)
+        within = 8 * precision.attention * (A + mirrored) if precision.attention > EPS else 0.0
+        symmetric = np.all(np.abs(mirrored - A) <= within, axis=(-1, -2))
         T[symmetric] = (T[symmetric] + np.swapaxes(T[symmetric], -1, -2)) / 2
         turned.append((T, H))
-    cycle = Cycle(tuple(turned), (1.0,) * len(turned))
+    cycle = Cycle(tuple(turned), (1.0,) * len(turned), max(precision[:2]))
     if len(turned) == 1:
         return cycle, reflection
     parts = [cycle.block(part).growths() for part in (CONSTANT, REST)[: min(n, 2)]]
@@ -213,10 +217,10 @@ def _spectrum(block: Cycle) -> Spectrum:
 def _all_modes(block: Cycle) -> Spectrum:
     """Every mode of a block that rounding leaves visible; none where the block is nilpotent."""
     T, rounding = block.matrix()
-    system = weight_eigensystem(T[None])
+    system = weight_eigensystem(T[None], block.eps)
     order = np.argsort(-np.abs(system.values[0]), kind="stable")
     values, condition, growth = system.values[0, order], system.condition[0, order], system.growth[0, order]
-    error = np.minimum(condition, 1 / EPS) * (rounding + 4 * EPS * system.norm[0])
+    error = np.minimum(condition, 1 / EPS) * (rounding + 4 * block.eps * system.norm[0])
     modulus = np.abs(values)
     # the mean of a Jordan chain is far more accurate than its members were
     hidden = modulus <= np.where(growth > 0, rounding + BLURRED * system.norm[0], error)
@@ -313,6 +317,7 @@ class Modes:
     condition, growth, error : (m,), as in :class:`Spectrum`
     blur : (m,), smaller entries of an eigenmatrix are not told from zero
     resonant : (m,) bool, no eigenmatrix: a constant mode of equal value grows beside it
+    noise : smaller coefficients, relatively, count as absent
     unknown : bound of the moduli that are not listed
     """
 
@@ -329,6 +334,7 @@ class Modes:
     error: F
     blur: F
     resonant: B
+    noise: float
 
     @property
     def unknown(self) -> float:
@@ -336,8 +342,8 @@ class Modes:
         return max(block.unknown for block in self.blocks)
 
 
-def modes_of(layers: Sequence[Heads]) -> Modes:
-    cycle, reflection = _turned(layers)
+def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Modes:
+    cycle, reflection = _turned(layers, precision)
     n, d = cycle.shape
     means, rest = cycle.block(CONSTANT), cycle.block(REST)
     constant, other = _spectrum(means), _spectrum(rest)
@@ -358,8 +364,9 @@ def modes_of(layers: Sequence[Heads]) -> Modes:
     # other eigenvalues; any basis serves for those that count as equal.
     apart = np.abs(values[:, None] - values[None, :])
     apart = np.where(apart <= error[:, None] + error[None, :], np.inf, apart)
+    quiet, blurred = tie(precision.coarsest, SILENT), tie(precision.coarsest, BLURRED)
     blur = 16 * np.max(error, initial=0.0) / np.min(apart, axis=1, initial=np.inf)
-    blur = np.where((condition > ILL) | (growth > 0), BLURRED, np.clip(blur, SILENT, BLURRED))
+    blur = np.where((condition > ILL) | (growth > 0), blurred, np.clip(blur, quiet, blurred))
 
     order = np.argsort(-np.abs(values), kind="stable")
     return Modes(
@@ -376,6 +383,8 @@ def modes_of(layers: Sequence[Heads]) -> Modes:
         error[order],
         blur[order],
         both(np.zeros(constant.values.size, dtype=bool), resonant)[order],
+        # NOISE is far more than the rounding of doubles
+        max(NOISE, 16 * precision.coarsest if precision.coarsest > EPS else 0.0),
     )
 
 
@@ -414,7 +423,7 @@ def coefficients(modes: Modes, wanted: Sequence[int], x0: F) -> C:
             low, high = np.zeros(turned.shape[1]), other.left[modes.index[p]]
         value = low @ turned[0] + high @ rest
         noise = np.linalg.norm(low) * np.linalg.norm(x0) + np.linalg.norm(high) * apart
-        out[at] = value * modes.stretch[p] if abs(value) > NOISE * noise else 0
+        out[at] = value * modes.stretch[p] if abs(value) > modes.noise * noise else 0
     return out
 
 

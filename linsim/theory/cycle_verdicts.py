@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import NotCoveredError
 from .cycle import ILL, REST, Heads, Modes, coefficients, modes_of, unseparated
-from .dominance import TIE
+from .dominance import DOUBLE, TIE, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 from .spectra import B, C, F
 
@@ -148,16 +148,17 @@ class Judged(NamedTuple):
     needed: tuple[int, ...]
 
 
-def _judge(layers: Sequence[Heads]) -> Judged:
+def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
     """Read every verdict off the modes of one system."""
-    modes, k = modes_of(layers), len(layers)
+    modes, k = modes_of(layers, precision), len(layers)
+    close = tie(max(precision[:2]))
     n, d = modes.cycle.shape
     modulus, constant = np.abs(modes.values), modes.constant
     top = float(np.max(modulus, initial=0.0))
     vanishes = top == 0
     size, unknown = modulus / (top or 1.0), modes.unknown / (top or 1.0)
 
-    tied = top - modulus <= np.minimum(modes.error + np.max(modes.error[:1], initial=0.0), TIE * top)
+    tied = top - modulus <= np.minimum(modes.error + np.max(modes.error[:1], initial=0.0), close * top)
     dominant = tied & (modes.growth == np.max(modes.growth[tied], initial=0))
     if np.any(tied & modes.resonant):
         raise NotCoveredError(
@@ -177,6 +178,12 @@ def _judge(layers: Sequence[Heads]) -> Judged:
     with np.errstate(divide="ignore"):
         margin = 0.0 if vanishes else float(np.log(constant_first) - np.log(other_first)) / k
     q_token = other_first / constant_first if constant_first else np.inf
+    # how far the two moduli are known, relatively
+    unsure = sum(
+        float(modes.error[part][0] / modulus[part][0])
+        for part in (constant, ~constant)
+        if np.any(modulus[part])
+    )
 
     rank, clear = (0, True) if vanishes else _limit_rank(modes, dominant)
     collapse = rank == 1
@@ -185,12 +192,12 @@ def _judge(layers: Sequence[Heads]) -> Judged:
     heard = np.any(entries[dominant], axis=0) if not vanishes else np.ones(n, dtype=bool)
     whole = _gap(modes, size, unknown, _frames(n, np.ones(n, dtype=bool)))
     gaps = [whole] if np.all(heard) or not collapse else _silent_gaps(modes, size, unknown, entries, heard)
-    if not np.all(heard) and any(np.isnan(gap.factor) and gap.bound >= 1 - TIE for gap in gaps):
+    if not np.all(heard) and any(np.isnan(gap.factor) and gap.bound >= 1 - close for gap in gaps):
         raise unseparated(modes.cycle.block(REST), "some tokens follow weaker ones")
-    angle = collapse and (bool(np.all(heard)) or all(gap.bound < 1 - TIE for gap in gaps))
+    angle = collapse and (bool(np.all(heard)) or all(gap.bound < 1 - close for gap in gaps))
 
     def factor(q: float, power: float) -> float:
-        return 1.0 if q > 1 - TIE else float(q ** (power / k))
+        return 1.0 if q > 1 - close else float(q ** (power / k))
 
     q_angle = float(np.max([gap.factor for gap in gaps]))
     rates = {
@@ -204,7 +211,7 @@ def _judge(layers: Sequence[Heads]) -> Judged:
     within = max(
         constant_next / (constant_first or 1.0),
         max(other_next, min(unknown, other_first)) / (other_first or 1.0),
-        q_token if q_token < 1 - TIE else 0.0,
+        q_token if q_token < 1 - close else 0.0,
     )
     across = max(whole.relaxation, _two(size)[1], unknown)
     settling = {"token_diversity": within, "cosine_gap": across, "rank_gap": across}
@@ -221,7 +228,11 @@ def _judge(layers: Sequence[Heads]) -> Judged:
             condition < ILL and not np.any(modes.growth[first] > 0),
             f"condition of the leading eigenvalues {condition:.3g}",
         ),
-        Assumption("regime boundary is resolved", abs(margin) * k > TIE, f"ln ratio of moduli {margin:.3g}"),
+        Assumption(
+            "regime boundary is resolved",
+            abs(margin) * k > max(TIE, unsure),
+            f"ln ratio of moduli {margin:.3g}",
+        ),
         Assumption(
             "every token is in the dominant modes",
             bool(np.all(heard)),
@@ -301,14 +312,16 @@ def repeated(law: Prediction, period: int, batch: tuple[int, ...]) -> Prediction
     return replace(law, assumptions=(*law.assumptions, entry))
 
 
-def cycle_verdicts(layers: Sequence[Heads], x0: F | None, batch: tuple[int, ...]) -> Prediction:
-    """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None."""
+def cycle_verdicts(
+    layers: Sequence[Heads], x0: F | None, batch: tuple[int, ...], precision: Precision = DOUBLE
+) -> Prediction:
+    """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None, known to a ``precision``."""
     count = max(M.shape[0] for layer in layers for M in layer)
 
     def of(stack: F, s: int) -> F:
         return stack[s if stack.shape[0] > 1 else 0]
 
-    systems = [_judge([(of(A, s), of(H, s)) for A, H in layers]) for s in range(count)]
+    systems = [_judge([(of(A, s), of(H, s)) for A, H in layers], precision) for s in range(count)]
     total = int(np.prod(batch, dtype=int))
     judged = [systems[s if count > 1 else 0] for s in range(total)]
     if x0 is not None:

@@ -8,16 +8,39 @@ A state is a sum of modes ``X_l = sum_ij rho_ij^l c_ij v_i z_j^T`` with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import _validate
 from .spectra import EPS, B, C, Eigensystem, F, I
 
-__all__ = ["Dominance", "boundary", "disk", "dominance"]
+__all__ = ["DOUBLE", "Dominance", "Precision", "boundary", "disk", "dominance", "tie"]
 
-TIE = 1e-9  # moduli that differ by more, relatively, are never called equal
+TIE = 1e-9  # moduli that differ by more, relatively, are never called equal (doubles)
 NOISE = 1e3 * EPS  # smaller coefficients count as absent
+COARSEST = 0.05  # the same as TIE for entries of very few digits
+
+
+class Precision(NamedTuple):
+    """Relative spacing of the numbers that A, H and x0 were given in."""
+
+    attention: float = EPS
+    weights: float = EPS
+    tokens: float = EPS
+
+    @property
+    def coarsest(self) -> float:
+        """The largest of the three."""
+        return max(self)
+
+
+DOUBLE = Precision()
+
+
+def tie(eps: float, finest: float = TIE) -> float:
+    """``finest``, or what entries with a spacing of ``eps`` allow instead if that is more."""
+    return max(finest, min(1e3 * eps, COARSEST))
 
 
 def boundary(lambda_min: float) -> float:
@@ -92,12 +115,14 @@ class Dominance:
     tied : (b, n, d) bool, the pairs of largest modulus, whatever their growth
     growth : (b, n, d) int, that power
     error : (b, n, d), first-order bound of the rounding of rho
+    blur : (b, n, d), the same with the digits that the entries themselves
+        lack: ``error`` for doubles, more for float32
+    resolution : (b,), how far the leading moduli are known, relatively:
+        a smaller ``margin`` says nothing
     margin : (b,), ln of the largest constant modulus over the largest other
         one: positive smooths, negative sharpens; +-inf where one side is empty
     coefficients : (b, n, d) complex or None, c_ij of the given x0
-    coefficient_scale : (b, n, 1) or None, what c_ij could be at most; NOISE
-        times it is rounding
-    present : (b, n, d) bool, where c_ij != 0
+    present : (b, n, d) bool, where c_ij is more than rounding
     vanishes : (b,) bool, every present value is 0: so is the state, in the end
     """
 
@@ -106,50 +131,74 @@ class Dominance:
     tied: B
     growth: I
     error: F
+    blur: F
+    resolution: F
     margin: F
     coefficients: C | None
-    coefficient_scale: F | None
     present: B
     vanishes: B
 
 
-def dominance(attention: Eigensystem, weights: Eigensystem, x0: F | None = None) -> Dominance:
+def dominance(
+    attention: Eigensystem, weights: Eigensystem, x0: F | None = None, precision: Precision = DOUBLE
+) -> Dominance:
     """Find the dominant set of (b, ...) systems; generic unless x0 (b, n, d) is given.
 
-    Two moduli tie when they differ by less than the error of the computed
-    eigenvalues, and never when they differ by more than 1e-9 relative.
+    Two moduli tie when they differ by less than the error of the eigenvalues,
+    that of computing them and that of entries rounded to ``precision``, and
+    never when they differ by more than 1e-9 relative (float32: 1.2e-4).
     """
     n, d = attention.values.shape[-1], weights.values.shape[-1]
     size = max(attention.values.shape[0], weights.values.shape[0], 1 if x0 is None else x0.shape[0])
     lam, mu = attention.values[:, :, None], weights.values[:, None, :]
     rho = np.broadcast_to(1 + lam * mu, (size, n, d))
     modulus = np.abs(rho)
-    error = (4 * EPS * np.sqrt(n + d)) * (
-        1
-        + attention.condition[:, :, None] * attention.norm[:, None, None] * np.abs(mu)
-        + weights.condition[:, None, :] * weights.norm[:, None, None] * np.abs(lam)
-    )
-    coefficients = scale = None
+    of_A = attention.condition[:, :, None] * attention.norm[:, None, None] * np.abs(mu)
+    of_H = weights.condition[:, None, :] * weights.norm[:, None, None] * np.abs(lam)
+    several = 4 * np.sqrt(n + d)
+    error = np.broadcast_to((several * EPS) * (1 + of_A + of_H), rho.shape)
+    # rows sum to 1 whatever the entries were rounded to: lambda = 1 is exact
+    constant = np.arange(n)[:, None] == 0
+    blur = error
+    if precision.attention > EPS or precision.weights > EPS:
+        # Rounding moves each entry by half a spacing, so the matrix by that times its norm; as much
+        # again for a product that was summed in the same precision.
+        more_A, more_H = precision.attention - EPS, precision.weights - EPS
+        blur = error + np.where(constant, 0.0, of_A) * more_A + of_H * more_H
+    cap = tie(max(precision.attention, precision.weights))
+    coefficients = None
     present = np.ones(modulus.shape, dtype=bool)
     if x0 is not None:
-        coefficients, scale, present = _coefficients(attention, weights, x0, size)
+        coefficients, present = _coefficients(attention, weights, x0, size, precision)
     masked = np.where(present, modulus, -1.0)
     flat = masked.reshape(size, -1)
     best = np.argmax(flat, axis=-1)[:, None]
     largest = np.take_along_axis(flat, best, axis=-1)[:, :, None]
-    error = np.broadcast_to(error, rho.shape)
-    slack = np.take_along_axis(error.reshape(flat.shape), best, axis=-1)[:, :, None]
-    tied = present & (largest - masked <= np.minimum(error + slack, TIE * largest))
+    slack = np.take_along_axis(blur.reshape(flat.shape), best, axis=-1)[:, :, None]
+    tied = present & (largest - masked <= np.minimum(blur + slack, cap * largest))
     growth = _growth(attention, weights)
     dominant = tied & (growth == np.max(np.where(tied, growth, 0), axis=(-1, -2), keepdims=True))
-    vanishes = (largest <= np.minimum(slack, TIE))[:, 0, 0]
+    vanishes = (largest <= np.minimum(slack, cap))[:, 0, 0]
 
-    constant = np.max(masked[:, 0, :], axis=-1)
-    other = np.max(masked[:, 1:, :], axis=(-1, -2), initial=-1.0)
+    first, others = masked[:, 0, :], masked[:, 1:, :].reshape(size, -1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        margin = np.log(np.maximum(constant, 0)) - np.log(np.maximum(other, 0))
+        margin = np.log(np.maximum(np.max(first, axis=-1), 0)) - np.log(
+            np.maximum(np.max(others, axis=-1, initial=-1.0), 0)
+        )
     margin = np.where(np.isnan(margin), 0.0, margin)
-    return Dominance(rho, dominant, tied, growth, error, margin, coefficients, scale, present, vanishes)
+    resolution = _unknown(first, blur[:, 0, :]) + _unknown(others, blur[:, 1:, :].reshape(size, -1))
+    return Dominance(
+        rho, dominant, tied, growth, error, blur, resolution, margin, coefficients, present, vanishes
+    )
+
+
+def _unknown(modulus: F, blur: F) -> F:
+    """Relative error of the largest of (b, m) moduli; 0 where there is none."""
+    if modulus.shape[-1] == 0:
+        return np.zeros(modulus.shape[0])
+    best = np.argmax(modulus, axis=-1)[:, None]
+    top, error = (np.take_along_axis(x, best, axis=-1)[:, 0] for x in (modulus, blur))
+    return np.where(top > 0, error / np.where(top > 0, top, 1.0), 0.0)
 
 
 def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
@@ -160,7 +209,9 @@ def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
     return np.where(moves_p & moves_q, p + q, np.where(moves_p, p, np.where(moves_q, q, np.minimum(p, q))))
 
 
-def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int) -> tuple[C, F, B]:
+def _coefficients(
+    attention: Eigensystem, weights: Eigensystem, x0: F, size: int, precision: Precision
+) -> tuple[C, B]:
     """c_ij = u_i^T x0 w_j, and which of them are not what rounding alone could have put there."""
     shape = (size, attention.values.shape[-1], weights.values.shape[-1])
     # Only the first row of ``left`` sees what all tokens share; without it the
@@ -170,10 +221,47 @@ def _coefficients(attention: Eigensystem, weights: Eigensystem, x0: F, size: int
     c[:, :1, :] = attention.left[:, :1, :] @ x0
     c = np.broadcast_to(c @ weights.right, shape)
     reach = np.linalg.norm(attention.left, axis=-1)[:, :, None]
+    whole = reach * np.linalg.norm(x0, axis=(-1, -2))[:, None, None]
     noise = reach * np.linalg.norm(apart, axis=(-1, -2))[:, None, None]
-    noise[:, :1, :] = reach[:, :1, :] * np.linalg.norm(x0, axis=(-1, -2))[:, None, None]
-    present = np.abs(c) > NOISE * noise
+    noise[:, :1, :] = whole[:, :1, :]
+    threshold = NOISE * noise
+    if precision.tokens > EPS:
+        # NOISE is far more than the rounding of doubles; what coarser entries were rounded
+        # to is not small beside the differences only, but beside the tokens
+        threshold = np.maximum(threshold, 4 * precision.tokens * whole)
+    threshold = threshold + _turned(attention, weights, c, precision)
+    present = np.abs(c) > threshold
     # ill-conditioned vectors cannot show that a coefficient vanishes
     present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None] & (noise > 0)
     present |= ~np.any(present, axis=(-1, -2), keepdims=True)
-    return c, noise, present
+    return c, present
+
+
+def _turned(attention: Eigensystem, weights: Eigensystem, c: C, precision: Precision) -> F | float:
+    """What eigenvectors of entries rounded to fewer digits than doubles have may add to c (b, n, d).
+
+    A perturbation E of A moves u_i by sum_k u_k (u_i^T E v_k) / (lambda_i - lambda_k), hence c_ij
+    by the same combination of the other c_kj; likewise H.  E 1 = 0, for rows sum to 1 before
+    and after: the constant mode enters no other row.
+    """
+    size, total = np.abs(c), 0.0
+    several = 4 * np.sqrt(sum(c.shape[-2:]))
+    if precision.attention > EPS:
+        rows = _crossing(attention, precision.attention)
+        rows[:, 1:, 0] = 0.0
+        total = total + several * precision.attention * attention.condition[:, :, None] * (rows @ size)
+    if precision.weights > EPS:
+        columns = _crossing(weights, precision.weights)
+        total = total + several * precision.weights * ((size * weights.condition[:, None, :]) @ columns)
+    return total
+
+
+def _crossing(system: Eigensystem, eps: float) -> F:
+    """||M|| / |value_i - value_k|, (b, m, m), 0 where rounding to ``eps`` cannot tell the values apart.
+
+    Their vectors may be any basis of what they span: which one, decides nothing.
+    """
+    apart = np.abs(system.values[:, :, None] - system.values[:, None, :])
+    error = 4 * np.sqrt(apart.shape[-1]) * eps * system.condition * system.norm[:, None]
+    equal = apart <= error[:, :, None] + error[:, None, :]
+    return np.where(equal, 0.0, system.norm[:, None, None] / np.where(equal, 1.0, apart))

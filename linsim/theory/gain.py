@@ -17,7 +17,7 @@ from .._blas import on_one_thread
 from .._namespace import to_host
 from ..errors import InvalidValueError, ShapeError
 from ..rules import Linear
-from .spectra import EPS, attention_eigensystem
+from .spectra import attention_eigensystem, meant, spacing
 
 __all__ = ["pre_norm_ratio", "real_regime", "swap_ratios"]
 
@@ -77,7 +77,7 @@ def real_regime(mu_min: Any, mu_max: Any, lambda_min: Any) -> Any:
     _attention_end(a)
     constant = np.maximum(np.abs(1 + low), np.abs(1 + high))
     rest = np.maximum(np.abs(1 + a * low), np.abs(1 + a * high))
-    rounding = 4 * EPS * np.maximum(constant, rest)
+    rounding = 4 * spacing(mu_min, mu_max, lambda_min) * np.maximum(constant, rest)
     tie = np.abs(constant - rest) <= rounding
     regime = np.where(tie, "balanced", np.where(constant > rest, "smoothing", "sharpening"))
     return regime.item() if regime.ndim == 0 else regime
@@ -204,6 +204,7 @@ def pre_norm_ratio(A: Any, H: Any, gain: Any = None) -> Any:
     0.3
     """
     rule = Linear(A, H)
+    eps_A, eps = spacing(rule.A), spacing(rule.H, gain)
     A, H = (to_host(M).astype(np.float64) for M in (rule.A, rule.H))
     n, d = rule.n, rule.d
     gamma = np.ones(d)
@@ -217,9 +218,13 @@ def pre_norm_ratio(A: Any, H: Any, gain: Any = None) -> Any:
     scaled = gamma[..., :, None] * H
     mu = np.linalg.eigvals(scaled - np.mean(scaled, axis=-2, keepdims=True)).astype(np.complex128)
     mu = np.take_along_axis(mu, np.argsort(-mu.real, axis=-1, kind="stable"), axis=-1)
-    lam = attention_eigensystem(A.reshape(-1, n, n)).values[:, 1:].reshape(*A.shape[:-2], n - 1, 1)
+    lam = (
+        attention_eigensystem(meant(A.reshape(-1, n, n), eps_A), eps_A)
+        .values[:, 1:]
+        .reshape(*A.shape[:-2], n - 1, 1)
+    )
     size = np.linalg.norm(scaled, axis=(-1, -2))
-    rounding = 16 * d * EPS * size
+    rounding = 16 * d * max(eps, eps_A) * size
     drift = (lam * mu[..., None, :]).real
     single = np.abs(mu[..., 0].imag) <= rounding
     drift[..., 0] = np.where(single[..., None], 0.0, drift[..., 0])

@@ -12,8 +12,8 @@ from .. import _validate
 from .._blas import on_one_thread
 from .._namespace import to_host
 from ..errors import InvalidValueError, ShapeError
-from .dominance import TIE
-from .spectra import EPS, F, attention_eigensystem
+from .dominance import TIE, tie
+from .spectra import EPS, F, attention_eigensystem, meant, spacing
 
 __all__ = ["Mixture", "mixture"]
 
@@ -25,13 +25,14 @@ class Envelope(NamedTuple):
     largest somewhere between, in that order, the last repeated.  ``slack``
     (b, k): what rounding may have added to them.  ``ends`` (b, 2): the largest
     values at share 0 and 1 themselves, where lines that are -inf at the other
-    end count too.
+    end count too.  ``cap``: no difference above it is called a tie.
     """
 
     zero: F
     one: F
     slack: F
     ends: F
+    cap: float = TIE
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class Mixture:
         -------
         str or array of str, batch shape + shape of ``share``
             "balanced" where the margin is 0 up to the rounding of the
-            eigenvalues, and never beyond 1e-9.
+            eigenvalues and entries, and never beyond 1e-9 (float32: 1.2e-4).
 
         Raises
         ------
@@ -108,8 +109,8 @@ class Mixture:
         ('smoothing', 'sharpening')
         """
         margin, slack, shape = self._at(share)
-        tie = np.abs(margin) <= np.minimum(slack, TIE)
-        regime = np.where(tie, "balanced", np.where(margin > 0, "smoothing", "sharpening"))
+        level = np.abs(margin) <= np.minimum(slack, self.constant.cap)
+        regime = np.where(level, "balanced", np.where(margin > 0, "smoothing", "sharpening"))
         regime = regime.reshape((*self.batch, *shape))
         return regime.item() if regime.ndim == 0 else regime
 
@@ -208,6 +209,7 @@ def mixture(A: Any, sharpening: Any, smoothing: Any) -> Mixture:
     (['smoothing', 'sharpening', 'smoothing'], [0.3068, 0.6932])
     """
     attention = _validate.attention_matrix(A)
+    eps, eps_mu = spacing(attention), spacing(sharpening, smoothing)
     attention = to_host(attention).astype(np.float64)
     mu, nu = _spectrum(sharpening, "sharpening"), _spectrum(smoothing, "smoothing")
     if mu.shape[-1] != nu.shape[-1]:
@@ -222,7 +224,7 @@ def mixture(A: Any, sharpening: Any, smoothing: Any) -> Mixture:
         A=attention.shape[:-2], sharpening=mu.shape[:-1], smoothing=nu.shape[:-1]
     )
     n, d = attention.shape[-1], mu.shape[-1]
-    system = attention_eigensystem(attention.reshape(-1, n, n))
+    system = attention_eigensystem(meant(attention.reshape(-1, n, n), eps), eps)
     lead = attention.shape[:-2]
 
     def each(x: Any) -> Any:
@@ -236,6 +238,9 @@ def mixture(A: Any, sharpening: Any, smoothing: Any) -> Mixture:
         flat = np.broadcast_to(spectrum, (*batch, d)).reshape(-1, 1, d)
         modulus = np.abs(1 + values * flat)
         error = 4 * EPS * np.sqrt(n + d) * (1 + condition * scale * np.abs(flat))
+        # what the digits of the entries leave open; lambda = 1 is exact
+        open_A = np.where(np.arange(n)[:, None] > 0, condition * scale * np.abs(flat), 0.0)
+        error = error + (eps - EPS) * open_A + (eps_mu - EPS) * np.abs(values * flat)
         with np.errstate(divide="ignore"):
             return np.log(modulus), error / np.maximum(modulus, EPS)
 
@@ -245,7 +250,8 @@ def mixture(A: Any, sharpening: Any, smoothing: Any) -> Mixture:
     size = zero.shape[0]
 
     def part(rows: slice) -> Envelope:
-        return _envelope(*(x[:, rows].reshape(size, -1) for x in (zero, one, slack)))
+        found = _envelope(*(x[:, rows].reshape(size, -1) for x in (zero, one, slack)))
+        return found._replace(cap=tie(max(eps, eps_mu)))
 
     constant, rest = part(slice(0, 1)), part(slice(1, None))
     found = np.empty(size, dtype=object)
@@ -333,10 +339,10 @@ def _flips(constant: Envelope, rest: Envelope) -> list[tuple[float, ...]]:
     t, s = _gap_line(constant, rest, middle)
     with np.errstate(invalid="ignore"):
         gap = t * (1 - middle) + s * middle
-    slack = np.minimum(np.max(constant.slack, axis=-1) + np.max(rest.slack, axis=-1), TIE)[:, None]
+    slack = np.minimum(np.max(constant.slack, axis=-1) + np.max(rest.slack, axis=-1), constant.cap)[:, None]
     sign = np.where(np.abs(gap) <= slack, 0, np.sign(gap))
     # a root and a corner that rounding alone tells apart make no piece of their own
-    wide = (points[:, 1:] - points[:, :-1] > TIE) & np.isfinite(gap)
+    wide = (points[:, 1:] - points[:, :-1] > constant.cap) & np.isfinite(gap)
     return [_changes(p[:-1][w], q[w]) for p, q, w in zip(points, sign, wide, strict=True)]
 
 

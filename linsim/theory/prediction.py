@@ -43,8 +43,9 @@ class Prediction:
     ----------
     regime : str
         "smoothing": the constant mode alone wins; "sharpening": another one;
-        "balanced": a tie, moduli equal within the error of the computed
-        eigenvalues, never above 1e-9 relative.
+        "balanced": a tie, moduli equal within the error of the eigenvalues, by
+        computing them and by the digits of the entries, never above 1e-9
+        relative (float32: 1.2e-4).
     input_convergence : bool
         HFC/LFC -> 0: all tokens converge to one vector, relative to their size.
     angle_convergence : bool

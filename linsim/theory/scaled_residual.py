@@ -9,7 +9,7 @@ from .. import _validate
 from .._namespace import Array, to_host
 from .._spectra import parameter
 from ..errors import InvalidValueError
-from .spectra import F
+from .spectra import F, meant, spacing
 
 __all__ = ["scaled_residual_loss", "scaled_residual_odds"]
 
@@ -62,7 +62,8 @@ def scaled_residual_odds(A: Array, std: float | ArrayLike, depth: int) -> tuple[
     Parameters
     ----------
     A : (..., n, n) array
-        Attention whose columns sum to 1 too, within 1e-8 (symmetric, uniform, doubly stochastic).
+        Attention whose columns sum to 1 too, within 1e-8, or within
+        rounding in float32 (symmetric, uniform, doubly stochastic).
     std : float or array that broadcasts with the batch
         s, with E W = 0 and E W W^T = s^2 I: before the scaling.
     depth : int
@@ -120,6 +121,9 @@ def scaled_residual_odds(A: Array, std: float | ArrayLike, depth: int) -> tuple[
 
 
 def _checked(A: Array, std: float | ArrayLike, depth: int) -> tuple[F, F, int]:
-    matrix = to_host(_validate.attention_matrix(A)).astype(np.float64)
+    given = _validate.attention_matrix(A)
+    matrix = to_host(given).astype(np.float64)
+    # columns of float32 matrices sum to 1 in float32 only
+    matrix = meant(matrix.reshape(-1, *matrix.shape[-2:]), spacing(given)).reshape(matrix.shape)
     scale, _ = parameter(std, "std", matrix.shape[:-2], low=0)
     return matrix, scale**2, _validate.count(depth, "depth", minimum=1)

@@ -15,8 +15,10 @@ __all__ = [
     "Eigensystem",
     "attention_eigensystem",
     "doubly_stochastic",
+    "meant",
     "null_pair",
     "perron_vector",
+    "spacing",
     "weight_eigensystem",
 ]
 
@@ -26,6 +28,8 @@ B = np.ndarray[Any, np.dtype[np.bool_]]
 I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
 
 EPS = float(np.finfo(np.float64).eps)
+#: eps of dtypes that have fewer digits than doubles
+SPACINGS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,12 @@ class Eigensystem:
     growth: I
 
 
+def spacing(*given: Any) -> float:
+    """The largest eps of the dtypes of some arrays; what has none, or more digits, counts as double."""
+    names = (str(getattr(x, "dtype", "")).rsplit(".", 1)[-1] for x in given)
+    return max((SPACINGS.get(name, EPS) for name in names), default=EPS)
+
+
 def _dual(right: C) -> tuple[C, F, F]:
     """Rows dual to the columns of ``right``, |left_i| |right_i|, and the condition of ``right``."""
     U, s, Vh = np.linalg.svd(right)
@@ -68,26 +78,27 @@ def _dual(right: C) -> tuple[C, F, F]:
     return left, condition, s[..., 0] * inverse[..., -1]
 
 
-def _general(M: F) -> Eigensystem:
+def _general(M: F, eps: float = EPS) -> Eigensystem:
     values, right = np.linalg.eig(M)
     values, right = values.astype(np.complex128), right.astype(np.complex128)
     left, condition, basis_condition = _dual(right)
     norm = np.linalg.norm(M, axis=(-1, -2))
-    values, growth = _jordan(M, values, condition, norm)
+    values, growth = _jordan(M, values, condition, norm, eps)
     good = (basis_condition < 1e7) & ~np.any(growth > 0, axis=-1)
     return Eigensystem(values, right, left, condition, basis_condition, norm, good, growth)
 
 
-def _jordan(M: F, values: C, condition: F, norm: F) -> tuple[C, I]:
+def _jordan(M: F, values: C, condition: F, norm: F, eps: float) -> tuple[C, I]:
     """Eigenvalues of (b, m, m) matrices with Jordan blocks made equal again, and the growth of each.
 
     Rounding splits a block of size p into eigenvalues that lie no further
     apart than their own error, eps * norm * condition, and are ill-conditioned;
     their mean is accurate.  A multiple eigenvalue with a full eigenspace can
     look the same, but then M - lambda I loses as many ranks as there are such
-    eigenvalues (up to 2e-12 of its norm: matrices are rarely known better).
+    eigenvalues (up to 2e-12 of its norm: matrices are rarely known better; or up
+    to 8 times the spacing ``eps`` of its entries, where that is more).
     """
-    m = M.shape[-1]
+    m, lost = M.shape[-1], max(1e4 * EPS, 8 * eps)
     growth = np.zeros(values.shape, dtype=np.int64)
     # rounding moves the eigenvalue of a p-chain by eps^(1/p): 1e-3 up to p = 5
     error = norm[:, None] * np.minimum(16 * np.sqrt(m) * EPS * condition, 1e-3)
@@ -103,11 +114,13 @@ def _jordan(M: F, values: C, condition: F, norm: F) -> tuple[C, I]:
         cluster = connected_components(close[s], directed=False)[1]
         for k in np.unique(cluster[condition[s] > 10]):
             block = cluster == k
+            if np.sum(block) == 1:
+                continue  # a single eigenvalue has no chain
             centre = np.mean(values[s, block])
             if abs(centre.imag) <= 1e4 * EPS * norm[s]:
                 centre = complex(centre.real)
             singular = np.linalg.svd(M[s] - centre * np.eye(m), compute_uv=False)
-            if np.sum(singular <= 1e4 * EPS * norm[s]) < block.sum():
+            if np.sum(singular <= lost * norm[s]) < block.sum():
                 values[s, block] = centre
                 growth[s, block] = _chains(M[s], centre, values[s, ~block], int(block.sum()))
     return values, growth
@@ -148,12 +161,12 @@ def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
     return Eigensystem(*merged)
 
 
-def weight_eigensystem(H: F) -> Eigensystem:
-    """Decompose (b, d, d) weights; symmetric ones by the symmetric solver."""
+def weight_eigensystem(H: F, eps: float = EPS) -> Eigensystem:
+    """Decompose (b, d, d) weights; those symmetric up to a spacing of ``eps`` by the symmetric solver."""
     scale = np.max(np.abs(H), axis=(-1, -2), keepdims=True)
-    symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * EPS * scale, axis=(-1, -2))
+    symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * eps * scale, axis=(-1, -2))
     values, vectors = np.linalg.eigh(H[symmetric])
-    return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric]))
+    return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
 
 
 def _orthogonal(values: F, vectors: F) -> Eigensystem:
@@ -233,22 +246,40 @@ def _recurrent_first(A: F) -> np.ndarray[Any, Any] | None:
     return np.argsort(group != closed[0], kind="stable") if closed.size == 1 else None
 
 
-def attention_eigensystem(A: F) -> Eigensystem:
+def meant(A: F, eps: float) -> F:
+    """Attention that was rounded to a relative spacing ``eps``, as float64 matrices whose rows sum to 1.
+
+    Columns that sum to 1 as well as ``eps`` can tell are meant to.
+    """
+    if eps <= EPS:
+        return A
+    A = A / np.sum(A, axis=-1, keepdims=True)
+    keeps = doubly_stochastic(A, eps)[:, None, None]
+    for _ in range(4):  # Sinkhorn: each pass squares what is left of the rounding, or nearly
+        A = np.where(keeps, A / np.sum(A, axis=-2, keepdims=True), A)
+        A = A / np.sum(A, axis=-1, keepdims=True)
+    return A
+
+
+def attention_eigensystem(A: F, eps: float = EPS) -> Eigensystem:
     """Decompose (b, n, n) row-stochastic attention, the constant mode at index 0.
 
     Its eigenvalue is set to exactly 1 and its right eigenvector to 1/sqrt(n).
     A that satisfies detailed balance, pi_i A_ij = pi_j A_ji (softmax of a
     symmetric score matrix, every symmetric A), has a real spectrum: it is
     symmetrised by sqrt(pi) and stays real however close two eigenvalues come.
+    ``eps`` is the relative spacing of the numbers that A was given in.
     """
     n = A.shape[-1]
-    pi, unique = perron_vector(A)
+    pi, unique = perron_vector(A, eps)
     flow = pi[..., :, None] * A
     back = np.swapaxes(flow, -1, -2)
     # with several stationary vectors the uniform one is one of them if columns sum to 1
-    reversible = (unique | doubly_stochastic(A)) & (np.min(pi, axis=-1) > 1e-100)
-    reversible &= np.all(np.abs(flow - back) <= 1e-12 * (flow + back), axis=(-1, -2))
-    system = _merge(reversible, _reversible(A[reversible], pi[reversible]), _general(A[~reversible]))
+    reversible = (unique | doubly_stochastic(A, eps)) & (np.min(pi, axis=-1) > 1e-100)
+    # entries are off by eps, and those of pi by n of them
+    balance = max(1e-12, 4 * n * eps if eps > EPS else 0.0)
+    reversible &= np.all(np.abs(flow - back) <= balance * (flow + back), axis=(-1, -2))
+    system = _merge(reversible, _reversible(A[reversible], pi[reversible]), _general(A[~reversible], eps))
 
     # The constant mode goes first.  Where 1 is a multiple eigenvalue (masks that
     # split the tokens) it replaces the vector that contributes most to it.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .bounds import Bounds
-from .dominance import TIE, Dominance
+from .dominance import DOUBLE, TIE, Dominance, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 from .rates import beats, rates, silent_rate
+from .rounding import known as known_coefficients
 from .spectra import EPS, B, Eigensystem
 
-__all__ = ["verdicts"]
+__all__ = ["verdicts", "with_caution"]
 
 SILENT = 1e-10  # smaller entries, relatively, count as zero where rounding cannot be told from them
 
@@ -25,35 +27,40 @@ def verdicts(
     weights: Eigensystem,
     law: Dominance,
     batch: tuple[int, ...],
+    precision: Precision = DOUBLE,
 ) -> Prediction:
-    """Judge a stack of systems; the fields get the shape ``batch``."""
+    """Judge a stack of systems known to a ``precision``; the fields get the shape ``batch``."""
     size, n = law.rho.shape[:2]
+    close, quiet = tie(max(precision[:2])), tie(precision.coarsest, SILENT)
     D = law.dominant
     rows, columns = np.any(D, axis=2), np.any(D, axis=1)
     constant, others = (np.any(x, axis=(-1, -2)) for x in (law.tied[:, :1], law.tied[:, 1:]))
-    tie = (constant & others) | law.vanishes
-    regime = np.where(tie, "balanced", np.where(constant, "smoothing", "sharpening"))
+    level = (constant & others) | law.vanishes
+    regime = np.where(level, "balanced", np.where(constant, "smoothing", "sharpening"))
     # a tie of moduli may still be broken by a power of depth
     smooth = rows[:, 0] & ~np.any(rows[:, 1:], axis=-1) & ~law.vanishes
 
-    entries = np.broadcast_to(_entries(attention), (size, n, n))
+    entries = np.broadcast_to(_entries(attention, precision.attention), (size, n, n))
     rank = np.ones(size, dtype=int)
     several = (np.sum(rows, axis=-1) > 1) & (np.sum(columns, axis=-1) > 1)
     heard = np.any(entries & rows[:, None, :], axis=-1)
     # without a basis of eigenvectors coefficients mean nothing: a generic input stands for x0
     known = np.broadcast_to(attention.diagonalizable & weights.diagonalizable, size)
     if law.coefficients is not None:
-        heard = np.where(known[:, None], _heard(law, attention.right), heard)
+        heard = np.where(known[:, None], _heard(law, attention.right, quiet), heard)
     for s in np.flatnonzero(several):
         if law.coefficients is not None and known[s]:
-            rank[s] = _given_rank(law.coefficients[s], law.rho[s], D[s])
+            rank[s] = _given_rank(law.coefficients[s], law.rho[s], D[s], quiet)
         else:
             rank[s] = _generic_rank(D[s])
     rank[law.vanishes] = 0
     collapse = rank == 1
     modulus = np.where(law.present, np.abs(law.rho), 0.0)
+    if close > TIE:
+        # what the entries cannot tell apart is one modulus
+        modulus = np.where(law.tied, np.max(modulus, axis=(-1, -2), keepdims=True), modulus)
     q = rates(modulus)
-    q_token, q_rank = (np.where(x > 1 - TIE, 1.0, x) for x in (q.token, q.rank))
+    q_token, q_rank = (np.where(x > 1 - close, 1.0, x) for x in (q.token, q.rank))
     angle, q_angle = collapse & np.all(heard, axis=-1), np.array(q_rank)
     for s in np.flatnonzero(collapse & ~angle):
         q_angle[s], angle[s] = silent_rate(modulus[s], law.growth[s], D[s], entries[s], heard[s])
@@ -86,7 +93,7 @@ def verdicts(
         _basis("weights", weights),
         (
             "regime boundary is resolved",
-            np.abs(law.margin) > TIE,
+            np.abs(law.margin) > np.maximum(TIE, law.resolution),
             [f"ln ratio of moduli {x:.3g}" for x in law.margin],
         ),
         (
@@ -104,7 +111,7 @@ def verdicts(
             if law.coefficients is None
             else [
                 ("x0 is judged by its own modes", known, ["else as a generic input"] * size),
-                _left_out(law),
+                _left_out(A, H, x0, attention, weights, law, precision.tokens),
             ]
         ),
         ("state does not vanish", ~law.vanishes, [f"largest modulus {x:.3g}" for x in _top(law)]),
@@ -127,11 +134,11 @@ def verdicts(
         relaxations={k: shaped(v) for k, v in settling.items()},
         beats={k: shaped(v) for k, v in beat.items()},
         assumptions=tuple(Assumption(name, each(holds), each(detail)) for name, holds, detail in assumptions),
-        bounds=Bounds(attention, weights, law, x0, A, H),
+        bounds=Bounds(attention, weights, law, x0, A, H, precision.tokens),
     )
 
 
-def _entries(attention: Eigensystem) -> B:
+def _entries(attention: Eigensystem, eps: float = EPS) -> B:
     """Which entries of the eigenvectors are more than rounding, (b, n, n): token by mode.
 
     A perturbation E moves v_i by sum_k v_k (u_k^T E v_i) / (lambda_i - lambda_k).
@@ -139,11 +146,31 @@ def _entries(attention: Eigensystem) -> B:
     apart = np.abs(attention.values[:, :, None] - attention.values[:, None, :])
     np.einsum("...ii->...i", apart)[...] = np.inf
     reach = np.linalg.norm(attention.left, axis=-1)[:, None, :] / np.maximum(apart, EPS)
-    error = 16 * EPS * attention.norm[:, None] * np.sum(reach, axis=-1)
+    error = 16 * eps * attention.norm[:, None] * np.sum(reach, axis=-1)
     vectors = np.abs(attention.right)
-    return vectors > np.minimum(error + 16 * EPS, SILENT)[:, None, :] * np.max(
+    return vectors > np.minimum(error + 16 * eps, tie(eps, SILENT))[:, None, :] * np.max(
         vectors, axis=-2, keepdims=True
     )
+
+
+def with_caution(law: Prediction, coarse: Prediction, seeming: Precision) -> Prediction:
+    """``law`` with an assumption that fails where ``coarse``, the law at another precision, differs."""
+    names = ("regime", "input_convergence", "angle_convergence", "rank_collapse", "limit_rank")
+    differs = np.zeros(np.shape(law.regime), dtype=bool)
+    details = np.full(np.shape(law.regime), f"entries look rounded to {seeming.coarsest:.2g}", dtype=object)
+    for name in names:
+        p, q = np.asarray(getattr(law, name)), np.asarray(getattr(coarse, name))
+        new = (p != q) & ~differs
+        for at in np.argwhere(new):
+            index = tuple(at)
+            details[index] += f", where {name.replace('_', ' ')} would be {q[index]}"
+        differs = differs | new
+    entry = Assumption(
+        "verdicts do not rest on digits that the entries seem to lack",
+        ~differs if np.ndim(differs) else not bool(differs),
+        details.astype(str) if np.ndim(differs) else str(details[()]),
+    )
+    return replace(law, assumptions=(*law.assumptions, entry))
 
 
 def _modes(attention: Eigensystem, weights: Eigensystem, law: Dominance) -> Any:
@@ -174,10 +201,21 @@ def _basis(name: str, system: Eigensystem) -> tuple[str, B, list[str]]:
     return f"{name} is diagonalizable", system.diagonalizable, detail
 
 
-def _left_out(law: Dominance) -> tuple[str, B, list[str]]:
-    """Coefficients that count as zero but are not: their modes may take over in the end."""
+def _left_out(
+    A: Any, H: Any, x0: Any, attention: Eigensystem, weights: Eigensystem, law: Dominance, eps: float
+) -> tuple[str, B, list[str]]:
+    """Coefficients that count as zero but may not be: their modes may take over in the end."""
     assert law.coefficients is not None
-    count = np.sum(~law.present & (law.coefficients != 0), axis=(-1, -2))
+    count = np.zeros(law.rho.shape[0], dtype=int)
+    s = np.flatnonzero(np.any(~law.present, axis=(-1, -2)))
+    if s.size:
+        A, H, x0 = (M[s] if M.shape[0] > 1 else M for M in (A, H, x0))
+        attention, weights = (
+            Eigensystem(*(x[s] if x.shape[0] > 1 else x for x in vars(system).values()))
+            for system in (attention, weights)
+        )
+        found = known_coefficients(A, H, x0, attention, weights, law.coefficients[s], eps)
+        count[s] = np.sum(~law.present[s] & ((found.size > 0) | (found.error > 0)), axis=(-1, -2))
     detail = [f"{k} of them within rounding of zero" for k in count]
     return "modes left out of x0 have coefficient zero", count == 0, detail
 
@@ -196,7 +234,7 @@ def _phases(rho: Any, D: B) -> Any:
     return np.where(D & (modulus > 0), rho / np.where(modulus > 0, modulus, 1), 0)
 
 
-def _given_rank(c: Any, rho: Any, D: B) -> int:
+def _given_rank(c: Any, rho: Any, D: B, quiet: float = SILENT) -> int:
     """Rank of C_l = (c_ij (rho_ij / |rho|)^l) on D, phases included; the largest over l.
 
     A 2x2 minor of C_l is a sum of two exponentials in l, so it vanishes at
@@ -207,11 +245,11 @@ def _given_rank(c: Any, rho: Any, D: B) -> int:
     ranks = []
     for layer in (0, 1, 2, 3, 5, 8, 13, 21):
         values = np.linalg.svd(np.where(D, c, 0) * phases**layer, compute_uv=False)
-        ranks.append(int(np.sum(values > SILENT * values[0])))
+        ranks.append(int(np.sum(values > quiet * values[0])))
     return max(ranks)
 
 
-def _heard(law: Dominance, vectors: Any) -> B:
+def _heard(law: Dominance, vectors: Any, quiet: float = SILENT) -> B:
     """Which tokens of a given x0 the dominant modes reach at every layer, (b, n)."""
     assert law.coefficients is not None
     phases = _phases(law.rho, law.dominant)
@@ -219,5 +257,5 @@ def _heard(law: Dominance, vectors: Any) -> B:
     heard = np.ones(law.rho.shape[:-1], dtype=bool)
     for layer in (0, 1):
         norms = np.linalg.norm(vectors @ (leading * phases**layer), axis=-1)
-        heard &= norms > SILENT * np.max(norms, axis=-1, keepdims=True)
+        heard &= norms > quiet * np.max(norms, axis=-1, keepdims=True)
     return heard
