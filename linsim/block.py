@@ -158,6 +158,10 @@ class Block:
     arXiv 2401.04301 for pre-norm gains of either sign.  Tokens are carried as a
     centre and the differences from it (derived in ``linsim._layers``), so that
     similarity gaps keep relative accuracy at any depth, through norms and activations.
+    Leading axes are batches, as everywhere.  But A (h, n, n) and weights (h, d, d) look
+    like a layer of h heads, while they are h blocks of one head each: together with tokens
+    that lack this axis they are refused by :func:`linsim.simulate`.  Tokens (1, n, d) run
+    the h blocks side by side; :class:`linsim.MultiHead` sums heads.
     Deep blocks with tanh or GELU can be chaotic: rounding then grows into another
     trajectory of the same statistics, which is the one that is measured.
 
@@ -324,15 +328,14 @@ class Block:
         A, W = (tuple(M.shape[:-2]) for M in (self.A, self.weights))  # type: ignore[union-attr]
         shared = [k for k in range(1, min(len(A), len(W)) + 1) if A[-k] == W[-k] > 1]
         if shared and shared[-1] > len(batch):
-            h = A[-shared[-1]]
+            h, lacks = A[-shared[-1]], shared[-1] - len(batch)
+            longer = f"x0[{', '.join(['None'] * lacks)}]"
             raise _validate.refusal(
                 ShapeError,
                 "x0",
-                f"{len(batch)} batch axes beside A {(*A, 'n', 'n')} and weights {(*W, 'd', 'd')}".replace(
-                    "'", ""
-                ),
-                f"an axis of {h} (or 1) in x0 as well: a Block has one head, not {h}",
-                f"For {h} separate blocks pass x0[None]; heads that are summed: linsim.MultiHead(A, weights).",
+                f"tokens without the axis of {h} that A and weights share",
+                f"that axis in x0 as well (1 will do): a Block has one head, not {h}",
+                f"For {h} separate blocks pass {longer}; for heads that are summed use linsim.MultiHead.",
             )
 
 
