@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
 import array_api_compat
+import numpy as np
 
 from . import _validate
 from ._namespace import Array, Home, at_home, home_of, hosted, native
@@ -143,6 +144,11 @@ def on_host(result: Any) -> Any:
 
 
 def _returned(result: Any, home: Home) -> Any:
+    # what NumPy makes of an array without axes
+    if type(result) is tuple:
+        result = tuple(np.asarray(part) if isinstance(part, np.generic) else part for part in result)
+    elif isinstance(result, np.generic):
+        result = np.asarray(result)
     result = _each(result, lambda x: at_home(x, home))
     return replace(result, home=home) if hasattr(result, "home") else result
 

@@ -110,7 +110,7 @@ def _from_torch(value: Any) -> Array:
         import cupy
 
         return cupy.from_dlpack(value)  # the same memory
-    return value.cpu().numpy()
+    return value.cpu().contiguous().numpy()
 
 
 def _from_jax(value: Any) -> np.ndarray[Any, Any]:

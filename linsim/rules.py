@@ -309,7 +309,7 @@ class RandomWeights:
 
     def __post_init__(self) -> None:
         fixed = not callable(self.A) and not isinstance(self.A, FromTokens)
-        A = _validate.attention_matrix(self.A) if fixed else self.A
+        A = _validate.kept(self.A, _validate.attention_matrix(self.A)) if fixed else self.A
         if callable(self.A):
             _draws.check_sampler(self.A, "A")
         if callable(self.kind):
