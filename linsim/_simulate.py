@@ -670,6 +670,7 @@ def _tokens(rule: Rule, x0: Any) -> Array:
             f"the library of the rule ({namespace(matrices[0]).__name__.split('.')[-1]})",
             "Convert one of them.",
         )
+    _validate.one_library("rule and x0", *matrices[:1], x0)  # on one device, too
     return x0
 
 
