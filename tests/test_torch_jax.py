@@ -18,6 +18,8 @@ import pytest
 
 import linsim
 from linsim import Block, Deescalation, Layered, Linear, LinsimError, MultiHead, RandomWeights, simulate
+from linsim._callers import native_rule, on_host
+from linsim._namespace import home_of
 from linsim.attention import FromTokens
 from linsim.metrics import METRICS, measure
 
@@ -348,6 +350,37 @@ def test_options_in_the_callers_terms(library):
         else __import__("jax.numpy", fromlist=["_"]).float32
     )
     assert simulate(rule, library.array(X), 1, dtype=kind, keep_states=True).states.dtype == kind
+
+
+def test_hooks_in_a_sweep_see_tokens_of_the_caller(library):
+    seen = []
+
+    def hook(tokens):
+        seen.append(tokens)
+        return tokens
+
+    def make(point, rng):
+        tokens = linsim.tokens.gaussian(N, D, size=len(point["p"]), rng=rng)
+        return Block(A[0], deescalation=Deescalation("output", function=hook)), library.array(tokens)
+
+    linsim.sweep(make, {"p": [0.5, 1.5]}, depth=1, progress=False, metrics="log_norm")
+    assert {type(one) for one in seen} == {type(library.array(X).sum())}
+
+
+def test_a_law_and_a_rule_are_made_numpys_whole(library):
+    rule = Linear(library.array(A), library.array(H))
+    inside = native_rule(rule, home_of(rule.A))
+    assert type(inside.A) is type(inside.H) is np.ndarray
+    assert inside.spacing == rule.spacing  # how coarse the inputs were is not forgotten
+    law = on_host(linsim.predict(rule))
+    parts = [
+        law.margin,
+        law.rank_collapse,
+        law.rates["rank_gap"],
+        law.relaxations["rank_gap"],
+        law.beats["rank_gap"],
+    ]
+    assert {type(part) for part in parts + [one.holds for one in law.assumptions]} == {np.ndarray}
 
 
 @ONLY_TORCH
