@@ -22,6 +22,9 @@ R = TypeVar("R")
 # what of a result stays NumPy's in every library: labels, notes, and what bounds are computed from
 _NOT_RETURNED = ("layers", "info", "bounds", "home")
 
+# most arguments are one of these, and cost nothing to look at
+_AT_HOME_ANYWHERE = {np.ndarray, int, float, str, bool, type(None)}
+
 # the arrays that a rule, or its attention, may hold
 _HELD = {
     "Linear": ("A", "H"),
@@ -88,12 +91,14 @@ def _arrays(rule: Any) -> Iterator[Array]:
         value = getattr(rule, name)
         if _is_rule(value):  # attention computed from the tokens
             yield from _arrays(value)
-        elif array_api_compat.is_array_api_obj(value):
+        elif type(value) is np.ndarray or array_api_compat.is_array_api_obj(value):
             yield value
 
 
 def home_within(value: Any) -> Home | None:
     """Return the home of a guest, or of the first one that a rule holds; None if there is none."""
+    if type(value) in _AT_HOME_ANYWHERE:
+        return None
     if not _is_rule(value):
         return home_of(value)
     return next((home for x in _arrays(value) if (home := home_of(x)) is not None), None)

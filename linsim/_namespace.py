@@ -119,6 +119,8 @@ def _from_jax(value: Any) -> np.ndarray[Any, Any]:
 
 def plain(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return ``x`` with the floating dtypes that other packages add to NumPy as float32."""
+    if x.dtype.isbuiltin == 1:  # NumPy's own; names are slow to ask for
+        return x
     return x.astype(np.float32) if str(x.dtype).startswith(("bfloat16", "float8")) else x
 
 
@@ -142,7 +144,8 @@ def at_home(x: Any, home: Home | None) -> Any:
     if home.library == "jax":
         import jax
 
-        return jax.device_put(x.copy(), home.device)  # a view could change under what never should
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, as for JAX itself
+            return jax.device_put(x.copy(), home.device)  # a view could change under what never should
     import torch
 
     # PyTorch takes neither memory that is read-only nor steps backwards
@@ -166,6 +169,8 @@ _ROUNDOFF = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 def roundoff(value: Any) -> float:
     """Return the relative spacing of numbers in the dtype that an input came in; float64's for the rest."""
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return 2.0**-52
     while isinstance(value, list | tuple) and value:
         value = value[0]
     name = str(getattr(value, "dtype", "float64")).rpartition(".")[-1]

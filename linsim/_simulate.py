@@ -78,7 +78,8 @@ def simulate(
         None computes in the library of x0, and answers there: tensors of PyTorch
         and arrays of JAX are computed with by NumPy (a CUDA tensor by CuPy, where that
         works), gradients dropped, and results go to the library and the device they
-        came from; without ``jax_enable_x64`` JAX holds results as float32.  Otherwise
+        came from; without ``jax_enable_x64`` JAX holds results as float32, infinite
+        beyond 3.4e38 (logarithms fit).  Otherwise
         inputs move there once and results come back once, as NumPy arrays.
     dtype : {None, "float64", "float32"}
         Precision of the states; None takes the widest of the inputs.

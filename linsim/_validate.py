@@ -168,6 +168,8 @@ def kept(given: Any, checked: Array) -> Array:
 
 def one_library(argument: str, *given: Any) -> None:
     """Refuse arrays of two libraries, or on two devices; NumPy's go with those of PyTorch and JAX."""
+    if all(type(value) is np.ndarray for value in given):
+        return
     homes = [_place(value) for value in given]
     guests = any(home_of(value) for value in given)
     if guests:
@@ -353,7 +355,7 @@ def number(
     try:
         if isinstance(value, str | bytes | bool):
             raise TypeError
-        result = float(value)
+        result = float(_read(value, argument))
     except (TypeError, ValueError):
         raise refusal(
             InvalidTypeError, argument, repr(value), f"a number in {interval}", "Pass one real number."

@@ -57,7 +57,7 @@ class Library:
             import torch
 
             dtype = getattr(torch, dtype)
-            back = torch.tensor(x.T.copy(), dtype=dtype).permute(*range(x.ndim - 1, -1, -1))
+            back = torch.tensor(x.T.copy(), dtype=dtype).permute(tuple(range(x.ndim))[::-1])
             return back.requires_grad_() if x.dtype.kind == "f" else back
         import jax.numpy as jnp
 
@@ -381,6 +381,38 @@ def test_a_law_and_a_rule_are_made_numpys_whole(library):
         law.beats["rank_gap"],
     ]
     assert {type(part) for part in parts + [one.holds for one in law.assumptions]} == {np.ndarray}
+
+
+@ONLY_JAX
+def test_beyond_float32_plain_ratios_are_infinite_and_logarithms_there():
+    import jax.numpy as jnp
+
+    a = linsim.attention.from_spectrum([1, 0.5, -0.25], rng=0).astype(np.float32)
+    h, x = np.float32(np.diag([-0.9, -0.8])), linsim.tokens.gaussian(3, 2, rng=0).astype(np.float32)
+    metrics = ["hfc_lfc", "log_hfc_lfc"]
+    wide = simulate(Linear(a, h), x, 300, metrics=metrics).metrics
+    found = simulate(Linear(jnp.asarray(a), jnp.asarray(h)), jnp.asarray(x), 300, metrics=metrics).metrics
+    assert 1e39 < wide["hfc_lfc"][-1] < np.inf
+    assert float(found["hfc_lfc"][-1]) == np.inf
+    assert float(found["log_hfc_lfc"][-1]) == np.float32(wide["log_hfc_lfc"][-1])
+
+
+def test_numbers_of_parameters(library):
+    """One number, or one a system, may be a tensor as well."""
+    two = library.array(np.float64(2))
+    np.testing.assert_array_equal(
+        linsim.attention.softmax(4, 2, temperature=two, rng=0),
+        linsim.attention.softmax(4, 2, temperature=2, rng=0),
+    )
+    several = library.array(np.array([1.0, 2.0]))
+    assert RandomWeights(A[0], std=several).std.tolist() == [1.0, 2.0]
+    steps = [
+        Deescalation("branch", tau=library.array(np.float64(0.5))),
+        Deescalation("output", similarity=several / 4),
+    ]
+    rule = Block(A[0], std=several, branch=two, deescalation=steps)
+    assert rule.batch_shape == (2,)
+    assert rule.branch == 2.0
 
 
 @ONLY_TORCH
