@@ -29,6 +29,9 @@ def on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
 @functools.cache
 def _controller() -> Any:
+    # NumPy and SciPy each bring a BLAS, and a controller knows only those that are loaded
+    # when it is made: SciPy's must be, or what is computed with it later has all threads
+    import scipy.linalg  # noqa: F401
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

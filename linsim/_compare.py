@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate
+from ._callers import on_host
 from ._namespace import to_host
 from .errors import InvalidTypeError, InvalidValueError
 from .theory import Prediction
@@ -192,6 +193,7 @@ def compare(law: Prediction, run: Trajectory) -> Comparison:
             "a Trajectory",
             "Call linsim.simulate(rule, x0, depth).",
         )
+    law = on_host(law)
     batch = _validate.broadcast_batches(
         law=np.shape(law.regime), run=next((tuple(v.shape[:-1]) for v in run.metrics.values()), ())
     )

@@ -2,7 +2,8 @@
 
 Row i of every draw comes from the stream of system i alone, so a run depends
 neither on how its systems are cut into chunks nor on the backend: numbers are
-drawn on the host and moved.
+drawn on the host and moved.  They are drawn in float64 and then rounded, so that
+one seed means one network in every precision.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate
+from ._namespace import home_of, to_host
 from ._rows import RowGenerator, restore, sequential
 from ._spectra import FloatArray, haar
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
@@ -31,11 +33,22 @@ def streams(rng: Any, count: int) -> RowGenerator:
     return restore([sequential(int(seed)) for seed in seeds])
 
 
-def normals(shape: tuple[int, ...], generator: RowGenerator, dtype: str) -> FloatArray:
-    """Draw (k, *shape) independent N(0, 1) numbers, each row in place."""
+def normals(
+    shape: tuple[int, ...], generator: RowGenerator, dtype: str, scale: float | FloatArray = 1.0
+) -> FloatArray:
+    """Draw (k, *shape) independent N(0, scale**2) numbers; ``scale`` is a number, or one a row.
+
+    One row of them is held in float64 at a time.
+    """
     out = np.empty((generator.k, *shape), dtype=dtype)
-    for row, stream in zip(out, generator.streams, strict=True):
-        stream.standard_normal(out=row, dtype=out.dtype)
+    scales = np.broadcast_to(np.reshape(scale, -1), generator.k)
+    with np.errstate(over="ignore"):  # what is too large for the dtype is refused by who asks
+        for row, stream, factor in zip(out, generator.streams, scales, strict=True):
+            if out.dtype == np.float64:
+                stream.standard_normal(out=row)
+                row *= factor
+            else:
+                row[...] = stream.standard_normal(shape) * factor
     return out
 
 
@@ -58,10 +71,9 @@ def weights(
         drawn = _sampled(kind, argument, {"size": k, "rng": generator}, (k, d, d), d)
         W = np.asarray(_validate.array(drawn, argument), dtype=np.float64) * np.asarray(std)
     elif kind == "orthogonal":
-        W = haar(normals((d, d), generator, dtype)) * np.asarray(std)
+        W = haar(normals((d, d), generator, "float64")) * np.asarray(std)
     else:
-        W = normals((d, d), generator, dtype)
-        W *= np.asarray(np.asarray(std) / np.sqrt(d))
+        W = normals((d, d), generator, dtype, np.asarray(std) / np.sqrt(d))
     largest = float(max(np.max(W), -np.min(W)))
     if not largest <= LARGEST[dtype]:
         raise _validate.refusal(
@@ -95,9 +107,7 @@ def rectangle(
     shape: tuple[int, int], std: float, generator: RowGenerator, dtype: str = "float64"
 ) -> FloatArray:
     """Draw matrices (k, *shape) with independent N(0, std**2) entries."""
-    W = normals(shape, generator, dtype)
-    W *= np.asarray(std, dtype=dtype)
-    return W
+    return normals(shape, generator, dtype, std)
 
 
 def attention(sampler: Any, n: int, generator: RowGenerator, dtype: str = "float64") -> FloatArray:
@@ -109,6 +119,7 @@ def attention(sampler: Any, n: int, generator: RowGenerator, dtype: str = "float
 
 def _sampled(sampler: Any, argument: str, keywords: dict[str, Any], shape: Any, *args: Any) -> Any:
     drawn = sampler(*args, **keywords)
+    drawn = to_host(drawn) if home_of(drawn) is not None else drawn
     found = getattr(drawn, "shape", None)
     if found is None or not isinstance(drawn, np.ndarray):
         raise _validate.refusal(

@@ -2,10 +2,17 @@
 
 Functions here take arrays of any library that follows the array API standard
 (NumPy, CuPy, array-api-strict) and answer in the same library.
+
+Tensors of PyTorch and arrays of JAX are *guests*: linsim computes with NumPy in
+their place, so that its compiled kernels serve them too (with CuPy for a tensor
+on a CUDA device, where CuPy works), and what it answers goes back to where they
+came from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,12 +27,19 @@ Array = Any
 
 __all__ = [
     "Array",
+    "Home",
+    "at_home",
     "cupy_status",
     "erfc",
     "exponent_of",
+    "home_of",
+    "hosted",
     "namespace",
+    "native",
     "on_device_of",
+    "plain",
     "power_of_two",
+    "roundoff",
     "to_backend",
     "to_host",
 ]
@@ -38,6 +52,136 @@ def namespace(*arrays: Array) -> Any:
     return array_api_compat.array_namespace(*arrays)
 
 
+# --- guests: PyTorch and JAX ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a guest came from: its library, and the device it was on (None: the library's own choice)."""
+
+    library: str
+    device: Any
+
+    def __str__(self) -> str:
+        return f"{self.library} on {self.device}"
+
+
+def home_of(value: Any) -> Home | None:
+    """Return the home of a tensor of PyTorch, of an array of JAX, or of a list of such; else None."""
+    if type(value) is np.ndarray:
+        return None
+    if array_api_compat.is_torch_array(value):
+        return Home("torch", value.device)
+    if array_api_compat.is_jax_array(value):
+        try:
+            devices = value.devices()
+        except TypeError:  # traced: it is nowhere yet, and will be refused
+            devices = set()
+        return Home("jax", next(iter(devices)) if len(devices) == 1 else None)
+    if isinstance(value, list | tuple) and value:
+        return home_of(value[0])
+    return None
+
+
+def native(value: Any) -> Any:
+    """Return a guest as the array that linsim computes with, float16 as such; else ``value`` itself.
+
+    Gradients are dropped.  bfloat16 and float8, which NumPy lacks, become float32.
+    A TypeError says that there are no numbers to be had (sparse, traced, without values).
+    """
+    home = home_of(value)
+    if home is None:
+        return value
+    if isinstance(value, list | tuple):
+        return [native(part) if home_of(part) else part for part in value]
+    return _from_torch(value) if home.library == "torch" else _from_jax(value)
+
+
+def _from_torch(value: Any) -> Array:
+    import torch
+
+    value = value.detach()
+    if value.dtype.is_floating_point and value.dtype not in (torch.float16, torch.float32, torch.float64):
+        value = value.to(torch.float32)
+    if value.dtype == torch.complex32:
+        value = value.to(torch.complex64)
+    value = value.resolve_conj().resolve_neg()
+    if value.is_cuda and cupy_status() is None:
+        import cupy
+
+        return cupy.from_dlpack(value)  # the same memory
+    return value.cpu().contiguous().numpy()
+
+
+def _from_jax(value: Any) -> np.ndarray[Any, Any]:
+    return plain(np.asarray(value))
+
+
+def plain(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return ``x`` with the floating dtypes that other packages add to NumPy as float32."""
+    if x.dtype.isbuiltin == 1:  # NumPy's own; names are slow to ask for
+        return x
+    return x.astype(np.float32) if str(x.dtype).startswith(("bfloat16", "float8")) else x
+
+
+def at_home(x: Any, home: Home | None) -> Any:
+    """Bring arrays (also those in a mapping) to ``home``; what is no number stays where it is.
+
+    Without ``jax_enable_x64`` JAX holds float64 as float32 and int64 as int32.
+    """
+    if home is None:
+        return x
+    if isinstance(x, Mapping):
+        return {name: at_home(value, home) for name, value in x.items()}
+    if array_api_compat.is_cupy_array(x) and home.library == "torch" and home.device.type == "cuda":
+        import torch
+
+        return torch.from_dlpack(x).to(home.device)
+    if array_api_compat.is_cupy_array(x):
+        x = x.get()
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "biufc":
+        return x
+    if home.library == "jax":
+        import jax
+
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, as for JAX itself
+            return jax.device_put(x.copy(), home.device)  # a view could change under what never should
+    import torch
+
+    # PyTorch takes neither memory that is read-only nor steps backwards
+    usable = x.flags.c_contiguous and x.flags.writeable
+    tensor = torch.from_numpy(x if usable else x.copy())
+    if home.device.type == "mps" and tensor.dtype == torch.float64:
+        tensor = tensor.to(torch.float32)  # all that such a device holds
+    return tensor.to(home.device)
+
+
+def hosted(x: Any) -> Any:
+    """Return arrays (also those in a mapping) as NumPy's; what is no array stays what it is."""
+    if isinstance(x, Mapping):
+        return {name: hosted(value) for name, value in x.items()}
+    return to_host(x) if array_api_compat.is_array_api_obj(x) and not isinstance(x, np.generic) else x
+
+
+# 2**-p of significands of p + 1 bits
+_ROUNDOFF = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def roundoff(value: Any) -> float:
+    """Return the relative spacing of numbers in the dtype that an input came in; float64's for the rest."""
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return 2.0**-52
+    while isinstance(value, list | tuple) and value:
+        value = value[0]
+    name = str(getattr(value, "dtype", "float64")).rpartition(".")[-1]
+    if name.startswith("float8"):
+        return 2.0**-2 if "e5m2" in name else 2.0**-3
+    return _ROUNDOFF.get(name, 2.0**-52)
+
+
+# --- what libraries lack ------------------------------------------------------------------
+
+
 def on_device_of(value: Any, like: Array, dtype: Any = None) -> Array:
     """Return ``value`` (host array or scalar) in the library, and on the device, of ``like``."""
     xp = namespace(like)
@@ -46,6 +190,9 @@ def on_device_of(value: Any, like: Array, dtype: Any = None) -> Array:
 
 def to_host(x: Array) -> np.ndarray[Any, Any]:
     """Return ``x`` as a NumPy array: one transfer if it lives on a device."""
+    if type(x) is np.ndarray:
+        return x
+    x = native(x)
     if array_api_compat.is_cupy_array(x):
         return np.asarray(x.get())
     if array_api_compat.is_numpy_array(x):
@@ -89,7 +236,7 @@ def to_backend(x: Array, backend: str | None) -> Array:
         )
     import cupy
 
-    return cupy.asarray(x)
+    return cupy.asarray(native(x))
 
 
 def power_of_two(exponent: Array) -> Array:

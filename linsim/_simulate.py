@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _draws, _validate
 from ._blas import on_one_thread
+from ._callers import in_callers_library
 from ._cloud import gather, state_of
 from ._engines import blocks, closed, iterate, large, small
 from ._evaluate import choose, resolution_of
@@ -37,6 +38,7 @@ METHODS = ("auto", "iterate", "modal")
 _LONG = 3e7
 
 
+@in_callers_library
 @on_one_thread
 def simulate(
     rule: Rule,
@@ -73,8 +75,12 @@ def simulate(
         layer by layer).  "auto" chooses by shape, depth and recorded layers;
         ``run.info`` says what, and why.
     backend : {None, "numpy", "cupy"}
-        None computes in the library of x0.  Otherwise inputs move there once
-        and results come back once, as NumPy arrays.
+        None computes in the library of x0, and answers there: tensors of PyTorch
+        and arrays of JAX are computed with by NumPy (a CUDA tensor by CuPy, where that
+        works), gradients dropped, and results go to the library and the device they
+        came from; without ``jax_enable_x64`` JAX holds results as float32, infinite
+        beyond 3.4e38 (logarithms fit).  Otherwise
+        inputs move there once and results come back once, as NumPy arrays.
     dtype : {None, "float64", "float32"}
         Precision of the states; None takes the widest of the inputs.
     keep_states : bool
@@ -653,6 +659,8 @@ def _tokens(rule: Rule, x0: Any) -> Array:
         raise _validate.refusal(
             InvalidValueError, "x0", "an all-zero system", "tokens that are not all zero", "Drop that system."
         )
+    if isinstance(rule, Block):
+        rule.refuse_heads(tuple(x0.shape[:-2]))
     matrices = _matrices(rule)
     if matrices and namespace(matrices[0]) is not xp:
         # plain NumPy inputs follow the other side's library and device
@@ -663,6 +671,7 @@ def _tokens(rule: Rule, x0: Any) -> Array:
             f"the library of the rule ({namespace(matrices[0]).__name__.split('.')[-1]})",
             "Convert one of them.",
         )
+    _validate.one_library("rule and x0", *matrices[:1], x0)  # on one device, too
     return x0
 
 

@@ -10,17 +10,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
+from ._callers import home_within, native_rule
 from ._evaluate import METRICS, choose
-from ._namespace import namespace, to_host
+from ._namespace import namespace, native, to_host
 from ._rows import rows
 from ._simulate import recorded_layers, simulate
 from .block import Block
-from .errors import FileFormatError, InvalidTypeError, InvalidValueError, ShapeError
+from .errors import (
+    BackendError,
+    FileFormatError,
+    InvalidTypeError,
+    InvalidValueError,
+    LinsimError,
+    MissingExtraError,
+    ShapeError,
+)
 from .rules import Linear, RandomWeights, Rule
 from .theory import Prediction, predict
 
 if TYPE_CHECKING:
     import xarray
+
+    from .trajectory import Trajectory
 
 __all__ = ["REGIMES", "sweep"]
 
@@ -73,10 +84,13 @@ def sweep(
     make : callable
         ``make(point_arrays, rng) -> (rule, x0)`` for a batch of k points:
         ``point_arrays[name]`` is (k,), the rule and x0 have leading axis k (or
-        none, to share one).  ``rng`` is a Generator whose draws have leading
+        none, to share one), of NumPy or any library that :func:`linsim.simulate` takes.
+        ``rng`` is a Generator whose draws have leading
         axis k; row i comes from a stream keyed by (seed, replicate, the
         coordinates of point i), so a result depends neither on the batch nor
-        on the order of work.
+        on the order of work.  The points of a batch share one n and one d: where an
+        axis is itself a size, pass ``batch=1``.  (Whole-numbered axes are tried: the
+        points at both ends of such an axis are made once more, alone.)
     grid : mapping of str to 1-d array
         Distinct finite coordinates along each axis.
     depth : int
@@ -111,7 +125,8 @@ def sweep(
     ------
     InvalidValueError, InvalidTypeError, ShapeError, FileFormatError
         Before any work starts; what ``make`` returns is checked at its first
-        batch.
+        batch.  What is refused of one point only (a NaN, say) is refused with
+        the coordinates of the first such point.
 
     Examples
     --------
@@ -158,17 +173,30 @@ def sweep(
         for replicate, chunk in _chunks(total, replicates, size):
             here = {k: v[chunk] for k, v in points.items()}
             count = chunk.stop - chunk.start
-            streams = rows(seed, replicate, here)
-            rule, x0 = _made(make, here, streams, count)
-            if isinstance(rule, RandomWeights | Block):
-                # each point draws for itself, even where all share the rule and x0
-                x0 = _each(x0, count)
-            run = simulate(rule, x0, depth, layers=wanted, metrics=names, backend=backend, rng=streams)
+
+            def work(
+                points: dict[str, Any], replicate: int = replicate, predicting: bool = covered
+            ) -> tuple[Any, Trajectory, Prediction | None]:
+                size, streams = len(next(iter(points.values()))), rows(seed, replicate, points)
+                rule, x0 = _made(make, points, streams, size)
+                if isinstance(rule, RandomWeights | Block):
+                    # each point draws for itself, even where all share the rule and x0
+                    x0 = _each(x0, size)
+                run = simulate(rule, x0, depth, layers=wanted, metrics=names, backend=backend, rng=streams)
+                return x0, run, predict(rule) if predicting and isinstance(rule, Linear) else None
+
+            try:
+                x0, run, law = work(here)
+            except (BackendError, MissingExtraError):
+                raise
+            except LinsimError as error:
+                raise _located(error, work, here, replicate) from error
+            if replicate == 0:
+                _one_shape(make, here, seed, x0)
             for name in names:
                 measured[name][chunk, replicate] = to_host(run.metrics[name])
-            covered &= isinstance(rule, Linear)
-            if covered:
-                law = predict(rule)
+            covered &= law is not None
+            if law is not None:
                 for name, (kind, _, read) in _PREDICTED.items():
                     if name not in predicted:
                         predicted[name] = np.empty((total, replicates), dtype=kind)
@@ -247,6 +275,10 @@ def _made(make: Make, points: dict[str, Any], rng: Any, count: int) -> tuple[Any
             "Return both.",
         )
     rule, x0 = made
+    home = home_within(rule) or home_within(x0)
+    if home is not None:
+        # labels and predictions are NumPy's in the end
+        rule, x0 = native_rule(rule, home), native(x0)
     for what, shape in (
         ("the rule", rule.batch_shape),
         ("x0", tuple(getattr(x0, "shape", np.shape(x0))[:-2])),
@@ -260,6 +292,67 @@ def _made(make: Make, points: dict[str, Any], rng: Any, count: int) -> tuple[Any
                 "Build one system per point.",
             )
     return rule, x0
+
+
+def _one_shape(make: Make, points: dict[str, Any], seed: int, x0: Any) -> None:
+    """Refuse a batch whose points, made alone, have other sizes than they have together.
+
+    A batch has one n and one d, so where they hang on a coordinate, all but some of
+    its points would be systems of another size than their labels say.  Sizes are whole
+    numbers: only axes of such can be sizes, and the least and the largest tell.
+    """
+    count = len(next(iter(points.values())))
+    sizes = [values for values in points.values() if np.all(values == np.round(values))]
+    ends = sorted({int(end) for values in sizes for end in (np.argmin(values), np.argmax(values))})
+    if count == 1 or not any(np.ptp(values) for values in sizes):
+        return
+
+    together = _size_of(x0)
+    for k in ends:
+        point = {name: values[k : k + 1] for name, values in points.items()}
+        alone = _size_of(make(point, rows(seed, 0, point))[1])
+        if alone != together:
+            raise _validate.refusal(
+                ShapeError,
+                "make",
+                f"tokens {together} in a batch, but {alone} for the point {_named(points, k)} alone",
+                "one n and one d for all points of a batch",
+                "Pass batch=1, so that each point is made alone.",
+            )
+
+
+def _size_of(x0: Any) -> tuple[int, ...]:
+    return tuple(getattr(x0, "shape", None) or np.shape(x0))[-2:]
+
+
+def _named(points: dict[str, Any], k: int) -> str:
+    return ", ".join(f"{name}={values[k]:g}" for name, values in points.items())
+
+
+def _located(
+    error: LinsimError, work: Callable[[dict[str, Any]], Any], points: dict[str, Any], replicate: int
+) -> LinsimError:
+    """Return the refusal of the first point that is refused alone, with its coordinates.
+
+    A point does not depend on its batch, so a batch that is refused has one; what is
+    wrong with all of them is wrong with the first.
+    """
+    low, high = 0, len(next(iter(points.values())))
+    while high - low > 1:  # there is one in [low, high)
+        middle = (low + high) // 2
+        try:
+            work({name: values[low:middle] for name, values in points.items()})
+        except LinsimError:
+            high = middle
+        else:
+            low = middle
+    try:
+        work({name: values[low:high] for name, values in points.items()})
+    except LinsimError as found:
+        where = f" (at {_named(points, low)}, replicate {replicate})"
+        before, expected, after = str(found).partition("; expected ")
+        return type(found)(before + where + expected + after)
+    return error  # only together: nothing of one point
 
 
 def _each(x0: Any, count: int) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ._namespace import Array, namespace, to_host
+from ._namespace import Array, Home, at_home, home_of, namespace, native, plain, roundoff, to_host
 from .errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError
 
 __all__ = [
@@ -25,9 +25,11 @@ __all__ = [
     "choice",
     "count",
     "generator",
+    "kept",
     "mask",
     "nearest",
     "number",
+    "one_library",
     "refusal",
     "size",
     "square",
@@ -50,8 +52,9 @@ def array(
 ) -> Array:
     """Return ``value`` as a finite floating array with at least ``ndim`` axes.
 
-    Arrays of another library stay there; everything else becomes NumPy.
-    Integers become float64, float32 stays, float16 becomes float32.
+    Arrays of another library stay there; everything else becomes NumPy, also
+    tensors of PyTorch and arrays of JAX (see :mod:`linsim._namespace`).
+    Integers become float64, float32 stays, half precision becomes float32.
     """
     if value is None or isinstance(value, str | bytes):
         raise refusal(
@@ -70,7 +73,7 @@ def array(
             argument,
             f"dtype {value.dtype}",
             "real or complex numbers" if allow_complex else "real numbers",
-            "Convert to float64 first.",
+            _only_the_real(xp, value) if is_complex else "Convert to float64 first.",
         )
     if xp is np and not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
@@ -110,7 +113,8 @@ def array(
 
 
 def _rectangular(value: Any, argument: str) -> Array:
-    """Return ``value`` as an array of any library, lists as NumPy's."""
+    """Return ``value`` as an array that linsim computes with, lists as NumPy's."""
+    value = _read(value, argument)
     if not array_api_compat.is_array_api_obj(value):
         try:
             value = np.asarray(value)
@@ -126,7 +130,80 @@ def _rectangular(value: Any, argument: str) -> Array:
         raise refusal(
             InvalidTypeError, argument, "a masked array", "a plain array", "Fill or drop what is masked."
         )
-    return value
+    return plain(value) if isinstance(value, np.ndarray) else value
+
+
+def _read(value: Any, argument: str) -> Any:
+    """Return the numbers of a tensor of PyTorch or an array of JAX; anything else as it is."""
+    home = home_of(value)
+    if home is None:
+        return value
+    try:
+        return native(value)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        if home.library == "jax":
+            remedy = "Call linsim outside jit, grad and vmap, with arrays of numbers."
+        else:
+            remedy = "Call .to_dense() on a sparse one; one on device 'meta' holds no numbers."
+        raise refusal(
+            InvalidTypeError,
+            argument,
+            f"an array of {home.library} without readable numbers ({type(error).__name__})",
+            "a dense array that holds its values",
+            remedy,
+        ) from error
+
+
+def _only_the_real(xp: Any, value: Array) -> str:
+    """Say what to do with complex numbers where real ones are expected."""
+    if bool(xp.all(xp.imag(value) == 0)):
+        return "Its imaginary parts are all 0: pass its real part."
+    return "Imaginary parts would be lost: pass the real part only if that is what you mean."
+
+
+def kept(given: Any, checked: Array) -> Array:
+    """Return what was checked, in the library that it was given in."""
+    return at_home(checked, home_of(given))
+
+
+def one_library(argument: str, *given: Any) -> None:
+    """Refuse arrays of two libraries, or on two devices; NumPy's go with those of PyTorch and JAX."""
+    if all(type(value) is np.ndarray for value in given):
+        return
+    homes = [_place(value) for value in given]
+    guests = any(home_of(value) for value in given)
+    if guests:
+        homes = [home for home in homes if home.library != "numpy"]
+    libraries = sorted({home.library for home in homes})
+    if len(libraries) > 1:
+        raise refusal(
+            InvalidTypeError,
+            argument,
+            f"arrays of {' and '.join(libraries)}",
+            "arrays of one library",
+            "Convert one of them.",
+        )
+    devices = list(dict.fromkeys(str(home.device) for home in homes if home.device is not None))
+    if len(devices) > 1:
+        raise refusal(
+            InvalidValueError,
+            argument,
+            f"arrays of {libraries[0]} on {' and '.join(devices)}",
+            "arrays on one device",
+            "Move one of them to the device of the other.",
+        )
+
+
+def _place(value: Any) -> Home:
+    """Return library and device of any array; lists are NumPy's."""
+    if type(value) is np.ndarray:
+        return Home("numpy", None)
+    home = home_of(value)
+    if home is not None:
+        return home
+    if not array_api_compat.is_array_api_obj(value) or array_api_compat.is_numpy_array(value):
+        return Home("numpy", None)
+    return Home(type(value).__module__.partition(".")[0], array_api_compat.device(value))
 
 
 def _known_dtype(xp: Any, value: Array) -> bool:
@@ -152,6 +229,7 @@ def square(value: Any, argument: str, *, ndim: int = 2, shape: str = "(..., n, n
 
 def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: str = "(..., n, n)") -> Array:
     """Return a row-stochastic stack: entries >= 0, rows summing to 1 after one normalisation."""
+    spacing = roundoff(value)
     value = square(value, argument, ndim=ndim, shape=shape)
     xp = namespace(value)
     smallest = float(xp.min(value))
@@ -164,15 +242,16 @@ def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: s
             "Attention weights are probabilities; pass the softmax, not the scores.",
         )
     sums = xp.sum(value, axis=-1, keepdims=True)
-    single = value.dtype == xp.float32
+    half = spacing > 1e-6
+    tolerance = _half_rows(value.shape[-1], spacing) if half else 1e-5 if spacing > 1e-15 else 1e-8
     error = float(xp.max(xp.abs(sums - 1)))
-    if error > (1e-5 if single else 1e-8):
+    if error > tolerance:
         raise refusal(
             InvalidValueError,
             argument,
             f"a row that sums to 1 {'+' if float(xp.max(sums)) - 1 == error else '-'} {error:.3g}",
-            f"rows that sum to 1 within {'1e-5' if single else '1e-8'}",
-            "Divide each row by its sum.",
+            f"rows that sum to 1 within {np.format_float_scientific(tolerance, 2, trim='-', exp_digits=1)}",
+            "Divide each row by its sum" + (", in float32." if half else "."),
         )
     # Sums that are 1 up to their own rounding stay as they are: dividing would
     # only destroy exact symmetry.
@@ -180,6 +259,18 @@ def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: s
     if not bool(xp.any(off)):
         return xp.asarray(value, copy=True)  # a value of its own, like the normalised one
     return xp.where(off, value / sums, value)
+
+
+def _half_rows(n: int, spacing: float) -> float:
+    """How far from 1 rows of n entries in half precision may sum.
+
+    Rounding an entry moves it by spacing/2 of itself, so the entries of a row by spacing/2
+    together, once when they are divided by their sum.  The sum itself is off by up to
+    spacing/2 for each addition that a number passes through: pairwise (NumPy) at most
+    min(n, 128)/8 + 3 and one for each further halving; fewer in float32 (PyTorch, JAX).
+    """
+    additions = min(n, 128) / 8 + 3 + max(float(np.log2(n / 128)), 0.0)
+    return min((additions + 2) * spacing / 2, 0.125)
 
 
 def mask(value: Any, argument: str = "mask", *, ndim: int | None = None) -> Array:
@@ -264,7 +355,7 @@ def number(
     try:
         if isinstance(value, str | bytes | bool):
             raise TypeError
-        result = float(value)
+        result = float(_read(value, argument))
     except (TypeError, ValueError):
         raise refusal(
             InvalidTypeError, argument, repr(value), f"a number in {interval}", "Pass one real number."

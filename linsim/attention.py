@@ -10,6 +10,7 @@ from array_api_compat import is_numpy_array
 from numpy.typing import ArrayLike
 
 from . import _spectra, _validate
+from ._callers import in_callers_library
 from ._namespace import Array, namespace, on_device_of, to_host
 from ._spectra import FloatArray
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
@@ -77,7 +78,7 @@ class FromTokens:
         mask = self.mask
         if mask is not None:  # a copy: what is frozen should not change from outside
             mask = _validate.mask(mask, ndim=2)
-            mask = namespace(mask).asarray(mask, copy=True)
+            mask = _validate.kept(self.mask, namespace(mask).asarray(mask, copy=True))
         query_key = self.query_key
         if query_key is not None:
             query_key = _validate.square(query_key, "query_key", shape="(d, d)")
@@ -95,7 +96,7 @@ class FromTokens:
                     "at most 1e15",
                     "Scores beyond are one-hot: scale it down.",
                 )
-            query_key = xp.asarray(query_key, copy=True)
+            query_key = _validate.kept(self.query_key, xp.asarray(query_key, copy=True))
             if self.d_key is not None:
                 raise _validate.refusal(
                     InvalidTypeError,
@@ -383,6 +384,7 @@ def uniform(n: int) -> FloatArray:
     return np.full((n, n), 1 / n)
 
 
+@in_callers_library
 def masked(A: Array, mask: Array) -> Array:
     """Keep the entries of attention where ``mask`` is True, and renormalise each row.
 

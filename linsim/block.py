@@ -158,6 +158,10 @@ class Block:
     arXiv 2401.04301 for pre-norm gains of either sign.  Tokens are carried as a
     centre and the differences from it (derived in ``linsim._layers``), so that
     similarity gaps keep relative accuracy at any depth, through norms and activations.
+    Leading axes are batches, as everywhere.  But A (h, n, n) and weights (h, d, d) look
+    like a layer of h heads, while they are h blocks of one head each: together with tokens
+    that lack this axis they are refused by :func:`linsim.simulate`.  Tokens (1, n, d) run
+    the h blocks side by side; :class:`linsim.MultiHead` sums heads.
     Deep blocks with tanh or GELU can be chaotic: rounding then grows into another
     trajectory of the same statistics, which is the one that is measured.
 
@@ -198,7 +202,7 @@ class Block:
             object.__setattr__(self, name, value)
 
         if self.attention_fixed:
-            keep("A", _validate.attention_matrix(self.A))
+            keep("A", _validate.kept(self.A, _validate.attention_matrix(self.A)))
         if callable(self.A):
             _draws.check_sampler(self.A, "A")
         if isinstance(self.weights, str):
@@ -207,7 +211,7 @@ class Block:
             _draws.check_sampler(self.weights, "weights", "d")
         else:
             fixed = _validate.square(self.weights, "weights", shape="(..., d, d)")
-            keep("weights", _bounded(fixed, "weights"))
+            keep("weights", _validate.kept(self.weights, _bounded(fixed, "weights")))
         keep("std", _spectra.parameter(self.std, "std", (), low=0, high=LARGEST)[0])
         if self.weights_fixed and np.any(self.std != 1):
             raise _validate.refusal(
@@ -229,7 +233,8 @@ class Block:
                 raise _validate.refusal(
                     InvalidValueError, name, "a value with norm=None", "None", "Choose norm='pre' or 'post'."
                 )
-            keep(name, _bounded(_validate.array(value, name, ndim=1, shape="(..., d)"), name))
+            checked = _bounded(_validate.array(value, name, ndim=1, shape="(..., d)"), name)
+            keep(name, _validate.kept(value, checked))
         keep("norm_eps", number("norm_eps", self.norm_eps, low=0))
         if self.feed_forward is None:
             if self.width is not None:
@@ -250,6 +255,14 @@ class Block:
         )
         keep("deescalation", _several(self.deescalation))
         _fits(self)
+        arrays = {
+            "A": self.A if self.attention_fixed else None,
+            "weights": self.weights if self.weights_fixed else None,
+            "gain": self.gain,
+            "bias": self.bias,
+        }
+        arrays = {name: value for name, value in arrays.items() if value is not None}
+        _validate.one_library(" and ".join(arrays), *arrays.values())
         if self.d is not None:
             for name in ("gain", "bias"):
                 _of_width(getattr(self, name), name, self.d)
@@ -303,6 +316,27 @@ class Block:
     def max_depth(self) -> int | None:
         """Depth at which the rule ends; None when it repeats for ever."""
         return None
+
+    def refuse_heads(self, batch: tuple[int, ...]) -> None:
+        """Refuse tokens of shape (*batch, n, d) that lack an axis which A and weights share.
+
+        Such an axis is what several heads would look like, and h blocks of one head are
+        not a block of h heads: who wants them gives the tokens that axis, too.
+        """
+        if not (self.attention_fixed and self.weights_fixed):
+            return
+        A, W = (tuple(M.shape[:-2]) for M in (self.A, self.weights))  # type: ignore[union-attr]
+        shared = [k for k in range(1, min(len(A), len(W)) + 1) if A[-k] == W[-k] > 1]
+        if shared and shared[-1] > len(batch):
+            h, lacks = A[-shared[-1]], shared[-1] - len(batch)
+            longer = f"x0[{', '.join(['None'] * lacks)}]"
+            raise _validate.refusal(
+                ShapeError,
+                "x0",
+                f"tokens without the axis of {h} that A and weights share",
+                f"that axis in x0 as well (1 will do): a Block has one head, not {h}",
+                f"For {h} separate blocks pass {longer}; for heads that are summed use linsim.MultiHead.",
+            )
 
 
 def _several(value: Any) -> tuple[Deescalation, ...]:

@@ -18,7 +18,8 @@ import numpy as np
 
 from . import _draws, _validate
 from ._blas import on_one_thread
-from ._namespace import Array, namespace, on_device_of, to_host
+from ._callers import in_callers_library
+from ._namespace import Array, hosted, namespace, on_device_of, to_host
 from ._rows import RowGenerator
 from ._spectra import FloatArray
 from .errors import InvalidTypeError, InvalidValueError, NotCoveredError
@@ -77,8 +78,8 @@ class LyapunovExponents:
         or within 1e-9.  With 31 degrees of freedom and normal batch means a
         wrong verdict has a probability below 1.1e-5.
         """
-        doubt = np.maximum(DOUBT * np.asarray(self.margin_error), RESOLUTION)
-        margin = np.asarray(self.margin)
+        doubt = np.maximum(DOUBT * np.asarray(hosted(self.margin_error)), RESOLUTION)
+        margin = np.asarray(hosted(self.margin))
         verdict = np.where(margin > doubt, "smoothing", np.where(margin < -doubt, "sharpening", "undecided"))
         return verdict.item() if verdict.ndim == 0 else verdict
 
@@ -88,20 +89,21 @@ class LyapunovExponents:
         return self.regime == "smoothing"
 
     def __str__(self) -> str:
-        if self.constant.ndim > 1:
+        constant, constant_error = hosted(self.constant), hosted(self.constant_error)
+        rest, rest_error = hosted(self.rest), hosted(self.rest_error)
+        if constant.ndim > 1:
             names, counts = np.unique(self.input_convergence, return_counts=True)
             listed = ", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True))
-            return (
-                f"{self.constant[..., 0].size} systems over {self.depth} layers; inputs converge: {listed}."
-            )
-        top = f"{self.constant[0]:.6g} ± {self.constant_error[0]:.1g}"
-        rest = f"{self.rest[0]:.6g} ± {self.rest_error[0]:.1g}" if self.rest.size else "none"
+            return f"{constant[..., 0].size} systems over {self.depth} layers; inputs converge: {listed}."
+        top = f"{constant[0]:.6g} ± {constant_error[0]:.1g}"
+        below = f"{rest[0]:.6g} ± {rest_error[0]:.1g}" if rest.size else "none"
         return (
-            f"Per layer, over {self.depth} layers: constant part {top}, rest {rest}, "
+            f"Per layer, over {self.depth} layers: constant part {top}, rest {below}, "
             f"difference {self.margin:.6g} ± {self.margin_error:.1g}: {self.regime}."
         )
 
 
+@in_callers_library
 @on_one_thread
 def lyapunov_exponents(
     rule: Linear | MultiHead | Layered | RandomWeights,
@@ -137,7 +139,9 @@ def lyapunov_exponents(
     Returns
     -------
     LyapunovExponents
-        Natural logarithms per layer, NumPy float64, in the batch shape of the rule.
+        Natural logarithms per layer, float64, in the batch shape of the rule: arrays of
+        PyTorch or JAX if the rule holds such (JAX without ``jax_enable_x64``: float32), else
+        of NumPy.
 
     Raises
     ------

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _validate
+from ._callers import in_callers_library
 from ._namespace import Array, namespace
 from .errors import InvalidTypeError, InvalidValueError
 
@@ -232,6 +233,7 @@ def sparse(n: int, degree: int, *, size: int | tuple[int, ...] = (), rng: Any = 
     return mask
 
 
+@in_callers_library
 def closed_groups(mask: Array) -> Array:
     """Count the groups of tokens that see each other and nobody outside.
 

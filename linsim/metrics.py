@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import _validate
+from ._callers import in_callers_library
 from ._evaluate import METRICS, choose, evaluate
 from ._namespace import Array, exponent_of, namespace
 from ._state import Split, decompose, scaled, shifted
@@ -27,20 +28,23 @@ from ._state import Split, decompose, scaled, shifted
 __all__ = ["METRICS", "measure"]
 
 
+@in_callers_library
 def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, Array]:
     """Measure token matrices.
 
     Parameters
     ----------
     x : array, shape (..., n, d)
-        Token matrices, float64 or float32, of any array library.
+        Token matrices, float64 or float32 (half precision is measured as float32),
+        of NumPy, PyTorch, JAX, CuPy, or another library of the array API standard.
     metrics : str or iterable of str, optional
         Names from :data:`METRICS`; None means all of them.
 
     Returns
     -------
     dict of str to array, shape (...)
-        float64.  Names that begin with ``log`` are natural logarithms.  A gap
+        float64, in the library of ``x`` (JAX without ``jax_enable_x64``: float32).
+        Names that begin with ``log`` are natural logarithms.  A gap
         too small to be told from rounding of ``x`` is NaN, as is every ratio
         of a zero state; other edge values are listed in :mod:`linsim.metrics`.
 

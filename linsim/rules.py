@@ -8,11 +8,11 @@ engine asks of it is ``heads(layer)``: the pairs (A_h, H_h) whose sum
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from . import _draws, _spectra, _validate
-from ._namespace import Array, namespace
+from ._namespace import Array, roundoff
 from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, ShapeError
@@ -20,17 +20,11 @@ from .errors import InvalidTypeError, ShapeError
 __all__ = ["Layered", "Linear", "MultiHead", "RandomWeights", "Rule"]
 
 
-def _same_library(A: Array, H: Array) -> None:
-    try:
-        namespace(A, H)
-    except TypeError:
-        raise _validate.refusal(
-            InvalidTypeError,
-            "A and H",
-            f"{type(A).__module__} and {type(H).__module__}",
-            "arrays of one library",
-            "Convert one of them.",
-        ) from None
+def _keep(rule: Linear | MultiHead, A: Array, H: Array) -> None:
+    """Set the matrices, as checked, in the library that each was given in."""
+    object.__setattr__(rule, "spacing", max(roundoff(rule.A), roundoff(rule.H)))
+    object.__setattr__(rule, "A", _validate.kept(rule.A, A))
+    object.__setattr__(rule, "H", _validate.kept(rule.H, H))
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +35,18 @@ class Linear:
     ----------
     A : array, shape (..., n, n)
         Attention: entries >= 0 (zeros are masks), rows summing to 1 within
-        1e-8 (float32: 1e-5); normalised once, here.
+        1e-8 (float32: 1e-5; half precision: by its own rounding); normalised once, here.
     H : array, shape (..., d, d)
         Value times projection, W_V W_proj.  Batch axes broadcast with A's.
+
+    Attributes
+    ----------
+    A, H : array
+        As checked, each in the library and on the device it was given in; float64,
+        or float32 where it came in that or in half precision.
+    spacing : float
+        Relative distance of neighbouring numbers in the coarsest dtype that A and H
+        came in (float64: 2**-52, float32: 2**-23, float16: 2**-10, bfloat16: 2**-7).
 
     Raises
     ------
@@ -65,14 +68,14 @@ class Linear:
 
     A: Array
     H: Array
+    spacing: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         A = _validate.attention_matrix(self.A)
         H = _validate.square(self.H, "H", shape="(..., d, d)")
-        _same_library(A, H)
+        _validate.one_library("A and H", self.A, self.H)
         _validate.broadcast_batches(A=A.shape[:-2], H=H.shape[:-2])
-        object.__setattr__(self, "A", A)
-        object.__setattr__(self, "H", H)
+        _keep(self, A=A, H=H)
 
     @property
     def n(self) -> int:
@@ -87,7 +90,7 @@ class Linear:
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast of the leading axes of A and H."""
-        return _validate.broadcast_batches(A=self.A.shape[:-2], H=self.H.shape[:-2])
+        return _validate.broadcast_batches(A=tuple(self.A.shape[:-2]), H=tuple(self.H.shape[:-2]))
 
     @property
     def max_depth(self) -> int | None:
@@ -110,6 +113,12 @@ class MultiHead:
     H : array, shape (..., h, d, d)
         Value times projection of each head.
 
+    Attributes
+    ----------
+    A, H : array
+    spacing : float
+        As in :class:`Linear`.
+
     Raises
     ------
     InvalidValueError, InvalidTypeError, ShapeError
@@ -129,11 +138,12 @@ class MultiHead:
 
     A: Array
     H: Array
+    spacing: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         A = _validate.attention_matrix(self.A, ndim=3, shape="(..., h, n, n)")
         H = _validate.square(self.H, "H", ndim=3, shape="(..., h, d, d)")
-        _same_library(A, H)
+        _validate.one_library("A and H", self.A, self.H)
         if A.shape[-3] != H.shape[-3]:
             raise _validate.refusal(
                 ShapeError,
@@ -143,8 +153,7 @@ class MultiHead:
                 "Give each head its own H.",
             )
         _validate.broadcast_batches(A=A.shape[:-3], H=H.shape[:-3])
-        object.__setattr__(self, "A", A)
-        object.__setattr__(self, "H", H)
+        _keep(self, A=A, H=H)
 
     @property
     def n(self) -> int:
@@ -159,7 +168,7 @@ class MultiHead:
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast of the leading axes of A and H, the head axis left out."""
-        return _validate.broadcast_batches(A=self.A.shape[:-3], H=self.H.shape[:-3])
+        return _validate.broadcast_batches(A=tuple(self.A.shape[:-3]), H=tuple(self.H.shape[:-3]))
 
     @property
     def max_depth(self) -> int | None:
@@ -220,16 +229,7 @@ class Layered:
                 "the same n and d at every layer",
                 "Match them.",
             )
-        try:
-            namespace(*(rule.A for rule in rules))
-        except TypeError:
-            raise _validate.refusal(
-                InvalidTypeError,
-                "rules",
-                ", ".join(sorted({type(rule.A).__module__ for rule in rules})),
-                "arrays of one library",
-                "Convert the rules to one of them.",
-            ) from None
+        _validate.one_library("rules", *(M for rule in rules for M in (rule.A, rule.H)))
         object.__setattr__(self, "rules", rules)
         self.batch_shape  # noqa: B018  refuses batch shapes that do not broadcast
 
@@ -309,7 +309,7 @@ class RandomWeights:
 
     def __post_init__(self) -> None:
         fixed = not callable(self.A) and not isinstance(self.A, FromTokens)
-        A = _validate.attention_matrix(self.A) if fixed else self.A
+        A = _validate.kept(self.A, _validate.attention_matrix(self.A)) if fixed else self.A
         if callable(self.A):
             _draws.check_sampler(self.A, "A")
         if callable(self.kind):

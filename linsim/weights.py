@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _spectra, _validate
-from ._namespace import Array, exponent_of, namespace, on_device_of, power_of_two, to_host
+from ._callers import in_callers_library
+from ._namespace import Array, at_home, exponent_of, home_of, namespace, on_device_of, power_of_two, to_host
 from ._rows import philox
 from ._spectra import FloatArray
 from .errors import InvalidValueError, ShapeError, SpectrumError
@@ -281,6 +282,7 @@ def orthogonal(d: int, *, size: int | tuple[int, ...] = (), rng: Any = None) -> 
     return _spectra.haar(np.asarray(_validate.generator(rng).standard_normal(shape)))
 
 
+@in_callers_library
 def reparameterize(
     psi: ArrayLike,
     basis: ArrayLike,
@@ -483,7 +485,8 @@ def _with_eigenvalues(values: Array, v: Array) -> Array:
 
 
 def _together(psi: Any, basis: Any) -> tuple[Any, Any]:
-    """Move a plain sequence to where the other argument lives."""
+    """Move a plain sequence to where the other argument lives, and NumPy arrays to PyTorch or JAX."""
+    psi, basis = at_home(psi, home_of(basis)), at_home(basis, home_of(psi))
     is_array = array_api_compat.is_array_api_obj
     if is_array(basis) and not is_array(psi):
         psi = on_device_of(_validate.array(psi, "psi"), basis)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import linsim
-from linsim import Layered, Linear, LinsimError, MultiHead, predict, simulate
+from linsim import Block, Layered, Linear, LinsimError, MultiHead, predict, simulate
 from linsim.errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from linsim.metrics import measure
 
@@ -22,12 +22,31 @@ def strict(x):
     return array_api_strict.asarray(x)
 
 
+def on_another_device(x):
+    return array_api_strict.asarray(x, device=array_api_strict.Device("device1"))
+
+
 def batch(x, k):
     return np.stack([np.asarray(x)] * k)
 
 
 def sized(n, d):
     return Linear(np.full((n, n), 1 / n), np.zeros((d, d)))
+
+
+def swept(grid, weights):
+    """A sweep in which one point may be bad."""
+
+    def make(point, rng):
+        return Linear(A2, weights(point["mu"])[:, None, None] * H3), batch(X, len(point["mu"]))
+
+    return linsim.sweep(make, grid, depth=2, metrics="log_norm", progress=False)
+
+
+def tokens_of(point, rng):
+    """A make() that reads a size off its first point, as if all of a batch shared it."""
+    n = int(point["n"][0])
+    return sized(n, 3), linsim.tokens.gaussian(n, 3, size=len(point["n"]), rng=rng)
 
 
 def run(*args, **kwargs):
@@ -70,7 +89,7 @@ BAD = [
         "A complex",
         lambda: Linear(A2 + 0j, H3),
         InvalidTypeError,
-        ["A: found dtype complex128", "real numbers"],
+        ["A: found dtype complex128", "real numbers", "imaginary parts are all 0: pass its real part"],
     ),
     (
         "A objects",
@@ -125,6 +144,18 @@ BAD = [
         ["A: found a row", "within 1e-5"],
     ),
     (
+        "A in float16, rows of 0.9",
+        lambda: Linear(np.float16(0.9 * A2), H3),
+        InvalidValueError,
+        ["A: found a row", "within 2.5", "Divide each row by its sum, in float32."],
+    ),
+    (
+        "A in float16, a zero row among many",
+        lambda: Linear(np.float16(np.diag([0.0] + [1.0] * 5000)), H3),
+        InvalidValueError,
+        ["A: found a row that sums to 1 - 1"],
+    ),
+    (
         "A zero row",
         lambda: Linear([[0.0, 0.0], [0.5, 0.5]], H3),
         InvalidValueError,
@@ -147,7 +178,12 @@ BAD = [
     ("H NaN", lambda: Linear(A2, H3 * NAN), InvalidValueError, ["H: found NaN or infinity", "finite"]),
     ("H text", lambda: Linear(A2, "H"), InvalidTypeError, ["H: found str", "not text"]),
     ("H ragged", lambda: Linear(A2, [[1], [2, 3]]), InvalidTypeError, ["H: found a ragged", "same length"]),
-    ("H complex", lambda: Linear(A2, 1j * H3), InvalidTypeError, ["H: found dtype complex128", "real"]),
+    (
+        "H complex",
+        lambda: Linear(A2, 1j * H3),
+        InvalidTypeError,
+        ["H: found dtype complex128", "Imaginary parts would be lost"],
+    ),
     ("H None", lambda: Linear(A2, None), InvalidTypeError, ["H: found NoneType", "numeric"]),
     ("H a number", lambda: Linear(A2, 0.5), ShapeError, ["H: found shape ()", "(..., d, d)"]),
     (
@@ -169,6 +205,12 @@ BAD = [
         lambda: Linear(strict(A2), H3),
         InvalidTypeError,
         ["A and H: found", "one library", "Convert"],
+    ),
+    (
+        "devices",
+        lambda: Linear(strict(A2), on_another_device(H3)),
+        InvalidValueError,
+        ["A and H: found arrays of array_api_strict on", "one device", "Move"],
     ),
     # --- MultiHead ---
     (
@@ -299,6 +341,36 @@ BAD = [
         run(RULE, strict(X), 2),
         InvalidTypeError,
         ["x0: found an array of", "array_api_strict", "Convert"],
+    ),
+    (
+        "x0 on another device",
+        run(Linear(strict(A2), strict(H3)), on_another_device(X), 2),
+        InvalidValueError,
+        ["rule and x0: found arrays of array_api_strict on", "one device", "Move"],
+    ),
+    (
+        "heads of a block",
+        run(Block(batch(A2, 3), weights=batch(H3, 3)), X, 2),
+        ShapeError,
+        ["x0: found tokens without the axis of 3", "one head, not 3", "pass x0[None]", "linsim.MultiHead"],
+    ),
+    (
+        "heads of a batch of blocks",
+        run(Block(batch(batch(A2, 3), 2), weights=batch(batch(H3, 3), 2)), X, 2),
+        ShapeError,
+        ["x0: found tokens without the axis of 2", "pass x0[None, None]"],
+    ),
+    (
+        "device of a gain",
+        lambda: Block(strict(A2), gain=on_another_device(H3[0])),
+        InvalidValueError,
+        ["A and gain: found arrays of array_api_strict on", "one device"],
+    ),
+    (
+        "library of a gain",
+        lambda: Block(strict(A2), gain=H3[0]),
+        InvalidTypeError,
+        ["A and gain: found arrays of array_api_strict and numpy", "Convert"],
     ),
     (
         "depth 1.5",
@@ -490,6 +562,25 @@ BAD = [
         InvalidValueError,
         ["metrics: found None", "one of"],
     ),
+    # --- sweep: which point ---
+    (
+        "NaN in one point of a sweep",
+        lambda: swept({"mu": [0.5, 1.0, 1.5], "nu": [1.0, 2.0]}, lambda mu: np.where(mu == 1.5, NAN, mu)),
+        InvalidValueError,
+        ["H: found NaN or infinity (at mu=1.5, nu=1, replicate 0); expected finite"],
+    ),
+    (
+        "growth in one point of a sweep",
+        lambda: swept({"mu": [0.5, 1e200]}, lambda mu: mu),
+        InvalidValueError,
+        ["H: found entries that let a layer grow by", "(at mu=1e+200, replicate 0); expected"],
+    ),
+    (
+        "a size as an axis",
+        lambda: linsim.sweep(tokens_of, {"n": [2, 3]}, depth=0, progress=False),
+        ShapeError,
+        ["make: found tokens (2, 3) in a batch, but (3, 3) for the point n=3 alone", "Pass batch=1"],
+    ),
     # --- Trajectory ---
     (
         "rate of no logarithm",
@@ -602,3 +693,74 @@ def test_normalised_once_and_exactly():
     rule = Linear(A * (1 + 5e-9 * rng.uniform(-1, 1, size=(5, 1))), H3)
     np.testing.assert_allclose(rule.A.sum(axis=1), 1, atol=1e-15)
     np.testing.assert_array_equal(Linear(rule.A, H3).A, rule.A)
+
+
+def half(x):
+    """Rows divided by their sums as the message says, kept in half precision."""
+    return (x.astype(np.float32) / x.astype(np.float32).sum(axis=-1, keepdims=True)).astype(np.float16)
+
+
+ROWS = np.random.default_rng(0)
+SCORES = [ROWS.dirichlet(np.full(n, a), size=n) for n, a in [(2, 1.0), (64, 0.1), (64, 10.0), (1000, 1.0)]]
+COMPLEX = np.diag([0.5, 0.25, 0.1]) + 0j
+
+# what a message says to do, done
+REMEDIES = {
+    "divide, in float64": lambda: Linear(0.9 * A2 / (0.9 * A2).sum(axis=1, keepdims=True), H3),
+    "divide, in float16": lambda: [Linear(half(np.float16(0.9 * A)), H3) for A in SCORES],
+    "divide, all in float16": lambda: [
+        # sums of halves, in float16 throughout
+        Linear(A / A.sum(axis=1, keepdims=True), H3)
+        for A in (np.float16(0.9 * A) for A in SCORES)
+    ],
+    "a softmax rounded to float16": lambda: [Linear(np.float16(A), H3) for A in SCORES],
+    "the real part": lambda: Linear(A2, COMPLEX.real),
+    "x0[None]": lambda: simulate(Block(batch(A2, 3), weights=batch(H3, 3)), X[None], 2),
+    "MultiHead": lambda: simulate(MultiHead(batch(A2, 3), batch(H3, 3)), X, 2),
+    "convert": lambda: simulate(Linear(strict(A2), strict(H3)), strict(X), 2),
+    "move": lambda: Linear(on_another_device(A2), on_another_device(H3)),
+    "float64": lambda: simulate(Linear(A2, 1e20 * H3), X, 3),
+    "batch=1": lambda: linsim.sweep(tokens_of, {"n": [2, 3]}, depth=0, progress=False, batch=1),
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_the_remedy_works(name):
+    REMEDIES[name]()
+
+
+def test_blocks_side_by_side_are_as_many_blocks():
+    rule = Block(np.stack([A2, np.eye(2)]), weights=np.stack([H3, 2 * H3]))
+    both = simulate(rule, X[None], 3).metrics["log_spread"]
+    alone = [
+        simulate(Block(A, weights=W), X, 3).metrics["log_spread"] for A, W in ((A2, H3), (np.eye(2), 2 * H3))
+    ]
+    np.testing.assert_allclose(both, alone, rtol=1e-12)
+    # one of them alone may have the axis, and so may a sweep's
+    assert simulate(Block(batch(A2, 3), weights=H3), X, 2).metrics["cosine"].shape == (3, 3)
+    assert simulate(Block(A2, weights=batch(H3, 3)), X, 2).metrics["cosine"].shape == (3, 3)
+
+
+def test_half_precision_is_normalised_in_float32():
+    A = np.float16(SCORES[1])
+    rule = Linear(A, np.float16(H3))
+    assert rule.A.dtype == rule.H.dtype == np.float32
+    assert rule.spacing == 2.0**-10
+    # sums that are 1 up to 64 roundings stay; others are known, and divided by, up to as many
+    np.testing.assert_allclose(rule.A.sum(axis=1, dtype=float), 1, rtol=0, atol=64 * 2.0**-23)
+    exact = A / A.astype(float).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(rule.A, exact, rtol=64 * 2.0**-23)
+    assert np.max(np.abs(A.astype(float).sum(axis=1) - 1)) > 64 * 2.0**-23
+
+
+def test_sizes_of_a_sweep_are_labelled_point_by_point():
+    ds = linsim.sweep(
+        tokens_of, {"n": [2, 8]}, depth=0, metrics="token_similarity", replicates=300, progress=False, batch=1
+    )
+    # E t_sim = 1/n for Gaussian tokens; the mean of 300 numbers in [0, 1] deviates by .03 at most: four times
+    np.testing.assert_allclose(
+        ds.token_similarity.mean("replicate").values.ravel(), [1 / 2, 1 / 8], atol=0.12
+    )
+    # a whole number that is no size stays what it is
+    grid = {"mu": [0, 1, 2]}
+    assert swept(grid, lambda mu: 0.1 * mu).sizes["mu"] == 3

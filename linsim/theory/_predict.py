@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _validate
 from .._blas import on_one_thread
+from .._callers import in_callers_library
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Layered, Linear, MultiHead
@@ -21,6 +22,7 @@ from .verdicts import verdicts, with_caution
 __all__ = ["predict"]
 
 
+@in_callers_library
 @on_one_thread
 def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     """Predict the limit behaviour of linear layers from their spectra alone.

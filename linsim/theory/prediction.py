@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _validate
 from .._blas import on_one_thread
+from .._namespace import Home, at_home, hosted
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from .bounds import GAPS, Bounds
 
@@ -37,7 +38,8 @@ class Prediction:
     """What must happen to X_{l+1} = X_l + A X_l H as depth grows.
 
     Every field has the batch shape of the rule (and x0): Python scalars for a
-    single system, NumPy arrays for a batch.
+    single system; for a batch arrays of PyTorch or JAX if the inputs were, else of NumPy
+    (text and modes always NumPy's).
 
     Attributes
     ----------
@@ -78,6 +80,8 @@ class Prediction:
         Empty for several heads and cycles of layers.
     bounds : object or None
         What :meth:`log_bound` needs.
+    home : object or None
+        Library and device that arrays are returned in; None: NumPy.
     """
 
     regime: Any
@@ -92,6 +96,7 @@ class Prediction:
     assumptions: tuple[Assumption, ...]
     beats: Mapping[str, Any] = field(default_factory=dict)
     bounds: Bounds | None = field(default=None, repr=False)
+    home: Home | None = field(default=None, repr=False)
 
     @on_one_thread
     def log_bound(self, gap: str, layers: Any) -> Any:
@@ -185,6 +190,7 @@ class Prediction:
     def _bounded(self, bound: Callable[..., Any], gap: str, known: tuple[str, ...], layers: Any) -> Any:
         gap = _validate.choice(gap, "gap", known)
         try:
+            layers = hosted(layers)
             depth = np.asarray(layers)
         except ValueError:
             depth = np.asarray(layers, dtype=object)
@@ -212,13 +218,13 @@ class Prediction:
             )
         value = bound(self.bounds, gap, depth.reshape(-1).astype(float))
         value = value.reshape((*np.shape(self.regime), *depth.shape))
-        return value.item() if value.ndim == 0 else value
+        return value.item() if value.ndim == 0 else at_home(value, self.home)
 
     def __str__(self) -> str:
         if np.ndim(self.regime):
             names, counts = np.unique(self.regime, return_counts=True)
             listed = ", ".join(f"{c} {name}" for name, c in zip(names, counts, strict=True))
-            collapsed = int(np.sum(self.rank_collapse))
+            collapsed = int(np.sum(hosted(self.rank_collapse)))
             return f"{np.size(self.regime)} systems: {listed}; rank collapse in {collapsed}."
         modes = "; ".join(map(_describe, self.dominant[:4]))
         more = f" and {len(self.dominant) - 4} more" if len(self.dominant) > 4 else ""
