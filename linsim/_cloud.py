@@ -500,9 +500,13 @@ def state_of(cloud: Cloud, split: Split) -> State:
     cloud = recentre(cloud)
     noise_centre = _noise(cloud, cloud.centre, cloud.e_centre)
     noise_rest = _noise(cloud, cloud.rest, cloud.e_rest)
-    noise_rest = xp.where(cloud.lost, xp.maximum(noise_rest, xp.full_like(noise_rest, FLOOR / 2)), noise_rest)
     centre, rest = cloud.centre[:k, ...], cloud.rest[:k, ...]
     e_centre, e_rest = cloud.e_centre[:k, ...], cloud.e_rest[:k, ...]
+    # Differences that came out as 0 without being so are not seen at any scale; one at which
+    # the metrics of the rest of the state lose nothing tells so
+    unseen = size(centre, e_centre) + float(np.log2(float(xp.finfo(rest.dtype).eps)))
+    hidden = (e_rest <= EMPTY / 2) & (cloud.lost | (noise_rest > EMPTY / 2))
+    noise_rest = xp.where(hidden, xp.maximum(noise_rest, unseen), noise_rest)
     empty = xp.full_like(e_rest, EMPTY)
 
     def zeros(rows: int, columns: int) -> Array:
