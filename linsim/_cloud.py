@@ -392,7 +392,7 @@ def normalise(cloud: Cloud) -> Cloud:
     if bool(xp.any(low)):
         rest = xp.where(low, xp.zeros_like(rest), rest)
         e_rest = xp.where(low, xp.full_like(e_rest, EMPTY), e_rest)
-        lost = lost | low[: cloud.k, ...]
+        lost = lost | xp.any(xp.reshape(low, (-1, cloud.k, 1, 1)), axis=0)
     return replace(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest, lost=lost)
 
 

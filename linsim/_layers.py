@@ -376,7 +376,7 @@ def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | 
     raw, e_delta = found.raw, found.e_delta
     near = (size(raw, e_delta) < -1)[:k, ...]
     if mask is not None or not bool(xp.any(near)):
-        return attend_fixed(cloud, masked_softmax(scores, mask))
+        return _attended_far(cloud, masked_softmax(scores, mask), mask)
     long = xp.concat([near] * (1 + cloud.probes), axis=0)
     q = masked_softmax(found.shared, None)
     small = xp.where(long, found.delta, xp.zeros_like(found.delta))
@@ -392,7 +392,22 @@ def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | 
     out = _with_common(cloud, rest, e_delta + cloud.e_rest, q)
     if bool(xp.all(near)):
         return out
-    return select(near, out, attend_fixed(cloud, masked_softmax(scores, None)))
+    return select(near, out, _attended_far(cloud, masked_softmax(scores, None), None))
+
+
+def _attended_far(cloud: Cloud, A: Array, mask: Array | None) -> Cloud:
+    """A X for weights that are exponentials, some of which may be below the range of their dtype."""
+    xp, k = namespace(A), cloud.k
+    out = attend_fixed(cloud, A)
+    gone = A[:k, ...] == 0
+    gone = xp.any(gone if mask is None else gone & mask, axis=(-1, -2), keepdims=True)
+    # then differences of that size are not known to be zero
+    reach = 0.9 * float(np.log2(float(xp.finfo(A.dtype).smallest_normal)))
+    fallen = size(out.rest[:k, ...], out.e_rest[:k, ...]) < (
+        size(cloud.rest[:k, ...], cloud.e_rest[:k, ...]) + reach
+    )
+    held = cloud.e_rest[:k, ...] > EMPTY / 2
+    return replace(out, lost=out.lost | (gone & fallen & held))
 
 
 @dataclass(frozen=True, eq=False)
