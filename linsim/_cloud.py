@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, on_device_of, power_of_two
-from ._state import EMPTY, Split, State, combine, log2, norm, scaled
+from ._state import EMPTY, Split, State, add_log2, combine, log2, norm, scaled
 
 __all__ = [
     "Cloud",
@@ -495,9 +495,14 @@ def rows_of(cloud: Cloud) -> Array:
 
 def state_of(cloud: Cloud, split: Split) -> State:
     """Return a cloud as the state that metrics are evaluated on, with its errors."""
-    xp = namespace(cloud.rest)
-    rows, k, n = rows_of(cloud), cloud.k, int(cloud.rest.shape[1])
+    xp, k, n = namespace(cloud.rest), cloud.k, int(cloud.rest.shape[1])
+    rows, (full, e_full) = rows_of(cloud), whole(cloud)
     cloud = recentre(cloud)
+    # what tokens lose where they become a mean and the differences from it can be seen
+    again, e_again = whole(cloud)
+    lost, e_lost = combine(again[:k, ...], e_again[:k, ...], -full[:k, ...], e_full[:k, ...])
+    rows = add_log2(rows, _sizes(lost, e_lost, -1) + 0.5 * float(np.log2(lost.shape[-1])))
+    rows = xp.where(rows > EMPTY / 2, rows, xp.full_like(rows, EMPTY))
     noise_centre = _noise(cloud, cloud.centre, cloud.e_centre)
     noise_rest = _noise(cloud, cloud.rest, cloud.e_rest)
     centre, rest = cloud.centre[:k, ...], cloud.rest[:k, ...]
