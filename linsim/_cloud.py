@@ -195,6 +195,10 @@ def rescaled(cloud: Cloud, shift: Array) -> Cloud:
         nothing = e_error <= EMPTY / 2
         e_error = xp.where(nothing, e_error, e_error + shift[None, ...])
         copies, e_copies = combine(x[None, :k, ...], e[None, :k, ...], error, e_error)
+        # a copy far below its system would be lost in the sum
+        same = shift[None, ...] == 0
+        copies = xp.where(same, xp.reshape(x[k:, ...], copies.shape), copies)
+        e_copies = xp.where(same, xp.reshape(e[k:, ...], e_copies.shape), e_copies)
         count = cloud.probes * k
         copies = xp.reshape(copies, (count, *x.shape[1:]))
         return (
@@ -387,8 +391,10 @@ def normalise(cloud: Cloud) -> Cloud:
     xp = namespace(cloud.rest)
     centre, e_centre = _normalised(cloud.centre, cloud.e_centre)
     rest, e_rest = _normalised(cloud.rest, cloud.e_rest)
-    lost = cloud.lost
     low = (e_rest < FLOOR) & (e_rest > EMPTY)
+    # where some copies have no differences and others have, 0 is but one of the values they could have
+    nothing = xp.reshape(e_rest <= EMPTY / 2, (-1, cloud.k, 1, 1))
+    lost = cloud.lost | (xp.any(nothing, axis=0) & ~xp.all(nothing, axis=0))
     if bool(xp.any(low)):
         rest = xp.where(low, xp.zeros_like(rest), rest)
         e_rest = xp.where(low, xp.full_like(e_rest, EMPTY), e_rest)

@@ -51,8 +51,7 @@ class Deescalation:
         same dtype.  It sees plain numbers, so differences between tokens below 1e-16 of
         their size are lost there.  It must be deterministic, one result for one input:
         at each layer it is called again, up to six times, on tokens that differ by a
-        multiple of their rounding, to measure what it does to errors.  What it may
-        write into is its own.
+        multiple of their rounding, to measure what it does to errors.
 
     Raises
     ------
