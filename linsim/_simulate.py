@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _draws, _validate
 from ._blas import on_one_thread
-from ._cloud import gather, state_of
+from ._cloud import copies_for, gather, state_of
 from ._engines import blocks, closed, iterate, large, small
 from ._evaluate import choose, resolution_of
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
@@ -574,7 +574,8 @@ def _block_jobs(
         return record(walked, at, names, _zero_rows(here), keep_states, "iterate", KINDS[0], error)
 
     width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)
-    parts = pieces(size, 4 * n * d + n * n + d * d + width * (n + d), start)
+    numbers = 4 * n * d + n * n + d * d + width * (n + d)
+    parts = pieces(size, (1 + copies_for(d)) * numbers, start)
     return [functools.partial(run, part) for part in parts]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import block_oracle
 import mpmath as mp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import linsim
 from linsim import Block, Deescalation, attention, simulate, tokens
-from linsim._cloud import FLOOR
+from linsim._cloud import FLOOR, gather, normalise, rescaled
 from linsim._state import EMPTY, assemble
 from linsim.attention import FromTokens
 
@@ -255,6 +257,22 @@ def test_doubly_exponential_collapse_ends_at_a_floor(n, d):
             if name.startswith("log") and name != "log_norm":
                 assert np.isnan(value[deep]).all(), name
         assert (run.metrics["token_similarity"][-20:] == 1).all()
+
+
+def test_a_copy_far_below_its_system_survives():
+    """At exponents of 1e11 an error of 1e-8 in the logarithm is a factor 2^1000 between copies."""
+    cloud = gather(1 + 1e-3 * tokens.gaussian(3, 4, rng=0)[None])
+    far = cloud.e_rest.copy()
+    far[1:] -= 5000
+    apart = replace(cloud, e_rest=far)
+    kept = rescaled(apart, np.zeros((1, 1, 1)))
+    np.testing.assert_array_equal(kept.e_rest, far)
+    np.testing.assert_array_equal(kept.rest, cloud.rest)
+    # differences that vanish in some copies only are not known to vanish
+    none = cloud.rest.copy()
+    none[2] = 0
+    assert normalise(replace(cloud, rest=none)).lost.all()
+    assert not normalise(replace(cloud, rest=0 * none)).lost.any()
 
 
 def test_weights_below_the_range_of_floats_are_not_zero():
