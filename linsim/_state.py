@@ -95,8 +95,8 @@ class State:
     ``mean`` (b, 1, d) is the token mean, carried beside the parts because with
     a doubly stochastic A and v other than ones it is the only accurate source
     of the low-frequency content.  ``noise`` (b, 1, 5): log2 of a bound on the
-    absolute error of each of :data:`PARTS` (of blocks: an estimate, see :mod:`linsim._cloud`).  ``rows`` (b, n, 1), where known: log2 of
-    the absolute error of each token of the full state.
+    absolute error of each of :data:`PARTS`; of blocks an estimate (:mod:`linsim._cloud`).
+    ``rows`` (b, n, 1), where known: log2 of the absolute error of each token of the full state.
     """
 
     split: Split
