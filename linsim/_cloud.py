@@ -1,66 +1,99 @@
-"""Tokens as a centre and the differences from it, each at its own scale.
+"""Tokens as a centre and the differences from it, each at its own scale, and how wrong they are.
 
     X = 2**e_centre 1 centre + 2**e_rest rest
 
 Every operation of a Transformer block maps such a cloud to another without
 subtracting one token from another: the differences may be 1e-3000 of the centre
 and keep their digits.  Where tokens are far apart the centre is 0 and the rest
-holds them as they are, so that a token may be 1e-300 of another.  The
-mean of the tokens and what differs from it carry a *noise* each: log2 of an
-estimate of their absolute rounding error.  Attention
-multiplies an error by its second eigenvalue, whatever the tokens do; all else
-multiplies it like the part itself (fresh weights have no direction that errors
-could prefer), unless the part cancels: then like a generic difference.  Each adds
-one rounding of the terms that it sums.  So a part that is rounding is known as
-such.  What it is not is a bound on the distance to one trajectory: activations can
-make blocks chaotic, and then what is computed is a neighbour of it.
+holds them as they are, so that a token may be 1e-300 of another and a zero row
+stays exactly zero.
+
+**Errors are measured, not bounded.**  Beside the k systems run ``probes`` copies of
+each, and every operation moves the copies by what it may have rounded, token by
+token and entry by entry, times 2**scale.  So a copy differs from its system by
+2**scale times one possible error, which went through the same attention, norms,
+activations and hooks with all its correlations: what cancels, what is enlarged, what
+mixes, needs no rule of its own.  The factor is a power of two that keeps the
+difference small (2**-20 of a token; float32 2**-9), because only then is it carried
+along linearly, and large, because only then do the copies' own roundings not count.
+It never falls below 1: an error as large as the token itself is then one of its
+possible fates.  What is reported is the root mean square over the copies times
+:data:`_SAFETY`, calibrated so that 99.9 percent of true errors are below it.  What
+it is not is a bound.
+
+**Floor.**  Collapse can be doubly exponential: exponents triple at each layer and
+leave the integers that a double can hold.  Differences below 2**-2**40 are set to
+zero and remembered as lost: their logarithm is NaN, not -inf, from there on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+import functools
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ._namespace import Array, exponent_of, namespace, power_of_two
+from ._namespace import Array, exponent_of, namespace, on_device_of, power_of_two
 from ._state import EMPTY, Split, State, add_log2, combine, log2, norm, scaled
 
 __all__ = [
     "Cloud",
     "add",
-    "followed",
+    "at_scale",
+    "copies_for",
+    "each",
     "gather",
+    "is_spread",
     "linear",
-    "lost_of",
     "normalise",
-    "passed_on",
-    "ratio_of",
+    "product_rounding",
+    "reach_of",
     "recentre",
+    "regathered",
     "regroup",
+    "rescaled",
+    "rows_of",
     "select",
     "settle",
+    "shaken",
     "size",
     "state_of",
     "stretch",
+    "tamed",
+    "tamed_to",
     "whole",
 ]
+
+#: log2 of the size below which differences are no longer carried
+FLOOR = -(2.0**40)
 
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """Parts of (k, n, d) tokens; exponents and noises are (k, 1, 1) float64.
+    """Parts of (K, n, d) tokens, K = (1 + probes) k: k systems, then their copies one after the other.
 
-    The centre is a point that all tokens are near to, or 0 where there is none;
-    only :func:`recentre` makes it their mean.
+    Exponents are (K, 1, 1) float64.  The centre is a point that all tokens are near
+    to, or exactly 0 (its exponent EMPTY) where there is none; only :func:`recentre`
+    makes it their mean.  ``scale`` (k, 1, 1): log2 of the factor of the copies' errors;
+    ``lost`` (k, 1, 1) bool: differences have been below :data:`FLOOR`.  ``table``: normal
+    numbers, of which ``count`` says where the next operation starts to read.
     """
 
-    centre: Array  # (k, 1, d)
-    rest: Array  # (k, n, d)
+    centre: Array  # (K, 1, d)
+    rest: Array  # (K, n, d)
     e_centre: Array
     e_rest: Array
-    noise_centre: Array
-    noise_rest: Array
+    scale: Array
+    lost: Array
+    probes: int
+    table: Array
+    count: int
+
+    @property
+    def k(self) -> int:
+        """Number of systems."""
+        return int(self.rest.shape[0]) // (1 + self.probes)
 
 
 def size(x: Array, exponent: Array) -> Array:
@@ -68,52 +101,268 @@ def size(x: Array, exponent: Array) -> Array:
     return log2(norm(x)) + exponent
 
 
-def unit(x: Array) -> float:
-    """log2 of the rounding of a sum over the last axis of ``x``."""
-    return float(np.log2(float(namespace(x).finfo(x.dtype).eps) * np.sqrt(x.shape[-1])))
+# --- copies and their errors ---------------------------------------------------------------
+
+# What is reported, in units of the root mean square over the copies.  Errors end up along the
+# direction that grows fastest, so that one number decides for all: with p copies the quotient
+# follows Student's t with p degrees of freedom.
+_SAFETY = {6: 6.0, 4: 8.0, 2: 8.0}
+# Tokens of so many features have errors of as many directions, and need fewer copies
+_FEW, _MANY = 16, 64
+_OFFSETS = 4099
+# log2 of the largest factor: one rounding times it is still small beside a token
+_MOST = {"float32": 14.0, "float64": 32.0}
 
 
-def gather(x: Array, exponent: Any = 0.0, noise: Array | None = None) -> Cloud:
-    """Cut (k, n, d) tokens x 2**exponent into a centre and the rest."""
+def copies_for(d: int) -> int:
+    """Number of copies of a system with ``d`` features."""
+    return 6 if d < _FEW else 4 if d < _MANY else 2
+
+
+@functools.lru_cache(maxsize=8)
+def _numbers(count: int, dtype: str) -> np.ndarray[Any, Any]:
+    out: np.ndarray[Any, Any] = np.random.default_rng(2**31 - 1).standard_normal(count).astype(dtype)
+    out.setflags(write=False)
+    return out
+
+
+def _single(x: Array) -> bool:
+    return bool(x.dtype != namespace(x).float64)
+
+
+def each(x: Array, cloud: Cloud) -> Array:
+    """Return (k or 1, ...) values as (K or 1, ...): one for a system and each of its copies."""
+    if x.shape[0] == 1 or cloud.probes == 0:
+        return x
+    return namespace(x).concat([x] * (1 + cloud.probes), axis=0)
+
+
+def _drawn(cloud: Cloud, rows: int, columns: int, number: int) -> Array:
+    """Normal numbers (probes, 1, rows, columns), the same for every system."""
+    xp = namespace(cloud.table)
+    wanted = cloud.probes * rows * columns
+    first = (cloud.count * 613 + number * 1021) % _OFFSETS
+    flat = cloud.table
+    while int(flat.shape[0]) < first + wanted:
+        flat = xp.concat([flat, flat[7:]])
+    return xp.reshape(flat[first : first + wanted], (cloud.probes, 1, rows, columns))
+
+
+def shaken(cloud: Cloud, x: Array, terms: Array, number: int = 0) -> Array:
+    """Return x (K, r, c) with the copies moved by the rounding of sums of size ``terms``, in units of x.
+
+    ``terms`` (K or k or 1, r or 1, c or 1) is the root mean square of an entry's terms; where it is 0,
+    x is exact.  Half a unit in the last place, in the mean square sense a quarter.
+    """
+    if cloud.probes == 0:
+        return x
+    xp, k = namespace(x), cloud.k
+    K, r, c = (int(extent) for extent in x.shape)
+    if terms.shape[0] == K and K > 1:
+        terms = terms[k:, ...]
+    shape = (cloud.probes, k) if terms.shape[0] == K - k else (1, terms.shape[0])
+    terms = xp.reshape(terms, (*shape, *terms.shape[1:]))
+    factor = 0.25 * float(xp.finfo(x.dtype).eps) * power_of_two(cloud.scale)
+    moved = xp.astype(factor, x.dtype, copy=False)[None, ...] * terms * _drawn(cloud, r, c, number)
+    copies = xp.reshape(x[k:, ...], (cloud.probes, k, r, c)) + moved
+    return xp.concat([x[:k, ...], xp.reshape(copies, (K - k, r, c))], axis=0)
+
+
+def _after(cloud: Cloud, **parts: Any) -> Cloud:
+    """The cloud with other parts; the next operation reads other random numbers."""
+    return replace(cloud, count=cloud.count + 1, **parts)
+
+
+def product_rounding(M: Array, x: Array) -> Array:
+    """Root mean square of what the terms of each entry of M x are, (K, r, 1)."""
     xp = namespace(x)
-    zero = xp.zeros((x.shape[0], 1, 1), dtype=xp.float64, device=x.device)
-    x, exponent = _normalised(x, zero + exponent)
-    exponent = xp.maximum(exponent, zero + EMPTY)
+    squares = xp.linalg.vecdot(x, x)[..., None] / x.shape[-1]
+    return xp.sqrt((M * M) @ squares)
+
+
+def _errors(cloud: Cloud, x: Array, e: Array) -> tuple[Array, Array]:
+    """What the copies of x 2**e differ by, (probes, k, r, c) as mantissa and exponent."""
+    xp, k = namespace(x), cloud.k
+    r, c = (int(extent) for extent in x.shape[1:])
+    copies = xp.reshape(x[k:, ...], (cloud.probes, k, r, c))
+    e_copies = xp.reshape(e[k:, ...], (cloud.probes, k, 1, 1))
+    return combine(copies, e_copies, -x[None, :k, ...], e[None, :k, ...])
+
+
+def rescaled(cloud: Cloud, shift: Array) -> Cloud:
+    """Multiply the errors of the copies by 2**shift, (k, 1, 1)."""
+    if cloud.probes == 0:
+        return cloud
+    xp, k = namespace(cloud.rest), cloud.k
+
+    def moved(x: Array, e: Array) -> tuple[Array, Array]:
+        error, e_error = _errors(cloud, x, e)
+        nothing = e_error <= EMPTY / 2
+        e_error = xp.where(nothing, e_error, e_error + shift[None, ...])
+        copies, e_copies = combine(x[None, :k, ...], e[None, :k, ...], error, e_error)
+        # a copy far below its system would be lost in the sum
+        same = shift[None, ...] == 0
+        copies = xp.where(same, xp.reshape(x[k:, ...], copies.shape), copies)
+        e_copies = xp.where(same, xp.reshape(e[k:, ...], e_copies.shape), e_copies)
+        count = cloud.probes * k
+        copies = xp.reshape(copies, (count, *x.shape[1:]))
+        return (
+            xp.concat([x[:k, ...], copies], axis=0),
+            xp.concat([e[:k, ...], xp.reshape(e_copies, (count, 1, 1))], axis=0),
+        )
+
+    centre, e_centre = moved(cloud.centre, cloud.e_centre)
+    rest, e_rest = moved(cloud.rest, cloud.e_rest)
+    return normalise(
+        replace(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest, scale=cloud.scale + shift)
+    )
+
+
+def _sizes(x: Array, e: Array, axis: Any = (-1, -2)) -> Array:
+    """log2 of the largest entry along ``axis``: no square that could underflow."""
+    xp = namespace(x)
+    top = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    return log2(xp.astype(top, xp.float64, copy=False)) + e
+
+
+def _share(error: Array, of: Array) -> Array:
+    """log2 of error / of for each system, the largest over all but the second axis; EMPTY without error."""
+    xp = namespace(error)
+    there = error > EMPTY / 2
+    share = xp.where(of > EMPTY / 2, error - of, xp.full_like(error - of, -EMPTY))
+    share = xp.where(there, share, xp.full_like(share, EMPTY))
+    return xp.max(share, axis=(0, -1, -2))[:, None, None]
+
+
+def reach_of(cloud: Cloud) -> float:
+    """log2 of how large errors of copies may be beside what they are errors of."""
+    return -9.0 if _single(cloud.rest) else -20.0
+
+
+def tamed(cloud: Cloud, kind: str = "tokens", *, loosen: bool = False) -> Cloud:
+    """Make the errors of the copies small beside what a nonlinear operation looks at.
+
+    kind "tokens": tokens that are far apart one by one, others by their centre and differences;
+    "features": each token less the mean of its features; "parts": the mean and the differences;
+    "numbers": as tokens, and also beside 1.  ``loosen``: also make small ones larger.
+    """
+    if cloud.probes == 0:
+        return cloud
+    xp, k = namespace(cloud.rest), cloud.k
+    if kind == "features":
+        full, e = whole(cloud)
+        full = full - xp.mean(full, axis=-1, keepdims=True)
+        error, e_error = _errors(cloud, full, e)
+        share = _share(_sizes(error, e_error, -1), _sizes(full[None, :k, ...], e[None, :k, ...], -1))
+    else:
+        centre, rest = (
+            _errors(cloud, cloud.centre, cloud.e_centre),
+            _errors(cloud, cloud.rest, cloud.e_rest),
+        )
+        c, z = (
+            (cloud.centre[None, :k, ...], cloud.e_centre[None, :k, ...]),
+            (
+                cloud.rest[None, :k, ...],
+                cloud.e_rest[None, :k, ...],
+            ),
+        )
+        share = xp.maximum(_share(_sizes(*centre), _sizes(*c)), _share(_sizes(*rest), _sizes(*z)))
+        if kind != "parts":
+            apart = (cloud.e_centre <= EMPTY / 2)[:k, ...]
+            rows = _share(_sizes(*rest, -1), _sizes(*z, -1))
+            share = xp.where(apart, rows, share)
+        if kind == "numbers":
+            largest = xp.maximum(xp.max(_sizes(*centre), axis=0), xp.max(_sizes(*rest), axis=0))
+            share = xp.maximum(share, largest + reach_of(cloud) / 2 - reach_of(cloud))
+    return tamed_to(cloud, share - reach_of(cloud), loosen=loosen)
+
+
+def tamed_to(cloud: Cloud, excess: Array, *, loosen: bool = False) -> Cloud:
+    """Divide errors of copies by 2**excess (k, 1, 1), but not below the errors themselves."""
+    xp = namespace(cloud.rest)
+    most = _MOST["float32" if _single(cloud.rest) else "float64"]
+    wanted = xp.floor(xp.clip(cloud.scale - excess, 0.0, most))
+    if not loosen:
+        wanted = xp.minimum(wanted, cloud.scale)
+    elif not bool(xp.any(xp.abs(wanted - cloud.scale) > 3)):
+        return cloud
+    shift = wanted - cloud.scale
+    return rescaled(cloud, shift) if bool(xp.any(shift != 0)) else cloud
+
+
+# --- parts -----------------------------------------------------------------------------------
+
+
+def gather(x: Array, exponent: Any = 0.0) -> Cloud:
+    """Cut (k, n, d) tokens x 2**exponent, taken as exact, into a centre and the rest, and copy them."""
+    xp = namespace(x)
+    k, n, d = (int(extent) for extent in x.shape)
+    zero = xp.zeros((k, 1, 1), dtype=xp.float64, device=x.device)
+    probes = copies_for(d)
+    name = "float32" if _single(x) else "float64"
+    table = on_device_of(_numbers(probes * n * max(n, d) + _OFFSETS, name), x)
+    start = zero + _MOST["float32" if _single(x) else "float64"]
+    shell = Cloud(x[:, :1, :], x, zero, zero, start, zero > 0, probes, table, 0)
+    long = _spanned(x, shell)
+    shell = replace(shell, rest=long)
+    return regathered(shell, long, _spanned(zero + exponent, shell))
+
+
+def _spanned(x: Array, cloud: Cloud) -> Array:
+    return namespace(x).concat([x] * (1 + cloud.probes), axis=0)
+
+
+def regathered(cloud: Cloud, x: Array, exponent: Array) -> Cloud:
+    """The cloud of other tokens (K, n, d) x 2**exponent."""
+    xp = namespace(x)
+    x, exponent = _normalised(x, exponent)
     # rows that are equal leave exactly 0, rows that are nearly equal their differences
     first = x[:, :1, :]
     y = x - first
     mean = xp.mean(y, axis=-2, keepdims=True)
-    own = unit(x) + log2(norm(y)) + exponent
-    noise = own if noise is None else add_log2(noise, own)
-    share = noise - 0.5 * float(np.log2(x.shape[-2]))
-    near = Cloud(
-        first + mean, y - mean, exponent, exponent, add_log2(share, unit(x) + size(first, exponent)), noise
-    )
-    near = normalise(near)
-    spread = _spread(near.centre, near.rest, near.e_centre, near.e_rest)
-    return select(spread, _apart(x, exponent, near), near)
+    rest = shaken(cloud, y - mean, xp.abs(y) + xp.abs(mean))
+    moved = xp.astype(mean != 0, x.dtype)
+    centre = shaken(cloud, first + mean, xp.abs(first + mean) * moved + xp.abs(mean), 1)
+    near = normalise(_after(cloud, centre=centre, rest=rest, e_centre=exponent, e_rest=exponent))
+    spread = is_spread(near)
+    if not bool(xp.any(spread)):
+        return near
+    return select(spread, _apart(near, x, exponent), near)
 
 
-def _spread(centre: Array, rest: Array, e_centre: Array, e_rest: Array) -> Array:
+def is_spread(cloud: Cloud) -> Array:
     """Whether some token is further from the centre than half the centre's length, (k, 1, 1)."""
-    xp = namespace(rest)
+    xp, k = namespace(cloud.rest), cloud.k
+    rest = cloud.rest[:k, ...]
     furthest = xp.max(xp.linalg.vecdot(rest, rest), axis=-1, keepdims=True)[..., None]
-    return 0.5 * log2(xp.astype(furthest, xp.float64, copy=False)) + e_rest >= size(centre, e_centre) - 1
+    reach = 0.5 * log2(xp.astype(furthest, xp.float64, copy=False)) + cloud.e_rest[:k, ...]
+    return reach >= size(cloud.centre[:k, ...], cloud.e_centre[:k, ...]) - 1
 
 
-def _apart(x: Array, exponent: Array, noise: Cloud) -> Cloud:
-    """Tokens as they are, around 0; the noises stay those of their mean and of what differs."""
+def _apart(cloud: Cloud, x: Array, exponent: Array) -> Cloud:
+    """Tokens x as they are, around 0."""
     xp = namespace(x)
     empty = xp.full_like(exponent, EMPTY)
-    zero = xp.zeros_like(x[:, :1, :])
-    return normalise(Cloud(zero, x, empty, exponent, noise.noise_centre, noise.noise_rest))
+    return normalise(
+        replace(cloud, centre=xp.zeros_like(x[:, :1, :]), rest=x, e_centre=empty, e_rest=exponent)
+    )
 
 
 def select(condition: Array, x: Cloud, y: Cloud) -> Cloud:
     """Return x where ``condition`` (k, 1, 1) is true, else y."""
     xp = namespace(x.rest)
-    names = [field.name for field in fields(Cloud)]
-    return Cloud(*(xp.where(condition, getattr(x, name), getattr(y, name)) for name in names))
+    long = _spanned(condition, x)
+    parts = {
+        name: xp.where(long, getattr(x, name), getattr(y, name))
+        for name in ("centre", "rest", "e_centre", "e_rest")
+    }
+    return replace(
+        x,
+        **parts,
+        scale=xp.where(condition, x.scale, y.scale),
+        lost=xp.where(condition, x.lost, y.lost),
+        count=max(x.count, y.count),
+    )
 
 
 def regroup(cloud: Cloud) -> Cloud:
@@ -128,39 +377,34 @@ def settle(cloud: Cloud) -> Cloud:
 
 def _unless_spread(centred: Cloud, cloud: Cloud) -> Cloud:
     xp = namespace(cloud.rest)
-    spread = _spread(centred.centre, centred.rest, centred.e_centre, centred.e_rest)
+    spread = is_spread(centred)
     if not bool(xp.any(spread)):
         return centred
-    return select(spread, _apart(*whole(cloud), centred), centred)
-
-
-def lost_of(x: Array) -> float:
-    """log2 of the share from which an error moves values from their place.
-
-    Below it is a neighbouring trajectory that is measured.
-    """
-    return -20.0 if x.dtype == namespace(x).float64 else -6.0
-
-
-def passed_on(cloud: Cloud, after: Array) -> Array:
-    """log2 of the error that a nonlinear operation passes from a lost centre to a rest of size ``after``."""
-    xp = namespace(cloud.rest)
-    each = size(cloud.rest, cloud.e_rest) - 0.5 * float(np.log2(cloud.rest.shape[-2]))
-    share = cloud.noise_centre - xp.maximum(each, size(cloud.centre, cloud.e_centre))
-    lost = (share > lost_of(cloud.rest)) & (cloud.noise_centre > EMPTY / 2)
-    return xp.where(lost, after + xp.minimum(share, xp.zeros_like(share)), xp.full_like(share, EMPTY))
+    full, e = whole(cloud)
+    # only where there was a centre has anything been added
+    terms = xp.where(cloud.e_centre > EMPTY / 2, xp.abs(full), xp.zeros_like(full))
+    return select(spread, _apart(centred, shaken(centred, full, terms), e), centred)
 
 
 def whole(cloud: Cloud) -> tuple[Array, Array]:
-    """Return all tokens (k, n, d) as (mantissa, exponent)."""
+    """Return all tokens (K, n, d) as (mantissa, exponent)."""
     return combine(cloud.centre, cloud.e_centre, cloud.rest, cloud.e_rest)
 
 
 def normalise(cloud: Cloud) -> Cloud:
     """Bring the largest entry of either part into [1, 2), exactly, through its exponent."""
+    xp = namespace(cloud.rest)
     centre, e_centre = _normalised(cloud.centre, cloud.e_centre)
     rest, e_rest = _normalised(cloud.rest, cloud.e_rest)
-    return replace(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest)
+    low = (e_rest < FLOOR) & (e_rest > EMPTY)
+    # where some copies have no differences and others have, 0 is but one of the values they could have
+    nothing = xp.reshape(e_rest <= EMPTY / 2, (-1, cloud.k, 1, 1))
+    lost = cloud.lost | (xp.any(nothing, axis=0) & ~xp.all(nothing, axis=0))
+    if bool(xp.any(low)):
+        rest = xp.where(low, xp.zeros_like(rest), rest)
+        e_rest = xp.where(low, xp.full_like(e_rest, EMPTY), e_rest)
+        lost = lost | xp.any(xp.reshape(low, (-1, cloud.k, 1, 1)), axis=0)
+    return replace(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest, lost=lost)
 
 
 def _normalised(x: Array, exponent: Array) -> tuple[Array, Array]:
@@ -173,55 +417,31 @@ def _normalised(x: Array, exponent: Array) -> tuple[Array, Array]:
     return x * factor, xp.where(zero, xp.full_like(shift, EMPTY), exponent + shift)
 
 
-def ratio_of(after: Array, before: Array) -> Array:
-    """log2 of the quotient of two sizes, 0 where the first was nothing."""
-    xp = namespace(after)
-    return xp.where(before > EMPTY / 2, after - before, xp.zeros_like(before))
+def linear(cloud: Cloud, W: Array) -> Cloud:
+    """Return X W for W (k or 1, d, d')."""
+    W = each(W, cloud)
+    height = norm(W) / float(np.sqrt(W.shape[-1]))
+    xp = namespace(W)
+    height = xp.astype(height, W.dtype, copy=False)
+
+    def times(x: Array, number: int) -> Array:
+        length = xp.sqrt(xp.linalg.vecdot(x, x))[..., None]
+        return shaken(cloud, x @ W, length * height, number)
+
+    return normalise(_after(cloud, centre=times(cloud.centre, 0), rest=times(cloud.rest, 1)))
 
 
-# A part that shrinks by more than this against a generic one has cancelled
-_CANCELLED = -3.0
-
-
-def followed(after: Array, before: Array, generic: Array) -> Array:
-    """log2 of what happens to an error: that of the part, or the generic one where the part cancels."""
-    xp = namespace(after)
-    own = ratio_of(after, before)
-    return xp.where((own - generic < _CANCELLED) | (before <= EMPTY / 2), generic + 0 * own, own)
-
-
-def linear(cloud: Cloud, W: Array, gain: Any = None) -> Cloud:
-    """Return X W for W (k or 1, d, d'); ``gain``: log2 of what it does to a generic vector, if known.
-
-    With a known and moderate gain the parts are left as they are, not rescaled.
-    """
-    generic = log2(norm(W)) - 0.5 * float(np.log2(W.shape[-2])) if gain is None else gain
-    centre, rest = cloud.centre @ W, cloud.rest @ W
-    parts = []
-    for old, new, e, noise in (
-        (cloud.centre, centre, cloud.e_centre, cloud.noise_centre),
-        (cloud.rest, rest, cloud.e_rest, cloud.noise_rest),
-    ):
-        before = size(old, e)
-        grown = noise + followed(size(new, e), before, generic)
-        parts.append(add_log2(grown, unit(old) + before + generic))
-    out = Cloud(centre, rest, cloud.e_centre, cloud.e_rest, *parts)
-    return out if isinstance(gain, float) and abs(gain) < 30 else normalise(out)
-
-
-def stretch(cloud: Cloud, factor: Array) -> Cloud:
+def stretch(cloud: Cloud, factor: Array | float) -> Cloud:
     """Return the cloud times ``factor``, a number or (k, 1, 1)."""
     xp = namespace(cloud.rest)
-    factor = xp.zeros_like(cloud.e_rest) + factor
-    shift = log2(xp.abs(factor))
-    small = xp.astype(factor, cloud.rest.dtype, copy=False)
+    factor = xp.zeros_like(cloud.scale) + factor
+    small = _spanned(xp.astype(factor, cloud.rest.dtype, copy=False), cloud)
+    centre, rest = cloud.centre * small, cloud.rest * small
     return normalise(
-        replace(
+        _after(
             cloud,
-            centre=cloud.centre * small,
-            rest=cloud.rest * small,
-            noise_centre=cloud.noise_centre + shift,
-            noise_rest=cloud.noise_rest + shift,
+            centre=shaken(cloud, centre, xp.abs(centre)),
+            rest=shaken(cloud, rest, xp.abs(rest), 1),
         )
     )
 
@@ -229,55 +449,99 @@ def stretch(cloud: Cloud, factor: Array) -> Cloud:
 def add(x: Cloud, y: Cloud) -> Cloud:
     """Return the tokens of x plus those of y."""
     xp = namespace(x.rest)
-    centre, e_centre = combine(x.centre, x.e_centre, y.centre, y.e_centre)
-    rest, e_rest = combine(x.rest, x.e_rest, y.rest, y.e_rest)
+    scale = xp.minimum(x.scale, y.scale)
+    if bool(xp.any(x.scale != y.scale)):
+        x, y = rescaled(x, scale - x.scale), rescaled(y, scale - y.scale)
+    count = max(x.count, y.count)
+    cloud = replace(x, count=count, lost=x.lost | y.lost)
 
-    def noise(part: str, total: Array, e: Array) -> Array:
-        a, b = getattr(x, f"noise_{part}"), getattr(y, f"noise_{part}")
-        u = size(getattr(x, part), getattr(x, f"e_{part}"))
-        v = size(getattr(y, part), getattr(y, f"e_{part}"))
-        generic = 0.5 * add_log2(2 * u, 2 * v)
-        both = 0.5 * add_log2(2 * a, 2 * b) + followed(size(total, e), generic, xp.zeros_like(u))
-        return add_log2(both, unit(total) + xp.maximum(u, v))
+    def total(part: str, number: int) -> tuple[Array, Array]:
+        a, e_a = getattr(x, part), getattr(x, f"e_{part}")
+        b, e_b = getattr(y, part), getattr(y, f"e_{part}")
+        both, e = combine(a, e_a, b, e_b)
+        # a sum with nothing is exact
+        inexact = (a != 0) & (b != 0)
+        return shaken(cloud, both, xp.where(inexact, xp.abs(both), xp.zeros_like(both)), number), e
 
-    noises = noise("centre", centre, e_centre), noise("rest", rest, e_rest)
-    return normalise(Cloud(centre, rest, e_centre, e_rest, *noises))
+    centre, e_centre = total("centre", 0)
+    rest, e_rest = total("rest", 1)
+    return normalise(_after(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest))
 
 
 def recentre(cloud: Cloud) -> Cloud:
     """Make the centre the mean of the tokens."""
     xp = namespace(cloud.rest)
     mean = xp.mean(cloud.rest, axis=-2, keepdims=True)
+    spread = xp.mean(xp.abs(cloud.rest), axis=-2, keepdims=True)
+    mean = shaken(cloud, mean, spread, 2)
     centre, e_centre = combine(cloud.centre, cloud.e_centre, mean, cloud.e_rest)
-    rest = cloud.rest - mean
-    rounding = unit(cloud.rest) + size(cloud.rest, cloud.e_rest)
-    noise = add_log2(cloud.noise_rest, rounding)
-    share = noise - 0.5 * float(np.log2(cloud.rest.shape[-2]))
-    return normalise(Cloud(centre, rest, e_centre, cloud.e_rest, add_log2(cloud.noise_centre, share), noise))
+    centre = shaken(cloud, centre, xp.abs(centre), 1)
+    rest = shaken(cloud, cloud.rest - mean, xp.abs(cloud.rest) + xp.abs(mean))
+    return normalise(_after(cloud, centre=centre, rest=rest, e_centre=e_centre))
+
+
+def _noise(cloud: Cloud, x: Array, e: Array, *, rows: bool = False) -> Array:
+    """log2 of the error of x 2**e as the copies show it, (k, 1 or r, 1)."""
+    xp = namespace(x)
+    error, e_error = _errors(cloud, x, e)
+    axis = -1 if rows else (-1, -2)
+    top = _sizes(error, xp.zeros_like(e_error), axis)
+    there = top > EMPTY / 2
+    shift = xp.where(there, xp.floor(top), xp.zeros_like(top))
+    small = xp.astype(error, xp.float64, copy=False) * power_of_two(-shift)
+    squares = log2(xp.sum(small * small, axis=axis, keepdims=True)) + 2 * (shift + e_error)
+    squares = xp.where(there, squares, xp.full_like(squares, 2 * EMPTY))
+    largest = xp.max(squares, axis=0)
+    mean = largest + log2(
+        xp.mean(xp.exp(float(np.log(2)) * xp.clip(squares - largest[None, ...], -200.0, 0.0)), axis=0)
+    )
+    found = 0.5 * mean - cloud.scale + float(np.log2(_SAFETY[cloud.probes]))
+    return xp.where(largest > EMPTY, found, xp.full_like(found, EMPTY))
+
+
+def rows_of(cloud: Cloud) -> Array:
+    """log2 of the absolute error of each token, (k, n, 1)."""
+    return _noise(cloud, *whole(cloud), rows=True)
 
 
 def state_of(cloud: Cloud, split: Split) -> State:
-    """Return a centred cloud as the state that metrics are evaluated on."""
-    xp = namespace(cloud.rest)
-    k, n = cloud.rest.shape[:2]
-    empty = xp.full_like(cloud.e_rest, EMPTY)
+    """Return a cloud as the state that metrics are evaluated on, with its errors."""
+    xp, k, n = namespace(cloud.rest), cloud.k, int(cloud.rest.shape[1])
+    rows, (full, e_full) = rows_of(cloud), whole(cloud)
+    cloud = recentre(cloud)
+    # what tokens lose where they become a mean and the differences from it can be seen
+    again, e_again = whole(cloud)
+    lost, e_lost = combine(again[:k, ...], e_again[:k, ...], -full[:k, ...], e_full[:k, ...])
+    rows = add_log2(rows, _sizes(lost, e_lost, -1) + 0.5 * float(np.log2(lost.shape[-1])))
+    rows = xp.where(rows > EMPTY / 2, rows, xp.full_like(rows, EMPTY))
+    noise_centre = _noise(cloud, cloud.centre, cloud.e_centre)
+    noise_rest = _noise(cloud, cloud.rest, cloud.e_rest)
+    centre, rest = cloud.centre[:k, ...], cloud.rest[:k, ...]
+    e_centre, e_rest = cloud.e_centre[:k, ...], cloud.e_rest[:k, ...]
+    # Differences that came out as 0 without being so are not seen at any scale; one at which
+    # the metrics of the rest of the state lose nothing tells so
+    unseen = size(centre, e_centre) + float(np.log2(float(xp.finfo(rest.dtype).eps)))
+    hidden = (e_rest <= EMPTY / 2) & (cloud.lost | (noise_rest > EMPTY / 2))
+    noise_rest = xp.where(hidden, xp.maximum(noise_rest, unseen), noise_rest)
+    empty = xp.full_like(e_rest, EMPTY)
 
     def zeros(rows: int, columns: int) -> Array:
-        return xp.zeros((k, rows, columns), dtype=cloud.rest.dtype, device=cloud.rest.device)
+        return xp.zeros((k, rows, columns), dtype=rest.dtype, device=rest.device)
 
     return State(
         split,
         a=zeros(1, 1),
-        r=cloud.centre,
+        r=centre,
         b=zeros(n, 1),
-        R=cloud.rest,
-        mean=cloud.centre,
+        R=rest,
+        mean=centre,
         e_a=empty,
-        e_r=cloud.e_centre,
+        e_r=e_centre,
         e_b=empty,
-        e_R=cloud.e_rest,
-        e_mean=cloud.e_centre,
-        noise=xp.concat([empty, cloud.noise_centre, empty, cloud.noise_rest, cloud.noise_centre], axis=-1),
+        e_R=e_rest,
+        e_mean=e_centre,
+        noise=xp.concat([empty, noise_centre, empty, noise_rest, noise_centre], axis=-1),
+        rows=rows,
     )
 
 

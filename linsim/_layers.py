@@ -18,20 +18,22 @@ from ._cloud import (
     Cloud,
     add,
     at_scale,
-    followed,
+    each,
+    is_spread,
     linear,
-    lost_of,
     normalise,
-    passed_on,
-    ratio_of,
+    product_rounding,
+    reach_of,
     recentre,
+    regroup,
     select,
-    settle,
+    shaken,
     size,
-    unit,
+    tamed,
+    tamed_to,
 )
-from ._namespace import Array, erfc, namespace, power_of_two
-from ._state import EMPTY, add_log2, log2, norm
+from ._namespace import Array, erfc, exponent_of, namespace, power_of_two
+from ._state import EMPTY, combine, log2
 
 __all__ = [
     "ACTIVATIONS",
@@ -46,9 +48,6 @@ __all__ = [
 
 # --- layer norm --------------------------------------------------------------------------
 
-# Tokens of about one size share errors; log2 of how much smaller than usual one is that does not.
-_LOPSIDED = 6.0
-
 
 def layer_norm(
     cloud: Cloud, gain: Array | None, bias: Array | None, eps: float, *, centring: bool = True
@@ -60,66 +59,68 @@ def layer_norm(
     A token whose features differ by rounding only has no direction and becomes the bias.
     ``centring`` False leaves the mean in: tokens scaled to root mean square 1.
     """
+    cloud = tamed(cloud, "features" if centring else "tokens")
     xp = namespace(cloud.rest)
     c, ratio, s = at_scale(cloud)
-    z, d = cloud.rest, int(cloud.rest.shape[-1])
+    z, d, k = cloud.rest, int(cloud.rest.shape[-1]), cloud.k
 
     def dot(x: Array, y: Array) -> Array:
         return xp.linalg.vecdot(x, y)[..., None] / d
 
     m_c, m_i = 0.0, 0.0
     if centring:
+        # features that are all equal leave exactly 0
+        low_c, low_z = c[..., :1], z[..., :1]
+        c, z = c - low_c, z - low_z
         m_c, m_z = xp.mean(c, axis=-1, keepdims=True), xp.mean(z, axis=-1, keepdims=True)
-        c, z, m_i = c - m_c, z - m_z, m_c + ratio * m_z
+        c = shaken(cloud, c - m_c, xp.abs(c) + xp.abs(m_c), 3)
+        z = shaken(cloud, z - m_z, xp.abs(z) + xp.abs(m_z), 2)
+        m_c = m_c + low_c
+        m_i = m_c + ratio * (m_z + low_z)
     x = c + ratio * z
-    v_c, v_i = dot(c, c), dot(x, x)
+    # tokens at their own power of two: squares of small ones would underflow
+    top = exponent_of(xp.max(xp.abs(x), axis=-1, keepdims=True))
+    top = power_of_two(xp.where(top == -xp.inf, xp.zeros_like(top), xp.maximum(top, -1000.0)))
+    top = xp.astype(top, z.dtype, copy=False)
+    v_c, v_i = dot(c, c), dot(x / top, x / top)
     seen = (8 * float(xp.finfo(z.dtype).eps)) ** 2
-    flat_c, flat = v_c <= seen * (v_c + m_c * m_c), v_i <= seen * (v_i + m_i * m_i)
+    # copies of a token that is mostly rounding show what else it could have become
+    strict = xp.zeros_like(ratio)
+    strict = xp.concat([strict[:k, ...] + seen, strict[k:, ...]], axis=0)
+    flat_c = v_c <= seen * (v_c + m_c * m_c)
+    flat_c = xp.concat([flat_c[:k, ...]] * (1 + cloud.probes), axis=0)
+    flat = v_i <= strict * (v_i + (m_i / top) ** 2)
     # In units of 2**s the numerator is of order one.  A positive eps outweighs
     # tokens far below it: then the output keeps their scale.
     out = xp.minimum(s, xp.zeros_like(s)) if eps > 0 else xp.zeros_like(s)
-    shrunk = xp.astype(power_of_two(2 * out), z.dtype, copy=False)
-    floor = xp.astype(eps * power_of_two(-2 * (s - out)), z.dtype, copy=False)
-    s_c, s_i = xp.sqrt(v_c * shrunk + floor), xp.sqrt(v_i * shrunk + floor)
+    shrunk = xp.astype(power_of_two(out), z.dtype, copy=False)
+    floor = xp.astype(float(np.sqrt(eps)) * power_of_two(-(s - out)), z.dtype, copy=False)
+    s_c, s_i = xp.hypot(xp.sqrt(v_c) * shrunk, floor), xp.hypot(top * xp.sqrt(v_i) * shrunk, floor)
     none = xp.zeros_like(s_i)
     g = c * xp.where(flat_c, none[:, :1, :], 1 / xp.where(flat_c, xp.ones_like(s_c), s_c))
-    s_c = xp.where(flat_c, xp.sqrt(floor) + 0 * s_c, s_c)
+    s_c = xp.where(flat_c, floor + 0 * s_c, s_c)
     inside = xp.where(flat, none, 1 / xp.where(flat, xp.ones_like(s_i), s_i))
-    square = dot(z, z)
-    cross = (2 * dot(c, z) + ratio * square) * shrunk
+    cross = (2 * dot(c, z) + ratio * dot(z, z)) * shrunk * shrunk
     turn = cross * inside / xp.where(flat, xp.ones_like(s_i), s_i + s_c)
     # a token without variance lies at -g from the centre, at the scale of the differences
     turn = xp.where(flat, _inverse(ratio), turn)
-    rest = z * inside - g * turn
+    straight, turned = z * inside, g * turn
+    rest = straight - turned
+    terms = xp.abs(straight) + xp.abs(turned)
     e_rest = xp.where(cloud.e_rest <= EMPTY / 2, cloud.e_rest, cloud.e_rest - s + out)
-    stretched = 0.0
     if gain is not None:
-        factor = xp.astype(gain, z.dtype, copy=False)
-        g, rest = g * factor, rest * factor
-        stretched = log2(norm(factor)) - 0.5 * float(np.log2(d))
-    # g = c/s_c may be mostly rounding where c is small, but then the rest holds the
-    # same g with the other sign: their sum, the mean, has the error of c over s
-    across = log2(xp.astype(xp.mean(inside, axis=-2, keepdims=True), xp.float64, copy=False)) - s + out
-    # of d directions a generic error loses two: its mean, and that along the token
-    lost = (0.5 * float(np.log2(1 - 2 / d)) if d > 2 else EMPTY) if centring else 0.0
-    noise_centre = add_log2(cloud.noise_centre + across + lost + stretched, unit(z) + size(g, out))
-    terms = xp.sum(xp.astype(d * square * inside * inside, xp.float64, copy=False), axis=-2, keepdims=True)
-    terms = 0.5 * log2(terms) + e_rest + stretched
-    # a token much smaller than the others is enlarged with what error it has
-    before = size(cloud.rest, cloud.e_rest)
-    generic = ratio_of(terms, before)
-    most = log2(xp.astype(xp.max(inside, axis=-2, keepdims=True), xp.float64, copy=False))
-    most = most - s + out + stretched
-    lopsided = most > generic + _LOPSIDED
-    generic = xp.where(lopsided, most, generic)
-    rounding = unit(z) + xp.maximum(terms, size(rest, e_rest))
-    normed = Cloud(g, rest, out, e_rest, noise_centre, add_log2(cloud.noise_rest + generic, rounding))
-    normed = recentre(normalise(normed))
-    after = size(normed.rest, normed.e_rest)
-    follow = xp.where(lopsided, most, followed(after, before, generic))
-    noise = add_log2(add_log2(cloud.noise_rest + follow, rounding), passed_on(cloud, after))
-    normed = replace(normed, noise_rest=noise)
-    return settle(normed if bias is None else _shifted(normed, bias))
+        factor = each(xp.astype(gain, z.dtype, copy=False), cloud)
+        g, rest, terms = g * factor, rest * factor, terms * xp.abs(factor)
+    normed = replace(
+        cloud,
+        centre=shaken(cloud, g, xp.abs(g), 1),
+        rest=shaken(cloud, rest, terms),
+        e_centre=out,
+        e_rest=e_rest,
+        count=cloud.count + 1,
+    )
+    normed = regroup(normalise(normed))
+    return normed if bias is None else regroup(_shifted(normed, bias))
 
 
 def _inverse(ratio: Array) -> Array:
@@ -133,10 +134,16 @@ def _shifted(cloud: Cloud, bias: Array) -> Cloud:
     """Add the same vector (k or 1, 1, d) to every token."""
     xp = namespace(cloud.rest)
     zero = xp.zeros_like(cloud.e_centre)
-    bias = xp.astype(bias, cloud.rest.dtype, copy=False) + xp.zeros_like(cloud.centre)
-    empty = xp.full_like(zero, EMPTY)
-    nothing = Cloud(bias, xp.zeros_like(cloud.rest), zero, empty, empty, empty)
-    return add(cloud, normalise(nothing))
+    bias = each(xp.astype(bias, cloud.rest.dtype, copy=False), cloud) + xp.zeros_like(cloud.centre)
+    same = replace(
+        cloud,
+        centre=bias,
+        rest=xp.zeros_like(cloud.rest),
+        e_centre=zero,
+        e_rest=xp.full_like(zero, EMPTY),
+        lost=cloud.lost & ~cloud.lost,
+    )
+    return add(cloud, normalise(same))
 
 
 # --- activations ---------------------------------------------------------------------------
@@ -154,6 +161,7 @@ class Activation:
     value: Any
     derivatives: Any  # (x, count) -> list of count arrays
     bounded: bool
+    weight: Any  # x -> relative rounding of the value, in roundings of x
 
 
 @functools.cache
@@ -194,6 +202,12 @@ def _gelu(x: Array) -> Array:
     return x * 0.5 * erfc(-x * float(np.sqrt(0.5)))
 
 
+def _tail(x: Array) -> Array:
+    """1 + x^2 for x < 0, where x Phi(x) is nearly exp(-x^2 / 2)."""
+    low = namespace(x).clip(x, -40.0, 0.0)
+    return 1 + low * low
+
+
 def _gelu_derivatives(x: Array, count: int) -> list[Array]:
     share, p = _normal(x)
     small = namespace(x).clip(x, -60.0, 60.0)  # beyond, the density is zero
@@ -215,8 +229,8 @@ def _tanh(x: Array) -> Array:
 ACTIVATIONS: dict[str, Activation | None] = {
     "linear": None,
     "relu": None,
-    "tanh": Activation(_tanh, _tanh_derivatives, bounded=True),
-    "gelu": Activation(_gelu, _gelu_derivatives, bounded=False),
+    "tanh": Activation(_tanh, _tanh_derivatives, bounded=True, weight=lambda x: 1.0 + 0 * x),
+    "gelu": Activation(_gelu, _gelu_derivatives, bounded=False, weight=_tail),
 }
 
 
@@ -241,22 +255,13 @@ def _relu(cloud: Cloud) -> Cloud:
     crossing = xp.where(unseen, xp.maximum(cloud.rest, zero), crossing)
     rest = xp.where(both, cloud.rest, xp.where(none & ~unseen, zero, crossing))
     centre = xp.maximum(cloud.centre, xp.zeros_like(cloud.centre))
-    gain = ratio_of(size(rest, cloud.e_rest), size(cloud.rest, cloud.e_rest))
-    before_centre = size(cloud.centre, cloud.e_centre)
-    gain_centre = _along(ratio_of(size(centre, cloud.e_centre), before_centre), before_centre, gain)
-    return normalise(
-        replace(
-            cloud,
-            centre=centre,
-            rest=rest,
-            noise_centre=cloud.noise_centre + gain_centre,
-            noise_rest=add_log2(cloud.noise_rest + gain, passed_on(cloud, size(rest, cloud.e_rest))),
-        )
-    )
+    terms = xp.where(both | (none & ~unseen), xp.zeros_like(rest), xp.abs(rest))
+    return normalise(replace(cloud, centre=centre, rest=shaken(cloud, rest, terms), count=cloud.count + 1))
 
 
 def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
     assert activation is not None
+    cloud = tamed(cloud, "numbers")
     xp = namespace(cloud.rest)
     c, ratio, s = at_scale(cloud)
     single = cloud.rest.dtype != xp.float64
@@ -268,12 +273,15 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
     offset = xp.minimum(s - clipped, xp.zeros_like(s)) if activation.bounded else s - clipped
     value = activation.value(x)
     largest = xp.max(xp.abs(h), axis=(-1, -2), keepdims=True)
-    near = largest < _NEAR
+    near = xp.concat([(largest < _NEAR)[: cloud.k, ...]] * (1 + cloud.probes), axis=0)
     rest, e_rest = cloud.rest, cloud.e_rest
-    before = size(cloud.rest, cloud.e_rest)
+    weight = activation.weight(x)
+    terms = xp.zeros_like(rest)
     direct = e_direct = None
     if not bool(xp.all(near)):
-        direct, e_direct = activation.value(x + h) - value, offset
+        moved = activation.value(x + h)
+        direct, e_direct = moved - value, offset
+        terms = xp.where(near, terms, xp.abs(moved) * activation.weight(x + h) + xp.abs(value) * weight)
         rest, e_rest = direct, xp.zeros_like(cloud.e_rest) + offset
     if bool(xp.any(near)):
         biggest = float(xp.max(xp.where(near, largest, xp.zeros_like(largest))))
@@ -288,22 +296,16 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
         # beyond the reach of a bounded function nothing moves
         rest = series if direct is None else xp.where(near, series, direct)
         e_rest = cloud.e_rest if e_direct is None else xp.where(near, cloud.e_rest, e_direct)
-    after = size(rest, e_rest)
-    values = size(value, offset) + 0.5 * float(np.log2(rest.shape[-2]))
-    rounding = unit(rest) + xp.where(near, after, xp.maximum(after, values))
-    before_centre, after_centre = size(cloud.centre, cloud.e_centre), size(value, offset)
-    follow = _along(ratio_of(after, before), before, ratio_of(after_centre, before_centre))
-    noise_rest = add_log2(cloud.noise_rest + follow, passed_on(cloud, after))
-    noise_rest = add_log2(noise_rest, rounding)
-    gain = _along(ratio_of(after_centre, before_centre), before_centre, ratio_of(after, before))
-    noise_centre = add_log2(cloud.noise_centre + gain, unit(value) + xp.minimum(before_centre, after_centre))
-    out = Cloud(value, rest, xp.zeros_like(s) + offset, e_rest, noise_centre, noise_rest)
+        terms = xp.where(near, xp.abs(series) * weight, terms)
+    out = replace(
+        cloud,
+        centre=shaken(cloud, value, xp.abs(value) * weight, 1),
+        rest=shaken(cloud, rest, terms),
+        e_centre=xp.zeros_like(s) + offset,
+        e_rest=e_rest,
+        count=cloud.count + 1,
+    )
     return normalise(out)
-
-
-def _along(own: Array, before: Array, other: Array) -> Array:
-    """What happens to the error of a part: as to the part itself, or where that is 0 as to the other."""
-    return namespace(own).where(before > EMPTY / 2, own, other)
 
 
 def _factorial(k: int) -> float:
@@ -313,35 +315,43 @@ def _factorial(k: int) -> float:
 # --- attention ------------------------------------------------------------------------------
 
 
-def attend_fixed(cloud: Cloud, A: Array, gain: Array | None = None) -> Cloud:
-    """Return A X for row-stochastic A; ``gain``: log2 of what A does to errors in the long run.
+def attend_fixed(cloud: Cloud, A: Array) -> Cloud:
+    """Return A X for row-stochastic A (k or 1, n, n), or one for each copy.
 
     What all tokens take from the first row of A goes to the centre: equal rows
-    make tokens that are equal to the last bit.
+    make tokens that are equal to the last bit.  Tokens that are far apart, and stay
+    so, are added up as they are: none takes over the rounding of another.
     """
-    xp = namespace(A)
+    xp, k = namespace(A), cloud.k
+    if A.shape[0] != cloud.rest.shape[0]:
+        A = each(A, cloud)
     first = A[:, :1, :]
     other = A - first
-    rest, common = other @ cloud.rest, first @ cloud.rest
-    half = 0.5 * float(np.log2(A.shape[-1]))
-    if gain is None:
-        gain = log2(norm(A - xp.mean(A, axis=-2, keepdims=True))) - half
-    before = size(cloud.rest, cloud.e_rest)
-    rounding = unit(A) + before + log2(norm(other)) - half
-    noise = add_log2(cloud.noise_rest + gain, rounding)
-    return _with_common(cloud, rest, cloud.e_rest, noise, common)
+    # a row that is equal to the first is exactly so
+    differs = xp.astype(xp.any(other != 0, axis=-1, keepdims=True), A.dtype)
+    rest = shaken(cloud, other @ cloud.rest, differs * product_rounding(A + first, cloud.rest), 1)
+    near = _with_common(cloud, rest, cloud.e_rest, first)
+    apart = cloud.e_centre[:k, ...] <= EMPTY / 2
+    if not bool(xp.any(apart)):
+        return near
+    apart = apart & is_spread(recentre(near))
+    if not bool(xp.any(apart)):
+        return near
+    # one weight of 1 moves a token as it is
+    mixes = xp.astype(xp.sum(xp.astype(A != 0, xp.int64), axis=-1, keepdims=True) > 1, A.dtype)
+    rest = shaken(cloud, A @ cloud.rest, mixes * product_rounding(A, cloud.rest), 1)
+    return select(apart, normalise(replace(cloud, rest=rest, count=near.count)), near)
 
 
-def _with_common(cloud: Cloud, rest: Array, e_rest: Array, noise: Array, common: Array) -> Cloud:
-    """The cloud with another rest; ``common`` (k, 1, d), at the scale of the old one, is added to all."""
+def _with_common(cloud: Cloud, rest: Array, e_rest: Array, weights: Array) -> Cloud:
+    """The cloud with another rest; ``weights`` (K, 1, n) of the old one are added to all."""
     xp = namespace(rest)
-    nothing = xp.full_like(cloud.e_rest, EMPTY)
-    e_rest = xp.maximum(e_rest, nothing)
-    moved = Cloud(cloud.centre, rest, cloud.e_centre, e_rest, cloud.noise_centre, xp.maximum(noise, nothing))
-    error = add_log2(cloud.noise_rest, unit(rest) + size(cloud.rest, cloud.e_rest))
-    error = error - 0.5 * float(np.log2(rest.shape[-2]))
-    shift = Cloud(common, xp.zeros_like(rest), cloud.e_rest, nothing, error, nothing)
-    return add(normalise(moved), normalise(shift))
+    common = shaken(cloud, weights @ cloud.rest, product_rounding(weights, cloud.rest), 2)
+    centre, e_centre = combine(cloud.centre, cloud.e_centre, common, cloud.e_rest)
+    centre = shaken(cloud, centre, xp.abs(centre), 3)
+    return normalise(
+        replace(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest, count=cloud.count + 1)
+    )
 
 
 def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | None) -> Cloud:
@@ -351,6 +361,66 @@ def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | 
     D of the order of rest^2, and D is formed from exp(delta) - 1, so that A X
     differs between tokens by D rest alone and nothing cancels.
     """
+    cloud = tamed(cloud)
+    found = _scores(cloud, drawn, normalized)
+    # what counts is the absolute error of a score
+    xp, k = namespace(cloud.rest), cloud.k
+    scores = found.shared + found.delta
+    moved = xp.reshape(scores[k:, ...], (cloud.probes, k, *scores.shape[1:])) - scores[None, :k, ...]
+    largest = xp.max(xp.abs(moved), axis=(0, -1, -2))[:, None, None]
+    excess = log2(xp.astype(largest, xp.float64, copy=False)) - reach_of(cloud) / 2
+    if bool(xp.any((excess > 0) & (cloud.scale > 0))):
+        cloud = tamed_to(cloud, xp.maximum(excess, xp.zeros_like(excess)))
+        found = _scores(cloud, drawn, normalized)
+        scores = found.shared + found.delta
+    raw, e_delta = found.raw, found.e_delta
+    near = (size(raw, e_delta) < -1)[:k, ...]
+    if mask is not None or not bool(xp.any(near)):
+        return _attended_far(cloud, masked_softmax(scores, mask), mask)
+    long = xp.concat([near] * (1 + cloud.probes), axis=0)
+    q = masked_softmax(found.shared, None)
+    small = xp.where(long, found.delta, xp.zeros_like(found.delta))
+    # expm1(delta) / delta, from the series where delta has underflowed
+    tiny = xp.abs(small) < 1e-8
+    ratio = xp.where(tiny, 1 + small / 2, xp.expm1(small) / xp.where(tiny, xp.ones_like(small), small))
+    excess = raw * ratio  # at the scale 2**e_delta
+    mean = xp.sum(q * excess, axis=-1, keepdims=True)
+    factor = power_of_two(xp.where(long, e_delta, xp.full_like(e_delta, EMPTY)))
+    D = q * (excess - mean) / (1 + xp.astype(factor, raw.dtype, copy=False) * mean)
+    terms = product_rounding(q * (xp.abs(excess) + xp.abs(mean)), cloud.rest)
+    rest = shaken(cloud, D @ cloud.rest, terms, 1)
+    out = _with_common(cloud, rest, e_delta + cloud.e_rest, q)
+    if bool(xp.all(near)):
+        return out
+    return select(near, out, _attended_far(cloud, masked_softmax(scores, None), None))
+
+
+def _attended_far(cloud: Cloud, A: Array, mask: Array | None) -> Cloud:
+    """A X for weights that are exponentials, some of which may be below the range of their dtype."""
+    xp, k = namespace(A), cloud.k
+    out = attend_fixed(cloud, A)
+    gone = A[:k, ...] == 0
+    gone = xp.any(gone if mask is None else gone & mask, axis=(-1, -2), keepdims=True)
+    # then differences of that size are not known to be zero
+    reach = 0.9 * float(np.log2(float(xp.finfo(A.dtype).smallest_normal)))
+    fallen = size(out.rest[:k, ...], out.e_rest[:k, ...]) < (
+        size(cloud.rest[:k, ...], cloud.e_rest[:k, ...]) + reach
+    )
+    held = cloud.e_rest[:k, ...] > EMPTY / 2
+    return replace(out, lost=out.lost | (gone & fallen & held))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Scores shared + raw 2**e_delta of K systems; ``shared`` (K, 1, n) is the same for all tokens."""
+
+    shared: Array
+    raw: Array
+    e_delta: Array
+    delta: Array
+
+
+def _scores(cloud: Cloud, drawn: Projections, normalized: bool) -> _Scores:
     xp = namespace(cloud.rest)
     y = layer_norm(cloud, None, None, 0.0, centring=False) if normalized else cloud
     queries, keys = _projected(y, drawn.query), _projected(y, drawn.key)
@@ -359,73 +429,36 @@ def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | 
     # far above 1 the softmax picks the largest score, whatever the factor of both terms
     limit = 900.0 if y.rest.dtype == xp.float64 else 100.0
     over = xp.maximum(xp.maximum(e_shared, e_delta) - limit, xp.zeros_like(e_delta))
-    shared = softmax_scale(queries.centre @ transposed, e_shared - over)
-    raw = queries.rest @ transposed
-    delta = softmax_scale(raw, e_delta - over)
-    scores = shared + delta
-    near = size(raw, e_delta) < -1
-    if mask is not None or not bool(xp.any(near)):
-        return _doubted(attend_fixed(cloud, masked_softmax(scores, mask)), cloud, y, scores)
-    q = masked_softmax(shared, None)
-    small = xp.where(near, delta, xp.zeros_like(delta))
-    # expm1(delta) / delta, from the series where delta has underflowed
-    tiny = xp.abs(small) < 1e-8
-    ratio = xp.where(tiny, 1 + small / 2, xp.expm1(small) / xp.where(tiny, xp.ones_like(small), small))
-    excess = raw * ratio  # at the scale 2**e_delta
-    mean = xp.sum(q * excess, axis=-1, keepdims=True)
-    factor = power_of_two(xp.where(near, e_delta, xp.full_like(e_delta, EMPTY)))
-    D = q * (excess - mean) / (1 + xp.astype(factor, raw.dtype, copy=False) * mean)
-    rest, e_rest = D @ cloud.rest, e_delta + cloud.e_rest
-    # D inherits the relative error of the scores, which is twice that of the rest
-    gain = log2(norm(D)) + e_delta
-    noise = 2 + add_log2(cloud.noise_rest, unit(D) + size(cloud.rest, cloud.e_rest)) + gain
-    out = _doubted(_with_common(cloud, rest, e_rest, noise, q @ cloud.rest), cloud, y, scores)
-    if bool(xp.all(near)):
-        return out
-    return select(near, out, _doubted(attend_fixed(cloud, masked_softmax(scores, None)), cloud, y, scores))
+    lengths = xp.matrix_transpose(_lengths(keys.rest))
+    raw = shaken(cloud, queries.rest @ transposed, _lengths(queries.rest) * lengths, 4)
+    shared = shaken(cloud, queries.centre @ transposed, _lengths(queries.centre) * lengths, 5)
+    shared = softmax_scale(shared, e_shared - over)
+    # the exponential rounds as well
+    shared = shaken(cloud, shared, xp.ones_like(shared), 6)
+    return _Scores(shared, raw, e_delta, softmax_scale(raw, e_delta - over))
+
+
+def _lengths(x: Array) -> Array:
+    xp = namespace(x)
+    return xp.sqrt(xp.linalg.vecdot(x, x))[..., None]
 
 
 def _projected(cloud: Cloud, matrix: Array | None) -> Cloud:
-    return cloud if matrix is None else linear(cloud, matrix, 0.0)  # noise of scores: see _doubted
-
-
-def _doubted(out: Cloud, cloud: Cloud, y: Cloud, scores: Array) -> Cloud:
-    """Add the error of scores that come from tokens y which are lost in rounding."""
-    xp = namespace(out.rest)
-    half = 0.5 * float(np.log2(y.rest.shape[-2]))
-    tokens = xp.maximum(size(y.centre, y.e_centre) + half, size(y.rest, y.e_rest))
-    error = xp.maximum(y.noise_centre + half, y.noise_rest) - tokens
-    largest = xp.max(xp.abs(scores), axis=(-1, -2), keepdims=True)
-    # what counts is the absolute error of a score
-    error = error + log2(xp.astype(largest, xp.float64, copy=False))
-    nothing = xp.full_like(error, EMPTY)
-    spoiled = xp.minimum(error, xp.zeros_like(error)) + size(cloud.rest, cloud.e_rest)
-    known = xp.maximum(y.noise_centre, y.noise_rest) > EMPTY / 2
-    spoiled = xp.where(known & (error > lost_of(out.rest)), xp.maximum(spoiled, nothing), nothing)
-    return replace(
-        out,
-        noise_rest=add_log2(out.noise_rest, spoiled),
-        noise_centre=add_log2(out.noise_centre, spoiled),
-    )
+    return cloud if matrix is None else linear(cloud, matrix)
 
 
 # --- de-escalation ----------------------------------------------------------------------------
 
 
 def contract_mean(cloud: Cloud, factor: Array) -> Cloud:
-    """Multiply the mean of a centred cloud by ``factor`` (k, 1, 1): (I - tau Pi) X with factor 1 - tau."""
+    """Multiply the mean of a centred cloud by ``factor`` (K, 1, 1): (I - tau Pi) X with factor 1 - tau."""
     xp = namespace(cloud.rest)
     shift = log2(xp.abs(factor))
     small = xp.where(shift <= EMPTY / 2, xp.zeros_like(shift), xp.floor(shift))
     mantissa = factor * power_of_two(-small)
-    return normalise(
-        replace(
-            cloud,
-            centre=cloud.centre * xp.astype(mantissa, cloud.centre.dtype, copy=False),
-            e_centre=cloud.e_centre + small,
-            noise_centre=cloud.noise_centre + shift,
-        )
-    )
+    centre = cloud.centre * xp.astype(mantissa, cloud.centre.dtype, copy=False)
+    centre = shaken(cloud, centre, xp.abs(centre))
+    return normalise(replace(cloud, centre=centre, e_centre=cloud.e_centre + small, count=cloud.count + 1))
 
 
 def reach_similarity(cloud: Cloud, similarity: Array) -> Cloud:
@@ -433,6 +466,7 @@ def reach_similarity(cloud: Cloud, similarity: Array) -> Cloud:
 
     Tokens that are all alike, or whose mean is exactly zero, stay as they are.
     """
+    cloud = tamed(cloud, "parts")
     xp = namespace(cloud.rest)
     n = cloud.rest.shape[-2]
     low, high = size(cloud.centre, cloud.e_centre) + 0.5 * float(np.log2(n)), size(cloud.rest, cloud.e_rest)
@@ -444,8 +478,4 @@ def reach_similarity(cloud: Cloud, similarity: Array) -> Cloud:
         wanted <= EMPTY / 2, xp.zeros_like(wanted), xp.exp((wanted - whole_part) * float(np.log(2)))
     )
     contracted = contract_mean(cloud, part)
-    e_centre = contracted.e_centre + whole_part
-    # the factor has the relative errors of both parts
-    share = xp.where(reachable, cloud.noise_rest - high, xp.full_like(high, EMPTY))
-    error = add_log2(contracted.noise_centre + whole_part, size(contracted.centre, e_centre) + share)
-    return normalise(replace(contracted, e_centre=e_centre, noise_centre=error))
+    return normalise(replace(contracted, e_centre=contracted.e_centre + whole_part))

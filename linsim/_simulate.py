@@ -14,7 +14,7 @@ import numpy as np
 from . import _draws, _validate
 from ._blas import on_one_thread
 from ._callers import in_callers_library
-from ._cloud import gather, state_of
+from ._cloud import copies_for, gather, state_of
 from ._engines import blocks, closed, iterate, large, small
 from ._evaluate import choose, resolution_of
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
@@ -538,7 +538,6 @@ def _block_jobs(
         return _flat(M[..., None, :] if row else M, batch, precision)
 
     A = place(rule.A) if rule.attention_fixed else None
-    gain_A = None if A is None else on_device_of(_second_modulus(to_host(A)), start)
     W = place(rule.weights) if rule.weights_fixed else None
     gain, bias = place(rule.gain, row=True), place(rule.bias, row=True)
     steps: Any = rule.deescalation
@@ -562,7 +561,6 @@ def _block_jobs(
         piece = blocks.Piece(
             rule,
             own(A),
-            own(gain_A),
             own(W),
             std[part],
             own(gain),
@@ -582,15 +580,9 @@ def _block_jobs(
         return record(walked, at, names, _zero_rows(here), keep_states, "iterate", KINDS[0], error)
 
     width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)
-    parts = pieces(size, 4 * n * d + n * n + d * d + width * (n + d), start)
+    numbers = 4 * n * d + n * n + d * d + width * (n + d)
+    parts = pieces(size, (1 + copies_for(d)) * numbers, start)
     return [functools.partial(run, part) for part in parts]
-
-
-def _second_modulus(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """log2 of the largest modulus of the eigenvalues other than that of the constant mode, (k, 1, 1)."""
-    rest = A.astype(np.float64) - np.mean(A, axis=-2, keepdims=True)
-    modulus = np.max(np.abs(np.linalg.eigvals(rest)), axis=-1)
-    return np.log2(np.maximum(modulus, 2.0**-60))[:, None, None]
 
 
 def _budget(start: Array) -> int:

@@ -95,7 +95,8 @@ class State:
     ``mean`` (b, 1, d) is the token mean, carried beside the parts because with
     a doubly stochastic A and v other than ones it is the only accurate source
     of the low-frequency content.  ``noise`` (b, 1, 5): log2 of a bound on the
-    absolute error of each of :data:`PARTS`.
+    absolute error of each of :data:`PARTS`; of blocks an estimate (:mod:`linsim._cloud`).
+    ``rows`` (b, n, 1), where known: log2 of the absolute error of each token of the full state.
     """
 
     split: Split
@@ -110,6 +111,7 @@ class State:
     e_R: Array
     e_mean: Array
     noise: Array
+    rows: Array | None = None
 
 
 PARTS = ("a", "r", "b", "R", "mean")
@@ -242,7 +244,8 @@ def _noise(state: State, totals: dict[str, Array], steps: int, pace: Array | Non
 def shifted(state: State, exponent: Array) -> State:
     """Return the state times 2**exponent, exactly."""
     exponents = {f"e_{name}": getattr(state, f"e_{name}") + exponent for name in PARTS}
-    return replace(state, **exponents, noise=state.noise + exponent)
+    rows = None if state.rows is None else state.rows + exponent
+    return replace(state, **exponents, noise=state.noise + exponent, rows=rows)
 
 
 def scaled(x: Array, exponent: Array) -> Array:
@@ -267,7 +270,7 @@ def stacked(states: Sequence[State]) -> State:
     if len(states) == 1:
         return states[0]
     xp, count = namespace(states[0].R), len(states)
-    parts = [f.name for f in fields(State) if f.name != "split"]
+    parts = [f.name for f in fields(State) if f.name != "split" and getattr(states[0], f.name) is not None]
     b = batch_of(states[0])
 
     def several(arrays: list[Array]) -> Array:

@@ -47,8 +47,11 @@ class Deescalation:
         are exactly alike, or whose mean is exactly zero, stay as they are.
     function : callable
         A hook of your own, also nonlinear: called with tokens (k, n, d) at their true
-        scale, returns as many.  It sees plain numbers, so differences between tokens
-        below 1e-16 of their size are lost there.
+        scale, in the library, device and dtype of the input, returns as many of the
+        same dtype.  It sees plain numbers, so differences between tokens below 1e-16 of
+        their size are lost there.  It must be deterministic, one result for one input:
+        at each layer it is called again, up to six times, on tokens that differ by a
+        multiple of their rounding, to measure what it does to errors.
 
     Raises
     ------

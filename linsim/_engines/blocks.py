@@ -6,18 +6,29 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import _draws, _validate
 from .._attend import projections
-from .._cloud import Cloud, add, gather, linear, recentre, regroup, settle, stretch, whole
+from .._cloud import (
+    Cloud,
+    add,
+    each,
+    linear,
+    recentre,
+    regathered,
+    regroup,
+    settle,
+    shaken,
+    stretch,
+    tamed,
+    whole,
+)
 from .._layers import activate, attend, attend_fixed, contract_mean, layer_norm, reach_similarity
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._rows import RowGenerator
-from .._state import EMPTY, add_log2, log2, norm, scaled
+from .._state import EMPTY, scaled
 from ..attention import FromTokens
 from ..block import Block
-from ..errors import InvalidValueError, ShapeError
+from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 
 __all__ = ["Piece", "clouds"]
 
@@ -28,7 +39,6 @@ class Piece:
 
     block: Block
     A: Array | None
-    gain_A: Array | None  # log2 of its second largest modulus
     W: Array | None
     std: Any  # (k, 1, 1) on the host
     gain: Array | None
@@ -42,14 +52,14 @@ class Piece:
 
 
 def clouds(start: Cloud, piece: Piece, layers: Sequence[int], go_on: Callable[[], None]) -> Iterator[Cloud]:
-    """Yield the centred tokens at each of the sorted ``layers``; ``go_on`` raises to end the work."""
+    """Yield the tokens at each of the sorted ``layers``; ``go_on`` raises to end the work."""
     cloud, layer = start, 0
     for target in layers:
         while layer < target:
             go_on()
             layer += 1
-            cloud = regroup(_block(cloud, piece, layer))
-        yield recentre(cloud)
+            cloud = tamed(regroup(_block(cloud, piece, layer)), loosen=True)
+        yield cloud
 
 
 def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
@@ -71,9 +81,7 @@ def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
         skip = cloud if block.residual == 1 else stretch(cloud, block.residual)
         return add(skip, branch)
 
-    fresh = isinstance(block.weights, str)
-    gain = log2(on_device_of(piece.std, x.rest)) if fresh else None
-    y = linear(_attended(normed(x, "pre"), piece), _weights(piece, x), gain)
+    y = linear(_attended(normed(x, "pre"), piece), _weights(piece, x))
     x = at("attention", added(x, at("branch", y)))
     x = at("norm", normed(x, "post"))
     if block.feed_forward is not None:
@@ -85,9 +93,9 @@ def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
 def _attended(y: Cloud, piece: Piece) -> Cloud:
     spec = piece.block.A
     if piece.A is not None:
-        return attend_fixed(y, piece.A, piece.gain_A)
+        return attend_fixed(y, piece.A)
     if isinstance(spec, FromTokens):
-        drawn = projections(spec, y.rest, piece.streams)
+        drawn = projections(spec, y.rest[: y.k, ...], piece.streams)
         return attend(y, drawn, normalized=spec.normalize, mask=piece.mask)
     A = _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype)
     return attend_fixed(y, on_device_of(A, y.rest))
@@ -107,12 +115,8 @@ def _feed_forward(y: Cloud, piece: Piece, activation: str) -> Cloud:
     deviation = piece.block.feed_forward_std * (2 / width) ** 0.5
     first = _draws.rectangle((d, width), d**-0.5, piece.streams, piece.dtype)
     second = _draws.rectangle((width, d), deviation, piece.streams, piece.dtype)
-    hidden = activate(linear(y, on_device_of(first, y.rest), _log2(width / d) / 2), activation)
-    return linear(hidden, on_device_of(second, y.rest), _log2(d * deviation**2) / 2)
-
-
-def _log2(x: float) -> float:
-    return float(np.log2(x)) if x > 0 else EMPTY
+    hidden = activate(linear(y, on_device_of(first, y.rest)), activation)
+    return linear(hidden, on_device_of(second, y.rest))
 
 
 def _deescalated(x: Cloud, piece: Piece, place: str, layer: int) -> Cloud:
@@ -123,15 +127,17 @@ def _deescalated(x: Cloud, piece: Piece, place: str, layer: int) -> Cloud:
         if strength is None:
             return _hooked(x, step.function, layer)
         x = recentre(x)
+        strength = each(strength, x)
         x = contract_mean(x, 1 - strength) if step.similarity is None else reach_similarity(x, strength)
         return settle(x)
     return x
 
 
 def _hooked(x: Cloud, function: Callable[[Array], Array], layer: int) -> Cloud:
-    """Apply a user's function to plain numbers, and look at what comes back."""
+    """Apply a user's function to plain numbers, and to each of their copies, and look at what comes back."""
+    x = tamed(x, "numbers")
     full, exponent = whole(x)
-    xp = namespace(full)
+    xp, k = namespace(full), x.k
     reach = 1000 if full.dtype == xp.float64 else 120
     if bool(xp.any((exponent > reach) | ((exponent < -reach) & (exponent > EMPTY / 2)))):
         raise _validate.refusal(
@@ -141,18 +147,38 @@ def _hooked(x: Cloud, function: Callable[[Array], Array], layer: int) -> Cloud:
             "tokens within the range of floats",
             "Use a norm.",
         )
-    out = function(scaled(full, exponent))
+    centred = x.e_centre > EMPTY / 2
+    full = shaken(x, full, xp.where(centred, xp.abs(full), xp.zeros_like(full)))
+    full = scaled(full, exponent)
+    out = []
+    for copy in range(1 + x.probes):
+        tokens = full[copy * k : (copy + 1) * k, ...]
+        out.append(_looked_at(function(tokens), tokens, layer))
+    whole_out = xp.concat(out, axis=0)
+    rounded = shaken(x, whole_out, xp.abs(whole_out), 1)
+    return regathered(x, rounded, xp.zeros_like(x.e_rest))
+
+
+def _looked_at(out: Any, tokens: Array, layer: int) -> Array:
+    """Refuse what is not tokens of the kind that a hook was given."""
     found = getattr(out, "shape", None)
-    if found is None or tuple(found) != tuple(full.shape):
+    if found is None or tuple(found) != tuple(tokens.shape):
         raise _validate.refusal(
             ShapeError,
             "function",
             f"a result of shape {found} at layer {layer}",
-            f"shape {tuple(full.shape)}",
+            f"shape {tuple(tokens.shape)}",
             "Return tokens of the shape that came in.",
         )
     out = _validate.array(out, "function")
-    out = xp.astype(on_device_of(to_host(out), full) if namespace(out) is not xp else out, full.dtype)
-    rounding = log2(norm(full)) + exponent + float(np.log2(float(xp.finfo(full.dtype).eps)))
-    carried = add_log2(x.noise_rest, x.noise_centre + 0.5 * float(np.log2(full.shape[-2])))
-    return gather(out, noise=add_log2(carried, rounding))
+    xp = namespace(tokens)
+    out = on_device_of(to_host(out), tokens) if namespace(out) is not xp else out
+    if out.dtype != tokens.dtype:
+        raise _validate.refusal(
+            InvalidTypeError,
+            "function",
+            f"a result of dtype {out.dtype} at layer {layer}",
+            f"dtype {tokens.dtype}, that of the tokens",
+            "Convert what you return to the dtype of what you get.",
+        )
+    return out
