@@ -135,6 +135,7 @@ def simulate(
     names = choose(metrics)
     _validate.choice(method, "method", METHODS)
     _refuse_closed(method, rule, depth)
+    _refuse_endless(method, int(wanted[-1]))
     if backend is not None:
         _validate.choice(backend, "backend", ("numpy", "cupy"))
     _validate.generator(rng)
@@ -293,6 +294,18 @@ def _refuse_closed(method: str, rule: Rule, depth: int) -> None:
             f"at most {closed.DEEPEST} for method='modal', where phases keep their digits",
             "Record a shallower layer: the law of a slope does not change.",
         )
+
+
+def _refuse_endless(method: str, last: int) -> None:
+    if method != "auto" or last <= closed.DEEPEST:
+        return
+    raise _validate.refusal(
+        InvalidValueError,
+        "layers",
+        f"layer {last}",
+        f"layers up to {closed.DEEPEST}: beyond, no closed form keeps its digits, and walking takes days",
+        "Record a shallower layer: the law of a slope does not change; or walk, with method='iterate'.",
+    )
 
 
 def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:

@@ -35,6 +35,7 @@ __all__ = [
     "add_log2",
     "assemble",
     "batch_of",
+    "between_rescalings",
     "combine",
     "decompose",
     "log2",
@@ -159,6 +160,18 @@ def decompose(x: Array, split: Split) -> State:
     return normalise(state)
 
 
+def between_rescalings(x: Array, power: int) -> int:
+    """How many layers may pass before parts like ``x`` are rescaled, 8 at most.
+
+    A layer that does not make a part exactly zero leaves at least one rounding of its
+    largest entry, and what is another rounding below that does not count: so much, raised to
+    the ``power`` in which entries are used, must stay in the range of the dtype.
+    """
+    info = namespace(x).finfo(x.dtype)
+    digits, room = (-float(np.log2(float(v))) for v in (info.eps, info.smallest_normal))
+    return max(1, min(8, int((room - digits) // (power * (digits + 1)))))
+
+
 def norm(x: Array) -> Array:
     """Frobenius norm over the last two axes, float64, for entries of moderate size."""
     xp = namespace(x)
@@ -213,7 +226,10 @@ def normalise(state: State, steps: int = 0, pace: Array | None = None) -> State:
     for name, shift in shifts.items():
         x = getattr(state, name)
         shift = xp.where(shift == -xp.inf, xp.zeros_like(shift), shift)
-        values[name] = x * xp.astype(power_of_two(-shift), x.dtype, copy=False)
+        if x.dtype != xp.float64:  # in two steps: a factor must fit the dtype as well
+            half = xp.floor(shift / 2)
+            x, shift = scaled(x, -half), shift - half
+        values[name] = scaled(x, -shift)
         values[f"e_{name}"] = totals[name]
     if steps:
         values["noise"] = _noise(state, totals, steps, pace)

@@ -454,3 +454,23 @@ def test_info(small):
     assert 0 < info.error_estimate < 1e-12
     assert set(info.unmeasured_from) == set(METRICS)
     assert simulate(*small, 9, method="iterate").info.reason.startswith("asked for")
+
+
+@pytest.mark.parametrize("metrics", [None, ("log_norm", "cosine")])
+def test_float32_parts_that_shrink_fast_stay_in_range(metrics):
+    """A feature that a layer all but cancels, 2**-17 a layer, beside one that grows."""
+    H = np.diag([-1 + 2.0**-17, 1.0]).astype(np.float32)
+    A = np.array([[0.75, 0.25], [0.25, 0.75]], dtype=np.float32)
+    x0 = np.array([[1, 0.5], [0, 1]], dtype=np.float32)
+    run = linsim.simulate(linsim.Linear(A, H), x0, 24, metrics=metrics)
+    X = x0.astype(float)
+    for layer in range(25):
+        assert abs(run.metrics["log_norm"][layer] - np.log(np.linalg.norm(X))) < 1e-4, layer
+        X = X + A.astype(float) @ X @ H.astype(float)
+
+
+def test_layers_that_only_a_walk_of_days_could_reach_are_refused():
+    rule, x0 = linsim.Linear(linsim.attention.uniform(2), np.eye(1)), np.array([[1.0], [2.0]])
+    with pytest.raises(linsim.LinsimError, match=r"layers: found layer 1073741825.*method='iterate'"):
+        linsim.simulate(rule, x0, 2**30 + 1, layers=[2**30 + 1])
+    assert np.isfinite(linsim.simulate(rule, x0, 2**30 + 1, layers=[2**30]).metrics["log_norm"][0])

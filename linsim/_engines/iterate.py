@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._namespace import Array
-from .._state import State, normalise, scaled, sizes
+from .._state import State, between_rescalings, normalise, scaled, sizes
 
 __all__ = ["states"]
 
@@ -34,9 +34,7 @@ def states(
     entry; a part is rescaled before that can use up ``budget`` bits.  A
     generic ``probe`` runs along where no spectrum tells how fast rounding grows.
     """
-    # A part may also shrink to the size of one rounding per layer: eight
-    # layers stay far from underflow.
-    every = max(1, min(8, int(budget / max(growth, 1.0))))
+    every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
     state, layer = start, 0
     before = None if probe is None else sizes(probe)
     for target in layers:

@@ -23,6 +23,7 @@ from .._evaluate import RESOLUTION
 from .._parallel import workers
 from .._recorded import Job, Recorded
 from .._split import KINDS
+from .._state import between_rescalings
 from ..theory.spectra import doubly_stochastic
 from .small import METRICS, slots
 
@@ -30,6 +31,8 @@ __all__ = ["applies", "jobs", "singular_values"]
 
 F = np.ndarray[Any, Any]
 
+# measured on the whole state, by whoever has time
+_OF_WHOLE = ("cosine", "abs_cosine", "effective_rank", "stable_rank")
 # layers that may wait to be measured
 _AHEAD = 8
 
@@ -47,8 +50,7 @@ def jobs(
 
     _kernels.announce(apply_layer, x0.dtype)
     A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
-    most = 8 if x0.dtype == np.float64 else 4
-    every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(int)
+    every = np.clip(budget // np.maximum(growth, 1.0), 1, between_rescalings(x0, 2)).astype(int)
     # enough systems keep all threads busy by themselves
     threads = workers() if size < 2 * workers() else 1
 
@@ -222,7 +224,7 @@ class _Walk:
             scale, noise, there = write_content(0, t, n, self.coupled, ln_share, *out, self.ledger)
             if there and self.slot[METRICS.index("log_spread")] >= 0:
                 write_spread(0, t, n, self.base, self.stride, ln_share, *out, Y, self.ledger)
-            if there and any(self.slot[METRICS.index(name)] >= 0 for name in METRICS[4:8]):
+            if there and any(self.slot[METRICS.index(name)] >= 0 for name in _OF_WHOLE):
                 room = self._room()
                 if room is None:  # another thread has failed, or all are to stop
                     return

@@ -18,6 +18,7 @@ from .._evaluate import RESOLUTION
 from .._parallel import workers
 from .._recorded import Job, Recorded
 from .._split import KINDS
+from .._state import between_rescalings
 from ..theory.spectra import doubly_stochastic
 
 __all__ = ["METRICS", "applies", "jobs", "slots", "with_lost"]
@@ -65,10 +66,8 @@ def jobs(
     n, d = x0.shape[-2:]
     depth, count, heads = int(layers[-1]), len(layers), A.shape[1]
     A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
-    # between two rescalings a part may grow by the budget and its square must stay in range; one
-    # that shrinks out of it has long been below its noise
-    most = 8 if x0.dtype == np.float64 else 4
-    every = np.clip(budget // np.maximum(growth, 1.0), 1, most).astype(np.int64)
+    # between two rescalings a part may grow by the budget, and its square must stay in range
+    every = np.clip(budget // np.maximum(growth, 1.0), 1, between_rescalings(x0, 2)).astype(np.int64)
     slot = slots(names)
     values = np.empty((len(names), size, count))
     resolved = np.empty((len(names), size, count), dtype=bool)

@@ -32,7 +32,18 @@ from .layer import (
 )
 from .products import ROWS, add_product, aligned, columns, index, pack, rows
 from .singular import tile_work
-from .walk import flush, stage, write_angles, write_content, write_spread
+from .walk import (
+    ABS_COSINE,
+    COSINE,
+    RANK,
+    SPREAD,
+    STABLE,
+    flush,
+    stage,
+    write_angles,
+    write_content,
+    write_spread,
+)
 
 __all__ = ["jump"]
 
@@ -310,8 +321,8 @@ def jump(
     squared, work = aligned(2 * tall * w, like), aligned(tile_work(tall, tall) * w, like)
     table = np.zeros((2 * w, 3))
     filled = 0
-    ranks = slot[6] >= 0 or slot[7] >= 0
-    angles = slot[4] >= 0 or slot[5] >= 0
+    ranks = slot[RANK] >= 0 or slot[STABLE] >= 0
+    angles = slot[COSINE] >= 0 or slot[ABS_COSINE] >= 0
     width = -1  # of what is staged
     lay = largest
     base, stride = places(d, lay.height, like.itemsize)
@@ -401,7 +412,7 @@ def jump(
             )
             if not there:
                 continue
-            if slot[9] >= 0:
+            if slot[SPREAD] >= 0:
                 write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger)
             if not (angles or ranks):
                 continue

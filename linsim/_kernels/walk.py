@@ -47,6 +47,11 @@ from .products import aligned, columns, index, rows
 from .singular import bidiagonalise, entropies, squares, tile_work
 
 __all__ = [
+    "ABS_COSINE",
+    "COSINE",
+    "RANK",
+    "SPREAD",
+    "STABLE",
     "flush",
     "stage",
     "tile_values",
@@ -58,8 +63,17 @@ __all__ = [
 
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 
-# places in MEASURED
-_SIMILARITY, _DIVERSITY, _RATIO, _LOG_RATIO, _COSINE, _ABS_COSINE, _RANK, _STABLE, _NORM, _SPREAD = range(10)
+# places in MEASURED, by name: the order there may change
+SIMILARITY = MEASURED.index("token_similarity")
+DIVERSITY = MEASURED.index("log_token_diversity")
+RATIO = MEASURED.index("hfc_lfc")
+LOG_RATIO = MEASURED.index("log_hfc_lfc")
+COSINE = MEASURED.index("cosine")
+ABS_COSINE = MEASURED.index("abs_cosine")
+RANK = MEASURED.index("effective_rank")
+STABLE = MEASURED.index("stable_rank")
+NORM = MEASURED.index("log_norm")
+SPREAD = MEASURED.index("log_spread")
 
 _LN2 = math.log(2.0)
 
@@ -99,7 +113,7 @@ def write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger):
     if big == -np.inf:
         for name in range(len(MEASURED)):
             _put(values, resolved, slot[name], s, t, np.nan, True)
-        for name in (_NORM, _SPREAD):
+        for name in (NORM, SPREAD):
             _put(values, resolved, slot[name], s, t, -np.inf, True)
         return scale, noise, False
     ln_norm = big
@@ -109,14 +123,14 @@ def write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger):
     low_ok = _clear(noise if coupled else noise_row, ln_low, ln_share)
     norm_ok = _clear(noise, ln_norm, ln_share)
     ratio = ln_high - ln_low
-    if slot[_SIMILARITY] >= 0:
-        _put(values, resolved, slot[_SIMILARITY], s, t, math.exp(2 * (ln_low - ln_norm)), norm_ok)
-    _put(values, resolved, slot[_DIVERSITY], s, t, 2 * (ln_high - ln_norm), high_ok and norm_ok)
-    if slot[_RATIO] >= 0:
+    if slot[SIMILARITY] >= 0:
+        _put(values, resolved, slot[SIMILARITY], s, t, math.exp(2 * (ln_low - ln_norm)), norm_ok)
+    _put(values, resolved, slot[DIVERSITY], s, t, 2 * (ln_high - ln_norm), high_ok and norm_ok)
+    if slot[RATIO] >= 0:
         value = math.exp(ratio) if ratio < 709 else np.inf
-        _put(values, resolved, slot[_RATIO], s, t, value, high_ok and low_ok)
-    _put(values, resolved, slot[_LOG_RATIO], s, t, ratio, high_ok and low_ok)
-    _put(values, resolved, slot[_NORM], s, t, ln_norm + scale * _LN2, norm_ok)
+        _put(values, resolved, slot[RATIO], s, t, value, high_ok and low_ok)
+    _put(values, resolved, slot[LOG_RATIO], s, t, ratio, high_ok and low_ok)
+    _put(values, resolved, slot[NORM], s, t, ln_norm + scale * _LN2, norm_ok)
     return scale, noise, True
 
 
@@ -136,7 +150,7 @@ def write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, led
     ln_high = 0.5 * math.log(ledger[HIGH]) if ledger[HIGH] > 0 else -np.inf
     noise = ledger[NOISE_REST] - (ledger[E_REST] if ledger[E_REST] > ABSENT / 2 else 0.0)
     clear = _clear(noise, ln_high, ln_share)
-    _put(values, resolved, slot[_SPREAD], s, t, value + ledger[E_REST] * _LN2 if there else value, clear)
+    _put(values, resolved, slot[SPREAD], s, t, value + ledger[E_REST] * _LN2 if there else value, clear)
 
 
 @nb.njit(**_COMPILE)
@@ -194,7 +208,7 @@ def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resol
                 worst = np.inf
     seen = worst <= share or n == 1
     pairs = n * (n - 1.0)
-    if slot[_COSINE] >= 0:
+    if slot[COSINE] >= 0:
         cosine = 1.0
         if n > 1:
             acc = splat(X, 0.0)
@@ -213,8 +227,8 @@ def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resol
                 u0 = (u0 + u1) + (u2 + u3)
                 acc = fma(u0, u0, acc)
             cosine = (float(total(acc)) - present) / pairs
-        _put(values, resolved, slot[_COSINE], s, t, cosine, seen)
-    if slot[_ABS_COSINE] >= 0:
+        _put(values, resolved, slot[COSINE], s, t, cosine, seen)
+    if slot[ABS_COSINE] >= 0:
         cosine = 1.0
         if n > 1:
             cosine = 0.0
@@ -226,7 +240,7 @@ def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resol
                         acc = fma(x, load(X, o + own[k] + j * stride[k]), acc)
                     cosine += abs(float(total(acc))) * heights[i] * heights[j]
             cosine = 2 * cosine / pairs
-        _put(values, resolved, slot[_ABS_COSINE], s, t, cosine, seen)
+        _put(values, resolved, slot[ABS_COSINE], s, t, cosine, seen)
 
 
 @nb.njit(**_COMPILE)
@@ -275,13 +289,13 @@ def flush(
             continue
         first = math.sqrt(top)
         usable = table[lane, 2] + eps * first <= share * first
-        if slot[_RANK] >= 0:
+        if slot[RANK] >= 0:
             entropy = math.log1p(tail) - logs / (1 + tail)
-            values[slot[_RANK], s, t] = math.exp(entropy) if usable else np.nan
-            resolved[slot[_RANK], s, t] = usable
-        if slot[_STABLE] >= 0:
-            values[slot[_STABLE], s, t] = 1 + energy if usable else np.nan
-            resolved[slot[_STABLE], s, t] = usable
+            values[slot[RANK], s, t] = math.exp(entropy) if usable else np.nan
+            resolved[slot[RANK], s, t] = usable
+        if slot[STABLE] >= 0:
+            values[slot[STABLE], s, t] = 1 + energy if usable else np.nan
+            resolved[slot[STABLE], s, t] = usable
 
 
 # --- the walk ---------------------------------------------------------------------------
@@ -323,8 +337,8 @@ def walk(
     left, small = aligned(heads * lay.probe * n, x0), aligned(heads * rows(lay.m) * max(lay.m, 1), x0)
     right = aligned(heads * d * columns(d, itemsize), x0)
 
-    ranks = slot[_RANK] >= 0 or slot[_STABLE] >= 0
-    angles = slot[_COSINE] >= 0 or slot[_ABS_COSINE] >= 0
+    ranks = slot[RANK] >= 0 or slot[STABLE] >= 0
+    angles = slot[COSINE] >= 0 or slot[ABS_COSINE] >= 0
     tall, wide = max(n, d), min(n, d)
     # staged states begin a line apart in the cache, not at the same places of pages
     held = n * columns(d, itemsize) + w
@@ -370,7 +384,7 @@ def walk(
             scale, noise, there = write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger)
             if not there:
                 continue
-            if slot[_SPREAD] >= 0:
+            if slot[SPREAD] >= 0:
                 write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger)
             if not (angles or ranks):
                 continue
