@@ -136,6 +136,8 @@ def metrics(X: arb_mat) -> dict[str, Interval]:
     """Every metric of a state of balls, as the interval in which it lies."""
     n, d = X.nrows(), X.ncols()
     rows = rows_of(X)
+    if not all(v.is_finite() for row in rows for v in row):
+        return dict.fromkeys(NAMES, (-math.inf, math.inf))
     zero = arb(0)
     squares = [sum((v * v for v in row), zero) for row in rows]
     total = sum(squares, zero)
@@ -775,6 +777,83 @@ def _block_layer(
     return at("output", X)
 
 
+def _collapsing(system: System) -> Iterator[dict[str, Interval]]:
+    """Metrics of pure attention, whose tokens become alike doubly exponentially: no state holds them.
+
+    Tokens are c + r_i, their directions y_i = y_c + w_i, and scores w_i Q w_j up to what a row or a column
+    shares, so that A = 1 q^T + D with D from exp(score) - 1: nothing cancels, and balls have any exponent.
+    """
+    assert system.block is not None
+    n, d = system.x0.shape
+    factor = arb(float(system.block["query_key"][0, 0]))
+    rows, zero = rows_of(exact(system.x0)), arb(0)
+
+    def dot(p: list[arb], q: list[arb]) -> arb:
+        return sum((a * b for a, b in zip(p, q, strict=True)), zero)
+
+    c = [sum(column, zero) / n for column in zip(*rows, strict=True)]
+    R = [[v - m for v, m in zip(row, c, strict=True)] for row in rows]
+    layer = 0
+    for target in system.layers:
+        while True:
+            size = dot(c, c).sqrt()
+            lengths = [(size * size + 2 * dot(c, r) + dot(r, r)).sqrt() for r in R]
+            W = []
+            for r, length in zip(R, lengths, strict=True):
+                shorter = -(2 * dot(c, r) + dot(r, r)) / (length * size * (length + size))
+                W.append([v / length + m * shorter for v, m in zip(r, c, strict=True)])
+            if layer == target:
+                break
+            shared = [(factor * d * dot(c, w) / size).exp() for w in W]
+            total = sum(shared, zero)
+            q = [v / total for v in shared]
+            new = []
+            for w in W:
+                excess = [(factor * d * dot(w, other)).expm1() for other in W]
+                mean = dot(q, excess)
+                row = [a * (e - mean) / (1 + mean) for a, e in zip(q, excess, strict=True)]
+                new.append([dot(row, list(column)) for column in zip(*R, strict=True)])
+            c = [m + dot(q, list(column)) for m, column in zip(c, zip(*R, strict=True), strict=True)]
+            R, layer = new, layer + 1
+        if all(v.is_finite() for row in (*R, *W) for v in row):
+            yield _of_parts(c, R, W)
+        else:
+            yield dict.fromkeys(NAMES, (-math.inf, math.inf))
+
+
+def _of_parts(c: list[arb], R: list[list[arb]], W: list[list[arb]]) -> dict[str, Interval]:
+    """Metrics of tokens c + r_i whose unit vectors differ by those of w_i."""
+    n, d, zero = len(R), len(c), arb(0)
+    X = arb_mat([[m + v for m, v in zip(c, r, strict=True)] for r in R])
+    out = metrics(X)
+    drift = [sum(column, zero) / n for column in zip(*R, strict=True)]
+    mean = [m + v for m, v in zip(c, drift, strict=True)]
+    rest = [[v - m for v, m in zip(r, drift, strict=True)] for r in R]
+    high = sum((v * v for r in rest for v in r), zero)
+    low = n * sum((m * m for m in mean), zero)
+    out["log_token_diversity"], out["log_hfc_lfc"] = _log(high / (high + low)), _log(high / low, 0.5)
+    out["token_similarity"], out["hfc_lfc"] = _plain(low / (high + low)), _plain((high / low).sqrt())
+    out["log_spread"] = _spread([n * v for r in rest for v in r], n, d)
+    signed = absolute = zero
+    for i in range(n):
+        for j in range(i):
+            less = sum(((a - b) * (a - b) for a, b in zip(W[i], W[j], strict=True)), zero) / 2
+            signed += less
+            absolute += less if less < 1 else 2 - less
+    pairs = n * (n - 1) // 2
+    out["log_cosine_gap"], out["log_abs_cosine_gap"] = _log(signed / pairs), _log(absolute / pairs)
+    out["cosine"], out["abs_cosine"] = _plain(1 - signed / pairs), _plain(1 - absolute / pairs)
+    if out["log_token_diversity"][1] < -100:  # beside the leading pair, up to e^-50 of what is left
+        along = [sum((v * m for v, m in zip(r, mean, strict=True)), zero) * n / low for r in rest]
+        minors = [v - a * m for r, a in zip(rest, along, strict=True) for v, m in zip(r, mean, strict=True)]
+        S, k, radius = _floats(minors, (n, d))
+        second = np.linalg.svd(S, compute_uv=False)
+        if radius * math.sqrt(n * d) < 1e-15 * second[0]:
+            shift = _log(arb(2) ** k / (high + low).sqrt())[0]
+            out |= _from_shares(second[: min(n, d) - 1], shift)
+    return out
+
+
 def truth(system: System) -> tuple[list[dict[str, Interval]], int]:
     """Metrics at the recorded layers as intervals, and the bits it took."""
     old, size = ctx.prec, max(system.x0.shape)
@@ -785,7 +864,8 @@ def truth(system: System) -> tuple[list[dict[str, Interval]], int]:
     try:
         while True:
             ctx.prec = bits
-            found = [metrics(X) for X in states(system)]
+            collapsing = "pure attention" in system.kind
+            found = list(_collapsing(system)) if collapsing else [metrics(X) for X in states(system)]
             if bits >= most or all(known(v) for at in found for v in at.values()):
                 return found, bits
             bits = min(most, 3 * bits)

@@ -19,6 +19,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,51 @@ BOUNDED = ("token_diversity", "cosine_gap", "rank_gap")
 def observe(count: int, seed: int, dtype: str) -> dict[str, np.ndarray]:
     """Values, errors and verdicts of ``count`` systems."""
     out: dict[str, list[Any]] = {key: [] for key in ("name", "value", "error", "verdict", "bound")}
+
+    def note(label: str, result: Any) -> None:
+        errors = getattr(result, "errors", None)
+        for name, values in result.metrics.items():
+            said = np.full_like(values, math.nan) if errors is None else errors[name]
+            for place in np.ndindex(*values.shape):
+                at = f"layer {result.layers[place[-1]]}" + (f", system {place[:-1]}" if place[:-1] else "")
+                out["name"].append(f"{dtype} {label}: {name} at {at}")
+                out["value"].append(float(values[place]))
+                out["error"].append(float(said[place]))
+
+    for label, rule, x0, options in shared_out(seed, dtype):
+        note(label, linsim.simulate(rule, x0, 24, layers=[0, 1, 4, 24], dtype=dtype, **options))
     for index in range(count):
         system = harness.draw(seed, index, dtype=dtype)
-        result = harness.run(system)
-        errors = getattr(result, "errors", None)
-        for name in harness.NAMES:
-            for k, layer in enumerate(system.layers):
-                out["name"].append(f"{dtype} {index} {system.family}: {name} at layer {layer}")
-                out["value"].append(float(result.metrics[name][k]))
-                out["error"].append(math.nan if errors is None else float(errors[name][k]))
+        note(f"{index} {system.family}", harness.run(system))
         if isinstance(system.rule, RULES):
             said, bounds = _verdicts(system)
             out["verdict"] += [f"{dtype} {index} {system.family}, {what}" for what in said]
             out["bound"].append(bounds)
     return {f"{dtype} {key}": np.array(column) for key, column in out.items()}
+
+
+def shared_out(seed: int, dtype: str) -> Iterator[tuple[str, Any, np.ndarray, dict[str, Any]]]:
+    """Work that is cut up among threads: many systems, and systems too large for a cache."""
+    rng = np.random.default_rng([seed, 1])
+
+    def parts(n: int, d: int, count: int) -> tuple[np.ndarray, ...]:
+        A = [harness.attention("softmax", rng, n) for _ in range(count)]
+        H = [harness.weights("gaussian", rng, d) for _ in range(count)]
+        x0 = rng.normal(size=(count, n, d)) + rng.normal(size=(count, 1, d))
+        return tuple(np.asarray(M, dtype=dtype) for M in (A, H, x0))
+
+    A, H, x0 = parts(24, 24, 64)
+    yield "a batch", linsim.Linear(A, H), x0, {}
+    yield (
+        "a batch, content",
+        linsim.Linear(A, H),
+        x0,
+        {"metrics": ["token_similarity", "log_token_diversity"]},
+    )
+    A, H, x0 = parts(160, 192, 1)
+    yield "a large system", linsim.Linear(A[0], H[0]), x0[0], {}
+    names = ["log_token_diversity", "cosine", "effective_rank"]
+    yield "a large system, three metrics", linsim.Linear(A[0], H[0]), x0[0], {"metrics": names}
 
 
 def _verdicts(system: harness.System) -> tuple[list[str], np.ndarray]:
