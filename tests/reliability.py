@@ -4,10 +4,10 @@
                                 [--metrics all|random|NAME,NAME] [--jobs 1] [--json FILE] [--index I] [--deep]
 
 A system is drawn from (seed, index, family) alone: attention x weights x tokens x rule.  The truth is
-the same layers in ball arithmetic (python-flint), with bits added until every metric is known; it shares no
-line with linsim.  What balls cannot separate from zero even then is an interval, and a value outside of it
-counts as wrong.  Beside it stands the plain formula, NumPy in the precision of the run: what it gets right
-must not be withheld.
+the same layers in ball arithmetic (python-flint), with bits added until every metric is known; it shares
+no line with linsim.  What balls cannot separate from zero even then is an interval, and a value outside of
+it counts as wrong.  (Family "sizes", large and in float32 only: the truth is float64.)  Beside it stands
+the plain formula, NumPy in the precision of the run: what it gets right must not be withheld.
 
 What a float matrix of attention stands for: rows divided by their exact sums; where the columns sum to 1
 as well, up to the rounding of the run's dtype, the doubly stochastic matrix Pi + (I - Pi) A (I - Pi).
@@ -26,7 +26,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from multiprocessing import get_context
 from typing import Any
@@ -467,7 +467,9 @@ FAMILIES = (
     *(["mixed"] * 4),
     "mixed blocks",
 )
-NAMED = (*dict.fromkeys(FAMILIES), "deep")
+NAMED = (*dict.fromkeys(FAMILIES), "deep", "sizes")
+#: tokens and features that people have, and how many layers: in float32, where float64 is truth enough
+SIZES = ((197, 768, 12), (197, 768, 12), (128, 768, 12), (512, 1024, 4), (512, 4096, 0))
 
 
 def _size(rng: np.random.Generator, largest: int) -> int:
@@ -486,6 +488,11 @@ def draw(seed: int, index: int, family: str | None = None, dtype: str = "float64
     kinds = {"attention": "base", "weights": "base", "tokens": "base", "rule": "linear"}
     if factor in kinds:
         kinds[factor] = kind
+    elif factor == "sizes":
+        kinds["tokens"] = str(
+            rng.choice(["base", "massive token", "massive feature", "heavy-tailed", "tiny tokens"])
+        )
+        kinds["rule"] = str(rng.choice(["linear", "random weights", "block, post", "block, pre"]))
     elif factor != "deep":
         kinds = {
             "attention": str(rng.choice(ATTENTION)), "weights": str(rng.choice(WEIGHTS)),
@@ -499,7 +506,14 @@ def draw(seed: int, index: int, family: str | None = None, dtype: str = "float64
     blocks, deep = rule.startswith("block"), family == "deep"
     largest = 4 if deep else 6 if blocks else 64
     n, d = _size(rng, largest), _size(rng, largest)
-    if deep:
+    if family == "sizes":
+        if dtype != "float32":
+            raise SystemExit("--family sizes: found float64; expected float32, whose truth is float64")
+        n, d, depth = SIZES[index % len(SIZES)]
+        layers = sorted({0, min(1, depth), depth // 2, depth})
+        if depth == 0:  # metrics only: rules without a matrix of d x d
+            kinds["rule"], rule, blocks = "random weights", "random weights", False
+    elif deep:
         layers = [0, 10, 100, 1000, 10**4, *rng.choice([10**5, 3 * 10**5, 10**6], size=1)]
         layers = [int(x) for x in layers]
     else:
@@ -854,8 +868,37 @@ def _of_parts(c: list[arb], R: list[list[arb]], W: list[list[arb]]) -> dict[str,
     return out
 
 
+def _sized(system: System) -> list[dict[str, Interval]]:
+    """Metrics of a run in float32, from float64; gaps that are close to what it holds are not known."""
+
+    def normalised(A: np.ndarray) -> np.ndarray:
+        A = np.asarray(A, dtype=float)
+        return A / A.sum(1, keepdims=True)
+
+    heads, block = system.heads, system.block
+    twin = replace(
+        system,
+        dtype="float64",
+        x0=system.x0.astype(float),
+        heads=None if heads is None else lambda layer: [(normalised(A), H) for A, H in heads(layer)],
+        block=None if block is None else block | {"A": normalised(block["A"])},
+    )
+    found = plain(twin)
+    assert found is not None
+    nothing = (-math.inf, math.inf)
+    return [
+        {
+            name: nothing if name in GAPS and at[name] < math.log(1e-9) else (at[name], at[name])
+            for name in NAMES
+        }
+        for at in found
+    ]
+
+
 def truth(system: System) -> tuple[list[dict[str, Interval]], int]:
     """Metrics at the recorded layers as intervals, and the bits it took."""
+    if system.family == "sizes":
+        return _sized(system), 53
     old, size = ctx.prec, max(system.x0.shape)
     bits = 192 + 3 * system.depth if system.family != "deep" else 4096
     most = 16384 if size <= 4 else 8192 if size <= 8 else 3000 if size <= 16 else 1500
