@@ -66,6 +66,7 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
     names = choose(metrics)
     x = _validate.array(x, "x", ndim=2, shape="(..., n, d)")
     xp = namespace(x)
+    x = xp.astype(x, xp.float64, copy=False)  # exact; only measuring itself rounds
     batch, (n, d) = tuple(x.shape[:-2]), x.shape[-2:]
     # powers of two only: entries near the ends of the range must not overflow
     flat = xp.reshape(x, (-1, n, d))

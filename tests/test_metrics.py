@@ -322,3 +322,17 @@ def test_ranges(x):
     assert 1 - tiny <= found["stable_rank"] <= rank + tiny
     assert 1 - tiny <= found["effective_rank"] <= rank + tiny
     assert found["stable_rank"] <= found["effective_rank"] + tiny
+
+
+@pytest.mark.parametrize(
+    ("rows", "factor"), [(slice(0, 1), 30.0), (slice(-20, None), 1 / 50), (slice(0, 1), 1e6)]
+)
+def test_tokens_of_other_sizes_do_not_hide_the_cosine_of_float32(rows, factor):
+    """One token far larger than the rest (an attention sink), or padding far smaller: ordinary numbers."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((128, 768)) + 0.7 * rng.standard_normal(768)
+    X[rows] *= factor
+    X = X.astype(np.float32)
+    U = X.astype(float) / np.linalg.norm(X.astype(float), axis=1, keepdims=True)
+    expected = (np.sum(np.sum(U, axis=0) ** 2) - len(U)) / (len(U) * (len(U) - 1))
+    np.testing.assert_allclose(measure(X, "cosine")["cosine"], expected, rtol=1e-12)
