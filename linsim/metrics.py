@@ -45,7 +45,7 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
     dict of str to array, shape (...)
         float64, in the library of ``x`` (JAX without ``jax_enable_x64``: float32).
         Names that begin with ``log`` are natural logarithms.  A gap
-        too small to be told from rounding of ``x`` is NaN, as is every ratio
+        too small to be told from the rounding of measuring, in float64, is NaN, as is every ratio
         of a zero state; other edge values are listed in :mod:`linsim.metrics`.
 
     Raises

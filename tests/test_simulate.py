@@ -12,6 +12,7 @@ import pytest
 import linsim
 from linsim import Layered, Linear, MultiHead, simulate
 from linsim._namespace import cupy_status
+from linsim._state import between_rescalings
 from linsim.errors import BackendError
 from linsim.metrics import METRICS, measure
 
@@ -474,3 +475,17 @@ def test_layers_that_only_a_walk_of_days_could_reach_are_refused():
     with pytest.raises(linsim.LinsimError, match=r"layers: found layer 1073741825.*method='iterate'"):
         linsim.simulate(rule, x0, 2**30 + 1, layers=[2**30 + 1])
     assert np.isfinite(linsim.simulate(rule, x0, 2**30 + 1, layers=[2**30]).metrics["log_norm"][0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("power", [1, 2])
+def test_parts_stay_in_range_between_rescalings(dtype, power):
+    """A layer may leave one rounding of a part, and what is another rounding below must still be a number."""
+    info, layers = np.finfo(dtype), between_rescalings(np.zeros(1, dtype=dtype), power)
+
+    def bits(count):
+        return power * count * (1 - np.log2(float(info.eps))) - np.log2(float(info.eps))
+
+    assert 1 <= layers <= 8
+    assert bits(layers) <= -np.log2(float(info.smallest_normal))
+    assert layers == 8 or bits(layers + 1) > -np.log2(float(info.smallest_normal))
