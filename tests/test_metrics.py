@@ -335,4 +335,7 @@ def test_tokens_of_other_sizes_do_not_hide_the_cosine_of_float32(rows, factor):
     X = X.astype(np.float32)
     U = X.astype(float) / np.linalg.norm(X.astype(float), axis=1, keepdims=True)
     expected = (np.sum(np.sum(U, axis=0) ** 2) - len(U)) / (len(U) * (len(U) - 1))
-    np.testing.assert_allclose(measure(X, "cosine")["cosine"], expected, rtol=1e-12)
+    # a row is found as mean plus difference, which are off by a rounding of the largest row
+    heights = np.linalg.norm(X.astype(float), axis=1)
+    turn = 4 * np.finfo(float).eps * np.sqrt(len(X)) * np.max(heights) / np.min(heights)
+    np.testing.assert_allclose(measure(X, "cosine")["cosine"], expected, rtol=0, atol=2 * turn)
