@@ -23,10 +23,9 @@ class Projections:
     key: Array | None  # (k or 1, d, d_key)
 
 
-def projections(spec: FromTokens, like: Array, generator: RowGenerator) -> Projections:
-    """Draw (or place) the projections of one layer for (k, n, d) tokens ``like``."""
-    xp, d = namespace(like), int(like.shape[-1])
-    name = "float64" if like.dtype == xp.float64 else "float32"
+def projections(spec: FromTokens, like: Array, generator: RowGenerator, name: str) -> Projections:
+    """Draw (or place) the projections of one layer for (k, n, d) tokens ``like``, rounded to ``name``."""
+    d = int(like.shape[-1])
     if spec.query_key is not None:
         fixed = to_host(spec.query_key) / spec.temperature
         return Projections(on_device_of(fixed.reshape(-1, d, d), like, like.dtype), None)
@@ -34,7 +33,7 @@ def projections(spec: FromTokens, like: Array, generator: RowGenerator) -> Proje
     drawn = normals((2, d, d_key), generator, name)
     drawn *= np.asarray(1 / np.sqrt(d), dtype=name)
     query = drawn[:, 0] * np.asarray(1 / (np.sqrt(d_key) * spec.temperature), dtype=name)
-    return Projections(on_device_of(query, like), on_device_of(drawn[:, 1], like))
+    return Projections(*(on_device_of(x, like, like.dtype) for x in (query, drawn[:, 1])))
 
 
 def masked_softmax(scores: Array, mask: Array | None) -> Array:

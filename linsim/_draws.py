@@ -8,6 +8,7 @@ one seed means one network in every precision.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -19,7 +20,17 @@ from ._rows import RowGenerator, restore, sequential
 from ._spectra import FloatArray, haar
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
-__all__ = ["KINDS", "attention", "check_sampler", "normals", "piece", "rectangle", "streams", "weights"]
+__all__ = [
+    "KINDS",
+    "attention",
+    "check_sampler",
+    "copied",
+    "normals",
+    "piece",
+    "rectangle",
+    "streams",
+    "weights",
+]
 
 KINDS = ("gaussian", "orthogonal")
 
@@ -31,6 +42,12 @@ def streams(rng: Any, count: int) -> RowGenerator:
     """Return ``count`` independent streams, seeded by one draw of ``rng``."""
     seeds = _validate.generator(rng).integers(2**63, size=count, dtype=np.int64)
     return restore([sequential(int(seed)) for seed in seeds])
+
+
+def copied(generator: RowGenerator, rows: Any = None) -> RowGenerator:
+    """Return streams that go on from here by themselves, all or those of some rows."""
+    streams = generator.streams if rows is None else [generator.streams[int(i)] for i in rows]
+    return restore([copy.deepcopy(stream) for stream in streams])
 
 
 def normals(

@@ -1,24 +1,31 @@
-"""Every metric of a split state, each gap at its own scale.
+"""Every metric of a split state, each gap at its own scale, and the error of each.
 
 One leading dyad is taken off the state by alternate projections; ranks and
 angles come from the minors that are left, which keep their own exponent.
+
+An error is absolute for a plain metric and absolute in the logarithm for one
+whose name begins with ``log``.  It follows from the noise of the parts by the
+first-order perturbation of the metric, with the usual inequalities where the
+direction of the noise is not known: Mirsky's for singular values (the root of
+the summed squares of their changes is at most the norm of the noise), and for
+an angle the size of a row's noise over the size of the row.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import _kernels, _validate
 from ._namespace import Array, exponent_of, namespace, power_of_two
-from ._state import EMPTY, State, add_log2, combine, log2, norm, scaled, shifted
+from ._state import EMPTY, State, add_log2, combine, log2, norm, of_plain_tokens, scaled, shifted
 from .errors import InvalidTypeError
 
-__all__ = ["METRICS", "RESOLUTION", "Measured", "choose", "evaluate", "resolution_of"]
+__all__ = ["METRICS", "Measured", "choose", "evaluate", "log_error", "of_tokens", "tolerances"]
 
 #: name of every metric, with what it says
 METRICS: dict[str, str] = {
@@ -42,11 +49,13 @@ _CONTENT = {"token_similarity", "log_token_diversity", "hfc_lfc", "log_hfc_lfc",
 _ANGLE = {"cosine", "log_cosine_gap", "abs_cosine", "log_abs_cosine_gap"}
 _RANK = {"effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap"}
 
-# A gap is reported only where its rounding is below this share of it (float32:
-# 1e-2); else it is NaN, never the rounding itself.
-RESOLUTION = 1e-6
+#: largest error of what is reported: of a plain metric in float64 and in float32 (relative to it
+#: where it is above 1), and of a logarithm
+PLAIN, PLAIN_SINGLE, LOGARITHM = 1e-3, 1e-2, 1e-2
 
 _LN2 = float(np.log(2.0))
+_EPS = float(np.finfo(np.float64).eps)
+_TINY = 1e-300  # nothing, to a logarithm
 _SWEEPS = 4
 
 
@@ -69,16 +78,25 @@ def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A metric of b systems and whether its gap stands above rounding, both (b, 1, 1)."""
+    """A metric of b systems and its error, both (b, 1, 1); infinite where nothing is known."""
 
     value: Array
-    resolved: Array
+    error: Array
+
+
+def tolerances(names: Iterable[str], single: bool, resolution: float | None) -> dict[str, float]:
+    """Return the largest error with which each metric is reported."""
+    plain = PLAIN_SINGLE if single else PLAIN
+    return {
+        name: resolution if resolution is not None else LOGARITHM if name.startswith("log") else plain
+        for name in names
+    }
 
 
 def evaluate(
     state: State, names: Iterable[str], zero_rows: Array | None = None
 ) -> tuple[dict[str, Measured], int]:
-    """Measure a split state; values that rounding hides are NaN and marked unresolved.
+    """Measure a split state: every metric as it comes out, and its error.
 
     ``zero_rows`` (b, n, 1): tokens known to be exactly zero.  Also returns how
     many matrices a kernel left to LAPACK.
@@ -95,7 +113,7 @@ def evaluate(
         top = xp.where(e_full > EMPTY / 2, e_full, xp.zeros_like(e_full))
         found = _content(shifted(state, -top), (row, e_row - top), (rest, e_rest - top), (full, e_full - top))
         results |= found | {
-            name: replace(found[name], value=found[name].value + top * _LN2)
+            name: Measured(found[name].value + top * _LN2, found[name].error + _EPS * xp.abs(top))
             for name in ("log_norm", "log_spread")
         }
     if wanted & (_ANGLE | _RANK):
@@ -104,18 +122,60 @@ def evaluate(
             ranks, redone = _rank(pair)
             results |= ranks
         if wanted & _ANGLE:
-            results |= _angles(pair, zero_rows)
+            rounded = _row_lengths(state.split.v * row, e_row - e_full) + _row_lengths(rest, e_rest - e_full)
+            results |= _angles(pair, (full, e_full, rounded), zero_rows, state.rows)
     exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
     out = {}
     for name in names:
         one = results[name]
-        keep = xp.where(exists, one.resolved, name in ("log_norm", "log_spread"))
-        value = xp.where(keep, one.value, xp.full_like(one.value, xp.nan))
-        out[name] = Measured(value, one.resolved | ~exists)
+        # of the zero state only sizes are known, all else is no number, and that without an error
+        value = one.value
+        if name not in ("log_norm", "log_spread"):
+            value = xp.where(exists, value, xp.full_like(value, xp.nan))
+        error = one.error + 4 * _EPS * xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
+        error = xp.where(xp.isnan(error), xp.full_like(error, xp.inf), error)
+        out[name] = Measured(value, xp.where(exists, error, xp.zeros_like(error)))
     return out, redone
 
 
+def _row_lengths(x: Array, exponent: Array) -> Array:
+    """Length of each row of x 2**exponent, (b, n, 1) float64."""
+    xp = namespace(x)
+    x = xp.astype(x, xp.float64, copy=False)
+    return xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True)) * power_of_two(exponent)
+
+
+def of_tokens(x: Array, names: Iterable[str]) -> dict[str, Measured]:
+    """Measure (b, n, d) tokens as they are given, in float64: the only errors are those of measuring."""
+    xp = namespace(x)
+    x = xp.astype(x, xp.float64, copy=False)
+    e = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
+    e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
+    half = xp.floor(-e / 2)  # in two steps: entries near the ends of the range must not overflow
+    state = shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e)
+    return evaluate(state, names, ~xp.any(x != 0, axis=-1, keepdims=True))[0]
+
+
 # --- content: how much of the state is common to all tokens -----------------------------
+
+
+def log_error(relative: Array) -> Array:
+    """Error of a logarithm of what is known to ``relative``: -ln(1 - relative), infinite from 1 on."""
+    xp = namespace(relative)
+    known = relative < 1
+    return xp.where(
+        known, -xp.log1p(-xp.where(known, relative, xp.zeros_like(relative))), xp.full_like(relative, xp.inf)
+    )
+
+
+def _share(noise: Array, ln_value: Array) -> Array:
+    """2**noise / exp(ln_value): 0 without noise, else infinite beside nothing."""
+    xp = namespace(noise)
+    none = noise <= EMPTY / 2
+    ln = xp.where(none, xp.full_like(noise, -1e4), noise) * _LN2
+    ln = ln - xp.where(ln_value == -xp.inf, xp.full_like(ln_value, -1e5), ln_value)
+    found = _exp(xp.clip(ln, -1e3, 1e3))
+    return xp.where(none, xp.zeros_like(found), found)
 
 
 def _log(x: Array, exponent: Any = 0.0) -> Array:
@@ -162,28 +222,37 @@ def _content(
     noise_full = add_log2(noise_row, noise_rest)
     noise_mean = noise_mean + 0.5 * float(np.log2(state.R.shape[-2]))
     noise_low = xp.where(split.preserves_mean, xp.where(split.constant, noise_row, noise_mean), noise_full)
-    share = resolution_of(state.R)
-    high_ok = _clear(xp.where(split.constant, noise_rest, noise_full), ln_high, share)
-    low_ok = _clear(noise_low, ln_low, share)
-    norm_ok = _clear(noise_full, ln_norm, share)
     ln_ratio = _difference(ln_high, ln_low)
+    noise_high = xp.where(split.constant, noise_rest, noise_full)
+    x_high, x_low = _exp(_difference(ln_high, ln_norm)), _exp(_difference(ln_low, ln_norm))
+    own_high, own_low = _share(noise_high, ln_high), _share(noise_low, ln_low)
+    of_high, of_low = _share(noise_high, ln_norm), _share(noise_low, ln_norm)
+    of_norm = xp.minimum(_share(noise_full, ln_norm), xp.sqrt(of_high * of_high + of_low * of_low))
+    # d(low^2 / norm^2) = 2 x_low x_high (x_high d_low - x_low d_high), and what is of second order
+    turned = 2 * x_low * x_high * (x_high * of_low + x_low * of_high) + (of_low + of_high) ** 2
+    diversity = 2 * (x_low * x_low * own_high + x_low * of_low) + (of_low + of_high) ** 2
+    ratio = log_error(own_high) + log_error(own_low)
+    ln_spread = _spread(centred, e_base)
+    rounding = _rounding(state.R)
+    similarity = _exp(2 * _difference(ln_low, ln_norm))
+    quotient = _exp(ln_ratio)
     return {
-        "token_similarity": Measured(_exp(2 * _difference(ln_low, ln_norm)), norm_ok),
-        "log_token_diversity": Measured(2 * _difference(ln_high, ln_norm), high_ok & norm_ok),
-        "hfc_lfc": Measured(_exp(ln_ratio), high_ok & low_ok),
-        "log_hfc_lfc": Measured(ln_ratio, high_ok & low_ok),
-        "log_norm": Measured(ln_norm, norm_ok),
-        "log_spread": Measured(_spread(centred, e_base), high_ok),
+        "token_similarity": Measured(similarity, turned + 2 * rounding * x_low * x_high),
+        "log_token_diversity": Measured(
+            2 * _difference(ln_high, ln_norm),
+            xp.where(own_high < 1, diversity, xp.full_like(diversity, xp.inf)) + 2 * rounding,
+        ),
+        "hfc_lfc": Measured(quotient, quotient * xp.expm1(xp.clip(ratio + 2 * rounding, 0.0, 700.0))),
+        "log_hfc_lfc": Measured(ln_ratio, ratio + 2 * rounding),
+        "log_norm": Measured(ln_norm, log_error(of_norm) + rounding),
+        # two tokens may be off by the noise of all each
+        "log_spread": Measured(ln_spread, log_error(2 * _share(noise_high, ln_spread)) + rounding),
     }
 
 
-def resolution_of(x: Array) -> float:
-    return RESOLUTION if x.dtype == namespace(x).float64 else 1e-2
-
-
-def _clear(noise: Array, ln_value: Array, resolution: float) -> Array:
-    """Whether 2**noise is below the resolution of exp(ln_value)."""
-    return (noise <= EMPTY / 2) | (noise * _LN2 <= ln_value + float(np.log(resolution)))
+def _rounding(x: Array) -> float:
+    """What measuring itself rounds, relative to a size: a few steps in the precision of the state."""
+    return 4 * float(namespace(x).finfo(x.dtype).eps)
 
 
 def _difference(x: Array, y: Array) -> Array:
@@ -228,6 +297,7 @@ class _Leading:
     alpha: Array  # (b, n, 1)
     q: Array  # (b, 1, d)
     S: Array  # (b, n, d)
+    e: Array  # (b, 1, 1): exponent of the whole
     delta: Array  # (b, 1, 1)
     split_off: Array  # (b, 1, 1) bool: the dyad is the leading singular pair to rounding
     noise: Array  # (b, 1, 1): absolute error of S
@@ -337,7 +407,7 @@ def _leading_pair(state: State) -> _Leading:
     # where S was the larger one and the two have changed places.
     small = f * first_S < first
     share = xp.where(small, first_S / xp.where(small, first, 1.0), 1 / xp.where(small | (f == 0), 1.0, f))
-    return _Leading(main, alpha, q, S, delta, split_off, noise + share * noise_main, noise_main)
+    return _Leading(main, alpha, q, S, e, delta, split_off, noise + share * noise_main, noise_main)
 
 
 def _by_part(noise: Array) -> list[Array]:
@@ -374,12 +444,10 @@ def _rank(p: _Leading) -> tuple[dict[str, Measured], int]:
     scale = xp.where(p.split_off, f, xp.ones_like(f))
     delta = xp.where(p.split_off, p.delta, xp.zeros_like(p.delta))
     second = rest[:, :, :1]
-    eps, resolution = float(xp.finfo(p.S.dtype).eps), resolution_of(p.S)
-    whole_noise = p.noise_main + f * p.noise + eps * first
-    noise = xp.where(p.split_off, p.noise, whole_noise)
-    resolved = ((noise <= resolution * second) & (whole_noise <= resolution * first)) | (
-        min(p.S.shape[-2:]) == 1
-    )
+    # what an error does to one singular value is its entry along the two singular vectors
+    part = 1 / float(np.sqrt(min(p.S.shape[-2:])))
+    whole_noise = part * (p.noise_main + f * p.noise) + _rounding(p.S) * first
+    own_noise = xp.where(p.split_off, part * p.noise + _rounding(p.S) * second, whole_noise)
 
     safe_first = xp.where(first > 0, first, xp.ones_like(first))
     m = rest / safe_first  # sigma_k / sigma_1, in units of 2**delta
@@ -398,12 +466,43 @@ def _rank(p: _Leading) -> tuple[dict[str, Measured], int]:
     E = scale * entropy
     small = E < 1e-12
     growth = xp.where(small, 1 + E / 2, xp.expm1(xp.where(small, 1.0, E)) / xp.where(small, 1.0, E))
-    usable = whole_noise <= resolution * first
+    ones = xp.ones_like(first)
+    alone = min(p.S.shape[-2:]) == 1
+    unknown = xp.where(whole_noise > 0, xp.full_like(ones, xp.inf), xp.zeros_like(ones))
+    off = xp.where(first > 0, whole_noise / safe_first, unknown)
+    # d(entropy) = -sum (ln p_k + entropy) dp_k, and by Mirsky sum dsigma_k^2 <= noise^2; what is
+    # lost in the noise may be as large as it
+    small_p = xp.maximum(off / sum_all, xp.full_like(off, _TINY))
+    ln_rest = xp.log(xp.maximum(scale * share, small_p))
+    slopes = (E - xp.log1p(-xp.minimum(P, 0.5 * ones))) ** 2
+    slopes = slopes + xp.sum((ln_rest + E) ** 2, axis=-1, keepdims=True)
+    d_entropy = off / sum_all * xp.sqrt(slopes)
+    # the gap: sum over the others of (1 - ln p_k) dp_k, in units of 2**delta
+    own = own_noise / (safe_first * sum_all)
+    ln_own = xp.log(xp.maximum(share, xp.maximum(own, _TINY * ones))) + delta * _LN2
+    d_gap = own * xp.sqrt(xp.sum((1 - ln_own) ** 2, axis=-1, keepdims=True))
+    grown = entropy * growth
+    some = grown > 0
+    relative = (1 + E) * d_gap / xp.where(some, entropy, ones) + off
+    relative = xp.where(some, relative, xp.where(own_noise > 0, xp.full_like(ones, xp.inf), 0 * ones))
+    seconds = own_noise / xp.where(second > 0, second, ones)
+    seconds = xp.where(second > 0, seconds, xp.where(own_noise > 0, xp.full_like(ones, xp.inf), 0 * ones))
+    length = xp.sqrt(xp.sum((scale * m) ** 2, axis=-1, keepdims=True))
+    none = xp.zeros_like(ones)
     return {
-        "effective_rank": Measured(xp.exp(E), usable),
-        "log_effective_rank_gap": Measured(_log(entropy * growth, delta), resolved),
-        "stable_rank": Measured(1 + xp.sum((scale * m) ** 2, axis=-1, keepdims=True), usable),
-        "log_rank_gap": Measured(_log(m[:, :, :1], delta), resolved),
+        "effective_rank": Measured(
+            xp.exp(E), none if alone else xp.exp(E) * xp.expm1(xp.clip(d_entropy, 0.0, 700.0))
+        ),
+        "log_effective_rank_gap": Measured(
+            _log(grown, delta), none if alone else log_error(relative) + _EPS * xp.abs(delta)
+        ),
+        "stable_rank": Measured(
+            1 + length * length, none if alone else 2 * off * (length + length * length) + off * off
+        ),
+        "log_rank_gap": Measured(
+            _log(m[:, :, :1], delta),
+            none if alone else log_error(seconds) + log_error(off) + _EPS * xp.abs(delta),
+        ),
     }, redone
 
 
@@ -417,19 +516,17 @@ def _singular_values(x: Array) -> tuple[Array, int]:
 # --- angles ----------------------------------------------------------------------------
 
 
-def _angles(p: _Leading, zero_rows: Array | None) -> dict[str, Measured]:
+def _angles(
+    p: _Leading, whole: tuple[Array, Array, Array], zero_rows: Array | None, rows: Array | None
+) -> dict[str, Measured]:
+    """``whole``: the tokens, their exponent, and the size of what was added up for each row of them."""
     xp = namespace(p.S)
     n = p.S.shape[-2]
-    always = xp.ones_like(p.split_off)
     if n == 1:  # no pairs
-        one = xp.ones_like(p.main)
-        nothing = xp.full_like(one, -xp.inf)
-        return {
-            "cosine": Measured(one, always),
-            "log_cosine_gap": Measured(nothing, always),
-            "abs_cosine": Measured(one, always),
-            "log_abs_cosine_gap": Measured(nothing, always),
-        }
+        one, nothing = xp.ones_like(p.main), xp.zeros_like(p.main)
+        alike = {"cosine": one, "abs_cosine": one}
+        gaps = {name: xp.full_like(one, -xp.inf) for name in ("log_cosine_gap", "log_abs_cosine_gap")}
+        return {name: Measured(value, nothing) for name, value in (alike | gaps).items()}
     S, q = xp.astype(p.S, xp.float64, copy=False), xp.astype(p.q, xp.float64, copy=False)
     along = p.main * xp.astype(p.alpha, xp.float64, copy=False)
     across = xp.sqrt(xp.sum(S * S, axis=-1, keepdims=True))
@@ -438,37 +535,55 @@ def _angles(p: _Leading, zero_rows: Array | None) -> dict[str, Measured]:
     e_along = xp.where(e_along == -xp.inf, EMPTY, e_along)
     e_across = xp.where(e_across == -xp.inf, EMPTY, e_across) + p.delta
     k = xp.maximum(e_along, e_across)
-    present = k > EMPTY / 2
-    k = xp.where(present, k, xp.zeros_like(k))
-    present = present & ~zero_rows if zero_rows is not None else present
+    seen = k > EMPTY / 2
+    k = xp.where(seen, k, xp.zeros_like(k))
     A, F = along * power_of_two(-k), power_of_two(p.delta - k)
     height = xp.sqrt(A * A + (F * across) ** 2)
-    height = xp.where(present, height, xp.ones_like(height))
-    units = (A * q + F * S) / height
+    height = xp.where(seen, height, xp.ones_like(height))
 
     # Deviations from +-q keep relative accuracy where rows are nearly parallel
     # to q: (|A| - height) is written without its cancellation.
-    e_common = xp.max(xp.where(present, p.delta - k, EMPTY), axis=-2, keepdims=True)
-    e_common = xp.where(xp.any(present, axis=-2, keepdims=True), e_common, p.delta)
+    e_common = xp.max(xp.where(seen, p.delta - k, EMPTY), axis=-2, keepdims=True)
+    e_common = xp.where(xp.any(seen, axis=-2, keepdims=True), e_common, p.delta)
     G = power_of_two(p.delta - k - e_common)
     fall = power_of_two(e_common) * (G * across) ** 2 / (xp.abs(A) + height)
     sign = xp.where(A < 0, -xp.ones_like(A), xp.ones_like(A))
     deviations = (sign * G * S - fall * q) / height
     near, e_near = _variance(deviations), 2 * e_common
-    # relative error of a gap from the rounding of the terms S was formed from
-    resolution = resolution_of(p.S)
     # (rounding spreads over rows, each of which enlarges its share by its own height)
     worst = xp.sqrt(xp.mean((G / height) ** 2, axis=-2, keepdims=True)) * p.noise
-    # that of each row from the rounding of alpha and of S along q
-    turned = (p.noise_main * power_of_two(-k) + F * p.noise) / height
-    lost = ~present & (p.noise_main + p.noise > 0)  # zero because its terms cancelled
+    off_q = xp.mean(
+        xp.minimum((p.noise_main * power_of_two(-k) + F * p.noise) / height, 2 * xp.ones_like(height)),
+        axis=-2,
+        keepdims=True,
+    )
+
+    # The rows as they are, each at its own scale: what is off by one row is off by that row only.
+    full, e_full, rounded = whole
+    x = xp.astype(full, xp.float64, copy=False)
+    own = exponent_of(xp.max(xp.abs(x), axis=-1, keepdims=True))
+    present = own > -xp.inf
+    own = xp.where(present, own, xp.zeros_like(own))
+    if zero_rows is not None:
+        present = present & ~zero_rows
+    x = scaled(x, -own)
+    length = xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
+    length = xp.where(present, length, xp.ones_like(length))
+    units = x / length
+    noise_rows = _noise_of_rows(p, e_full) if rows is None else rows - e_full
+    none = noise_rows <= EMPTY / 2
+    turned = xp.where(none, xp.zeros_like(length), power_of_two(xp.clip(noise_rows - own, -1e3, 500.0)))
+    turned = (turned + _rounding(p.S) * rounded * power_of_two(-own)) / length
+    lost = ~present & ~none  # zero because its terms cancelled
     if zero_rows is not None:
         lost = lost & ~zero_rows
-    turned = xp.where(lost, xp.full_like(turned, xp.inf), xp.where(present, turned, xp.zeros_like(turned)))
-    turned = xp.max(turned, axis=-2, keepdims=True)
-    if p.S.shape[-1] == 1:  # no room for an angle, nor for its rounding
+    turned = xp.where(present, xp.minimum(turned, 2 * xp.ones_like(turned)), xp.zeros_like(turned))
+    turned = xp.where(lost, 2 * xp.ones_like(turned), turned)
+    if p.S.shape[-1] == 1:  # no room for an angle, nor for its rounding, until a sign is lost
         near, worst = xp.zeros_like(near), xp.zeros_like(worst)
-    near_ok = (4 * worst <= resolution * xp.sqrt(near * (n - 1))) & (turned <= resolution)
+        turned = xp.where(turned < 1, xp.zeros_like(turned), turned)
+    mean_turn = xp.mean(turned, axis=-2, keepdims=True)
+    square_turn = xp.mean(turned * turned, axis=-2, keepdims=True)
 
     pairs = n * (n - 1)
     m = xp.sum(xp.astype(present, xp.float64), axis=-2, keepdims=True)
@@ -478,29 +593,61 @@ def _angles(p: _Leading, zero_rows: Array | None) -> dict[str, Measured]:
     centre = xp.sum(units, axis=-2, keepdims=True) / xp.where(m > 0, m, xp.ones_like(m))
     scatter = xp.sum(((units - centre) * here) ** 2, axis=(-1, -2), keepdims=True)
     direct = absent + m * scatter / pairs
-    eps = float(xp.finfo(p.S.dtype).eps)
-    rounding = eps + turned
-    usable = turned <= resolution
-    direct_ok = 4 * rounding <= resolution * xp.sqrt(direct)
-
     cosines = xp.abs(units @ xp.matrix_transpose(units))
     all_pairs = xp.sum(xp.triu(cosines, k=1), axis=(-1, -2), keepdims=True) * 2
     plain = 1 - all_pairs / pairs
-    plain_ok = 4 * rounding * xp.sqrt(xp.abs(plain)) + 8 * eps * n <= resolution * plain
 
-    whole = xp.all(present, axis=-2, keepdims=True)
-    one_side = whole & (xp.all(A > 0, axis=-2, keepdims=True) | xp.all(A < 0, axis=-2, keepdims=True))
+    # A row that turns by t changes the cosine of each of its pairs by t at most, and by t^2 and t
+    # times the sine of their angle: the gap g itself by 2 sqrt(g) rms(t) n/(n-1), and by squares.
+    share = n / (n - 1)
+    # (and at most what the units of the others add up to)
+    others = xp.minimum(
+        (m * xp.sqrt(xp.sum(centre * centre, axis=-1, keepdims=True)) + 1) / (n - 1), xp.ones_like(m)
+    )
+    off_direct = xp.minimum(
+        2 * mean_turn * others, 2 * xp.sqrt(share * xp.abs(direct) * square_turn) + share * square_turn
+    )
+    off_plain = xp.minimum(
+        2 * mean_turn, 2 * xp.sqrt(2 * share * xp.abs(plain) * square_turn) + 2 * share * square_turn
+    )
+    off_plain = off_plain + float(xp.finfo(xp.float64).eps) * n
+    close = near > 0
+    off_near = 2 * worst / xp.sqrt(xp.where(close, near * (n - 1), xp.ones_like(near)))
+    # the directions of rows that all lie close to q, from S alone
+    off_near = log_error(off_near) + off_q + _rounding(p.S) + _EPS * xp.abs(e_near)
+    nothing_there = (p.noise_main + p.noise == 0) & (near == 0)
+    off_near = xp.where(
+        close, off_near, xp.where(nothing_there, xp.zeros_like(near), xp.full_like(near, xp.inf))
+    )
+
+    every = xp.all(present, axis=-2, keepdims=True)
+    one_side = every & (xp.all(A > 0, axis=-2, keepdims=True) | xp.all(A < 0, axis=-2, keepdims=True))
     # every |t_i| <= 1 means that no aligned pair has a negative cosine
-    aligned = whole & xp.all(xp.abs(A) >= F * across, axis=-2, keepdims=True)
+    aligned = every & xp.all(xp.abs(A) >= F * across, axis=-2, keepdims=True)
     ln_near = _log(near, e_near)
-    signed = xp.where(one_side, ln_near, _log(direct))
-    absolute = xp.where(aligned, ln_near, _log(plain))
-    return {
-        "cosine": Measured(1 - _exp(signed), usable),
-        "log_cosine_gap": Measured(signed, xp.where(one_side, near_ok, direct_ok)),
-        "abs_cosine": Measured(1 - _exp(absolute), usable),
-        "log_abs_cosine_gap": Measured(absolute, xp.where(aligned, near_ok, plain_ok)),
-    }
+    out = {}
+    for name, gap, off, may in (
+        ("cosine", direct, off_direct, one_side),
+        ("abs_cosine", plain, off_plain, aligned),
+    ):
+        relative = off / xp.where(gap > 0, gap, xp.ones_like(gap))
+        none = xp.where(off > 0, xp.full_like(off, xp.inf), xp.zeros_like(off))
+        by_value = xp.where(gap > 0, log_error(relative), none)
+        use_near = may & (off_near <= by_value)
+        logarithm = xp.where(use_near, ln_near, _log(gap))
+        error = xp.where(use_near, off_near, by_value)
+        closeness = _exp(logarithm)
+        near_value = closeness * xp.expm1(xp.minimum(error, 700.0 * xp.ones_like(error)))
+        out[name] = Measured(1 - closeness, xp.minimum(off, near_value))
+        out[f"log_{name}_gap"] = Measured(logarithm, error)
+    return out
+
+
+def _noise_of_rows(p: _Leading, e: Array) -> Array:
+    """log2 of the error of every row at the scale 2**e, where only that of all is known, (b, n, 1)."""
+    xp = namespace(p.S)
+    whole = log2(p.noise_main + power_of_two(p.delta) * p.noise) + p.e - e
+    return xp.broadcast_to(whole, (*p.S.shape[:-1], 1))
 
 
 def _variance(x: Array) -> Array:

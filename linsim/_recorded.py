@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ._evaluate import evaluate
-from ._namespace import Array, exponent_of, namespace, to_host
+from ._evaluate import evaluate, of_tokens
+from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
 from ._state import State, assemble, batch_of, scaled, stacked
 
-__all__ = ["Job", "Recorded", "first_unresolved", "merged", "record"]
+__all__ = ["Job", "Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
@@ -27,17 +27,18 @@ Job = Callable[[], "Recorded"]
 class Recorded:
     """Metrics of b systems (or of one that stands for all), in the library of their input.
 
-    ``values`` and ``resolved``: (b, layers) by metric.  ``methods``, ``kinds`` (b or 1,)
-    str and ``errors`` (b or 1,) float: engine, split and relative rounding of each
+    ``values`` and ``errors``: (b, layers) by metric, everything as it came out; what is too far
+    off is left out later.  ``methods``, ``kinds`` (b or 1,)
+    str and ``rounding`` (b or 1,) float: engine, split and relative rounding of each
     system; ``refused`` (b or 1,) str: why a cheaper engine did not do.
     ``fallbacks``: how often something had to be done another way; ``size``: b.
     """
 
     values: Mapping[str, Array]
-    resolved: Mapping[str, Array]
+    errors: Mapping[str, Array]
     methods: np.ndarray[Any, Any]
     kinds: np.ndarray[Any, Any]
-    errors: np.ndarray[Any, Any]
+    rounding: np.ndarray[Any, Any]
     fallbacks: Mapping[str, int]
     size: int
     states: Array | None = None
@@ -49,54 +50,57 @@ def record(
     states: Iterable[State],
     layers: Sequence[int],
     names: tuple[str, ...],
-    zero_rows: Array,
+    given: Array,
+    zero_until: Array,
     keep_states: bool,
     methods: Any,
     kinds: Any,
-    errors: Any,
+    rounding: Any,
 ) -> Recorded:
-    """Measure the state of each layer; ``zero_rows`` (b, n, 1): tokens that are exactly zero at the input."""
-    xp = namespace(zero_rows)
+    """Measure the state of each layer.
+
+    ``given`` (b or 1, n, d): the tokens at layer 0, which are measured as they are; ``zero_until``
+    (b or 1, n, 1) float64: the layer up to which a token is exactly zero, -1 for never.
+    """
+    xp = namespace(given)
     values: dict[str, list[Array]] = {name: [] for name in names}
-    resolved: dict[str, list[Array]] = {name: [] for name in names}
+    errors: dict[str, list[Array]] = {name: [] for name in names}
     kept: list[tuple[Array, Array]] = []
     lapack = 0
     size = 1
     for first, group in _groups(states):
         count = len(group)
         size = batch_of(group[0])
-        here = xp.broadcast_to(zero_rows, (size, *zero_rows.shape[1:]))
-        # only at the input a row is known to be exactly zero
-        zero = xp.concat(
-            [here if layers[first + k] == 0 else xp.zeros_like(here) for k in range(count)], axis=0
-        )
-        # what leaves the range of a double is resolved to NaN, and needs no warning
+        until = xp.broadcast_to(zero_until, (size, *zero_until.shape[1:]))
+        zero = [until >= layers[first + k] for k in range(count)]
+        # what leaves the range of a double has an infinite error, and needs no warning
         with np.errstate(over="ignore", invalid="ignore"):
-            found, redone = evaluate(stacked(group), names, zero)
+            found, redone = evaluate(stacked(group), names, xp.concat(zero, axis=0))
         lapack += redone
         for name, measured in found.items():
-            values[name].append(
-                xp.reshape(xp.broadcast_to(measured.value, (count * size, 1, 1)), (count, size))
-            )
-            resolved[name].append(
-                xp.reshape(xp.broadcast_to(measured.resolved, (count * size, 1, 1)), (count, size))
-            )
+            for held, x in ((values, measured.value), (errors, measured.error)):
+                held[name].append(xp.reshape(xp.broadcast_to(x, (count * size, 1, 1)), (count, size)))
         if keep_states:
-            kept.extend(_kept(state) for state in group)
+            kept.extend(_kept(state, rows) for state, rows in zip(group, zero, strict=True))
 
     def joined(parts: list[Array]) -> Array:
         return xp.matrix_transpose(xp.concat(parts, axis=0))
 
+    if layers[0] == 0:
+        for name, measured in of_tokens(given, names).items():
+            for held, x in ((values, measured.value), (errors, measured.error)):
+                first_layer = xp.broadcast_to(xp.reshape(x, (1, -1)), (1, held[name][0].shape[1]))
+                held[name][0] = xp.concat([first_layer, held[name][0][1:, :]], axis=0)
     states_kept = log_scale = None
     if keep_states:
         states_kept = xp.stack(xp.broadcast_arrays(*[x for x, _ in kept]), axis=1)
         log_scale = xp.stack(xp.broadcast_arrays(*[e[:, 0, 0] * _LN2 for _, e in kept]), axis=-1)
     return Recorded(
         {name: joined(parts) for name, parts in values.items()},
-        {name: joined(parts) for name, parts in resolved.items()},
+        {name: joined(parts) for name, parts in errors.items()},
         np.atleast_1d(methods),
         np.atleast_1d(kinds),
-        np.atleast_1d(errors),
+        np.atleast_1d(rounding),
         {"lapack": lapack},
         size,
         states_kept,
@@ -129,15 +133,63 @@ def merged(
         counts.update(part.fallbacks)
     return Recorded(
         {metric: by_metric("values", metric) for metric in first.values},
-        {metric: by_metric("resolved", metric) for metric in first.values},
+        {metric: by_metric("errors", metric) for metric in first.values},
         joined(lambda part: part.methods),
         joined(lambda part: part.kinds),
-        joined(lambda part: part.errors),
+        joined(lambda part: part.rounding),
         dict(counts),
         size,
         joined(lambda part: part.states) if kept else None,
         joined(lambda part: part.log_scale) if kept else None,
     )
+
+
+def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
+    """Whether each value is too far off to be reported, (b, layers) bool by metric."""
+    out = {}
+    for name, error in found.errors.items():
+        value, xp = found.values[name], namespace(error)
+        limit = allowed[name] * xp.ones_like(error)
+        if not name.startswith("log"):  # absolute, and relative where it is large
+            size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
+            limit = limit * xp.maximum(size, xp.ones_like(size))
+        out[name] = ~(error <= limit)
+    return out
+
+
+def filled(
+    found: Recorded, numbers: np.ndarray[Any, Any], again: Recorded, allowed: Mapping[str, float]
+) -> Recorded:
+    """Replace what is missing by what was found with more digits: of systems ``numbers``, first layers."""
+    values, errors = dict(found.values), dict(found.errors)
+    gone = missing(found, allowed)
+    for name in values:
+        xp, like = namespace(values[name]), values[name]
+        held = [np.array(to_host(x)) for x in (values[name], errors[name])]
+        depth = again.values[name].shape[-1]
+        new, new_error = (
+            np.broadcast_to(to_host(x), (len(numbers), depth))
+            for x in (again.values[name], again.errors[name])
+        )
+        old_error = held[1][numbers, :depth]
+        better = to_host(gone[name])[numbers, :depth] & (new_error < old_error)
+        if not better.any():
+            continue
+        held[0][numbers, :depth] = np.where(better, new, held[0][numbers, :depth])
+        held[1][numbers, :depth] = np.where(better, new_error, old_error)
+        values[name], errors[name] = (x if xp is np else on_device_of(x, like) for x in held)
+    return replace(found, values=values, errors=errors)
+
+
+def sharper(found: Recorded, other: Recorded) -> Recorded:
+    """Of two ways to the same values, each the one with the smaller error."""
+    values, errors = {}, {}
+    for name, error in found.errors.items():
+        xp = namespace(error)
+        better = other.errors[name] < error
+        values[name] = xp.where(better, other.values[name], found.values[name])
+        errors[name] = xp.where(better, other.errors[name], error)
+    return replace(found, values=values, errors=errors)
 
 
 def _groups(states: Iterable[State]) -> Iterator[tuple[int, list[State]]]:
@@ -155,15 +207,15 @@ def _groups(states: Iterable[State]) -> Iterator[tuple[int, list[State]]]:
         yield place, group
 
 
-def _kept(state: State) -> tuple[Array, Array]:
+def _kept(state: State, zero: Array) -> tuple[Array, Array]:
     xp = namespace(state.R)
     full, e = assemble(state)
+    full = xp.where(zero, xp.zeros_like(full), full)
     top = exponent_of(xp.max(xp.abs(full), axis=(-1, -2), keepdims=True))
     top = xp.where(top == -xp.inf, xp.zeros_like(top), top)
     return scaled(full, -top), e + top
 
 
-def first_unresolved(resolved: Array, layers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The first layer (..., ) at which (..., k) is not resolved, -1 where there is none."""
-    missing = ~to_host(resolved)
+def first_of(missing: np.ndarray[Any, Any], layers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The first layer (..., ) at which (..., k) is missing, -1 where there is none."""
     return np.where(np.any(missing, axis=-1), layers[np.argmax(missing, axis=-1)], -1)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
 from . import _draws, _validate
 from ._blas import on_one_thread
 from ._callers import in_callers_library
 from ._cloud import copies_for, gather, state_of
-from ._engines import blocks, closed, iterate, large, small
-from ._evaluate import choose, resolution_of
+from ._double import of as pair_of
+from ._double import sliced
+from ._engines import blocks, closed, doubled, iterate, large, small
+from ._evaluate import choose, tolerances
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from ._parallel import in_parallel, pieces
-from ._recorded import Job, Recorded, first_unresolved, merged, record
+from ._recorded import Job, Recorded, filled, first_of, merged, missing, record, sharper
 from ._split import KINDS, choose_split, row_split
 from ._state import Split, State, decompose, scaled, shifted
 from .attention import FromTokens
@@ -36,6 +37,14 @@ METHODS = ("auto", "iterate", "modal")
 
 # more operations than this, and the work is done where it can be interrupted
 _LONG = 3e7
+# the most operations that are spent on more digits for values that rounding hides: some seconds
+_MORE_DIGITS = 1e11
+# bytes of a user's draws that are kept for a second pass, for each piece of the work
+_TAPE = 2**27
+# a cut that enlarges roundings by more than this is measured beside a plainer one
+_ENLARGED = 20.0
+# a token that is exactly zero at every layer
+_FOREVER = 2**62
 
 
 @in_callers_library
@@ -52,6 +61,7 @@ def simulate(
     dtype: Any = None,
     keep_states: bool = False,
     rng: Any = None,
+    resolution: float | None = None,
 ) -> Trajectory:
     """Iterate a layer rule and record metrics, gaps accurate at any depth.
 
@@ -67,7 +77,8 @@ def simulate(
     layers : iterable of int, optional
         Layers to record, from 0 (the input) to depth; None records all.
     metrics : str or iterable of str, optional
-        Names from ``linsim.metrics.METRICS``; None records all.
+        Names from ``linsim.metrics.METRICS``, or "plain" or "gaps" for all those whose names do
+        not begin, or begin, with ``log``; None records all.
     method : {"auto", "iterate", "modal"}
         How to reach a layer: one after the other, or at once from the modes of A
         and H at a cost that does not depend on depth (``Linear`` only, up to layer
@@ -90,11 +101,16 @@ def simulate(
         For rules that draw (Linear, MultiHead and Layered do not).  Every system has a
         stream of its own, so that a result depends neither on the backend nor on how the
         work is cut up.
+    resolution : float, optional
+        The largest error with which a value is reported; one that may be further off is NaN.
+        Absolute in the logarithm for metrics whose name begins with ``log``, else absolute (and
+        relative where the metric is above 1).  None: 0.01 for logarithms, 1e-3 for plain metrics
+        (1e-2 where the states are float32).
 
     Returns
     -------
     Trajectory
-        ``layers`` (k,), ``metrics[name]`` (..., k), ``info``.
+        ``layers`` (k,), ``metrics[name]`` (..., k), ``errors[name]`` (..., k), ``info``.
 
     Raises
     ------
@@ -107,6 +123,12 @@ def simulate(
     relative accuracy below any power of ten while their rate is set by well
     conditioned modes: about 1e-10 at depth 1,200.  Derived in the README.  A
     symmetric A is taken as exactly symmetric with exact row sums.
+
+    Inputs are taken as exact in their dtype.  Every value comes with an estimate of its error.
+    Systems with a value that rounding hides, though a plain loop could show it, go through the
+    layers again with more digits: float32 in float64, and float64 in pairs of doubles
+    (for rules that are linear in the tokens, while that takes seconds);
+    ``run.info.fallbacks`` counts them.
 
     Examples
     --------
@@ -136,6 +158,8 @@ def simulate(
     _validate.choice(method, "method", METHODS)
     _refuse_closed(method, rule, depth)
     _refuse_endless(method, int(wanted[-1]))
+    if resolution is not None:
+        resolution = _validate.number(resolution, "resolution", low=0.0, low_open=True)
     if backend is not None:
         _validate.choice(backend, "backend", ("numpy", "cupy"))
     _validate.generator(rng)
@@ -148,16 +172,17 @@ def simulate(
     size = int(np.prod(batch, dtype=int))
     stop = np.zeros(1, dtype=bool)
     reason = "the only engine for this rule"
+    allowed = tolerances(names, precision == "float32", resolution)
+    plan = _Plan(rule, depth, start, batch, backend, wanted, names, keep_states, stop, allowed)
     if isinstance(rule, RandomWeights) and isinstance(rule.A, FromTokens):
         # layers that depend on the state are no product of matrices: blocks with nothing else
         block = Block(rule.A, weights=rule.kind, std=rule.std, norm=None)
-        jobs = _block_jobs(block, start, batch, backend, rng, wanted, names, keep_states, stop)
+        jobs = _block_jobs(block, plan, rng)
     elif isinstance(rule, RandomWeights):
-        jobs = _random_jobs(rule, start, batch, backend, rng, wanted, names, keep_states, stop)
+        jobs = _random_jobs(rule, plan, rng)
     elif isinstance(rule, Block):
-        jobs = _block_jobs(rule, start, batch, backend, rng, wanted, names, keep_states, stop)
+        jobs = _block_jobs(rule, plan, rng)
     else:
-        plan = _Plan(rule, depth, x0, start, batch, backend, wanted, names, keep_states, stop)
         jobs, reason = _fixed_jobs(plan, method)
 
     def abandon() -> None:
@@ -167,37 +192,159 @@ def simulate(
     found = in_parallel(lambda job: job(), jobs, abandon if long else None)
     xp = namespace(start)
 
-    def collect(parts: Sequence[Array]) -> Array:
-        whole = xp.concat(list(parts)) if len(parts) > 1 else parts[0]
-        whole = xp.reshape(xp.broadcast_to(whole, (size, *whole.shape[1:])), (*batch, *whole.shape[1:]))
-        return whole if backend is None else to_host(whole)
-
     def each(name: str) -> np.ndarray[Any, Any]:
         own = [np.broadcast_to(getattr(part, name), part.size) for part in found]
-        return np.array(np.broadcast_to(np.concatenate(own), size)).reshape(batch)
+        return np.array(np.broadcast_to(np.concatenate(own), size))
+
+    def joined(parts: Sequence[Array]) -> Array:
+        whole = xp.concat(list(parts)) if len(parts) > 1 else parts[0]
+        return xp.broadcast_to(whole, (size, *whole.shape[1:]))
 
     methods = each("methods")
-    info = RunInfo(
-        method=_most_common(methods),
-        methods=methods,
-        reason=reason,
-        split=each("kinds"),
-        refused=each("refused"),
-        error_estimate=float(np.max(each("errors"))),
-        resolution=resolution_of(start),
-        fallbacks={
+    whole = Recorded(
+        {name: joined([part.values[name] for part in found]) for name in names},
+        {name: joined([part.errors[name] for part in found]) for name in names},
+        methods,
+        each("kinds"),
+        each("rounding"),
+        {
             name: sum(part.fallbacks.get(name, 0) for part in found)
             for name in sorted({name for part in found for name in part.fallbacks})
         },
-        unmeasured_from={
-            name: first_unresolved(collect([part.resolved[name] for part in found]), wanted) for name in names
-        },
+        size,
+        joined([part.states for part in found]) if keep_states else None,
+        joined([part.log_scale for part in found]) if keep_states else None,
+        each("refused"),
     )
-    recorded = {name: collect([part.values[name] for part in found]) for name in names}
+    if not isinstance(rule, RandomWeights | Block):
+        whole = _fixed_with_more_digits(plan, whole)
+    gone = missing(whole, allowed)
+
+    def collect(x: Array) -> Array:
+        x = xp.reshape(x, (*batch, *x.shape[1:]))
+        return x if backend is None else to_host(x)
+
+    info = RunInfo(
+        method=_most_common(methods),
+        methods=methods.reshape(batch),
+        reason=reason,
+        split=whole.kinds.reshape(batch),
+        refused=whole.refused.reshape(batch),
+        error_estimate=float(np.max(whole.rounding)),
+        resolution=max(allowed.values()),
+        fallbacks=whole.fallbacks,
+        unmeasured_from={name: first_of(to_host(gone[name]), wanted).reshape(batch) for name in names},
+    )
+    recorded = {
+        name: collect(xp.where(gone[name], xp.full_like(x, xp.nan), x)) for name, x in whole.values.items()
+    }
+    errors = {name: collect(x) for name, x in whole.errors.items()}
     if not keep_states:
-        return Trajectory(wanted, recorded, info)
-    states = collect([part.states for part in found])
-    return Trajectory(wanted, recorded, info, states, collect([part.log_scale for part in found]))
+        return Trajectory(wanted, recorded, info, errors=errors)
+    return Trajectory(wanted, recorded, info, collect(whole.states), collect(whole.log_scale), errors)
+
+
+# goes again through the first layers (their number comes second) of some systems
+_Again = Callable[[np.ndarray[Any, Any], int], Recorded]
+
+
+def _with_more_digits(
+    plan: _Plan, found: Recorded, in_float64: _Again | None, in_pairs: _Again | None, heads: int
+) -> Recorded:
+    """Go again, with more digits, through systems with values that rounding hides and a plain loop shows."""
+    counts = dict(found.fallbacks)
+    wanted = _hidden(found, plan.allowed)
+    if in_float64 is not None and plan.precision == "float32" and wanted.any():
+        numbers, last = np.flatnonzero(np.any(wanted, axis=-1)), _last(wanted)
+        found = filled(found, numbers, in_float64(numbers, last + 1), plan.allowed)
+        counts["float64"] = len(numbers)
+        wanted = _hidden(found, plan.allowed)
+    if in_pairs is not None and wanted.any():
+        n, d = (int(extent) for extent in plan.start.shape[-2:])
+        numbers = np.flatnonzero(np.any(wanted, axis=-1))
+        # the shallower first, while there is time
+        last = plan.layers[wanted.shape[-1] - 1 - np.argmax(wanted[numbers, ::-1], axis=-1)]
+        order = np.argsort(last, kind="stable")
+        spent = doubled.cost(n, d, heads, 1) * np.maximum(last[order], 1) * np.arange(1, len(order) + 1)
+        numbers = np.sort(numbers[order[spent <= _MORE_DIGITS]])
+        if numbers.size:
+            again = in_pairs(numbers, _last(wanted[numbers]) + 1)
+            found = filled(found, numbers, again, plan.allowed)
+            counts["double-double"] = len(numbers)
+    return replace(found, fallbacks=counts)
+
+
+def _last(wanted: np.ndarray[Any, Any]) -> int:
+    return int(np.flatnonzero(np.any(wanted, axis=0))[-1])
+
+
+def _hidden(found: Recorded, allowed: Mapping[str, float]) -> np.ndarray[Any, Any]:
+    """Whether some value of a system and layer (b, k) is hidden that a plain loop may show."""
+    gone = missing(found, allowed)
+    out = None
+    for name, x in gone.items():
+        hidden = to_host(x)
+        if name in _REACH and bool(np.any(hidden)):
+            values = to_host(found.values[name])
+            hidden = hidden & ~(values < _REACH[name])
+        out = hidden if out is None else out | hidden
+    assert out is not None
+    return out
+
+
+# ln of gaps that a plain loop in double precision, or one with pairs of doubles, can still show
+_REACH = {
+    "log_token_diversity": -60.0,
+    "log_hfc_lfc": -30.0,
+    "log_cosine_gap": -28.0,
+    "log_abs_cosine_gap": -28.0,
+    "log_effective_rank_gap": -24.0,
+    "log_rank_gap": -26.0,
+}
+
+
+def _fixed_with_more_digits(plan: _Plan, found: Recorded) -> Recorded:
+    def in_float64(numbers: np.ndarray[Any, Any], count: int) -> Recorded:
+        finer = plan.picked(numbers, "float64", count)
+        jobs, _ = _fixed_jobs(finer, "auto")
+        return merged_jobs([job() for job in jobs], finer.size)
+
+    def in_pairs(numbers: np.ndarray[Any, Any], count: int) -> Recorded:
+        finer = plan.picked(numbers, "float64", count)
+        heads = finer.heads
+
+        @functools.cache
+        def host(layer: int) -> list[tuple[Array, Array]]:
+            return [(to_host(A), to_host(H)) for A, H in heads(layer)]
+
+        return _doubled(finer, lambda layer: host(0 if finer.different == 1 else layer))
+
+    heads = max(len(plan.rule.heads(layer)) for layer in range(plan.different))  # type: ignore[union-attr]
+    return _with_more_digits(plan, found, in_float64, in_pairs, heads)
+
+
+def _doubled(plan: _Plan, heads: Callable[[int], list[tuple[Array, Array]]]) -> Recorded:
+    """The systems of a plan with pairs of doubles, on the host; ``heads``: float64 arrays of a layer."""
+    x0 = to_host(plan.start).astype(np.float64)
+    n, d = x0.shape[-2:]
+    inner = max(n, d)
+    last: list[Any] = [None, None]
+
+    def cut(layer: int) -> Any:
+        _go_on(plan.stop)
+        pairs = heads(layer)
+        if last[0] is not pairs:
+            last[:] = pairs, []
+            for A, H in pairs:
+                exact = doubled.stochastic(A)
+                largest = np.max(np.abs(exact[0]), axis=-1, keepdims=True)
+                last[1].append((sliced(exact, inner, -1), sliced(pair_of(H), inner, -2), largest))
+        return last[1]
+
+    at = [int(k) for k in plan.layers]
+    walked = doubled.states(np.broadcast_to(x0, (plan.size, n, d)), cut, at)
+    until = plan.zero_until.astype(np.float64)[:, :, None]
+    return record(walked, at, plan.names, x0, until, False, "double-double", KINDS[0], doubled.ROUNDING)
 
 
 def _most_common(methods: np.ndarray[Any, Any]) -> str:
@@ -207,11 +354,15 @@ def _most_common(methods: np.ndarray[Any, Any]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What is asked of a rule whose matrices are known beforehand."""
+    """What is asked of a rule, for some of its systems.
 
-    rule: Linear | MultiHead | Layered
+    ``start``: their tokens, flattened; ``batch``: the batch shape of the rule and x0 together;
+    ``numbers``: which of its systems these are, None for all; ``allowed``: the largest error of each
+    metric; ``rounded_from_single``: matrices were float32 and stand for exactly stochastic ones.
+    """
+
+    rule: Rule
     depth: int
-    x0: Array
     start: Array
     batch: tuple[int, ...]
     backend: str | None
@@ -219,16 +370,63 @@ class _Plan:
     names: tuple[str, ...]
     keep_states: bool
     stop: np.ndarray[Any, Any]
+    allowed: Mapping[str, float]
+    numbers: np.ndarray[Any, Any] | None = None
+    rounded_from_single: bool = False
 
     @property
     def size(self) -> int:
         """Number of systems."""
-        return int(np.prod(self.batch, dtype=int))
+        return int(np.prod(self.batch, dtype=int)) if self.numbers is None else len(self.numbers)
 
     @property
     def precision(self) -> str:
         """Name of the dtype of the states."""
         return "float64" if self.start.dtype == namespace(self.start).float64 else "float32"
+
+    def picked(self, numbers: np.ndarray[Any, Any], precision: str, count: int) -> _Plan:
+        """The same for some of the systems and the first ``count`` recorded layers."""
+        xp, start = namespace(self.start), self.start
+        if start.shape[0] > 1:
+            start = start[on_device_of(numbers, start), ...]
+        return replace(
+            self,
+            start=xp.astype(start, getattr(xp, precision), copy=False),
+            layers=self.layers[:count],
+            keep_states=False,
+            numbers=numbers if self.numbers is None else self.numbers[numbers],
+            rounded_from_single=self.rounded_from_single or precision != self.precision,
+        )
+
+    @functools.cached_property
+    def zero_until(self) -> np.ndarray[Any, Any]:
+        """The layer up to which each token is exactly zero, (b or 1, n), -1 for never; on the host.
+
+        A token that is zero stays so while it attends to none that is not.
+        """
+        zero = ~np.any(to_host(self.start) != 0, axis=-1)
+        until = np.where(zero, 0, -1).astype(np.int64)
+        if not zero.any() or not isinstance(self.rule, Linear | MultiHead | Layered | RandomWeights):
+            return until
+        if isinstance(self.rule, RandomWeights) and not self.rule.fixed:
+            return until
+        for layer in range(int(self.layers[-1])):
+            seen = np.zeros(1, dtype=bool)
+            if isinstance(self.rule, RandomWeights):
+                attentions = [self._placed(self.rule.A)]
+            else:
+                attentions = [A for A, _ in self.heads(layer)]
+            for A in attentions:
+                seen = seen | np.any((to_host(A) != 0) & ~zero[:, None, :], axis=-1)
+            stays = zero & ~seen
+            if until.shape != stays.shape:
+                until = np.array(np.broadcast_to(until, stays.shape))
+            until[stays] = layer + 1
+            if not stays.any() or (self.different == 1 and np.array_equal(stays, zero)):
+                until[stays] = _FOREVER
+                break
+            zero = stays
+        return until
 
     @functools.cached_property  # looks at every layer, and is asked at every layer
     def different(self) -> int:
@@ -239,11 +437,21 @@ class _Plan:
 
     def heads(self, layer: int) -> list[tuple[Array, Array]]:
         """The pairs (A_h, H_h), each (b or 1, ., .), where the states live."""
-        pairs = self.rule.heads(layer if self.different > 1 else 0)
-        return [(self._placed(A), self._placed(H)) for A, H in pairs]
+        pairs = self.rule.heads(layer if self.different > 1 else 0)  # type: ignore[union-attr]
+        return [(self._attention(A), self._placed(H)) for A, H in pairs]
+
+    def _attention(self, A: Array) -> Array:
+        A = self._placed(A)
+        if not self.rounded_from_single:
+            return A
+        return on_device_of(_meant(to_host(A)), A)
 
     def _placed(self, M: Array) -> Array:
-        return _flat(to_backend(M, self.backend), self.batch, self.precision)
+        precision = "float32" if self.rounded_from_single else self.precision
+        M = _flat(to_backend(M, self.backend), self.batch, precision)
+        if self.numbers is not None and M.shape[0] > 1:
+            M = M[on_device_of(self.numbers, M), ...]
+        return namespace(M).astype(M, getattr(namespace(M), self.precision), copy=False)
 
 
 def _fixed_jobs(plan: _Plan, method: str) -> tuple[list[Job], str]:
@@ -269,8 +477,9 @@ def _walking_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> tuple[list[Job],
         if host and alike and engine.applies(plan.names, n, d):
             A, H = _stacks(plan)
             jobs = engine.jobs(
-                A, H, plan.start, plan.size, plan.layers, plan.names, growth, _budget(plan.start), plan.stop
-            )
+                A, H, plan.start, plan.zero_until, plan.size, plan.layers, plan.names, growth,
+                _budget(plan.start), plan.stop,
+            )  # fmt: skip
             return jobs, f"metrics that need no eigenvectors, of systems {which}"
     return _split_jobs(plan, growth), "layer by layer, along the dominant modes"
 
@@ -314,7 +523,7 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     A, H = (to_host(M).astype(np.float64) for M in plan.heads(0)[0])
     if plan.precision == "float32":
         A = _meant(A)
-    x0 = to_host(plan.start).astype(np.float64)
+    x0, zero_until = to_host(plan.start).astype(np.float64), plan.zero_until
     n, d = x0.shape[-2:]
 
     def run(part: slice) -> Recorded:
@@ -332,21 +541,20 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
             rest = replace(
                 plan,
                 rule=Linear(picked(A), picked(H)),
-                x0=picked(x0),
                 start=picked(x0),
                 batch=(len(numbers),),
                 backend=None,
+                numbers=None,
+                rounded_from_single=False,
             )
             jobs, _ = _walking_jobs(rest, growth if growth.size == 1 else growth[part][numbers])
-            done = [job() for job in jobs]
-            edges = np.cumsum([0, *(one.size for one in done)])
-            places = [np.arange(a, b) for a, b in itertools.pairwise(edges)]
-            return merged(list(zip(places, done, strict=True)), len(numbers), {})
+            return merged_jobs([job() for job in jobs], len(numbers))
 
         found = closed.run(
             own(A),
             own(H),
             own(x0),
+            own(zero_until),
             size,
             plan.layers,
             plan.names,
@@ -361,6 +569,15 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     if any(M.shape[0] > 1 for M in (A, H, x0)):
         parts = pieces(plan.size, 40 * n * d + 20 * n * n + 20 * d * d, np.empty(0))
     return [functools.partial(run, part) for part in parts]
+
+
+def merged_jobs(done: Sequence[Recorded], size: int) -> Recorded:
+    """Put what jobs recorded together, in their order, NumPy arrays."""
+    if len(done) == 1:
+        return done[0]
+    edges = np.cumsum([0, *(one.size for one in done)])
+    places = [np.arange(a, b) for a, b in itertools.pairwise(edges)]
+    return merged(list(zip(places, done, strict=True)), size, {})
 
 
 def _meant(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -384,7 +601,7 @@ def _moved(found: Recorded, like: Array) -> Recorded:
     return replace(
         found,
         values={name: move(x) for name, x in found.values.items()},
-        resolved={name: move(x) for name, x in found.resolved.items()},
+        errors={name: move(x) for name, x in found.errors.items()},
         states=move(found.states),
         log_scale=move(found.log_scale),
     )
@@ -422,21 +639,20 @@ def _refuse_growth(plan: _Plan) -> np.ndarray[Any, Any]:
 
 def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     """Layer by layer on whole arrays, cut along the dominant modes, in any array library."""
-    start, rule = plan.start, plan.rule
+    start = plan.start
     n, d = (int(extent) for extent in start.shape[-2:])
     heads = functools.cache(plan.heads)  # every matrix moves once
     repeats = plan.different == 1
     error = _rounding(start, plan.layers)
     budget = _budget(start)
+    until = on_device_of(plan.zero_until[:, :, None].astype(np.float64), start)
 
     def run(part: slice) -> Recorded:
         def own(M: Array) -> Array:
             return M if M.shape[0] == 1 else M[part, ...]
 
         here = own(start)
-        split, kinds = _split(plan, own)
-        state = _started(here, split)
-        probe = None if isinstance(rule, Linear) else decompose(_generic(here), split)
+        split, kinds, enlarged = _split(plan, own)
         pace = float(np.max(growth if growth.size == 1 else growth[part]))
 
         @functools.cache
@@ -448,11 +664,17 @@ def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
             return matrices(0 if repeats else layer)
 
         at = [int(k) for k in plan.layers]
-        walked = iterate.states(state, steps, at, pace, budget, probe)
-        return record(
-            walked, at, plan.names, _zero_rows(here), plan.keep_states,
-            "iterate", kinds, error,
-        )  # fmt: skip
+
+        def walk(split: Split, keep: bool) -> Recorded:
+            walked = iterate.states(_started(here, split), steps, at, pace, budget)
+            return record(walked, at, plan.names, here, own(until), keep, "iterate", kinds, error)
+
+        found = walk(split, plan.keep_states)
+        if float(np.max(enlarged)) <= _ENLARGED:
+            return found
+        # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
+        plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, _eps(here))
+        return sharper(found, walk(_placed(plain, here), False))
 
     parts = [slice(0, plan.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
@@ -469,77 +691,132 @@ def _go_on(stop: np.ndarray[Any, Any]) -> None:
         raise _StoppedError
 
 
+def _eps(x: Array) -> float:
+    return float(namespace(x).finfo(x.dtype).eps)
+
+
 def _rounding(start: Array, layers: np.ndarray[Any, Any]) -> float:
     """Relative rounding that the layers add to a part up to the last recorded one."""
     eps = float(namespace(start).finfo(start.dtype).eps)
     return eps * float(np.sqrt(sum(start.shape[-2:]))) * (int(layers[-1]) + 1)
 
 
-def _random_jobs(
-    rule: RandomWeights,
-    start: Array,
-    batch: tuple[int, ...],
-    backend: str | None,
-    rng: Any,
-    wanted: np.ndarray[Any, Any],
-    names: tuple[str, ...],
-    keep_states: bool,
-    stop: np.ndarray[Any, Any],
-) -> list[Job]:
-    """Return the work on chunks of systems, each system with its own stream."""
-    xp = namespace(start)
-    precision = "float64" if start.dtype == xp.float64 else "float32"
-    size = int(np.prod(batch, dtype=int))
-    n, d = (int(extent) for extent in start.shape[-2:])
-    generator = _draws.streams(rng, size)
-    std = np.broadcast_to(rule.std, batch).reshape(size, 1, 1)
-    A = _flat(to_backend(rule.A, backend), batch, precision) if rule.fixed else None
-    known = [to_host(A).astype(np.float64)] if rule.fixed else [np.tril(np.ones((1, n, n)))]
-    split = _placed(row_split(known, d, float(xp.finfo(start.dtype).eps)), start)
-    start = xp.broadcast_to(start, (size, n, d))
+class _Tape:
+    """What a user's samplers returned, so that a second pass sees the same matrices.
 
-    at = [int(k) for k in wanted]
-    error = _rounding(start, wanted)
+    Samplers may hold a state of their own and cannot be asked again; what the library draws itself
+    comes from streams that can be begun anew.
+    """
+
+    def __init__(self, taped: bool) -> None:
+        self.taped, self.drawn, self.bytes = taped, [], 0
+        self.place = 0
+
+    def __call__(self, draw: Callable[[], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        """Return ``draw()``, and keep it."""
+        out = draw()
+        if self.taped and self.bytes <= _TAPE:
+            self.bytes += out.nbytes
+            self.drawn.append(out)
+        return out
+
+    @property
+    def complete(self) -> bool:
+        """Whether all can be seen again."""
+        return not self.taped or self.bytes <= _TAPE
+
+    def again(self, rows: np.ndarray[Any, Any]) -> Callable[[Any], np.ndarray[Any, Any]]:
+        """Return what hands out the kept matrices of some of the systems, in order; else draws."""
+        kept = iter(self.drawn)
+        return (lambda draw: next(kept)[rows]) if self.taped else (lambda draw: draw())
+
+
+def _random_jobs(rule: RandomWeights, plan: _Plan, rng: Any) -> list[Job]:
+    """Return the work on chunks of systems, each system with its own stream."""
+    xp = namespace(plan.start)
+    precision, size = plan.precision, plan.size
+    n, d = (int(extent) for extent in plan.start.shape[-2:])
+    generator = _draws.streams(rng, size)
+    std = np.broadcast_to(rule.std, plan.batch).reshape(size, 1, 1)
+    A = plan._placed(rule.A) if rule.fixed else None
+    known = [to_host(A).astype(np.float64)] if rule.fixed else [np.tril(np.ones((1, n, n)))]
+    every = xp.broadcast_to(plan.start, (size, n, d))
+    until = np.broadcast_to(plan.zero_until, (size, n))
+    at = [int(k) for k in plan.layers]
+    taped = callable(rule.kind) or not rule.fixed
 
     def run(piece: slice) -> Recorded:
-        own = _draws.piece(generator, piece)
+        own, tape = _draws.piece(generator, piece), _Tape(taped)
+        before = _draws.copied(own)
         fixed = A if A is None or A.shape[0] == 1 else A[piece, ...]
-        here = split.map(lambda x: x if x.shape[0] == 1 else x[piece, ...])
+        here = replace(plan, start=every[piece, ...], numbers=np.arange(size)[piece])
 
-        def heads(layer: int) -> Sequence[tuple[Array, Array]]:
-            _go_on(stop)
-            attention = fixed
-            if attention is None:
-                attention = on_device_of(_draws.attention(rule.A, n, own, precision), start)
-            W = _draws.weights(rule.kind, d, std[piece], own, precision)
-            return [(attention, on_device_of(W, start))]
+        def drawn(streams: Any, rows: Any, see: Any) -> Callable[[int], list[tuple[Any, Any]]]:
+            def heads(layer: int) -> list[tuple[Any, Any]]:
+                _go_on(plan.stop)
+                attention = fixed
+                if attention is None:
+                    attention = see(lambda: _draws.attention(rule.A, n, streams, precision))
+                elif attention.shape[0] > 1:
+                    attention = attention[rows, ...]
+                W = see(lambda: _draws.weights(rule.kind, d, std[piece][rows], streams, precision))
+                return [(attention, W)]
 
-        state = _started(start[piece, ...], here)
-        probe = decompose(_generic(start), here)
+            return heads
 
-        # every layer may use the whole budget, so every layer is rescaled
-        walked = iterate.states(state, heads, at, _budget(start), _budget(start), probe)
-        zero = _zero_rows(start[piece, ...])
-        return record(walked, at, names, zero, keep_states, "iterate", KINDS[0], error)
+        def walk(start: Array, count: int, matrices: Any, rows: Any) -> Recorded:
+            eps = float(xp.finfo(start.dtype).eps)
+            split = _placed(row_split(known, d, eps), start)
+            split = split.map(lambda x: x if x.shape[0] == 1 else x[piece, ...][rows, ...])
+            single = start.dtype != xp.float64
 
-    return [functools.partial(run, piece) for piece in pieces(size, 3 * n * d + n * n + d * d, start)]
+            def heads(layer: int) -> Sequence[tuple[Array, Array]]:
+                out = []
+                for attention, W in matrices(layer):
+                    attention, W = (on_device_of(M, start) for M in (attention, W))
+                    if not single and precision == "float32":
+                        attention = on_device_of(_meant(to_host(attention).astype(np.float64)), start)
+                    out.append(tuple(xp.astype(M, start.dtype, copy=False) for M in (attention, W)))
+                return out
+
+            state = _started(start, split)
+            # every layer may use the whole budget, so every layer is rescaled
+            walked = iterate.states(state, heads, at[:count], _budget(start), _budget(start))
+            zero = on_device_of(until[piece][rows][:, :, None].astype(np.float64), start)
+            keep = plan.keep_states and count == len(at)
+            error = _rounding(start, plan.layers)
+            return record(walked, at[:count], plan.names, start, zero, keep, "iterate", KINDS[0], error)
+
+        every_row = np.arange(piece.stop - piece.start)
+        found = walk(here.start, len(at), drawn(own, every_row, tape), every_row)
+
+        def again(rows: Any) -> Any:
+            return drawn(_draws.copied(before, rows), rows, tape.again(rows))
+
+        def in_float64(rows: Any, count: int) -> Recorded:
+            start = xp.astype(here.start[on_device_of(rows, here.start), ...], xp.float64)
+            return walk(start, count, again(rows), rows)
+
+        def in_pairs(rows: Any, count: int) -> Recorded:
+            matrices = again(rows)
+
+            def heads(layer: int) -> list[tuple[Array, Array]]:
+                found = [tuple(to_host(M).astype(np.float64) for M in pair) for pair in matrices(layer)]
+                return [(_meant(M), W) if precision == "float32" else (M, W) for M, W in found]
+
+            return _doubled(here.picked(rows, "float64", count), heads)
+
+        if not tape.complete:
+            return found
+        return _with_more_digits(here, found, in_float64, in_pairs, 1)
+
+    return [functools.partial(run, piece) for piece in pieces(size, 3 * n * d + n * n + d * d, plan.start)]
 
 
-def _block_jobs(
-    rule: Block,
-    start: Array,
-    batch: tuple[int, ...],
-    backend: str | None,
-    rng: Any,
-    wanted: np.ndarray[Any, Any],
-    names: tuple[str, ...],
-    keep_states: bool,
-    stop: np.ndarray[Any, Any],
-) -> list[Job]:
+def _block_jobs(rule: Block, plan: _Plan, rng: Any) -> list[Job]:
     """Return the work on chunks of systems through Transformer blocks."""
-    xp = namespace(start)
-    precision = "float64" if start.dtype == xp.float64 else "float32"
-    size = int(np.prod(batch, dtype=int))
+    xp, start, batch = namespace(plan.start), plan.start, plan.batch
+    precision, size = plan.precision, plan.size
     n, d = (int(extent) for extent in start.shape[-2:])
     generator = _draws.streams(rng, size)
     std = np.broadcast_to(rule.std, batch).reshape(size, 1, 1)
@@ -547,7 +824,7 @@ def _block_jobs(
     def place(M: Array | None, *, row: bool = False) -> Array | None:
         if M is None:
             return None
-        M = to_backend(M, backend)
+        M = to_backend(M, plan.backend)
         return _flat(M[..., None, :] if row else M, batch, precision)
 
     A = place(rule.A) if rule.attention_fixed else None
@@ -561,36 +838,57 @@ def _block_jobs(
     ]
     masked = isinstance(rule.A, FromTokens) and rule.A.mask is not None
     mask = on_device_of(to_host(rule.A.mask), start) if masked else None  # type: ignore[union-attr]
-    split = _placed(row_split([np.full((1, n, n), 1 / n)], d, float(xp.finfo(start.dtype).eps)), start)
-    start = xp.broadcast_to(start, (size, n, d))
-
-    at = [int(k) for k in wanted]
-    error = _rounding(start, wanted)
+    every = xp.broadcast_to(start, (size, n, d))
+    at = [int(k) for k in plan.layers]
+    taped = any(callable(x) for x in (rule.weights, rule.A))
 
     def run(part: slice) -> Recorded:
-        def own(M: Array | None) -> Array | None:
-            return M if M is None or M.shape[0] == 1 else M[part, ...]
+        own_streams, tape = _draws.piece(generator, part), _Tape(taped)
+        before = _draws.copied(own_streams)
+        here = replace(plan, start=every[part, ...], numbers=np.arange(size)[part])
 
-        piece = blocks.Piece(
-            rule,
-            own(A),
-            own(W),
-            std[part],
-            own(gain),
-            own(bias),
-            tuple(own(tau) for tau in taus),
-            mask,
-            _draws.piece(generator, part),
-            precision,
-        )
-        here = start[part, ...]
-        half, top = _scale(here)
-        cloud = gather(scaled(scaled(here, half), -top - half), top)
+        def walk(begin: Array, count: int, rows: Any, streams: Any, see: Any) -> Recorded:
+            def own(M: Array | None) -> Array | None:
+                if M is None:
+                    return None
+                M = M if M.shape[0] == 1 else M[part, ...][on_device_of(rows, M), ...]
+                # matrices have the dtype of the tokens; strengths and moduli are float64 always
+                return xp.astype(M, begin.dtype) if M.dtype == start.dtype else M
 
-        walked = (
-            state_of(current, split) for current in blocks.clouds(cloud, piece, at, lambda: _go_on(stop))
-        )
-        return record(walked, at, names, _zero_rows(here), keep_states, "iterate", KINDS[0], error)
+            piece = blocks.Piece(
+                rule,
+                own(A),
+                own(W),
+                std[part][rows],
+                own(gain),
+                own(bias),
+                tuple(own(tau) for tau in taus),
+                mask,
+                streams,
+                precision,
+                see,
+            )
+            split = row_split([np.full((1, n, n), 1 / n)], d, float(xp.finfo(begin.dtype).eps))
+            split = _placed(split, begin)
+            half, top = _scale(begin)
+            cloud = gather(scaled(scaled(begin, half), -top - half), top)
+            clouds = blocks.clouds(cloud, piece, at[:count], lambda: _go_on(plan.stop))
+            walked = (state_of(current, split) for current in clouds)
+            zero = on_device_of(here.zero_until[rows][:, :, None].astype(np.float64), begin)
+            keep = plan.keep_states and count == len(at)
+            error = _rounding(begin, plan.layers)
+            return record(walked, at[:count], plan.names, begin, zero, keep, "iterate", KINDS[0], error)
+
+        every_row = np.arange(part.stop - part.start)
+        found = walk(here.start, len(at), every_row, own_streams, tape)
+
+        def in_float64(rows: Any, count: int) -> Recorded:
+            begin = xp.astype(here.start[on_device_of(rows, here.start), ...], xp.float64)
+            return walk(begin, count, rows, _draws.copied(before, rows), tape.again(rows))
+
+        # a hook was written for the dtype of the run, and may remember what it has seen
+        again = in_float64 if tape.complete and None not in strengths else None
+        return _with_more_digits(here, found, again, None, 1)
 
     width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)
     numbers = 4 * n * d + n * n + d * d + width * (n + d)
@@ -600,10 +898,6 @@ def _block_jobs(
 
 def _budget(start: Array) -> int:
     return 400 if start.dtype == namespace(start).float64 else 50
-
-
-def _zero_rows(start: Array) -> Array:
-    return ~namespace(start).any(start != 0, axis=-1, keepdims=True)
 
 
 def _started(start: Array, split: Split) -> State:
@@ -735,20 +1029,24 @@ def _growth(pairs: Sequence[tuple[Array, Array]]) -> np.ndarray[Any, Any]:
     return total
 
 
-def _split(plan: _Plan, own: Callable[[Array], Array]) -> tuple[Split, np.ndarray[Any, Any]]:
+def _split(
+    plan: _Plan, own: Callable[[Array], Array]
+) -> tuple[Split, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Choose the split on the host, from the inputs where they are, and place it beside the states."""
     start, rule = plan.start, plan.rule
-    eps = float(namespace(start).finfo(start.dtype).eps)
+    eps = _eps(start)
 
     def host(M: Array) -> np.ndarray[Any, Any]:
-        return to_host(own(_flat(M, plan.batch, plan.precision))).astype(np.float64)
+        return to_host(own(M)).astype(np.float64)
 
     if isinstance(rule, Linear):
-        split, kinds = choose_split(host(rule.A), host(rule.H), host(plan.x0), eps)
+        ((A, H),) = plan.heads(0)
+        split, kinds, enlarged = choose_split(host(A), host(H), host(start), eps)
     else:
-        attentions = [host(A) for layer in range(plan.different) for A, _ in rule.heads(layer)]
-        split, kinds = row_split(attentions, rule.d, eps), np.asarray([KINDS[0]])
-    return _placed(split, start), kinds
+        attentions = [host(A) for layer in range(plan.different) for A, _ in plan.heads(layer)]
+        split, kinds = row_split(attentions, int(start.shape[-1]), eps), np.asarray([KINDS[0]])
+        enlarged = np.ones(1)
+    return _placed(split, start), kinds, enlarged
 
 
 def _placed(split: Split, start: Array) -> Split:
@@ -758,10 +1056,3 @@ def _placed(split: Split, start: Array) -> Split:
         return on_device_of(np.ascontiguousarray(x), start, xp.bool if x.dtype == bool else start.dtype)
 
     return split.map(place)
-
-
-def _generic(like: Array) -> Array:
-    """Return one (1, n, d) state that misses no mode of a rule, on the device of ``like``."""
-    xp = namespace(like)
-    values = np.random.default_rng(0).standard_normal((1, *like.shape[1:]))
-    return xp.asarray(values, dtype=like.dtype, device=array_api_compat.device(like))

@@ -17,7 +17,6 @@ from .theory.spectra import (
     F,
     attention_eigensystem,
     doubly_stochastic,
-    null_pair,
     perron_vector,
     weight_eigensystem,
 )
@@ -29,9 +28,6 @@ KINDS = ("constant direction", "constant direction and feature", "token mode", "
 
 # A feature direction this ill-conditioned costs more digits than it saves
 LARGEST_CONDITION = 1e5
-# Beyond this the condition of a basis says that it is defective, not how far
-# the vectors of a split are off
-LARGEST_SENSITIVITY = 1e3
 
 
 def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
@@ -51,9 +47,7 @@ def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
         constant=np.ones((1, 1, 1), dtype=bool),
         preserves_mean=preserved,
         coupled=np.where(preserved, 0.0, 1.0),
-        growth=np.full((1, 1, 5), np.nan),
-        injected=2 * np.sqrt(n + d) * ones,
-        sensitivity=2 * np.sqrt(n + d) * ones,
+        sensitivity=0.3 * np.sqrt(n + d) * ones,
         any_coupled=not bool(np.all(preserved)),
         any_z=False,
         any_mean=False,
@@ -62,8 +56,10 @@ def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
 
 def choose_split(
     A: F, H: F, x0: F, eps: float, systems: tuple[Eigensystem, Eigensystem] | None = None
-) -> tuple[Split, np.ndarray[Any, Any]]:
+) -> tuple[Split, np.ndarray[Any, Any], F]:
     """Choose for each of b linear systems; A, H and x0 have leading axis b or 1.
+
+    Also returns what each was split along, and by how many times the cut enlarges a rounding (b,).
 
     ``systems``: the eigensystems of A and H, where they are known already.
 
@@ -77,25 +73,25 @@ def choose_split(
     # only the direction of x0 matters, and its squares must not overflow
     x0 = x0 / np.max(np.abs(x0), axis=(-1, -2), keepdims=True)
     law = dominance(attention, weights, x0)
-    # the vectors are found in float64, whatever the states are held in
-    condition = np.minimum(attention.basis_condition * weights.basis_condition, LARGEST_SENSITIVITY)
     dominant = np.broadcast_to(law.dominant, (size, n, d))
     i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
     j, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
 
     pi, preserved = _stationary_vectors(A, size, eps)
     v, u, lam = np.ones((size, n)), pi, np.ones(size)
-    pick, right, left, value = _real_pairs(A, value_A, ~np.isnan(value_A) & (i != 0))
+    pick, right, left, value, off_A = _real_pairs(A, value_A, ~np.isnan(value_A) & (i != 0))
     # orthogonal to the constant mode exactly, not to rounding
     centre = preserved[pick, None]
     v[pick] = right - np.where(centre, np.mean(right, axis=-1, keepdims=True), 0)
     u[pick] = left - np.where(centre, np.mean(left, axis=-1, keepdims=True), 0)
     lam[pick] = value
-    constant = np.ones(size, dtype=bool)
+    constant, off = np.ones(size, dtype=bool), np.ones(size)
     constant[pick] = False
+    off[pick] = np.maximum(off_A, 1)
 
     w, z, mu = np.zeros((size, d)), np.zeros((size, d)), np.zeros(size)
-    pick, right, left, value = _real_pairs(H, value_H, ~np.isnan(value_H))
+    pick, right, left, value, off_H = _real_pairs(H, value_H, ~np.isnan(value_H))
+    off[pick] = np.maximum(off[pick], off_H)
     has_z = np.zeros(size, dtype=bool)
     has_z[pick] = True
     j = np.where(has_z, j, -1)
@@ -105,8 +101,6 @@ def choose_split(
     def column(x: Any) -> Any:
         return np.asarray(x)[:, None, None]
 
-    largest = 1 + np.linalg.norm(A, 2, axis=(-1, -2)) * np.linalg.norm(H, 2, axis=(-1, -2))
-    fastest = np.maximum(np.max(np.abs(law.rho), axis=(-1, -2)), 2.0**-60)
     split = Split(
         v=v[:, :, None],
         u=u[:, None, :],
@@ -117,30 +111,23 @@ def choose_split(
         constant=column(constant),
         preserves_mean=column(preserved),
         coupled=np.zeros((1, 1, 1)),
-        growth=_noise_growth(np.broadcast_to(np.abs(law.rho), (size, n, d)), np.where(constant, 0, i), j)[
-            :, None, :
-        ],
-        # a new error may grow by the norm of the next layer, of which the noise of modes knows nothing;
-        # a factor of 4 of that is ordinary
-        injected=column(2 * np.sqrt(n + d) * largest * np.maximum(largest / (4 * fastest), 1.0)),
-        sensitivity=column(2 * np.sqrt(n + d) * np.maximum(condition * (EPS / eps), 1.0)),
+        sensitivity=column(0.3 * np.sqrt(n + d) + 0.5 * off),
         any_coupled=False,
         any_z=bool(np.any(has_z)),
         any_mean=bool(np.any(preserved & ~constant)),
     )
-    return split, np.asarray(KINDS)[2 * ~constant + has_z]
+    lengths = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1) + np.linalg.norm(w, axis=-1)
+    return split, np.asarray(KINDS)[2 * ~constant + has_z], np.maximum(off, lengths)
 
 
-def constant_split(A: F, d: int, size: int, modulus: F, eps: float) -> Split:
+def constant_split(A: F, d: int, size: int, eps: float) -> Split:
     """Split off the constant direction along the Perron vector, for ``size`` systems of one A or as many.
 
     What needs no more than the mean kept apart is spared the dominant modes.
-    ``modulus`` (b, n, d): of 1 + lambda_i mu_j, the constant mode first.
     """
     n = A.shape[-1]
     pi, preserved = _stationary_vectors(A, size, eps)
-    ones, nothing = np.ones((size, 1, 1)), np.full(size, -1)
-    norms = np.sqrt(n + d) * ones
+    ones = np.ones((size, 1, 1))
     return Split(
         v=np.ones((size, n, 1)),
         u=pi[:, None, :],
@@ -151,9 +138,7 @@ def constant_split(A: F, d: int, size: int, modulus: F, eps: float) -> Split:
         constant=ones > 0,
         preserves_mean=np.array(preserved)[:, None, None],
         coupled=np.zeros((1, 1, 1)),
-        growth=_noise_growth(np.broadcast_to(modulus, (size, n, d)), 0 * nothing, nothing)[:, None, :],
-        injected=2 * norms,
-        sensitivity=2 * norms,
+        sensitivity=0.3 * np.sqrt(n + d) * ones,
         any_coupled=False,
         any_z=False,
         any_mean=False,
@@ -169,19 +154,6 @@ def _stationary_vectors(A: F, size: int, eps: float) -> tuple[F, B]:
     for k in np.flatnonzero(~unique & ~preserved):
         pi[k] = _stationary(A[k if A.shape[0] > 1 else 0])
     return pi, preserved
-
-
-def _noise_growth(modulus: F, i: np.ndarray[Any, Any], j: np.ndarray[Any, Any]) -> F:
-    """log2 of the fastest growth that a, r, b, R and the mean can hold, (b, 5).
-
-    All modes of a part count, excited or not: rounding excites every one.
-    """
-    _, n, d = modulus.shape
-    row = (np.arange(n) == i[:, None])[:, :, None]
-    column = (np.arange(d) == j[:, None])[:, None, :]
-    sets = (row & column, row & ~column, ~row & column, ~row & ~column, (np.arange(n) == 0)[None, :, None])
-    largest = [np.max(np.where(held, modulus, 0), axis=(-1, -2)) for held in sets]
-    return np.log2(np.maximum(np.stack(largest, axis=-1), 2.0**-60))
 
 
 def _stationary(A: F) -> F:
@@ -213,15 +185,25 @@ def _shared_eigenvalue(members: B, values: C) -> tuple[np.ndarray[Any, Any], F]:
     return index, np.where(shared, value[:, 0].real, np.nan)
 
 
-def _real_pairs(M: F, value: F, wanted: B) -> tuple[np.ndarray[Any, Any], F, F, F]:
-    """Eigenvectors of the wanted systems: their indices, right (unit), left (left . right = 1), value.
+def _cleared(vector: F) -> F:
+    """Entries that are zero to rounding as exact zeros: a token that is masked out takes no part."""
+    floor = 4 * EPS * np.max(np.abs(vector), axis=-1, keepdims=True, initial=0.0)
+    return np.where(np.abs(vector) > floor, vector, 0.0)
+
+
+def _real_pairs(M: F, value: F, wanted: B) -> tuple[np.ndarray[Any, Any], F, F, F, F]:
+    """Eigenvectors of the wanted systems: their indices, right (unit), left (left . right = 1), value, error.
+
+    ``error``: by how much a rounding of M turns the vectors, in eps.
 
     A pair too ill-conditioned to help is left out: it would cost more digits
     than the split saves.
     """
     pick = np.flatnonzero(wanted)
     matrix = M[pick] if M.shape[0] > 1 else np.broadcast_to(M, (pick.size, *M.shape[1:]))
-    right, left = null_pair(matrix - value[pick, None, None] * np.eye(M.shape[-1]))
+    # both vectors from one SVD: residuals of one rounding of M, whatever the other eigenvectors are
+    U, s, Vh = np.linalg.svd(matrix - value[pick, None, None] * np.eye(M.shape[-1]))
+    right, left = _cleared(Vh[:, -1, :]), _cleared(U[:, :, -1])
     overlap = np.sum(left * right, axis=-1)
     residual = np.linalg.norm((matrix @ right[:, :, None])[:, :, 0] - value[pick, None] * right, axis=-1)
     residual += np.linalg.norm((left[:, None, :] @ matrix)[:, 0, :] - value[pick, None] * left, axis=-1)
@@ -230,4 +212,6 @@ def _real_pairs(M: F, value: F, wanted: B) -> tuple[np.ndarray[Any, Any], F, F, 
     pick, right, matrix = pick[good], right[good], matrix[good]
     left = left[good] / overlap[good, None]
     refined = (left[:, None, :] @ matrix @ right[:, :, None])[:, 0, 0]
-    return pick, right, left, refined
+    if s.shape[-1] == 1:
+        return pick, right, left, refined, np.ones(len(pick))
+    return pick, right, left, refined, size[good] / np.maximum(s[good, -2], EPS * size[good])

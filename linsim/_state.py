@@ -12,10 +12,9 @@ Each part maps to itself under X + A X H and carries a power-of-two exponent.
 Without a usable z (no single real weight eigenvalue dominates) z = w = 0, so
 a = b = 0 and the same formulas split off v alone.
 
-Every part also carries its *noise*: log2 of a bound on its absolute rounding
-error.  Noise grows like the fastest mode that the part can hold, which is not
-the part's own growth when the input does not excite that mode; only so can a
-rounding floor be told from a value.
+Every part also has its *noise*: log2 of an estimate of its absolute rounding
+error, which almost no error exceeds (``linsim._shadow``).  Only so can a rounding
+floor be told from a value.
 """
 
 from __future__ import annotations
@@ -41,6 +40,8 @@ __all__ = [
     "log2",
     "norm",
     "normalise",
+    "of_plain_tokens",
+    "plain_state",
     "scaled",
     "shifted",
     "sizes",
@@ -60,11 +61,8 @@ class Split:
     and ``mu`` (b, 1, 1); ``constant`` (b, 1, 1) bool: v is the vector of ones;
     ``preserves_mean`` (b, 1, 1) bool: columns of A sum to 1, token means are
     exact; ``coupled`` (b, 1, 1): 1 where u is no left eigenvector, so that the
-    rest feeds the v part (one way: v^T stays invariant), else 0.  ``growth``
-    (b, 1, 5) float64: log2 of the largest growth per layer of the noise of
-    a, r, b, R and the mean, NaN where no spectrum tells it and noise grows like
-    the parts of a generic probe; ``injected`` (b, 1, 1): roundings one layer adds, in eps
-    of the part; ``sensitivity`` (b, 1, 1): those that cutting the input adds.
+    rest feeds the v part (one way: v^T stays invariant), else 0.  ``sensitivity``
+    (b, 1, 1): the roundings that cutting the input adds to a part, in eps.
     """
 
     v: Array
@@ -76,8 +74,6 @@ class Split:
     constant: Array
     preserves_mean: Array
     coupled: Array
-    growth: Array
-    injected: Array
     sensitivity: Array
     any_coupled: bool
     any_z: bool
@@ -160,6 +156,74 @@ def decompose(x: Array, split: Split) -> State:
     return normalise(state)
 
 
+def of_plain_tokens(x: Array) -> State:
+    """Cut (b, n, d) tokens, given exactly, into their mean and the rest, for measuring."""
+    xp = namespace(x)
+    first = x[:, :1, :]
+    y = x - first
+    shift = xp.mean(y, axis=-2, keepdims=True)
+    rounding = float(xp.finfo(x.dtype).eps) * float(np.sqrt(x.shape[-2]))
+    own = rounding * norm(y)
+    noise_row = log2(own / float(np.sqrt(x.shape[-2])) + rounding * norm(first))
+    rows = log2(rounding * xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True)))
+    return plain_state(x, first + shift, y - shift, noise_row, log2(own), rows)
+
+
+def plain_state(
+    x: Array, centre: Array, rest: Array, noise_row: Array, noise_rest: Array, rows: Array
+) -> State:
+    """Return (b, n, d) float64 tokens as a state to be measured, nothing split off but their mean.
+
+    ``centre`` and ``rest`` add up to x.  Where some token is further from the mean than half
+    the mean's length tokens are kept as they stand, around 0, so that one may be 1e-300 of
+    another.  ``noise_row``, ``noise_rest`` (b, 1, 1) and ``rows`` (b, n, 1): log2 of the
+    absolute errors of centre, rest, and of each token.
+    """
+    xp = namespace(x)
+    b, n, d = x.shape
+
+    def full(shape: tuple[int, ...], value: Any, dtype: Any = None) -> Array:
+        return xp.full(shape, value, dtype=x.dtype if dtype is None else dtype, device=x.device)
+
+    zero, empty = full((b, 1, 1), 0.0), full((b, 1, 1), EMPTY)
+    furthest = xp.max(xp.sum(rest * rest, axis=-1, keepdims=True), axis=-2, keepdims=True)
+    apart = 4 * furthest >= xp.sum(centre * centre, axis=-1, keepdims=True)
+    largest = xp.max(rows, axis=-2, keepdims=True) + 0.5 * float(np.log2(n))
+    row = xp.where(apart, 0 * centre, centre)
+    noise_row = xp.where(apart, empty, noise_row)
+    split = Split(
+        v=full((1, n, 1), 1.0),
+        u=full((1, 1, n), 1.0 / n),
+        w=full((1, d, 1), 0.0),
+        z=full((1, 1, d), 0.0),
+        lam=full((1, 1, 1), 1.0),
+        mu=full((1, 1, 1), 0.0),
+        constant=full((1, 1, 1), True, xp.bool),
+        preserves_mean=~apart,
+        coupled=full((1, 1, 1), 0.0),
+        sensitivity=full((1, 1, 1), 0.0),
+        any_coupled=False,
+        any_z=False,
+        any_mean=False,
+    )
+    state = State(
+        split,
+        a=zero,
+        r=row,
+        b=full((b, n, 1), 0.0),
+        R=xp.where(apart, x, rest),
+        mean=row,
+        e_a=empty,
+        e_r=zero,
+        e_b=empty,
+        e_R=zero,
+        e_mean=zero,
+        noise=xp.concat([empty, noise_row, empty, xp.where(apart, largest, noise_rest), noise_row], axis=-1),
+        rows=rows,
+    )
+    return normalise(state)
+
+
 def between_rescalings(x: Array, power: int) -> int:
     """How many layers may pass before parts like ``x`` are rescaled, 8 at most.
 
@@ -199,12 +263,8 @@ def sizes(state: State) -> Array:
     return xp.concat(xp.broadcast_arrays(*each), axis=-1)
 
 
-def normalise(state: State, steps: int = 0, pace: Array | None = None) -> State:
-    """Bring the largest entry of every part into [1, 2), exactly, through its exponent.
-
-    ``steps``: layers since the last time, whose noise is added here; ``pace``
-    (b, 1, 5): log2 of how much the parts of a generic probe grew in them.
-    """
+def normalise(state: State) -> State:
+    """Bring the largest entry of every part into [1, 2), exactly, through its exponent."""
     xp = namespace(state.R)
 
     def peak(x: Array) -> Array:
@@ -231,30 +291,7 @@ def normalise(state: State, steps: int = 0, pace: Array | None = None) -> State:
             x, shift = scaled(x, -half), shift - half
         values[name] = scaled(x, -shift)
         values[f"e_{name}"] = totals[name]
-    if steps:
-        values["noise"] = _noise(state, totals, steps, pace)
     return replace(state, **values)
-
-
-def _noise(state: State, totals: dict[str, Array], steps: int, pace: Array | None) -> Array:
-    xp, split = namespace(state.R), state.split
-    unit = log2(steps * float(xp.finfo(state.R.dtype).eps) * xp.astype(split.injected, xp.float64))
-    growth = xp.astype(split.growth, xp.float64)
-    e = xp.concat(xp.broadcast_arrays(*[getattr(state, f"e_{name}") for name in PARTS]), axis=-1)
-    change = xp.concat(xp.broadcast_arrays(*[totals[name] for name in PARTS]), axis=-1) - e
-    change = xp.where(xp.abs(change) > -EMPTY / 2, xp.zeros_like(change), change)
-    follow = change if pace is None else pace
-    known = ~xp.isnan(growth)
-    growth = xp.where(known, growth, xp.zeros_like(growth))
-    grown = state.noise + xp.where(known, steps * growth, follow)
-    # a part is taken to have changed geometrically in between
-    added = xp.maximum(e + (steps - 1) * growth, e + change * ((steps - 1) / steps))
-    noise = add_log2(grown, unit + xp.where(known, added, e + follow))
-    if split.any_coupled:
-        fed = xp.where(split.coupled > 0, noise[:, :, 3:4] + float(np.log2(steps)), EMPTY)
-        r = add_log2(noise[:, :, 1:2], fed)
-        noise = xp.concat([noise[:, :, :1], r, noise[:, :, 2:]], axis=-1)
-    return noise
 
 
 def shifted(state: State, exponent: Array) -> State:
@@ -292,6 +329,8 @@ def stacked(states: Sequence[State]) -> State:
     def several(arrays: list[Array]) -> Array:
         return xp.concat([xp.broadcast_to(x, (b, *x.shape[1:])) for x in arrays], axis=0)
 
+    if any(state.rows is None for state in states):
+        parts.remove("rows")
     values = {name: several([getattr(state, name) for state in states]) for name in parts}
     split = states[0].split.map(lambda x: x if x.shape[0] == 1 else several([x] * count))
     return State(split, **values)

@@ -15,15 +15,11 @@ has a norm of 0 (log -inf), a spread of 0, and no other metric: NaN.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
 
 from . import _validate
 from ._callers import in_callers_library
-from ._evaluate import METRICS, choose, evaluate
-from ._namespace import Array, exponent_of, namespace
-from ._state import Split, decompose, scaled, shifted
+from ._evaluate import METRICS, choose, of_tokens, tolerances
+from ._namespace import Array, namespace
 
 __all__ = ["METRICS", "measure"]
 
@@ -66,42 +62,11 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
     names = choose(metrics)
     x = _validate.array(x, "x", ndim=2, shape="(..., n, d)")
     xp = namespace(x)
-    x = xp.astype(x, xp.float64, copy=False)  # exact; only measuring itself rounds
-    batch, (n, d) = tuple(x.shape[:-2]), x.shape[-2:]
-    # powers of two only: entries near the ends of the range must not overflow
-    flat = xp.reshape(x, (-1, n, d))
-    e = exponent_of(xp.max(xp.abs(flat), axis=(-1, -2), keepdims=True))
-    e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
-    half = xp.floor(-e / 2)
-    state = decompose(scaled(scaled(flat, half), -e - half), _plain_split(x))
-    state = shifted(state, e)
-    zero_rows = ~xp.any(flat != 0, axis=-1, keepdims=True)
-    measured, _ = evaluate(state, names, zero_rows)
-    return {k: xp.reshape(m.value, batch) for k, m in measured.items()}
-
-
-def _plain_split(x: Array) -> Split:
-    """Split off the token mean and nothing else."""
-    xp, n, d = namespace(x), x.shape[-2], x.shape[-1]
-
-    def full(shape: tuple[int, ...], value: Any, dtype: Any) -> Array:
-        return xp.full(shape, value, dtype=dtype, device=x.device)
-
-    one = (1, 1, 1)
-    return Split(
-        v=full((1, n, 1), 1.0, x.dtype),
-        u=full((1, 1, n), 1.0 / n, x.dtype),
-        w=full((1, d, 1), 0.0, x.dtype),
-        z=full((1, 1, d), 0.0, x.dtype),
-        lam=full(one, 1.0, x.dtype),
-        mu=full(one, 0.0, x.dtype),
-        constant=full(one, True, xp.bool),
-        preserves_mean=full(one, True, xp.bool),
-        coupled=full(one, 0.0, x.dtype),
-        growth=full((1, 1, 5), 0.0, xp.float64),
-        injected=full(one, 0.0, xp.float64),
-        sensitivity=full(one, float(np.sqrt(n + d)), xp.float64),
-        any_coupled=False,
-        any_z=False,
-        any_mean=False,
-    )
+    batch = tuple(x.shape[:-2])
+    measured = of_tokens(xp.reshape(x, (-1, *x.shape[-2:])), names)
+    allowed = tolerances(names, False, None)
+    out = {}
+    for name, one in measured.items():
+        known = one.error <= allowed[name] * xp.maximum(xp.ones_like(one.value), xp.abs(one.value))
+        out[name] = xp.reshape(xp.where(known, one.value, xp.full_like(one.value, xp.nan)), batch)
+    return out

@@ -57,11 +57,11 @@ class Line:
     last: F
     count: F
 
-    def uncertainty(self, rounding: float) -> F:
+    def uncertainty(self, rounding: float | F) -> F:
         """Return the bound on the slope's error, from residuals and the rounding of the values."""
         return np.where(self.count > 2, self.leverage * self.perturbation(rounding), np.inf)
 
-    def perturbation(self, rounding: float) -> F:
+    def perturbation(self, rounding: float | F) -> F:
         """Return the estimate of max |e|; 2 and count / (count - 2) are derived at Trajectory.slope."""
         spare = np.maximum(self.count - 2, 1)
         return rounding + 2 * self.residual * self.count / spare
@@ -110,8 +110,7 @@ class RunInfo:
         batch: eps * sqrt(n + d) * (layer + 1) layer by layer; for a closed form what
         it misses of the first layers, plus depth times the error of its slowest log.
     resolution : float
-        A gap is reported where its own relative bound, cancellation included,
-        is at most this: 1e-6 (float32: 1e-2).
+        The largest error of any value that is reported (see ``Trajectory.errors``).
     methods : ndarray of str, batch shape
         The engine of each system.
     refused : ndarray of str, batch shape
@@ -119,10 +118,11 @@ class RunInfo:
     fallbacks : dict of str to int
         How often something had to be done another way: "lapack", matrices whose
         singular values a kernel did not find; "iterate", systems that have no
-        closed form which holds.
+        closed form which holds; "float64" and "double-double", systems that went through
+        the layers again with more digits for values that rounding hid.
     unmeasured_from : dict of str to ndarray of int, batch shape
-        For each metric, the first recorded layer at which its gap is below
-        what can be measured (its value there is NaN); -1 where there is none.
+        For each metric, the first recorded layer at which its error is beyond the
+        resolution (its value there is NaN); -1 where there is none.
     """
 
     method: str
@@ -146,7 +146,12 @@ class Trajectory:
         Recorded layers, increasing; 0 is the input.
     metrics : dict of str to array, shape (..., k)
         float64, in the array library of the input.  Names that begin with
-        ``log`` are natural logarithms.  NaN: see :class:`RunInfo`.
+        ``log`` are natural logarithms.  NaN: ``errors`` is beyond the resolution of the run,
+        nobody knows the value; or the metric of a zero state, which has none.
+    errors : dict of str to array, shape (..., k)
+        Estimated error of every value, also where that is NaN: absolute for plain metrics, absolute
+        in the logarithm for those whose names begin with ``log``; infinite where nothing is known.
+        It counts the rounding of the layers and of measuring, and takes inputs as exact.
     info : RunInfo
         Method, split, error estimate, and where gaps end to be measurable.
     states : array, shape (..., k, n, d), or None
@@ -162,6 +167,7 @@ class Trajectory:
     info: RunInfo
     states: Array | None = None
     state_log_scale: Array | None = None
+    errors: Mapping[str, Array] = field(default_factory=dict)
 
     def rate(self, metric: str) -> np.ndarray[Any, Any]:
         """Return the measured factor per layer of a gap: exp of its least-squares slope.
@@ -232,9 +238,7 @@ class Trajectory:
         expected, start later (``first``), or ask :func:`linsim.compare`, which
         knows from the law how long transients last.
 
-        Rounding: a gap is reported where its own error bound is at most 1e-6
-        of it (float32: 1e-2), and token diversity, the square of a quotient of
-        two such norms, is off by 4 times that at most.
+        Rounding: the largest error of the values used (``errors``).
 
         Examples
         --------
@@ -255,13 +259,14 @@ class Trajectory:
             )
         values = to_host(self.metrics[_validate.choice(metric, "metric", logarithms)])
         start = (self.layers[0] + self.layers[-1]) / 2 if first is None else _validate.count(first, "first")
-        fit = line(self.layers, values, np.isfinite(values) & (self.layers >= start))
-        return Slope(fit.slope, fit.uncertainty(self.rounding), fit.first, fit.last, fit.count)
+        used = np.isfinite(values) & (self.layers >= start)
+        fit = line(self.layers, values, used)
+        return Slope(fit.slope, fit.uncertainty(self.rounding(metric, used)), fit.first, fit.last, fit.count)
 
-    @property
-    def rounding(self) -> float:
-        """Largest rounding of a finite logarithm: 4e-6, in float32 4e-2 (see :meth:`slope`)."""
-        return 4 * self.info.resolution
+    def rounding(self, metric: str, used: F) -> F:
+        """Return the largest error of the values of a metric that are used (..., k), batch shape."""
+        errors = to_host(self.errors[metric])
+        return np.max(np.where(used, errors, 0.0), axis=-1, initial=0.0)
 
     def to_xarray(self) -> xarray.Dataset:
         """Return the metrics as a labelled dataset with dims (batch_0, ..., layer).

@@ -48,7 +48,8 @@ class Piece:
     ]  # (k, 1, 1): tau or similarity of each de-escalation, None: a function
     mask: Array | None
     streams: RowGenerator
-    dtype: str
+    dtype: str  # that draws are rounded to; tokens may have more digits
+    see: Callable[[Callable[[], Any]], Any]  # returns what is drawn, or what was drawn before
 
 
 def clouds(start: Cloud, piece: Piece, layers: Sequence[int], go_on: Callable[[], None]) -> Iterator[Cloud]:
@@ -95,18 +96,19 @@ def _attended(y: Cloud, piece: Piece) -> Cloud:
     if piece.A is not None:
         return attend_fixed(y, piece.A)
     if isinstance(spec, FromTokens):
-        drawn = projections(spec, y.rest[: y.k, ...], piece.streams)
+        drawn = projections(spec, y.rest[: y.k, ...], piece.streams, piece.dtype)
         return attend(y, drawn, normalized=spec.normalize, mask=piece.mask)
-    A = _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype)
-    return attend_fixed(y, on_device_of(A, y.rest))
+    A = piece.see(lambda: _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype))
+    return attend_fixed(y, on_device_of(A, y.rest, y.rest.dtype))
 
 
 def _weights(piece: Piece, like: Cloud) -> Array:
     if piece.W is not None:
         return piece.W
     d = int(like.rest.shape[-1])
-    W = _draws.weights(piece.block.weights, d, piece.std, piece.streams, piece.dtype, "weights")
-    return on_device_of(W, like.rest)
+    block = piece.block
+    W = piece.see(lambda: _draws.weights(block.weights, d, piece.std, piece.streams, piece.dtype, "weights"))
+    return on_device_of(W, like.rest, like.rest.dtype)
 
 
 def _feed_forward(y: Cloud, piece: Piece, activation: str) -> Cloud:
@@ -115,8 +117,8 @@ def _feed_forward(y: Cloud, piece: Piece, activation: str) -> Cloud:
     deviation = piece.block.feed_forward_std * (2 / width) ** 0.5
     first = _draws.rectangle((d, width), d**-0.5, piece.streams, piece.dtype)
     second = _draws.rectangle((width, d), deviation, piece.streams, piece.dtype)
-    hidden = activate(linear(y, on_device_of(first, y.rest)), activation)
-    return linear(hidden, on_device_of(second, y.rest))
+    first, second = (on_device_of(M, y.rest, y.rest.dtype) for M in (first, second))
+    return linear(activate(linear(y, first), activation), second)
 
 
 def _deescalated(x: Cloud, piece: Piece, place: str, layer: int) -> Cloud:

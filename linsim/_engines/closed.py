@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._evaluate import RESOLUTION
 from .._recorded import Recorded, merged, record
 from .._split import KINDS, choose_split, constant_split
 from .._state import EMPTY, Split, State
@@ -76,6 +75,7 @@ def run(
     A: F,
     H: F,
     x0: F,
+    zero_until: F,
     size: int,
     layers: F,
     names: tuple[str, ...],
@@ -84,7 +84,7 @@ def run(
     walk: Callable[[F], Recorded],
     stop: F,
 ) -> Recorded:
-    """Record ``size`` systems; A, H and x0 (b or 1, ., .) float64.
+    """Record ``size`` systems; A, H and x0 (b or 1, ., .) float64, ``zero_until`` (b or 1, n).
 
     ``started`` cuts the tokens into parts; ``walk`` records the systems with the
     given numbers layer by layer; ``stop`` (1,) ends the work when it becomes true.
@@ -111,13 +111,12 @@ def run(
             if held.size < tried.size:
                 form, kinds = _formed(engine, here, held.size, started, plain)
             errors = np.broadcast_to(verdict.error, tried.size)[np.isin(tried, held)]
+            until = zero_until if len(zero_until) == 1 else zero_until[held]
             if plain and engine is modal:
-                found = _recorded_by_kernel(form, here.x0, layers, names, kinds, errors, stop)
+                found = _recorded_by_kernel(form, until, layers, names, kinds, errors, stop)
             else:
-                zero = np.broadcast_to(
-                    ~np.any(here.x0 != 0, axis=-1, keepdims=True), (held.size, x0.shape[1], 1)
-                )
-                found = record(engine.states(form, at), at, names, zero, keep_states, method, kinds, errors)
+                states, until = engine.states(form, at), until[:, :, None].astype(np.float64)
+                found = record(states, at, names, here.x0, until, keep_states, method, kinds, errors)
             parts.append((held, found))
         left = np.setdiff1d(left, held)
     if left.size:
@@ -141,17 +140,16 @@ def _formed(
     eigensystems = (systems.attention, systems.weights)
     A, H = systems.matrices
     if plain:
-        modulus = np.abs(1 + systems.attention.values[:, :, None] * systems.weights.values[:, None, :])
-        split, kinds = constant_split(A, H.shape[-1], size, modulus, EPS), np.asarray(KINDS[:1])
+        split, kinds = constant_split(A, H.shape[-1], size, EPS), np.asarray(KINDS[:1])
     else:
-        split, kinds = choose_split(A, H, systems.x0, EPS, eigensystems)
+        split, kinds, _ = choose_split(A, H, systems.x0, EPS, eigensystems)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
     given = eigensystems if engine is modal else eigensystems[1:]
     return engine.prepare(A, H, state, *given), kinds
 
 
 def _recorded_by_kernel(
-    form: modal.Modes, x0: F, layers: F, names: tuple[str, ...], kinds: F, errors: F, stop: F
+    form: modal.Modes, zero_until: F, layers: F, names: tuple[str, ...], kinds: F, rounding: F, stop: F
 ) -> Recorded:
     """Measure what needs no more than the mean kept apart, in :mod:`linsim._kernels.jump`."""
     from .._kernels.jump import jump
@@ -174,10 +172,7 @@ def _recorded_by_kernel(
         return np.concatenate([rest.reshape(-1, 1), mean.reshape(-1, 1)], axis=1) * np.ones((b, 1))
 
     slot = small.slots(names)
-    values, resolved = (
-        np.empty((len(names), b, len(layers))),
-        np.empty((len(names), b, len(layers)), dtype=bool),
-    )
+    values, errors = np.empty((len(names), b, len(layers))), np.empty((len(names), b, len(layers)))
     arguments = [
         np.broadcast_to(start.R, (b, n, d)),
         np.broadcast_to(start.r[:, 0], (b, d)),
@@ -191,21 +186,21 @@ def _recorded_by_kernel(
         pair(form.growth[:, 1], form.growth[:, 3]),
         form.rounding,
         np.broadcast_to(form.split.preserves_mean[:, 0, 0], b),
-        x0,
+        zero_until,
         layers,
     ]
     fixed = [_kernels.frozen(x) for x in arguments]
 
     def run(lost: F, found: F) -> None:
-        jump(*fixed, slot, RESOLUTION, 0, b, values, resolved, lost, found, stop)
+        jump(*fixed, slot, 0, b, values, errors, lost, found, stop)
 
-    lapack = small.with_lost(run, slot, values, resolved, RESOLUTION, float(EPS), n, d)
+    lapack = small.with_lost(run, slot, values, errors, float(EPS), n, d)
     return Recorded(
         {name: values[k] for k, name in enumerate(names)},
-        {name: resolved[k] for k, name in enumerate(names)},
+        {name: errors[k] for k, name in enumerate(names)},
         np.asarray(["modal"]),
         kinds,
-        errors,
+        rounding,
         {"lapack": lapack},
         b,
     )

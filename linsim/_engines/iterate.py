@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from .._namespace import Array
-from .._state import State, between_rescalings, normalise, scaled, sizes
+from .._shadow import begin, heads_of
+from .._state import State, between_rescalings, normalise, scaled
 
 __all__ = ["states"]
 
@@ -21,38 +22,29 @@ Heads = Callable[[int], Sequence[tuple[Array, Array]]]
 
 
 def states(
-    start: State,
-    heads: Heads,
-    layers: Sequence[int],
-    growth: float,
-    budget: float,
-    probe: State | None = None,
+    start: State, heads: Heads, layers: Sequence[int], growth: float, budget: float
 ) -> Iterator[State]:
-    """Yield the state at each of the sorted ``layers``.
+    """Yield the state at each of the sorted ``layers``, with the noise that its shadows tell.
 
     ``growth`` bounds log2 of the factor by which one layer can enlarge an
-    entry; a part is rescaled before that can use up ``budget`` bits.  A
-    generic ``probe`` runs along where no spectrum tells how fast rounding grows.
+    entry; a part is rescaled before that can use up ``budget`` bits.
     """
     every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
     state, layer = start, 0
-    before = None if probe is None else sizes(probe)
+    shadows = begin(start, growth)
+    last: Sequence[tuple[Array, Array]] | None = None
     for target in layers:
         while layer < target:
             pairs = heads(layer)
-            state = _step(state, pairs)
-            probe = None if probe is None else _step(probe, pairs)
+            if pairs is not last:
+                last, seen = pairs, heads_of(pairs)
+            after = _step(state, pairs)
+            shadows = shadows.step(state, after, seen, layer, _step)
+            state = after
             layer += 1
             if layer % every == 0:
-                state = normalise(state, every, _pace(probe, before))
-                if probe is not None:
-                    probe = normalise(probe)
-                    before = sizes(probe)
-        yield normalise(state, layer % every, _pace(probe, before))
-
-
-def _pace(probe: State | None, before: Array | None) -> Array | None:
-    return None if probe is None else sizes(probe) - before
+                state = normalise(state)
+        yield shadows.measured(normalise(state)) if layer else start
 
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:

@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._evaluate import RESOLUTION
 from .._parallel import workers
 from .._recorded import Job, Recorded
 from .._split import KINDS
 from .._state import between_rescalings
 from ..theory.spectra import doubly_stochastic
-from .small import METRICS, slots
+from .small import METRICS, ranks, slots
 
 __all__ = ["applies", "jobs", "singular_values"]
 
@@ -43,7 +42,16 @@ def applies(names: Sequence[str], n: int, d: int) -> bool:
 
 
 def jobs(
-    A: F, H: F, x0: F, size: int, layers: F, names: tuple[str, ...], growth: F, budget: int, stop: F
+    A: F,
+    H: F,
+    x0: F,
+    zero_until: F,
+    size: int,
+    layers: F,
+    names: tuple[str, ...],
+    growth: F,
+    budget: int,
+    stop: F,
 ) -> list[Job]:
     """Return the work, one system after the other if they are few; arguments as in :mod:`.small`."""
     from .._kernels.layer import apply_layer
@@ -56,20 +64,21 @@ def jobs(
 
     def run(first: int, last: int) -> Recorded:
         values = np.empty((len(names), last - first, len(layers)))
-        resolved = np.empty(values.shape, dtype=bool)
+        errors = np.empty(values.shape)
         lapack = 0
         for s in range(first, last):
             own_A, own_H = (x[:, :, s if x.shape[2] > 1 else 0] for x in (A, H))
             pause = int(every[s if every.size > 1 else 0])
-            walk = _Walk(own_A, own_H, x0[s if len(x0) > 1 else 0], layers, names, pause, stop)
+            own_x, zero = (x[s if len(x) > 1 else 0] for x in (x0, zero_until))
+            walk = _Walk(own_A, own_H, own_x, zero, layers, names, pause, stop)
             walk.run(threads)
-            values[:, s - first], resolved[:, s - first] = walk.values[:, 0], walk.resolved[:, 0]
+            values[:, s - first], errors[:, s - first] = walk.values[:, 0], walk.errors[:, 0]
             lapack += walk.lapack
         n, d = x0.shape[-2:]
         eps = float(np.finfo(x0.dtype).eps)
         return Recorded(
             {name: values[k] for k, name in enumerate(names)},
-            {name: resolved[k] for k, name in enumerate(names)},
+            {name: errors[k] for k, name in enumerate(names)},
             np.asarray(["bands"]),
             np.asarray([KINDS[0]]),
             np.asarray([eps * float(np.sqrt(n + d)) * (int(layers[-1]) + 1)]),
@@ -86,27 +95,27 @@ class _Walk:
     """One system on its way through the layers, and what its threads share."""
 
     def __init__(
-        self, A: F, H: F, x0: F, layers: F, names: tuple[str, ...], pause: int, stop: F
+        self, A: F, H: F, x0: F, zero: F, layers: F, names: tuple[str, ...], pause: int, stop: F
     ) -> None:  # A (layers or 1, heads, n, n), H (layers or 1, heads, d, d), x0 (n, d)
-        self.A, self.H, self.x0 = A, H, x0
+        self.A, self.H, self.x0, self.zero = A, H, x0, zero
         self.layers, self.names, self.pause, self.stop = layers, names, pause, stop
         self.lapack = 0
         self.lock = threading.Condition()
         from .._kernels import layer as kernel
         from .._kernels.lanes import WIDTH
         from .._kernels.products import aligned, columns, rows
+        from .._kernels.walk import layer_rounding, start_rounding
 
         n, d = self.x0.shape
         heads, x0 = self.A.shape[1], self.x0
-        single = x0.dtype == np.float32
         self.eps = float(np.finfo(x0.dtype).eps)
-        self.share = 1e-2 if single else RESOLUTION
-        self.rounding = 2 * float(np.sqrt(n + d)) * self.eps
+        self.rounding = start_rounding(n, d, self.eps)
+        self.log_rounding = float(np.log2(layer_rounding(n, d, self.eps)))
         self.compressed = self.A.shape[0] == 1 and heads == 1 and layers[-1] <= kernel.SHALLOW
         self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
         self.slot = slots(names)
         self.values = np.full((len(self.names), 1, len(self.layers)), np.nan)
-        self.resolved = np.zeros(self.values.shape, dtype=bool)
+        self.errors = np.full(self.values.shape, np.inf)
         lay = self.lay = kernel.layout(n, d, self.compressed, x0.itemsize)
         self.base, self.stride = kernel.places(d, lay.height, x0.itemsize)
         self.own, _ = kernel.places(d, n, x0.itemsize)
@@ -216,14 +225,13 @@ class _Walk:
         parts = (self.lay, self.base, self.stride)
         wanted = t < len(self.layers) and self.layers[t] == self.layer
         if wanted or self.unscaled == self.pause:
-            settle(*parts, self.coupled, self.since, float(np.log2(self.rounding / 2)), Y, self.ledger)
+            settle(*parts, self.coupled, self.since, self.log_rounding, Y, self.ledger)
             self.since = 0
         if wanted:
-            n, out = self.lay.n, (self.slot, self.values, self.resolved)
-            ln_share = float(np.log(self.share))
-            scale, noise, there = write_content(0, t, n, self.coupled, ln_share, *out, self.ledger)
+            n, out = self.lay.n, (self.slot, self.values, self.errors)
+            scale, noise, there = write_content(0, t, n, self.coupled, self.eps, *out, self.ledger)
             if there and self.slot[METRICS.index("log_spread")] >= 0:
-                write_spread(0, t, n, self.base, self.stride, ln_share, *out, Y, self.ledger)
+                write_spread(0, t, n, self.base, self.stride, self.eps, *out, Y, self.ledger)
             if there and any(self.slot[METRICS.index(name)] >= 0 for name in _OF_WHOLE):
                 room = self._room()
                 if room is None:  # another thread has failed, or all are to stop
@@ -295,28 +303,23 @@ class _Walk:
 
     def _measure(self, room: F, layer: int, t: int, noise: float, ratio: float) -> None:
         from .._kernels.products import unpack
-        from .._kernels.walk import write_angles
+        from .._kernels.walk import row_noise, write_angles
 
         n, d = self.lay.n, self.lay.d
         if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
             write_angles(
-                0, t, self.x0, layer, self.own, self.stride, noise, self.share, self.slot, self.values,
-                self.resolved, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
+                0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot, self.values,
+                self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
             )  # fmt: skip
-        ranks = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
-        if any(k >= 0 for k in ranks):
+        wanted = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
+        if any(k >= 0 for k in wanted):
             X = np.empty((n, d), dtype=self.x0.dtype)
             unpack(room, 0, n, X)
             s, by_svd = singular_values(X, ratio)
-            first = float(s[0])
-            usable = noise + self.eps * first <= self.share * first
-            relative = (s / s[0]).astype(np.float64)
-            tail = relative[1:][relative[1:] > 0]
-            entropy = np.log1p(tail.sum()) - (tail @ np.log(tail)) / (1 + tail.sum())
-            for k, value in zip(ranks, (np.exp(entropy), 1 + tail @ tail), strict=True):
+            found = ranks(s, noise, self.eps)
+            for k, value, error in zip(wanted, found[::2], found[1::2], strict=True):
                 if k >= 0:
-                    self.values[k, 0, t] = value if usable else np.nan
-                    self.resolved[k, 0, t] = usable
+                    self.values[k, 0, t], self.errors[k, 0, t] = value, error
         else:
             by_svd = False
         with self.lock:

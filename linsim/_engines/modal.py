@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from .._evaluate import RESOLUTION
 from .._state import EMPTY, PARTS, Split, State, add_log2, log2, norm, normalise, scaled, sizes
 from ..theory.spectra import EPS, B, C, Eigensystem, F
 from . import iterate
@@ -38,7 +37,7 @@ COMPARED = (1, 5, 20)
 # beyond this a mode has no digits left
 LARGEST_CONDITION = 1e9
 #: error of ln rho, times the depth, beyond which the closed form is not believed
-DRIFT = RESOLUTION / 10
+DRIFT = 1e-7
 # log2: noise this far above iteration's, and at this distance below the part, hides something
 CLOSE, BLUR = 8.0, 28.0
 

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._evaluate import RESOLUTION
 from .._parallel import workers
 from .._recorded import Job, Recorded
 from .._split import KINDS
 from .._state import between_rescalings
 from ..theory.spectra import doubly_stochastic
 
-__all__ = ["METRICS", "applies", "jobs", "slots", "with_lost"]
+__all__ = ["METRICS", "applies", "jobs", "ranks", "slots", "with_lost"]
 
 F = np.ndarray[Any, Any]
 
@@ -43,6 +42,7 @@ def jobs(
     A: F,
     H: F,
     x0: F,
+    zero_until: F,
     size: int,
     layers: F,
     names: tuple[str, ...],
@@ -56,6 +56,7 @@ def jobs(
     ----------
     A : (layers or 1, heads, b or 1, n, n); H : (layers or 1, heads, b or 1, d, d); x0 : (b or 1, n, d)
         All float64 or all float32; one stands for all.
+    zero_until : (b or 1, n) int64, the layer up to which a token is exactly zero
     growth : (b or 1,) log2 of how much one layer can enlarge an entry, below ``budget``
     stop : (1,) bool, ends the work when it becomes true
     """
@@ -65,15 +66,12 @@ def jobs(
     _kernels.announce(walk, x0.dtype)
     n, d = x0.shape[-2:]
     depth, count, heads = int(layers[-1]), len(layers), A.shape[1]
-    A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
-    # between two rescalings a part may grow by the budget, and its square must stay in range
+    A, H, x0, zero_until = (_kernels.frozen(x) for x in (A, H, x0, zero_until))
     every = np.clip(budget // np.maximum(growth, 1.0), 1, between_rescalings(x0, 2)).astype(np.int64)
     slot = slots(names)
-    values = np.empty((len(names), size, count))
-    resolved = np.empty((len(names), size, count), dtype=bool)
+    values, errors = np.empty((len(names), size, count)), np.empty((len(names), size, count))
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
     compressible = A.shape[0] == 1 and heads == 1 and depth <= SHALLOW
-    share = RESOLUTION if x0.dtype == np.float64 else 1e-2
     eps = float(np.finfo(x0.dtype).eps)
     error = eps * float(np.sqrt(n + d)) * (depth + 1)
 
@@ -87,14 +85,14 @@ def jobs(
 
         def through(lost: F, found: F) -> None:
             walk(
-                A, H, x0, layers, every, kept, generic, compressible, slot, share,
-                first, last, values, resolved, lost, found, stop,
+                A, H, x0, zero_until, layers, every, kept, generic, compressible, slot,
+                first, last, values, errors, lost, found, stop,
             )  # fmt: skip
 
-        lapack = with_lost(through, slot, values, resolved, share, eps, n, d)
+        lapack = with_lost(through, slot, values, errors, eps, n, d)
         return Recorded(
             {name: values[k, first:last] for k, name in enumerate(names)},
-            {name: resolved[k, first:last] for k, name in enumerate(names)},
+            {name: errors[k, first:last] for k, name in enumerate(names)},
             np.asarray(["lanes"]),
             np.asarray([KINDS[0]]),
             np.asarray([error]),
@@ -119,16 +117,7 @@ def slots(names: Sequence[str]) -> F:
     return slot
 
 
-def with_lost(
-    run: Callable[[F, F], None],
-    slot: F,
-    values: F,
-    resolved: F,
-    share: float,
-    eps: float,
-    n: int,
-    d: int,
-) -> int:
+def with_lost(run: Callable[[F, F], None], slot: F, values: F, errors: F, eps: float, n: int, d: int) -> int:
     """Run a kernel and ask LAPACK for the singular values it did not find; return how many.
 
     ``run(lost, found)`` writes such states to the rows of ``lost`` and counts them
@@ -140,24 +129,33 @@ def with_lost(
         lost, found = np.zeros((int(found[0]), 3 + n * d)), np.zeros(1, dtype=np.int64)
         run(lost, found)
     for row in lost[: found[0]]:
-        _by_lapack(row, slot, values, resolved, share, eps, n, d)
+        _by_lapack(row, slot, values, errors, eps, n, d)
     return int(found[0])
 
 
-def _by_lapack(row: F, slot: F, values: F, resolved: F, share: float, eps: float, n: int, d: int) -> None:
+def _by_lapack(row: F, slot: F, values: F, errors: F, eps: float, n: int, d: int) -> None:
     """Ranks of one state whose singular values the kernel did not find."""
     system, column, noise = int(row[0]), int(row[1]), row[2]
     state = row[3:].reshape(n, d)
-    usable, ratio = False, np.zeros(1)
+    found = (np.nan, np.inf, np.nan, np.inf)
     if np.all(np.isfinite(state)) and np.any(state):
-        s = np.linalg.svd(state, compute_uv=False)
-        ratio = s / s[0]
-        usable = bool(noise + eps * s[0] <= share * s[0])
-    positive = ratio[ratio > 0]
-    total = np.sum(positive)
-    entropy = np.log(total) - np.sum(positive * np.log(positive)) / total if usable else 0.0
-    for name, value in (("effective_rank", np.exp(entropy)), ("stable_rank", np.sum(ratio**2))):
+        found = ranks(np.linalg.svd(state, compute_uv=False), noise, eps)
+    for name, value, error in zip(("effective_rank", "stable_rank"), found[::2], found[1::2], strict=True):
         k = slot[METRICS.index(name)]
         if k >= 0:
-            values[k, system, column] = value if usable else np.nan
-            resolved[k, system, column] = usable
+            values[k, system, column], errors[k, system, column] = value, error
+
+
+def ranks(s: F, noise: float, eps: float) -> tuple[float, float, float, float]:
+    """Effective rank, its error, stable rank, its error; of singular values off by ``noise``."""
+    from .._kernels.walk import rank_errors
+
+    m = np.asarray(s, dtype=np.float64) / float(s[0])
+    off = noise / (float(s[0]) * float(np.sqrt(m.size))) + 4 * eps
+    others = m[1:]
+    positive = others[others > 0]
+    tail, energy = float(np.sum(positive)), float(positive @ positive)
+    entropy = float(np.log1p(tail) - (positive @ np.log(positive)) / (1 + tail))
+    ln = np.log(np.maximum(m, 1e-9))
+    off_rank, off_stable = rank_errors(m.size, off, tail, entropy, float(ln.sum()), float(ln @ ln), energy)
+    return float(np.exp(entropy)), float(off_rank), 1 + energy, float(off_stable)

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from .._split import LARGEST_SENSITIVITY
 from .._state import EMPTY, State, add_log2, combine, log2, norm, normalise
 from ..theory.spectra import EPS, B, Eigensystem, F
 from . import modal
@@ -62,7 +61,6 @@ def prepare(A: F, H: F, start: State, weights: Eigensystem) -> Powers:
     """Take apart (b, n, d) systems by the eigenvectors of H; A, H have leading axis b or 1."""
     b = start.R.shape[0]
     start = replace(start, split=start.split.map(lambda x: np.broadcast_to(x, (b, *x.shape[1:]))))
-    start = replace(start, noise=_noise(start, weights))
     split = start.split
     has_z = np.any(split.z != 0, axis=(-1, -2))
     nearest = np.argmin(np.abs(weights.values - split.mu[:, 0]), axis=-1)
@@ -82,15 +80,6 @@ def prepare(A: F, H: F, start: State, weights: Eigensystem) -> Powers:
         j,
         np.asarray(sound),
     )
-
-
-def _noise(start: State, weights: Eigensystem) -> F:
-    """Noise of the cut: with v = 1 nothing depends on the eigenvectors of A, however bad they are."""
-    split, (n, d) = start.split, start.R.shape[1:]
-    condition = np.clip(weights.basis_condition, 1.0, LARGEST_SENSITIVITY)[:, None, None]
-    without = np.minimum(2 * np.sqrt(n + d) * condition, split.sensitivity)
-    relief = np.where(split.constant, log2(without) - log2(split.sensitivity), 0.0)
-    return np.where(start.noise > EMPTY / 2, start.noise + relief, start.noise)
 
 
 def _row(start: State) -> State:

@@ -39,6 +39,7 @@ from .walk import (
     SPREAD,
     STABLE,
     flush,
+    row_noise,
     stage,
     write_angles,
     write_content,
@@ -278,8 +279,8 @@ def _small_layout(n, c, itemsize):
 @nb.njit(**_COMPILE)
 def jump(
     start_rest, start_mean, start_e, start_noise, c, scale, log2_hi, log2_lo, turn_hi, turn_lo, size, drift,
-    tag_A, tag_H, place, V, L, floor, growth, rounding, preserved, x0, wanted, slot, share, first, last,
-    values, resolved, lost, counts, stop,
+    tag_A, tag_H, place, V, L, floor, growth, rounding, preserved, zero_until, wanted, slot, first, last,
+    values, errors, lost, counts, stop,
 ):  # fmt: skip
     """Record systems ``first`` to ``last`` at the wanted layers.
 
@@ -295,12 +296,12 @@ def jump(
     floor, growth : (b, 2) log2 of the noise that mean and rest start with, and of its growth per layer
     rounding : (b,)
     preserved : (b,) bool, whether token means are kept exactly
-    x0, wanted, slot, share, values, resolved, lost, counts, stop : as in :func:`linsim._kernels.walk.walk`
+    zero_until, wanted, slot, values, errors, lost, counts, stop : as in :func:`linsim._kernels.walk.walk`
     """
     n, d = start_rest.shape[1], start_rest.shape[2]
     like = start_rest
     w = WIDTH // like.itemsize
-    ln_share = math.log(share)
+    eps = 2.220446049250313e-16
     modes, whole = np.zeros((_MODE, n * d)), np.zeros((4, n * d), np.int64)
     tables, built = np.zeros((31, 2, n * d)), np.zeros(31, np.bool_)
     middle, live, gathered = np.zeros((n, d)), np.zeros(n, np.bool_), np.zeros(n, np.bool_)
@@ -407,19 +408,17 @@ def jump(
             else:
                 centre(Y, base, stride, 0, n, -1, 0.0)
             look(lay, base, stride, Y, ledger)
-            scale_all, noise, there = write_content(
-                s, t, n, coupled, ln_share, slot, values, resolved, ledger
-            )
+            scale_all, noise, there = write_content(s, t, n, coupled, eps, slot, values, errors, ledger)
             if not there:
                 continue
             if slot[SPREAD] >= 0:
-                write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger)
+                write_spread(s, t, n, base, stride, eps, slot, values, errors, Y, ledger)
             if not (angles or ranks):
                 continue
             if cut != width and filled:
                 flush(
                     staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values,
-                    resolved, share, lost, counts,
+                    errors, lost, counts,
                 )  # fmt: skip
                 filled = 0
             width = cut
@@ -428,35 +427,21 @@ def jump(
             o = filled * held
             stage(n, lay.mean, base, stride, own, scale_all, Y, ledger, staged, o, sums)
             if angles:
-                xs = x0[s if x0.shape[0] > 1 else 0]
                 write_angles(
-                    s,
-                    t,
-                    xs,
-                    to,
-                    own,
-                    stride,
-                    absolute,
-                    share,
-                    slot,
-                    values,
-                    resolved,
-                    staged,
-                    o,
-                    sums,
-                    heights,
-                )
+                    s, t, d, to, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
+                    row_noise(absolute, n), eps,                    slot, values, errors, staged, o, sums, heights,
+                )  # fmt: skip
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute
                 filled += 1
             if filled == 2 * w:
                 flush(
                     staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values,
-                    resolved, share, lost, counts,
+                    errors, lost, counts,
                 )  # fmt: skip
                 filled = 0
     if filled:
         flush(
-            staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values, resolved,
-            share, lost, counts,
+            staged, held, tile, q, e, squared, work, n, width, d, table, filled, slot, values, errors,
+                    lost, counts,
         )  # fmt: skip

@@ -9,6 +9,8 @@ so what a lane holds never changes the result of another.
 
 from __future__ import annotations
 
+import math
+
 import numba as nb
 import numpy as np
 
@@ -40,7 +42,7 @@ _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 @nb.njit(**_COMPILE)
 def tile_work(n, d):
     """Return how many vectors the two steps need beside the tile itself."""
-    return max(3 * n + 3 * d, 8 * d)
+    return max(3 * n + 3 * d, 8 * d, 12)
 
 
 @nb.njit(**_COMPILE)
@@ -324,8 +326,9 @@ def _ln(x):
 def entropies(squared, d, out):
     """Sum up squared singular values, pairs of lanes, relative to the largest of each matrix.
 
-    Writes four pairs to ``out``: the largest square; over the others the sums of
-    m = sigma / sigma_1, of m ln m, and of m^2.  A matrix with a value that is not
+    Writes six pairs to ``out``: the largest square; over the others the sums of
+    m = sigma / sigma_1, of m ln m, and of m^2; over all those of ln m and of (ln m)^2,
+    where m is at least 1e-9 (float32: 1e-6).  A matrix with a value that is not
     finite has NaN there; one of zeros has a largest square of 0.
     """
     w = 2 * WIDTH // squared.itemsize
@@ -335,7 +338,8 @@ def entropies(squared, d, out):
         top = maximum(top, load_pair(squared, k))
     safe = where(top > 0.0, top, one)
     smallest = 1e-290 if squared.itemsize == 8 else 1e-36
-    sum_, logs, energy, first = zero, zero, zero, zero
+    seen = 1e-18 if squared.itemsize == 8 else 1e-12
+    sum_, logs, energy, first, ln_sum, ln_squares = zero, zero, zero, zero, zero, zero
     for k in range(0, d * w, w):
         x = load_pair(squared, k)
         x = where(x < 0.0, zero, x)
@@ -344,12 +348,15 @@ def entropies(squared, d, out):
         leads = x >= top
         sum_ = sum_ + where(leads, zero, m)
         energy = energy + where(leads, zero, ratio)
-        logs = logs + where(
-            ratio > smallest, m * 0.5 * _ln(maximum(ratio, splat_pair(squared, smallest))), zero
-        )
+        ln = _ln(maximum(ratio, splat_pair(squared, smallest))) * 0.5
+        logs = logs + where(ratio > smallest, m * ln, zero)
+        seen_ln = maximum(ln, splat_pair(squared, 0.5 * math.log(seen)))
+        ln_sum, ln_squares = ln_sum + seen_ln, ln_squares + seen_ln * seen_ln
         first = first + where(leads, one, zero)
     # all but one of those that tie for the lead are others
     store(out, 0, top)
     store(out, w, sum_ + (first - 1.0))
     store(out, 2 * w, logs)
     store(out, 3 * w, energy + (first - 1.0))
+    store(out, 4 * w, ln_sum)
+    store(out, 5 * w, ln_squares)

@@ -53,7 +53,10 @@ __all__ = [
     "SPREAD",
     "STABLE",
     "flush",
+    "layer_rounding",
+    "row_noise",
     "stage",
+    "start_rounding",
     "tile_values",
     "walk",
     "write_angles",
@@ -82,20 +85,49 @@ _LN2 = math.log(2.0)
 
 
 @nb.njit(**_COMPILE)
-def _clear(noise, ln_value, ln_share):
-    return noise <= ABSENT / 2 or noise * _LN2 <= ln_value + ln_share
-
-
-@nb.njit(**_COMPILE)
-def _put(values, resolved, slot, s, t, value, clear):
+def _put(values, errors, slot, s, t, value, error):
     if slot >= 0:
-        values[slot, s, t] = value if clear else np.nan
-        resolved[slot, s, t] = clear
+        values[slot, s, t] = value
+        errors[slot, s, t] = error if error >= 0 else np.inf
 
 
 @nb.njit(**_COMPILE)
-def write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger):
-    """Write the metrics that tell the mean of the tokens from the rest.
+def start_rounding(n, d, eps):
+    """What cutting tokens into mean and rest rounds, relative to a part."""
+    return 0.5 * math.sqrt(float(n + d)) * eps
+
+
+@nb.njit(**_COMPILE)
+def layer_rounding(n, d, eps):
+    """What a layer rounds, relative to its terms: sums of n and of d numbers, each off at random."""
+    return 0.25 * math.sqrt(float(n + d)) * eps
+
+
+@nb.njit(**_COMPILE)
+def row_noise(noise, n):
+    """The noise of one token where that of all is ``noise``: twice an even share."""
+    return noise * min(1.0, 2.0 / math.sqrt(float(n)))
+
+
+@nb.njit(**_COMPILE)
+def _share(noise, ln_value):
+    """2**noise / exp(ln_value): 0 without noise, else infinite beside nothing."""
+    if noise <= ABSENT / 2:
+        return 0.0
+    if ln_value == -np.inf:
+        return np.inf
+    return math.exp(min(noise * _LN2 - ln_value, 700.0))
+
+
+@nb.njit(**_COMPILE)
+def _log_error(relative):
+    """Error of the logarithm of what is known to ``relative``."""
+    return -math.log1p(-relative) if relative < 1 else np.inf
+
+
+@nb.njit(**_COMPILE)
+def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
+    """Write the metrics that tell the mean of the tokens from the rest; errors as in linsim._evaluate.
 
     Returns the exponent that all sizes refer to (a logarithm of 1e9 has no digits left
     for a ratio of two), log2 of the noise of the whole at that scale, and whether
@@ -112,30 +144,39 @@ def write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger):
     big, small = max(ln_high, ln_low), min(ln_high, ln_low)
     if big == -np.inf:
         for name in range(len(MEASURED)):
-            _put(values, resolved, slot[name], s, t, np.nan, True)
+            _put(values, errors, slot[name], s, t, np.nan, 0.0)
         for name in (NORM, SPREAD):
-            _put(values, resolved, slot[name], s, t, -np.inf, True)
+            _put(values, errors, slot[name], s, t, -np.inf, 0.0)
         return scale, noise, False
     ln_norm = big
     if small > -np.inf:
         ln_norm = big + 0.5 * math.log1p(math.exp(2 * (small - big)))
-    high_ok = _clear(noise_rest, ln_high, ln_share)
-    low_ok = _clear(noise if coupled else noise_row, ln_low, ln_share)
-    norm_ok = _clear(noise, ln_norm, ln_share)
-    ratio = ln_high - ln_low
-    if slot[SIMILARITY] >= 0:
-        _put(values, resolved, slot[SIMILARITY], s, t, math.exp(2 * (ln_low - ln_norm)), norm_ok)
-    _put(values, resolved, slot[DIVERSITY], s, t, 2 * (ln_high - ln_norm), high_ok and norm_ok)
-    if slot[RATIO] >= 0:
-        value = math.exp(ratio) if ratio < 709 else np.inf
-        _put(values, resolved, slot[RATIO], s, t, value, high_ok and low_ok)
-    _put(values, resolved, slot[LOG_RATIO], s, t, ratio, high_ok and low_ok)
-    _put(values, resolved, slot[NORM], s, t, ln_norm + scale * _LN2, norm_ok)
+    noise_low = noise if coupled else noise_row
+    x_high, x_low = math.exp(ln_high - ln_norm), math.exp(ln_low - ln_norm)
+    own_high, own_low = _share(noise_rest, ln_high), _share(noise_low, ln_low)
+    of_high, of_low = _share(noise_rest, ln_norm), _share(noise_low, ln_norm)
+    rounding, both = 4 * eps, (of_low + of_high) ** 2
+    ratio, value = _log_error(own_high) + _log_error(own_low) + 2 * rounding, ln_high - ln_low
+    similarity = math.exp(2 * (ln_low - ln_norm))
+    _put(
+        values, errors, slot[SIMILARITY], s, t, similarity,
+        2 * x_low * x_high * (x_high * of_low + x_low * of_high + rounding) + both + 4 * 2.3e-16,
+    )  # fmt: skip
+    error = np.inf
+    if own_high < 1:
+        error = 2 * (x_low * x_low * own_high + x_low * of_low + rounding) + both
+    _put(values, errors, slot[DIVERSITY], s, t, 2 * (ln_high - ln_norm), error)
+    quotient = math.exp(value) if value < 709 else np.inf
+    _put(values, errors, slot[RATIO], s, t, quotient, quotient * math.expm1(min(ratio, 700.0)))
+    _put(values, errors, slot[LOG_RATIO], s, t, value, ratio)
+    total_norm = ln_norm + scale * _LN2
+    error = _log_error(math.sqrt(of_high * of_high + of_low * of_low))
+    _put(values, errors, slot[NORM], s, t, total_norm, error + rounding + 1e-15 * abs(total_norm))
     return scale, noise, True
 
 
 @nb.njit(**_COMPILE)
-def write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger):
+def write_spread(s, t, n, base, stride, eps, slot, values, errors, Y, ledger):
     """Write the largest distance between two tokens, from the rest alone."""
     farthest = 0.0
     for i in range(n):
@@ -147,10 +188,11 @@ def write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, led
             farthest = max(farthest, float(total(acc)))
     there = farthest > 0 and ledger[E_REST] > ABSENT / 2
     value = 0.5 * math.log(farthest) if there else -np.inf
-    ln_high = 0.5 * math.log(ledger[HIGH]) if ledger[HIGH] > 0 else -np.inf
     noise = ledger[NOISE_REST] - (ledger[E_REST] if ledger[E_REST] > ABSENT / 2 else 0.0)
-    clear = _clear(noise, ln_high, ln_share)
-    _put(values, resolved, slot[SPREAD], s, t, value + ledger[E_REST] * _LN2 if there else value, clear)
+    # two tokens may be off by the noise of all each
+    error = _log_error(2 * _share(noise, value)) + 4 * eps
+    value = value + ledger[E_REST] * _LN2 if there else value
+    _put(values, errors, slot[SPREAD], s, t, value, error + (1e-15 * abs(value) if there else 0.0))
 
 
 @nb.njit(**_COMPILE)
@@ -180,36 +222,44 @@ def stage(n, mean, base, stride, own, scale, Y, ledger, out, o, sums):
 
 
 @nb.njit(**_COMPILE)
-def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resolved, X, o, sums, heights):
-    """Write mean cosines of a staged state (see :func:`stage`) with absolute error ``noise``."""
-    n, d = x0.shape
+def write_angles(
+    s, t, d, layer, zero_until, own, stride, noise, eps, slot, values, errors, X, o, sums, heights,
+):  # fmt: skip
+    """Write mean cosines of a staged state (see :func:`stage`) whose rows are off by ``noise`` each.
+
+    ``zero_until`` (n,): the layer up to which a token is exactly zero.
+    """
+    n = heights.size
     w = WIDTH // X.itemsize
     for i in range(n):
         heights[i] = total(load(sums, i * w))
-    present, shortest = 0, np.inf
+    present = 0
     for i in range(n):
+        if layer <= zero_until[i]:
+            heights[i] = 0
         if heights[i] > 0:
             present += 1
-            shortest = min(shortest, heights[i])
     if present == n:
         for i in range(n):  # without branches: several at once
             heights[i] = 1 / math.sqrt(heights[i])
     else:
         for i in range(n):
             heights[i] = 1 / math.sqrt(heights[i]) if heights[i] > 0 else 0.0
-    worst = noise / math.sqrt(shortest) if present > 0 else 0.0
-    if present < n and noise > 0:
-        # zero because its terms cancelled, or too small to see; unless it is so given
-        for i in range(n):
-            given = layer == 0
-            for j in range(d):
-                given = given and x0[i, j] == 0
-            if heights[i] == 0 and not given:
-                worst = np.inf
-    seen = worst <= share or n == 1
+    # how far each row may have turned; one that is zero because its terms cancelled, or too small to
+    # see, may lie anywhere
+    turned, squares_ = 0.0, 0.0
+    for i in range(n):
+        turn = min(noise * float(heights[i]) + 4 * eps, 2.0) if heights[i] > 0 else 0.0
+        if heights[i] == 0 and layer > zero_until[i] and noise > 0:
+            turn = 2.0
+        if d == 1 and turn < 1:  # no room for an angle until a sign is lost
+            turn = 0.0
+        turned += turn
+        squares_ += turn * turn
+    turned, squares_ = turned / n, squares_ / (n - 1.0) if n > 1 else 0.0
     pairs = n * (n - 1.0)
     if slot[COSINE] >= 0:
-        cosine = 1.0
+        cosine, weight = 1.0, 1.0
         if n > 1:
             acc = splat(X, 0.0)
             for k in range(own.size):
@@ -226,8 +276,13 @@ def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resol
                     at += step
                 u0 = (u0 + u1) + (u2 + u3)
                 acc = fma(u0, u0, acc)
-            cosine = (float(total(acc)) - present) / pairs
-        _put(values, resolved, slot[COSINE], s, t, cosine, seen)
+            length = float(total(acc))
+            # what a row's turn does to its cosines is at most what the others' units add up to
+            weight = min(1.0, (math.sqrt(length) + 1.0) / (n - 1.0))
+            cosine = (length - present) / pairs
+        off = 2 * math.sqrt(abs(1 - cosine) * squares_) + squares_
+        error = 0.0 if n == 1 else min(2 * turned * weight, off) + 4 * eps
+        _put(values, errors, slot[COSINE], s, t, cosine, error)
     if slot[ABS_COSINE] >= 0:
         cosine = 1.0
         if n > 1:
@@ -240,13 +295,14 @@ def write_angles(s, t, x0, layer, own, stride, noise, share, slot, values, resol
                         acc = fma(x, load(X, o + own[k] + j * stride[k]), acc)
                     cosine += abs(float(total(acc))) * heights[i] * heights[j]
             cosine = 2 * cosine / pairs
-        _put(values, resolved, slot[ABS_COSINE], s, t, cosine, seen)
+        off = 2 * math.sqrt(2 * abs(1 - cosine) * squares_) + 2 * squares_
+        error = 0.0 if n == 1 else min(2 * turned, off) + 4 * eps
+        _put(values, errors, slot[ABS_COSINE], s, t, cosine, error)
 
 
 @nb.njit(**_COMPILE)
 def flush(
-    stage, held, tile, q, e, squared, work, n, d, full, table, filled, slot, values, resolved, share, lost,
-    counts,
+    stage, held, tile, q, e, squared, work, n, d, full, table, filled, slot, values, errors, lost, counts,
 ):  # fmt: skip
     """Turn a tile of recorded states into effective and stable ranks.
 
@@ -287,15 +343,35 @@ def flush(
                     for j in range(d):
                         lost[at, 3 + i * full + j] = stage[lane * held + index(i, j, n, d, tile.itemsize)]
             continue
-        first = math.sqrt(top)
-        usable = table[lane, 2] + eps * first <= share * first
-        if slot[RANK] >= 0:
-            entropy = math.log1p(tail) - logs / (1 + tail)
-            values[slot[RANK], s, t] = math.exp(entropy) if usable else np.nan
-            resolved[slot[RANK], s, t] = usable
-        if slot[STABLE] >= 0:
-            values[slot[STABLE], s, t] = 1 + energy if usable else np.nan
-            resolved[slot[STABLE], s, t] = usable
+        off = table[lane, 2] / math.sqrt(top * wide) + 4 * eps
+        entropy = math.log1p(tail) - logs / (1 + tail)
+        off_rank, off_stable = rank_errors(
+            wide, off, tail, entropy, float(work[8 * w + lane]), float(work[10 * w + lane]), energy
+        )
+        _put(values, errors, slot[RANK], s, t, math.exp(entropy), off_rank)
+        _put(values, errors, slot[STABLE], s, t, 1 + energy, off_stable)
+
+
+@nb.njit(**_COMPILE)
+def rank_errors(wide, off, tail, entropy, ln_sum, ln_squares, energy):
+    """Errors of effective and stable rank, with noise ``off`` times sigma_1.
+
+    ``tail``, ``energy``: sums of m = sigma / sigma_1 and of m^2 over all but the first; ``ln_sum``,
+    ``ln_squares``: sums of ln m and of its square, m below 1e-9 taken as that.
+    d(entropy) = -sum (ln p + entropy) dp with p = m / (1 + tail), and by Mirsky's inequality the
+    root of the sum of dsigma^2 is at most the noise.
+    """
+    if wide == 1:
+        return 0.0, 0.0
+    shift = entropy - math.log1p(tail)
+    slopes = ln_squares + 2 * shift * ln_sum + wide * shift * shift
+    # what is below 1e-9 may matter down to the noise itself
+    if ln_sum < -20.7 and off < 1e-9 * (1 + tail):
+        deep = math.log(max(off, 1e-300)) + shift
+        slopes = max(slopes, wide * deep * deep)
+    change = off / (1 + tail) * math.sqrt(max(slopes, 0.0))
+    length = math.sqrt(energy)
+    return math.exp(entropy) * math.expm1(min(change, 700.0)), 2 * off * (length + energy) + off * off
 
 
 # --- the walk ---------------------------------------------------------------------------
@@ -303,8 +379,8 @@ def flush(
 
 @nb.njit(**_COMPILE)
 def walk(
-    A, H, x0, wanted, every, preserved, generic, compressed, slot, share, first, last, values, resolved, lost,
-    counts, stop,
+    A, H, x0, zero_until, wanted, every, preserved, generic, compressed, slot, first, last, values, errors,
+    lost, counts, stop,
 ):  # fmt: skip
     """Run systems ``first`` to ``last`` through the layers and record.
 
@@ -313,23 +389,22 @@ def walk(
     A : (layers or 1, heads, b or 1, n, n); H : (layers or 1, heads, b or 1, d, d)
         Layer l takes entry l, or 0 where there is one only.
     x0 : (b or 1, n, d)
+    zero_until : (b or 1, n) int, the layer up to which a token is exactly zero, -1 for never
     wanted : (k,) int, increasing layers
     every : (b or 1,) int, layers between two rescalings
     preserved : (b or 1,) bool, whether token means are kept exactly
     generic : (n + 1, max(n, d)) normal numbers for the probe
     compressed : bool, whether the probe may be compressed (one head, one A)
     slot : (10,) int, where each of MEASURED goes in ``values``, -1 if nowhere
-    share : a value is reported where its error bound is at most this part of it
-    values, resolved : (names, b, k) float64 and bool, written
+    values, errors : (names, b, k) float64, written
     lost : (some, 3 + n d), counts : (1,) int: states whose singular values are still to be found
     stop : (1,) bool, ends the work when it becomes true
     """
     n, d, heads, itemsize = x0.shape[1], x0.shape[2], A.shape[1], x0.itemsize
     w = WIDTH // itemsize
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
-    rounding, ln_share = 2.0 * math.sqrt(float(n + d)) * eps, math.log(share)
-    # sums of n and of d terms, each off by half an eps at random: sqrt(n + d) / 2 eps is typical
-    log_rounding = math.log2(rounding / 2)
+    rounding = start_rounding(n, d, eps)
+    log_rounding = math.log2(layer_rounding(n, d, eps))
     lay = layout(n, d, compressed, itemsize)
     base, stride = places(d, lay.height, itemsize)
     own, _ = places(d, n, itemsize)
@@ -381,11 +456,11 @@ def walk(
                 layer, since, unscaled = layer + 1, since + 1, unscaled + 1
             settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
             since = 0
-            scale, noise, there = write_content(s, t, n, coupled, ln_share, slot, values, resolved, ledger)
+            scale, noise, there = write_content(s, t, n, coupled, eps, slot, values, errors, ledger)
             if not there:
                 continue
             if slot[SPREAD] >= 0:
-                write_spread(s, t, n, base, stride, ln_share, slot, values, resolved, Y, ledger)
+                write_spread(s, t, n, base, stride, eps, slot, values, errors, Y, ledger)
             if not (angles or ranks):
                 continue
             absolute = power_of_two(min(math.floor(noise) + 1, 200.0)) if noise > ABSENT / 2 else 0.0
@@ -393,35 +468,22 @@ def walk(
             stage(n, lay.mean, base, stride, own, scale, Y, ledger, staged, o, sums)
             if angles:
                 write_angles(
-                    s,
-                    t,
-                    xs,
-                    layer,
-                    own,
-                    stride,
-                    absolute,
-                    share,
-                    slot,
-                    values,
-                    resolved,
-                    staged,
-                    o,
-                    sums,
-                    heights,
-                )
+                    s, t, d, layer, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
+                    row_noise(absolute, n), eps, slot, values, errors, staged, o, sums, heights,
+                )  # fmt: skip
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute
                 filled += 1
             if filled == 2 * w:
                 flush(
-                    staged, held, tile, q, e, squared, work, n, d, d, table, filled, slot, values, resolved,
-                    share, lost, counts,
+                    staged, held, tile, q, e, squared, work, n, d, d, table, filled, slot, values, errors,
+                    lost, counts,
                 )  # fmt: skip
                 filled = 0
     if filled:
         flush(
-            staged, held, tile, q, e, squared, work, n, d, d, table, filled, slot, values, resolved, share,
-            lost, counts,
+            staged, held, tile, q, e, squared, work, n, d, d, table, filled, slot, values, errors, lost,
+            counts,
         )  # fmt: skip
 
 

@@ -1,0 +1,124 @@
+"""Layer by layer with twice the digits, for systems in which double precision loses too many.
+
+The whole state is held as pairs of doubles (``linsim._double``).  Nothing is split off:
+32 digits resolve what a plain loop in double precision could ever show, and more.
+A twin runs along that is moved after every layer by more than its rounding, so that where
+the two part tells how far rounding has grown, whatever the matrices do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from .._double import Pair, Sliced, add, divide, matmul, minus, of, scale, sliced, total
+from .._state import EMPTY, State, log2, norm, plain_state, shifted
+from ..theory.spectra import F, doubly_stochastic
+
+__all__ = ["ROUNDING", "cost", "states", "stochastic"]
+
+# Size of the twin's move, relative to the terms of a layer, and by how much the distance of
+# the twins is enlarged: by the luck of one draw it may be that much too small once in a
+# thousand times.  Together they stay far below the rounding of a double.
+_MOVE, _SAFETY = 2.0**-96, 2.0**10
+_EPS = float(np.finfo(np.float64).eps)
+_PATTERNS = 16
+
+#: relative rounding of a part that is handed out
+ROUNDING = _EPS
+
+
+def cost(n: int, d: int, heads: int, layers: int) -> float:
+    """Operations for one system: products of slices, twice for the twin."""
+    return 2 * 17 * 2.0 * n * d * (n + d) * heads * layers + 1e5 * layers
+
+
+def stochastic(A: F) -> Pair:
+    """Attention with row sums of 1 to twice the digits; column sums too where they were meant to be.
+
+    Rows are divided by their sums; a matrix that keeps token means becomes
+    Pi + (I - Pi) A (I - Pi).
+    """
+    n = A.shape[-1]
+    keeps = doubly_stochastic(A)[:, None, None]
+    rows, columns = total(of(A), -1), total(of(A), -2)
+    normalised = divide(of(A), tuple(np.broadcast_to(x, A.shape) for x in rows))
+    grand = total(rows, -2)
+    one = of(np.full_like(grand[0], float(n)))
+
+    def share(x: Pair, times: int) -> Pair:
+        return divide(x, of(np.full_like(x[0], float(times))))
+
+    rest = add(of(A), minus(tuple(np.broadcast_to(x, A.shape) for x in share(rows, n))))
+    rest = add(rest, minus(tuple(np.broadcast_to(x, A.shape) for x in share(columns, n))))
+    middle = share(add(grand, one), n * n)
+    both = add(rest, tuple(np.broadcast_to(x, A.shape) for x in middle))
+    return np.where(keeps, both[0], normalised[0]), np.where(keeps, both[1], normalised[1])
+
+
+def states(
+    x0: F,
+    heads: Callable[[int], Sequence[tuple[Sliced, Sliced, F]]],
+    layers: Sequence[int],
+) -> Iterator[State]:
+    """Yield the state at each of the sorted ``layers``; ``x0`` (b, n, d).
+
+    ``heads(layer)``: attention and weights, sliced for sums of max(n, d) terms, and the largest
+    entry of each row of attention, (b or 1, n, 1).
+    """
+    b, n, d = x0.shape
+    inner = max(n, d)
+    pool = np.random.default_rng(0).standard_normal((_PATTERNS, n, d))
+    e = np.zeros((b, 1, 1))
+    X = twin = of(x0)
+    layer = 0
+    for target in layers:
+        while layer < target:
+            X, twin, e = _scaled(X, twin, e)
+            move = pool[layer % _PATTERNS] if layer // _PATTERNS % 2 else -pool[layer % _PATTERNS]
+            pairs = heads(layer)
+            X, size = _layer(X, pairs, inner)
+            twin, _ = _layer(twin, pairs, inner)
+            twin = add(twin, of(_MOVE * size * move))
+            layer += 1
+        yield _state(X, twin, e)
+
+
+def _scaled(X: Pair, twin: Pair, e: F) -> tuple[Pair, Pair, F]:
+    top = np.maximum(*(np.max(np.abs(x[0]), axis=(-1, -2), keepdims=True) for x in (X, twin)))
+    exponent = np.where(top > 0, np.frexp(np.where(top > 0, top, 1.0))[1], 0)
+    half = exponent // 2
+    for by in (half, exponent - half):
+        X, twin = (scale(x, np.ldexp(1.0, -by)) for x in (X, twin))
+    return X, twin, e + exponent
+
+
+def _layer(X: Pair, heads: Sequence[tuple[Sliced, Sliced, F]], inner: int) -> tuple[Pair, F]:
+    """X + sum_h A_h X H_h, and how large the terms of each row are, (b, n, 1)."""
+    out = X
+    size = np.max(np.abs(X[0]), axis=-1, keepdims=True)
+    left = sliced(X, inner, -1)
+    for A, H, largest in heads:
+        moved = matmul(left, H)
+        out = add(out, matmul(A, sliced(moved, inner, -2)))
+        size = size + largest * np.max(np.abs(moved[0]), axis=(-1, -2), keepdims=True)
+    return out, size
+
+
+def _state(X: Pair, twin: Pair, e: F) -> State:
+    n = X[0].shape[-2]
+    count = of(np.full_like(X[0][:, :1, :], float(n)))
+    centre = divide(total(X, -2), count)
+    rest = add(X, minus(tuple(np.broadcast_to(part, X[0].shape) for part in centre)))[0]
+    apart = add(twin, minus(X))[0]
+    common = np.mean(apart, axis=-2, keepdims=True)
+
+    def length(x: F) -> F:
+        return np.sqrt(np.sum(x * x, axis=-1, keepdims=True))
+
+    rows = _SAFETY * length(apart) + _EPS * length(X[0])
+    noise_row = _SAFETY * length(common) + _EPS * length(centre[0])
+    noise_rest = _SAFETY * norm(apart - common) + _EPS * norm(rest)
+    found = plain_state(X[0], centre[0], rest, log2(noise_row), log2(noise_rest), log2(rows))
+    return shifted(found, np.where(np.any(X[0], axis=(-1, -2), keepdims=True), e, EMPTY))

@@ -1,0 +1,221 @@
+"""Errors that travel along with a state: what its rounding has become, measured instead of bounded.
+
+A layer maps an error as it maps the state itself, so beside the state runs an ensemble of
+*shadows*: errors in the same invariant parts, in single precision, each moved at random after every
+layer by as much as that layer rounds.  They grow where errors grow and die where errors die, row by
+row and part by part, whatever the matrices do: transients of matrices far from normal, parts that
+cancel, tokens of any size.  The noise of a part is their root mean square, times SAFETY.
+
+What a layer rounds, entry by entry (sums of k products of either sign lose about a fifth of
+sqrt(k) eps of the sum of their sizes, by the usual random model of rounding; Higham and Mary 2019):
+by H, row i loses in proportion to |R_i| |H_k|, and by A that of all rows it looks at.  A third of it
+is the same at every layer, as is the rounding of A and H themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from ._namespace import Array, namespace
+from ._state import (
+    EMPTY,
+    PARTS,
+    State,
+    assemble,
+    between_rescalings,
+    combine,
+    log2,
+    norm,
+    normalise,
+)
+
+__all__ = ["Shadows", "begin", "heads_of"]
+
+#: shadows of a state
+COUNT = 3
+#: by how much their root mean square is enlarged, so that 99.9 % of errors are below
+SAFETY = 2.0
+# of the patterns by which shadows are moved, one after the other
+_POOL = 8
+_FIXED = 0.3
+# bits by which entries may grow between rescalings
+_BUDGET = 50.0
+_SUM = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """A layer's matrices as shadows see them: float32, with an axis for the ensemble; and their sizes."""
+
+    pairs: Sequence[tuple[Array, Array]]
+    attention: list[Array]  # |A|, (b or 1, n, n) float64
+    columns: list[Array]  # norms of the columns of H, (b or 1, 1, d) float64
+
+
+def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
+    """Prepare the pairs (A_h, H_h) of a layer."""
+    xp = namespace(heads[0][0])
+
+    def single(M: Array) -> Array:
+        return xp.astype(M, xp.float32)[:, None, :, :]
+
+    return Heads(
+        [(single(A), single(H)) for A, H in heads],
+        [xp.abs(A) for A, _ in heads],
+        [xp.sqrt(xp.sum(H * H, axis=-2, keepdims=True)) for _, H in heads],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """COUNT errors of each of b states: a State of float32 arrays (b, COUNT, ., .)."""
+
+    errors: State
+    pools: dict[str, Array]
+    fixed: dict[str, Array]
+    condition: Array
+    every: int
+
+    def step(
+        self,
+        before: State,
+        after: State,
+        heads: Heads,
+        layer: int,
+        advance: Callable[[State, Sequence[tuple[Array, Array]]], State],
+    ) -> Shadows:
+        """Take the errors through the layer that led from ``before`` to ``after``, of the same exponents."""
+        errors = advance(self.errors, heads.pairs)
+        moved = {}
+        for name, (size, exponent) in _rounded(before, after, heads, self.condition).items():
+            xp = namespace(size)
+            pattern = self.pools[name][layer % _POOL, ...]
+            pattern = (pattern if layer // _POOL % 2 else -pattern) + self.fixed[name]
+            move = xp.astype(size[:, None, :, :], xp.float32) * pattern
+            held, e = getattr(errors, name), getattr(errors, f"e_{name}")
+            moved[name], moved[f"e_{name}"] = combine(held, e, move, exponent[:, None, :, :])
+        errors = replace(errors, **moved)
+        if (layer + 1) % self.every == 0:
+            errors = normalise(errors)
+        return replace(self, errors=errors)
+
+    def measured(self, state: State) -> State:
+        """Return ``state`` with its noise, and that of each of its rows."""
+        errors = self.errors
+        xp = namespace(errors.R)
+        parts = [_mean_square(log2(norm(getattr(errors, k))) + getattr(errors, f"e_{k}")) for k in PARTS]
+        full, e = assemble(errors)
+        # the ensemble may be far smaller than a float's range below its largest row
+        rows = log2(xp.sqrt(xp.sum(xp.astype(full, xp.float64) ** 2, axis=-1, keepdims=True))) + e
+        noise = xp.concat(xp.broadcast_arrays(*parts), axis=-1)
+        return replace(state, noise=noise, rows=_mean_square(rows))
+
+
+def _mean_square(lengths: Array) -> Array:
+    """log2 of SAFETY times the root mean square over the ensemble, of log2 lengths (b, COUNT, ., 1)."""
+    xp = namespace(lengths)
+    lengths = xp.maximum(lengths, xp.full_like(lengths, EMPTY))
+    top = xp.max(lengths, axis=1, keepdims=True)
+    square = xp.mean(
+        xp.exp(2 * float(np.log(2)) * xp.clip(lengths - top, -200.0, 0.0)), axis=1, keepdims=True
+    )
+    return (top + 0.5 * xp.log2(square) + float(np.log2(SAFETY)))[:, 0, ...]
+
+
+def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dict[str, tuple[Array, Array]]:
+    """How much a layer rounds in each part: sizes (b, ., .) and exponents (b, 1, 1)."""
+    split = before.split
+    xp = namespace(before.R)
+    n, d = before.R.shape[-2:]
+    unit = float(np.log2(float(xp.finfo(before.R.dtype).eps)))
+    by_weights, by_attention = _SUM * (1 + float(np.sqrt(n / d))), _SUM * float(np.sqrt(n))
+
+    def each(x: Array) -> Array:
+        return xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
+
+    rows, row = each(before.R), each(before.r)
+    R = 0.5 * each(after.R) / float(np.sqrt(d))
+    r = 0.5 * each(after.r) / float(np.sqrt(d))
+    for A, column in zip(heads.attention, heads.columns, strict=True):
+        R = R + by_weights * (A @ rows) * column
+        r = r + by_weights * row * column
+    out = {
+        "R": (R * condition, before.e_R + unit),
+        "r": (r * condition, before.e_r + unit),
+    }
+    if split.any_coupled:
+        # what R feeds into r, at the larger of their scales
+        fed = by_attention * norm(split.u) * norm(after.R) / float(np.sqrt(d))
+        fed = split.coupled * xp.astype(fed, before.R.dtype)
+        size, exponent = combine(r * condition, before.e_r, fed, before.e_R)
+        out["r"] = (size, exponent + unit)
+    if split.any_z:
+        own = xp.abs(split.mu) * (heads.attention[0] @ xp.abs(before.b))
+        out["b"] = ((by_attention * own + 0.5 * xp.abs(after.b)) * condition, before.e_b + unit)
+        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer
+        size_A, size_H = norm(heads.attention[0]), norm(heads.columns[0])
+        turned = xp.abs(split.lam) * size_H * norm(split.w) * norm(split.z)
+        turned = turned + xp.abs(split.mu) * size_A * norm(split.u) * norm(split.v)
+        mode = 0.5 * xp.abs(after.a) + 0.3 * xp.astype(turned, before.a.dtype) * xp.abs(before.a)
+        out["a"] = (mode, before.e_a + unit)
+    if split.any_mean:
+        mean, size = each(before.mean), 0.5 * each(after.mean) / float(np.sqrt(d))
+        for column in heads.columns:
+            size = size + by_weights * mean * column
+        out["mean"] = (size, before.e_mean + unit)
+    return out
+
+
+def begin(state: State, growth: float) -> Shadows:
+    """The errors with which a state starts: those that its noise tells of, each row its share.
+
+    ``growth``: log2 of what a layer can enlarge an entry by.
+    """
+    xp, split = namespace(state.R), state.split
+    b, n, d = state.R.shape
+    b = max(b, state.noise.shape[0])
+    generator = np.random.default_rng(0)
+    device = array_api_compat.device(state.R)
+    shapes = {"a": (1, 1), "r": (1, d), "b": (n, 1), "R": (n, d), "mean": (1, d)}
+
+    def normal(*shape: int) -> Array:
+        return xp.asarray(generator.standard_normal(shape), dtype=xp.float32, device=device)
+
+    pools = {name: normal(_POOL, COUNT, *shape) for name, shape in shapes.items()}
+    fixed = {name: _FIXED * normal(COUNT, *shape) for name, shape in shapes.items()}
+    single = split.map(lambda x: x[:, None, ...] if x.dtype == xp.bool else _single(x))
+    noise = xp.broadcast_to(state.noise, (b, 1, len(PARTS)))
+    values: dict[str, Any] = {}
+    for k, (name, shape) in enumerate(shapes.items()):
+        e = noise[:, :, k : k + 1]
+        whole = xp.where(e > EMPTY / 2, xp.floor(e), xp.full_like(e, EMPTY))
+        size = xp.where(e > EMPTY / 2, xp.exp((e - whole) * float(np.log(2))), xp.zeros_like(e))
+        if name in ("R", "b"):
+            part = getattr(state, name)
+            rows = xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
+            length = norm(part)
+            known = length > 0
+            spread = xp.astype(rows, xp.float64) / xp.where(known, length, xp.ones_like(length))
+            # vectors that cut a state are off in every entry, whatever its size
+            even = xp.ones_like(spread) / float(np.sqrt(n))
+            size = size * xp.where(known, 0.7 * spread + 0.3 * even, even)
+        size = xp.astype(size / float(np.sqrt(shape[1])), xp.float32)
+        values[name] = size[:, None, :, :] * pools[name][:1, ...]
+        values[f"e_{name}"] = xp.broadcast_to(whole[:, None, :, :], (b, COUNT, 1, 1))
+    lengths = norm(split.u) * norm(split.v)
+    if split.any_z:
+        lengths = lengths + norm(split.w) * norm(split.z)
+    condition = xp.astype(xp.maximum(0.15 * lengths, xp.ones_like(lengths)), state.R.dtype)
+    every = min(between_rescalings(pools["R"], 1), max(1, int(_BUDGET / max(growth, 1.0))))
+    errors = State(single, **values, noise=state.noise)
+    return Shadows(normalise(errors), pools, fixed, condition, every)
+
+
+def _single(x: Array) -> Array:
+    xp = namespace(x)
+    return xp.astype(x, xp.float32)[:, None, ...]
