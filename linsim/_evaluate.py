@@ -49,6 +49,11 @@ _CONTENT = {"token_similarity", "log_token_diversity", "hfc_lfc", "log_hfc_lfc",
 _ANGLE = {"cosine", "log_cosine_gap", "abs_cosine", "log_abs_cosine_gap"}
 _RANK = {"effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap"}
 
+_GROUPS = {
+    "plain": {name for name in METRICS if not name.startswith("log")},
+    "gaps": {name for name in METRICS if name.startswith("log")},
+}
+
 #: largest error of what is reported: of a plain metric in float64 and in float32 (relative to it
 #: where it is above 1), and of a logarithm
 PLAIN, PLAIN_SINGLE, LOGARITHM = 1e-3, 1e-2, 1e-2
@@ -60,7 +65,7 @@ _SWEEPS = 4
 
 
 def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return metric names in the order of :data:`METRICS`; None means all."""
+    """Return metric names in the order of :data:`METRICS`; None means all, "plain" and "gaps" their halves."""
     if metrics is None:
         return tuple(METRICS)
     if not isinstance(metrics, str | Iterable):
@@ -72,7 +77,10 @@ def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
             "Pass a list of names.",
         )
     names = [metrics] if isinstance(metrics, str) else list(metrics)
-    wanted = {_validate.choice(name, "metrics", METRICS) for name in names}
+    wanted: set[str] = set()
+    for name in names:
+        known = _validate.choice(name, "metrics", [*METRICS, *_GROUPS])
+        wanted |= _GROUPS.get(known, {known})
     return tuple(name for name in METRICS if name in wanted)
 
 

@@ -323,13 +323,13 @@ def stacked(states: Sequence[State]) -> State:
     if len(states) == 1:
         return states[0]
     xp, count = namespace(states[0].R), len(states)
-    parts = [f.name for f in fields(State) if f.name != "split" and getattr(states[0], f.name) is not None]
+    parts = [f.name for f in fields(State) if f.name != "split"]
     b = batch_of(states[0])
 
     def several(arrays: list[Array]) -> Array:
         return xp.concat([xp.broadcast_to(x, (b, *x.shape[1:])) for x in arrays], axis=0)
 
-    if any(state.rows is None for state in states):
+    if any(state.rows is None for state in states):  # known of all of them, or of none
         parts.remove("rows")
     values = {name: several([getattr(state, name) for state in states]) for name in parts}
     split = states[0].split.map(lambda x: x if x.shape[0] == 1 else several([x] * count))

@@ -34,7 +34,8 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
         Token matrices, float64 or float32 (half precision is measured as float32),
         of NumPy, PyTorch, JAX, CuPy, or another library of the array API standard.
     metrics : str or iterable of str, optional
-        Names from :data:`METRICS`; None means all of them.
+        Names from :data:`METRICS`, or "plain" or "gaps" for all those whose names do not
+        begin, or begin, with ``log``; None means all of them.
 
     Returns
     -------

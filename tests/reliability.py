@@ -572,13 +572,13 @@ def draw(seed: int, index: int, family: str | None = None, dtype: str = "float64
 
 
 def _sampler(system: System, kind: str) -> Callable[..., np.ndarray]:
-    """Weights drawn from linsim's own streams, and written down: an engine may run the layers again."""
+    """Weights drawn from linsim's own streams, and written down; nobody asks a sampler twice."""
 
     def sample(d: int, size: int, rng: Any) -> np.ndarray:
         # one number from the stream of the system seeds the matrix
         seed = int(abs(float(np.ravel(rng.standard_normal((size, 1)))[0])) * 2**50)
         W = np.asarray(weights(kind, np.random.default_rng(seed), d), dtype=system.dtype)
-        _note(system, "W", W)
+        system.drawn.setdefault("W", []).append(W)
         return np.broadcast_to(W.astype(float), (size, d, d)).copy()
 
     return sample

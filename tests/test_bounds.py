@@ -7,13 +7,13 @@ import pytest
 from oracle import trajectory
 
 from linsim import Layered, Linear, MultiHead, attention, predict, simulate, weights
-from linsim._evaluate import RESOLUTION
+
 from linsim.errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from linsim.theory.bounds import GAPS
 
 LAYERS = np.array([0, 1, 2, 3, 5, 8, 13, 21, 40, 80, 150, 300, 600])
 #: a simulated gap is reported only where its relative error is below this
-ROUNDING = RESOLUTION
+ROUNDING = 1e-6
 
 
 def truth_of(gap, law, metrics):

@@ -15,7 +15,7 @@ import pytest
 from flint import arb_mat, ctx, fmpq, fmpq_mat
 from hypothesis import assume
 
-from linsim._evaluate import RESOLUTION
+
 from linsim.testing import Refuted, Supported, System, falsify, load, replay, systems
 from linsim.theory.bounds import GAPS
 
@@ -62,7 +62,7 @@ def measured(system, layers, *metrics):
 def smallest(margins):
     """The smallest finite margin, inf if there is none."""
     margins = np.asarray(margins)
-    return float(np.min(margins[np.isfinite(margins)], initial=math.inf)) + RESOLUTION
+    return float(np.min(margins[np.isfinite(margins)], initial=math.inf)) + 1e-6
 
 
 class Early:
@@ -479,7 +479,7 @@ def converging_tokens_lower_effective_rank(system):
     """False: a second direction can grow beside the first while tokens already approach each other."""
     assume(system.d > 1 and system.law.input_convergence)
     early = Early(system)
-    return smallest(np.where(steps(early.diversity) < -RESOLUTION, -steps(early.effective_rank), math.inf))
+    return smallest(np.where(steps(early.diversity) < -1e-6, -steps(early.effective_rank), math.inf))
 
 
 def confirm_effective_rank_rises(system):

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from oracle import trajectory
 
 from linsim import simulate, testing
-from linsim._evaluate import RESOLUTION
+
 
 EPS = np.finfo(float).eps
 LAYERS = np.array([0, 1, 2, 3, 4, 5, 8, 13, 30, 100])
 #: a simulated gap is reported only where its relative error is below this
-ROUNDING = RESOLUTION
+ROUNDING = 1e-6
 FAR = 10**9  # a closing bound must be far below zero here
 
 

@@ -44,7 +44,7 @@ def states(
             layer += 1
             if layer % every == 0:
                 state = normalise(state)
-        yield shadows.measured(normalise(state)) if layer else start
+        yield shadows.measured(normalise(state))
 
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
