@@ -33,7 +33,7 @@ from ._callers import on_host
 from ._namespace import to_host
 from .errors import InvalidTypeError, InvalidValueError
 from .theory import Prediction
-from .trajectory import Line, Trajectory, line
+from .trajectory import Line, Trajectory, line, sharpest, worst
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -221,12 +221,15 @@ def _row(law: Prediction, run: Trajectory, gap: str, names: F) -> Compared:
     relaxation = np.broadcast_to(np.asarray(law.relaxations.get(gap, 1.0), dtype=float), batch)
     values = np.full((*batch, run.layers.size), np.nan)
     recorded = np.isin(names, list(run.metrics))
+    errors = np.zeros(values.shape)
     for name in set(run.metrics) & set(np.ravel(names).tolist()):
         values = np.where((names == name)[..., None], to_host(run.metrics[name]), values)
+        errors = np.where((names == name)[..., None], run.known_to(name), errors)
 
     finite = np.isfinite(values)
     reach = np.where(np.any(finite, axis=-1), run.layers[_last(finite)], run.layers[0])
     used = finite & (run.layers >= (run.layers[0] + reach[..., None]) / 2)
+    used = sharpest(run.layers, errors, used)
     fit = line(run.layers, values, used)
     zero, hidden = values[..., -1] == -np.inf, np.isnan(values[..., -1])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -235,10 +238,11 @@ def _row(law: Prediction, run: Trajectory, gap: str, names: F) -> Compared:
         difference = np.where(zero & (predicted == 0), 0.0, difference)
 
     beat = np.broadcast_to(np.asarray(law.beats.get(gap, np.inf), dtype=float), batch)
-    turned, transient = fit.uncertainty(run.rounding) + PREDICTED, _transient(fit, relaxation)
+    rounding = worst(errors, used)
+    turned, transient = fit.uncertainty(rounding) + PREDICTED, _transient(fit, relaxation)
     two_periods = 4 * np.pi / beat
     transient = np.where(fit.last - fit.first < two_periods, np.inf, transient)
-    bent = _bent(run, fit, used)
+    bent = _bent(run, fit, used, rounding)
     # Jordan chains: powers of the layer turn every slope, and fade like 1/l only
     uncertainty = np.where(relaxation == 1, turned + bent, turned)
     telling = np.where(predicted == 1, FLAT, np.abs(ln_predicted) / 2)
@@ -293,9 +297,9 @@ def _transient(fit: Line, relaxation: F) -> F:
     return np.where(relaxation == 1, 0.0, bound)
 
 
-def _bent(run: Trajectory, fit: Line, used: F) -> F:
+def _bent(run: Trajectory, fit: Line, used: F, rounding: F) -> F:
     """Slope of the steepest slow perturbation that the curvature of the residuals leaves room for."""
-    size = fit.perturbation(run.rounding)
+    size = fit.perturbation(rounding)
     layers = np.broadcast_to(run.layers + 1.0, used.shape)  # so that the input has a logarithm too
 
     def amount(shape: F) -> F:

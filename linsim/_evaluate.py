@@ -101,6 +101,8 @@ def tolerances(names: Iterable[str], single: bool, resolution: float | None) -> 
     }
 
 
+# what leaves the range of a double has an infinite error, and needs no warning
+@np.errstate(over="ignore", invalid="ignore")
 def evaluate(
     state: State, names: Iterable[str], zero_rows: Array | None = None
 ) -> tuple[dict[str, Measured], int]:
@@ -244,13 +246,20 @@ def _content(
     rounding = _rounding(state.R)
     similarity = _exp(2 * _difference(ln_low, ln_norm))
     quotient = _exp(ln_ratio)
+    # (high + its noise) / (low - its noise), less the quotient: small beside a large low, whatever high is
+    size = xp.clip(ln_ratio, -1e6, 1e6)
+    both = _log(_share(noise_high, ln_low) + own_low * _exp(size))
+    off_quotient = _exp(_difference(both, -log_error(own_low))) + _exp(size + float(np.log(2 * rounding)))
+    # what is known to lie beyond the range of doubles is infinite, and rightly so
+    beyond = (ln_ratio > 710.0) & (ratio < 0.3)
+    off_quotient = xp.where(beyond, xp.zeros_like(off_quotient), off_quotient)
     return {
         "token_similarity": Measured(similarity, turned + 2 * rounding * x_low * x_high),
         "log_token_diversity": Measured(
             2 * _difference(ln_high, ln_norm),
             xp.where(own_high < 1, diversity, xp.full_like(diversity, xp.inf)) + 2 * rounding,
         ),
-        "hfc_lfc": Measured(quotient, quotient * xp.expm1(xp.clip(ratio + 2 * rounding, 0.0, 700.0))),
+        "hfc_lfc": Measured(quotient, off_quotient),
         "log_hfc_lfc": Measured(ln_ratio, ratio + 2 * rounding),
         "log_norm": Measured(ln_norm, log_error(of_norm) + rounding),
         # two tokens may be off by the noise of all each
@@ -618,12 +627,15 @@ def _angles(
     off_plain = xp.minimum(
         2 * mean_turn, 2 * xp.sqrt(2 * share * xp.abs(plain) * square_turn) + 2 * share * square_turn
     )
-    off_plain = off_plain + float(xp.finfo(xp.float64).eps) * n
+    if p.S.shape[-1] > 1:
+        off_plain = off_plain + float(xp.finfo(xp.float64).eps) * n
     close = near > 0
     off_near = 2 * worst / xp.sqrt(xp.where(close, near * (n - 1), xp.ones_like(near)))
     # the directions of rows that all lie close to q, from S alone
     off_near = log_error(off_near) + off_q + _rounding(p.S) + _EPS * xp.abs(e_near)
-    nothing_there = (p.noise_main + p.noise == 0) & (near == 0)
+    # rows without a rest are parallel to q, however much of each is known, while it is above zero
+    above = xp.all(xp.abs(along) > 2 * p.noise_main, axis=-2, keepdims=True)
+    nothing_there = (p.noise == 0) & (near == 0) & above
     off_near = xp.where(
         close, off_near, xp.where(nothing_there, xp.zeros_like(near), xp.full_like(near, xp.inf))
     )
@@ -646,6 +658,7 @@ def _angles(
         error = xp.where(use_near, off_near, by_value)
         closeness = _exp(logarithm)
         near_value = closeness * xp.expm1(xp.minimum(error, 700.0 * xp.ones_like(error)))
+        near_value = xp.where(xp.isfinite(error), near_value, error)
         out[name] = Measured(1 - closeness, xp.minimum(off, near_value))
         out[f"log_{name}_gap"] = Measured(logarithm, error)
     return out

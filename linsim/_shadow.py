@@ -50,9 +50,13 @@ _SUM = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Heads:
-    """A layer's matrices as shadows see them: float32, with an axis for the ensemble; and their sizes."""
+    """A layer's matrices as shadows see them: with an axis for the ensemble; and their sizes.
+
+    They are float32, unless (``wide``) they have entries that leave its range within a layer.
+    """
 
     pairs: Sequence[tuple[Array, Array]]
+    wide: bool
     attention: list[Array]  # |A|, (b or 1, n, n) float64
     columns: list[Array]  # norms of the columns of H, (b or 1, 1, d) float64
 
@@ -61,11 +65,14 @@ def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
     """Prepare the pairs (A_h, H_h) of a layer."""
     xp = namespace(heads[0][0])
 
-    def single(M: Array) -> Array:
-        return xp.astype(M, xp.float32)[:, None, :, :]
+    wide = any(bool(xp.max(xp.abs(H)) > 2.0**_BUDGET) for _, H in heads)
+
+    def placed(M: Array) -> Array:
+        return xp.astype(M, xp.float64 if wide else xp.float32)[:, None, :, :]
 
     return Heads(
-        [(single(A), single(H)) for A, H in heads],
+        [(placed(A), placed(H)) for A, H in heads],
+        wide,
         [xp.abs(A) for A, _ in heads],
         [xp.sqrt(xp.sum(H * H, axis=-2, keepdims=True)) for _, H in heads],
     )
@@ -90,19 +97,19 @@ class Shadows:
         advance: Callable[[State, Sequence[tuple[Array, Array]]], State],
     ) -> Shadows:
         """Take the errors through the layer that led from ``before`` to ``after``, of the same exponents."""
-        errors = advance(self.errors, heads.pairs)
+        errors = advance(_cast(self.errors, "float64") if heads.wide else self.errors, heads.pairs)
         moved = {}
         for name, (size, exponent) in _rounded(before, after, heads, self.condition).items():
             xp = namespace(size)
             pattern = self.pools[name][layer % _POOL, ...]
             pattern = (pattern if layer // _POOL % 2 else -pattern) + self.fixed[name]
-            move = xp.astype(size[:, None, :, :], xp.float32) * pattern
             held, e = getattr(errors, name), getattr(errors, f"e_{name}")
+            move = xp.astype(size[:, None, :, :], held.dtype) * pattern
             moved[name], moved[f"e_{name}"] = combine(held, e, move, exponent[:, None, :, :])
         errors = replace(errors, **moved)
-        if (layer + 1) % self.every == 0:
+        if (layer + 1) % self.every == 0 or heads.wide:
             errors = normalise(errors)
-        return replace(self, errors=errors)
+        return replace(self, errors=_cast(errors, "float32") if heads.wide else errors)
 
     def measured(self, state: State) -> State:
         """Return ``state`` with its noise, and that of each of its rows."""
@@ -114,6 +121,11 @@ class Shadows:
         rows = log2(xp.sqrt(xp.sum(xp.astype(full, xp.float64) ** 2, axis=-1, keepdims=True))) + e
         noise = xp.concat(xp.broadcast_arrays(*parts), axis=-1)
         return replace(state, noise=noise, rows=_mean_square(rows))
+
+
+def _cast(errors: State, dtype: str) -> State:
+    xp = namespace(errors.R)
+    return replace(errors, **{k: xp.astype(getattr(errors, k), getattr(xp, dtype)) for k in PARTS})
 
 
 def _mean_square(lengths: Array) -> Array:
@@ -218,4 +230,5 @@ def begin(state: State, growth: float) -> Shadows:
 
 def _single(x: Array) -> Array:
     xp = namespace(x)
-    return xp.astype(x, xp.float32)[:, None, ...]
+    fits = bool(xp.max(xp.abs(x)) <= 2.0**_BUDGET)  # an eigenvalue may not, of wide layers
+    return xp.astype(x, xp.float32 if fits else x.dtype)[:, None, ...]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
-__all__ = ["Line", "RunInfo", "Slope", "Trajectory", "line"]
+__all__ = ["Line", "RunInfo", "Slope", "Trajectory", "line", "sharpest", "worst"]
 
 F = np.ndarray[Any, Any]
 
@@ -59,7 +59,8 @@ class Line:
 
     def uncertainty(self, rounding: float | F) -> F:
         """Return the bound on the slope's error, from residuals and the rounding of the values."""
-        return np.where(self.count > 2, self.leverage * self.perturbation(rounding), np.inf)
+        judged = self.count > 2
+        return np.where(judged, np.where(judged, self.leverage, 0.0) * self.perturbation(rounding), np.inf)
 
     def perturbation(self, rounding: float | F) -> F:
         """Return the estimate of max |e|; 2 and count / (count - 2) are derived at Trajectory.slope."""
@@ -88,6 +89,28 @@ def line(layers: F, values: F, used: F) -> Line:
     first, last = (np.where(count > 0, layers[end], -1) for end in ends)
     leverage = np.where(some, np.sum(np.abs(dx), axis=-1) / safe, np.inf)
     return Line(np.where(some, slope, np.nan), leverage, residual, first, last, count)
+
+
+#: error up to which logarithms are told apart from the rounding that a gap ends in
+SHARP = 1e-5
+
+
+def sharpest(layers: F, errors: F, used: F) -> F:
+    """Leave out of ``used`` (..., k) what is not sharp, where the sharp reach over half of its layers.
+
+    A gap that ends in rounding does so gradually: its last values are known to a few digits
+    only, and would blur the slope of all.
+    """
+    sharp = used & (errors <= SHARP)
+    first = layers[np.argmax(used, axis=-1)]
+    ends = [layers[used.shape[-1] - 1 - np.argmax(which[..., ::-1], axis=-1)] for which in (sharp, used)]
+    enough = np.any(sharp, axis=-1) & (ends[0] >= (first + ends[1]) / 2)
+    return np.where(enough[..., None], sharp, used)
+
+
+def worst(errors: F, used: F) -> F:
+    """Return the largest error of what is used, (...), from (..., k)."""
+    return np.max(np.where(used, errors, 0.0), axis=-1, initial=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +261,8 @@ class Trajectory:
         expected, start later (``first``), or ask :func:`linsim.compare`, which
         knows from the law how long transients last.
 
-        Rounding: the largest error of the values used (``errors``).
+        Rounding: the largest error (``errors``) of the values used.  Those known to 1e-5 are
+        used alone where they reach over half of the layers.
 
         Examples
         --------
@@ -259,14 +283,16 @@ class Trajectory:
             )
         values = to_host(self.metrics[_validate.choice(metric, "metric", logarithms)])
         start = (self.layers[0] + self.layers[-1]) / 2 if first is None else _validate.count(first, "first")
-        used = np.isfinite(values) & (self.layers >= start)
+        errors = self.known_to(metric)
+        used = sharpest(self.layers, errors, np.isfinite(values) & (self.layers >= start))
         fit = line(self.layers, values, used)
-        return Slope(fit.slope, fit.uncertainty(self.rounding(metric, used)), fit.first, fit.last, fit.count)
+        return Slope(fit.slope, fit.uncertainty(worst(errors, used)), fit.first, fit.last, fit.count)
 
-    def rounding(self, metric: str, used: F) -> F:
-        """Return the largest error of the values of a metric that are used (..., k), batch shape."""
-        errors = to_host(self.errors[metric])
-        return np.max(np.where(used, errors, 0.0), axis=-1, initial=0.0)
+    def known_to(self, metric: str) -> F:
+        """Return the errors of a recorded metric as a NumPy array; 0 where none were recorded."""
+        if metric in self.errors:
+            return to_host(self.errors[metric])
+        return np.zeros(np.shape(to_host(self.metrics[metric])))
 
     def to_xarray(self) -> xarray.Dataset:
         """Return the metrics as a labelled dataset with dims (batch_0, ..., layer).
@@ -275,8 +301,8 @@ class Trajectory:
         -------
         xarray.Dataset
             One float64 variable per metric, with its description as
-            ``long_name``; ``<metric>_unmeasured_from`` where a gap ended to be
-            measurable; method and reason in the attributes.
+            ``long_name``, and ``<metric>_error``; ``<metric>_unmeasured_from`` where
+            errors began to exceed the resolution; method and reason in the attributes.
 
         Examples
         --------
@@ -292,6 +318,10 @@ class Trajectory:
             host = to_host(value)
             dims = [f"batch_{i}" for i in range(host.ndim - 1)]
             variables[name] = ([*dims, "layer"], host, {"long_name": METRICS[name]})
+            if name in self.errors:
+                scale = "absolute" + " in the natural logarithm" * name.startswith("log")
+                label = {"long_name": f"estimated error of {name}, {scale}"}
+                variables[f"{name}_error"] = ([*dims, "layer"], to_host(self.errors[name]), label)
             first = self.info.unmeasured_from[name]
             if np.any(first >= 0):
                 variables[f"{name}_unmeasured_from"] = (

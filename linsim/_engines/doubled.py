@@ -21,7 +21,7 @@ __all__ = ["ROUNDING", "cost", "states", "stochastic"]
 # Size of the twin's move, relative to the terms of a layer, and by how much the distance of
 # the twins is enlarged: by the luck of one draw it may be that much too small once in a
 # thousand times.  Together they stay far below the rounding of a double.
-_MOVE, _SAFETY = 2.0**-96, 2.0**10
+_MOVE, _SAFETY = 2.0**-100, 2.0**10
 _EPS = float(np.finfo(np.float64).eps)
 _PATTERNS = 16
 
@@ -79,7 +79,8 @@ def states(
             move = pool[layer % _PATTERNS] if layer // _PATTERNS % 2 else -pool[layer % _PATTERNS]
             pairs = heads(layer)
             X, size = _layer(X, pairs, inner)
-            twin, _ = _layer(twin, pairs, inner)
+            twin, other = _layer(twin, pairs, inner)
+            size = np.maximum(size, other)  # where they have parted, a move must be seen in either
             twin = add(twin, of(_MOVE * size * move))
             layer += 1
         yield _state(X, twin, e)
@@ -107,18 +108,23 @@ def _layer(X: Pair, heads: Sequence[tuple[Sliced, Sliced, F]], inner: int) -> tu
 
 
 def _state(X: Pair, twin: Pair, e: F) -> State:
-    n = X[0].shape[-2]
-    count = of(np.full_like(X[0][:, :1, :], float(n)))
-    centre = divide(total(X, -2), count)
-    rest = add(X, minus(tuple(np.broadcast_to(part, X[0].shape) for part in centre)))[0]
-    apart = add(twin, minus(X))[0]
-    common = np.mean(apart, axis=-2, keepdims=True)
+    # a twin whose centre is far off still tells how far off the small rest is: each part by itself
+    (centre, rest), (other_centre, other_rest) = _cut(X), _cut(twin)
+    apart, rest_apart = add(twin, minus(X))[0], add(other_rest, minus(rest))[0]
+    common = add(other_centre, minus(centre))[0]
+    rest = rest[0]
 
     def length(x: F) -> F:
         return np.sqrt(np.sum(x * x, axis=-1, keepdims=True))
 
     rows = _SAFETY * length(apart) + _EPS * length(X[0])
     noise_row = _SAFETY * length(common) + _EPS * length(centre[0])
-    noise_rest = _SAFETY * norm(apart - common) + _EPS * norm(rest)
+    noise_rest = _SAFETY * norm(rest_apart) + _EPS * norm(rest)
     found = plain_state(X[0], centre[0], rest, log2(noise_row), log2(noise_rest), log2(rows))
     return shifted(found, np.where(np.any(X[0], axis=(-1, -2), keepdims=True), e, EMPTY))
+
+
+def _cut(X: Pair) -> tuple[Pair, Pair]:
+    """The mean over tokens, and the rest."""
+    centre = divide(total(X, -2), of(np.full_like(X[0][:, :1, :], float(X[0].shape[-2]))))
+    return centre, add(X, minus(tuple(np.broadcast_to(part, X[0].shape) for part in centre)))
