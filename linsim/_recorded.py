@@ -158,7 +158,11 @@ def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
 def filled(
     found: Recorded, numbers: np.ndarray[Any, Any], again: Recorded, allowed: Mapping[str, float]
 ) -> Recorded:
-    """Replace what is missing by what was found with more digits: of systems ``numbers``, first layers."""
+    """Replace what is missing by what was found with more digits: of systems ``numbers``, first layers.
+
+    States are replaced where the logarithm of their norm is.
+    """
+    states, log_scale = found.states, found.log_scale
     values, errors = dict(found.values), dict(found.errors)
     gone = missing(found, allowed)
     for name in values:
@@ -176,18 +180,32 @@ def filled(
         held[0][numbers, :depth] = np.where(better, new, held[0][numbers, :depth])
         held[1][numbers, :depth] = np.where(better, new_error, old_error)
         values[name], errors[name] = (x if xp is np else on_device_of(x, like) for x in held)
-    return replace(found, values=values, errors=errors)
+        if name == "log_norm" and states is not None and again.states is not None:
+            rows, layers = np.nonzero(better)
+            fresh = np.broadcast_to(to_host(again.states), (*better.shape, *again.states.shape[-2:]))
+            scales = np.broadcast_to(to_host(again.log_scale), better.shape)
+            kept = [np.array(to_host(x)) for x in (states, log_scale)]
+            kept[0] = np.array(np.broadcast_to(kept[0], (*held[0].shape, *kept[0].shape[-2:])))
+            kept[1] = np.array(np.broadcast_to(kept[1], held[0].shape))
+            kept[0][numbers[rows], layers] = fresh[rows, layers]
+            kept[1][numbers[rows], layers] = scales[rows, layers]
+            states, log_scale = (x if xp is np else on_device_of(x, like) for x in kept)
+    return replace(found, values=values, errors=errors, states=states, log_scale=log_scale)
 
 
 def sharper(found: Recorded, other: Recorded) -> Recorded:
-    """Of two ways to the same values, each the one with the smaller error."""
+    """Of two ways to the same values, each the one with the smaller error; states go by their norm."""
     values, errors = {}, {}
+    states, log_scale = found.states, found.log_scale
     for name, error in found.errors.items():
         xp = namespace(error)
         better = other.errors[name] < error
         values[name] = xp.where(better, other.values[name], found.values[name])
         errors[name] = xp.where(better, other.errors[name], error)
-    return replace(found, values=values, errors=errors)
+        if name == "log_norm" and states is not None:
+            states = xp.where(better[:, :, None, None], other.states, states)
+            log_scale = xp.where(better, other.log_scale, log_scale)
+    return replace(found, values=values, errors=errors, states=states, log_scale=log_scale)
 
 
 def _groups(states: Iterable[State]) -> Iterator[tuple[int, list[State]]]:

@@ -172,8 +172,10 @@ def simulate(
     size = int(np.prod(batch, dtype=int))
     stop = np.zeros(1, dtype=bool)
     reason = "the only engine for this rule"
-    allowed = tolerances(names, precision == "float32", resolution)
-    plan = _Plan(rule, depth, start, batch, backend, wanted, names, keep_states, stop, allowed)
+    # how far states are known is told by their norm
+    measured = choose([*names, "log_norm"]) if keep_states else names
+    allowed = tolerances(measured, precision == "float32", resolution)
+    plan = _Plan(rule, depth, start, batch, backend, wanted, measured, keep_states, stop, allowed)
     if isinstance(rule, RandomWeights) and isinstance(rule.A, FromTokens):
         # layers that depend on the state are no product of matrices: blocks with nothing else
         block = Block(rule.A, weights=rule.kind, std=rule.std, norm=None)
@@ -202,8 +204,8 @@ def simulate(
 
     methods = each("methods")
     whole = Recorded(
-        {name: joined([part.values[name] for part in found]) for name in names},
-        {name: joined([part.errors[name] for part in found]) for name in names},
+        {name: joined([part.values[name] for part in found]) for name in measured},
+        {name: joined([part.errors[name] for part in found]) for name in measured},
         methods,
         each("kinds"),
         each("rounding"),
@@ -236,9 +238,10 @@ def simulate(
         unmeasured_from={name: first_of(to_host(gone[name]), wanted).reshape(batch) for name in names},
     )
     recorded = {
-        name: collect(xp.where(gone[name], xp.full_like(x, xp.nan), x)) for name, x in whole.values.items()
+        name: collect(xp.where(gone[name], xp.full_like(whole.values[name], xp.nan), whole.values[name]))
+        for name in names
     }
-    errors = {name: collect(x) for name, x in whole.errors.items()}
+    errors = {name: collect(whole.errors[name]) for name in names}
     if not keep_states:
         return Trajectory(wanted, recorded, info, errors=errors)
     return Trajectory(wanted, recorded, info, collect(whole.states), collect(whole.log_scale), errors)
@@ -344,7 +347,9 @@ def _doubled(plan: _Plan, heads: Callable[[int], list[tuple[Array, Array]]]) -> 
     at = [int(k) for k in plan.layers]
     walked = doubled.states(np.broadcast_to(x0, (plan.size, n, d)), cut, at)
     until = plan.zero_until.astype(np.float64)[:, :, None]
-    return record(walked, at, plan.names, x0, until, False, "double-double", KINDS[0], doubled.ROUNDING)
+    return record(
+        walked, at, plan.names, x0, until, plan.keep_states, "double-double", KINDS[0], doubled.ROUNDING
+    )
 
 
 def _most_common(methods: np.ndarray[Any, Any]) -> str:
@@ -393,7 +398,6 @@ class _Plan:
             self,
             start=xp.astype(start, getattr(xp, precision), copy=False),
             layers=self.layers[:count],
-            keep_states=False,
             numbers=numbers if self.numbers is None else self.numbers[numbers],
             rounded_from_single=self.rounded_from_single or precision != self.precision,
         )
@@ -665,16 +669,17 @@ def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
 
         at = [int(k) for k in plan.layers]
 
-        def walk(split: Split, keep: bool) -> Recorded:
+        def walk(split: Split) -> Recorded:
             walked = iterate.states(_started(here, split), steps, at, pace, budget)
+            keep = plan.keep_states
             return record(walked, at, plan.names, here, own(until), keep, "iterate", kinds, error)
 
-        found = walk(split, plan.keep_states)
+        found = walk(split)
         if float(np.max(enlarged)) <= _ENLARGED:
             return found
         # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
         plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, _eps(here))
-        return sharper(found, walk(_placed(plain, here), False))
+        return sharper(found, walk(_placed(plain, here)))
 
     parts = [slice(0, plan.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
@@ -783,7 +788,7 @@ def _random_jobs(rule: RandomWeights, plan: _Plan, rng: Any) -> list[Job]:
             # every layer may use the whole budget, so every layer is rescaled
             walked = iterate.states(state, heads, at[:count], _budget(start), _budget(start))
             zero = on_device_of(until[piece][rows][:, :, None].astype(np.float64), start)
-            keep = plan.keep_states and count == len(at)
+            keep = plan.keep_states
             error = _rounding(start, plan.layers)
             return record(walked, at[:count], plan.names, start, zero, keep, "iterate", KINDS[0], error)
 
@@ -875,7 +880,7 @@ def _block_jobs(rule: Block, plan: _Plan, rng: Any) -> list[Job]:
             clouds = blocks.clouds(cloud, piece, at[:count], lambda: _go_on(plan.stop))
             walked = (state_of(current, split) for current in clouds)
             zero = on_device_of(here.zero_until[rows][:, :, None].astype(np.float64), begin)
-            keep = plan.keep_states and count == len(at)
+            keep = plan.keep_states
             error = _rounding(begin, plan.layers)
             return record(walked, at[:count], plan.names, begin, zero, keep, "iterate", KINDS[0], error)
 

@@ -76,12 +76,16 @@ def modal_limit(system):
     lengths = np.linalg.norm(Z, axis=1)
     limits, distances = [], []
     phase, share = np.where(dominant, rho / top, 0), np.where(present, np.abs(rho) / top, 0)
+    # what x0 holds of a mode by rounding alone grows as well, and the simulator sees it
+    hidden = np.where(present, 0, 16 * rounding * size * lengths), np.where(present, 0, np.abs(rho) / top)
     for layer in LAYERS:
         limits.append(V @ np.where(dominant, c * phase**layer, 0) @ Z)
         rest = np.where(dominant, 0, np.abs(c) * share**layer)
         # rounding of rho and c, layer by layer, of all that is there
         distances.append(
-            np.sum(rest * lengths) + rounding * (layer + 1) * size * conditions[0] * conditions[1]
+            np.sum(rest * lengths)
+            + rounding * (layer + 1) * size * conditions[0] * conditions[1]
+            + np.sum(hidden[0] * hidden[1] ** layer)
         )
     return np.array(limits), np.array(distances), np.log(top), int(np.linalg.matrix_rank(dominant))
 
@@ -89,7 +93,13 @@ def modal_limit(system):
 def normalised_states(system, log_top):
     """X_l / |rho|^l, and at which layers it is known."""
     run = simulate(
-        system.rule, system.x0, int(LAYERS[-1]), layers=LAYERS, metrics=["log_norm"], keep_states=True
+        system.rule,
+        system.x0,
+        int(LAYERS[-1]),
+        layers=LAYERS,
+        metrics=["log_norm"],
+        keep_states=True,
+        resolution=ROUNDING,
     )
     # beyond, a mode that x0 lacks has grown out of its rounding
     clean = np.isfinite(run.metrics["log_norm"])
