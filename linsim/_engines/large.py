@@ -308,8 +308,8 @@ class _Walk:
         n, d = self.lay.n, self.lay.d
         if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
             write_angles(
-                0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot, self.values,
-                self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
+                0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot,
+                self.values, self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
             )  # fmt: skip
         wanted = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
         if any(k >= 0 for k in wanted):

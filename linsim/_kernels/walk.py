@@ -167,7 +167,11 @@ def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
         error = 2 * (x_low * x_low * own_high + x_low * of_low + rounding) + both
     _put(values, errors, slot[DIVERSITY], s, t, 2 * (ln_high - ln_norm), error)
     quotient = math.exp(value) if value < 709 else np.inf
-    _put(values, errors, slot[RATIO], s, t, quotient, quotient * math.expm1(min(ratio, 700.0)))
+    # (h + dh) / (l - dl) - h/l: also where h is lost, and nothing but its noise is known
+    error = np.inf
+    if own_low < 1:
+        error = (_share(noise_rest, ln_low) + quotient * own_low) / (1 - own_low) + 2 * rounding * quotient
+    _put(values, errors, slot[RATIO], s, t, quotient, error)
     _put(values, errors, slot[LOG_RATIO], s, t, value, ratio)
     total_norm = ln_norm + scale * _LN2
     error = _log_error(math.sqrt(of_high * of_high + of_low * of_low))
