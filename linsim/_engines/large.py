@@ -109,7 +109,7 @@ class _Walk:
         n, d = self.x0.shape
         heads, x0 = self.A.shape[1], self.x0
         self.eps = float(np.finfo(x0.dtype).eps)
-        self.rounding = start_rounding(n, d, self.eps)
+        self.rounding = start_rounding(self.eps)
         self.log_rounding = float(np.log2(layer_rounding(n, d, self.eps)))
         self.compressed = self.A.shape[0] == 1 and heads == 1 and layers[-1] <= kernel.SHALLOW
         self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
