@@ -233,7 +233,7 @@ def simulate(
         split=whole.kinds.reshape(batch),
         refused=whole.refused.reshape(batch),
         error_estimate=float(np.max(whole.rounding)),
-        resolution=max(allowed.values()),
+        resolution=max(allowed.values(), default=resolution or 0.0),
         fallbacks=whole.fallbacks,
         unmeasured_from={name: first_of(to_host(gone[name]), wanted).reshape(batch) for name in names},
     )
@@ -291,8 +291,7 @@ def _hidden(found: Recorded, allowed: Mapping[str, float]) -> np.ndarray[Any, An
             values = to_host(found.values[name])
             hidden = hidden & ~(values < _REACH[name])
         out = hidden if out is None else out | hidden
-    assert out is not None
-    return out
+    return np.zeros((found.size, 1), dtype=bool) if out is None else out
 
 
 # ln of gaps that a plain loop in double precision, or one with pairs of doubles, can still show
