@@ -586,13 +586,16 @@ def merged_jobs(done: Sequence[Recorded], size: int) -> Recorded:
 def _meant(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Attention that was rounded to float32, as float64 matrices whose rows sum to 1.
 
-    Columns that sum to 1 as well as float32 can tell mean to.
+    One whose columns sum to 1 as well as float32 can tell means Pi + (I - Pi) A (I - Pi),
+    as in the other engines; all others mean rows over their sums.
     """
     keeps = doubly_stochastic(A, float(np.finfo(np.float32).eps))[:, None, None]
-    for _ in range(4):  # Sinkhorn: each pass squares what is left of float32's rounding, or nearly
-        A = np.where(keeps, A / np.sum(A, axis=-2, keepdims=True), A)
-        A = A / np.sum(A, axis=-1, keepdims=True)
-    return A
+    right, down = ((np.sum(A, axis=axis, keepdims=True) - 1) / A.shape[-1] for axis in (-1, -2))
+    both = (
+        A - right - down + np.mean(right, axis=-2, keepdims=True)
+    )  # entries that are right stay as they are
+    both = np.where(keeps, both, A)
+    return both / np.sum(both, axis=-1, keepdims=True)
 
 
 def _moved(found: Recorded, like: Array) -> Recorded:
@@ -859,9 +862,12 @@ def _block_jobs(rule: Block, plan: _Plan, rng: Any) -> list[Job]:
                 # matrices have the dtype of the tokens; strengths and moduli are float64 always
                 return xp.astype(M, begin.dtype) if M.dtype == start.dtype else M
 
+            attend = own(A)
+            if attend is not None and begin.dtype != start.dtype:
+                attend = on_device_of(_meant(to_host(attend)), begin)
             piece = blocks.Piece(
                 rule,
-                own(A),
+                attend,
                 own(W),
                 std[part][rows],
                 own(gain),
