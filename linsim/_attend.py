@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,15 +25,24 @@ class Projections:
     key: Array | None  # (k or 1, d, d_key)
 
 
-def projections(spec: FromTokens, like: Array, generator: RowGenerator, name: str) -> Projections:
-    """Draw (or place) the projections of one layer for (k, n, d) tokens ``like``, rounded to ``name``."""
+def projections(
+    spec: FromTokens,
+    like: Array,
+    generator: RowGenerator,
+    name: str,
+    see: Callable[[Callable[[], Any]], Any] = lambda draw: draw(),
+) -> Projections:
+    """Draw (or place) the projections of one layer for (k, n, d) tokens ``like``, rounded to ``name``.
+
+    ``see`` is given what draws, and may return what was drawn before.
+    """
     d = int(like.shape[-1])
     if spec.query_key is not None:
         fixed = to_host(spec.query_key) / spec.temperature
         return Projections(on_device_of(fixed.reshape(-1, d, d), like, like.dtype), None)
     d_key = d if spec.d_key is None else spec.d_key
-    drawn = normals((2, d, d_key), generator, name)
-    drawn *= np.asarray(1 / np.sqrt(d), dtype=name)
+    drawn = see(lambda: normals((2, d, d_key), generator, name))
+    drawn = drawn * np.asarray(1 / np.sqrt(d), dtype=name)
     query = drawn[:, 0] * np.asarray(1 / (np.sqrt(d_key) * spec.temperature), dtype=name)
     return Projections(*(on_device_of(x, like, like.dtype) for x in (query, drawn[:, 1])))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Pair", "Sliced", "add", "divide", "matmul", "minus", "of", "scale", "sliced", "total"]
+__all__ = ["Pair", "Sliced", "add", "divide", "matmul", "minus", "of", "scale", "sliced", "spread", "total"]
 
 F = np.ndarray[Any, np.dtype[np.float64]]
 Pair = tuple[F, F]
@@ -75,6 +75,11 @@ def divide(x: Pair, y: Pair) -> Pair:
     p, e = _two_product(q, y[0])
     rest = ((x[0] - p) - e + x[1]) - q * y[1]
     return _quick(q, rest / y[0])
+
+
+def spread(x: Pair, shape: tuple[int, ...]) -> Pair:
+    """Return x broadcast to a shape."""
+    return np.broadcast_to(x[0], shape), np.broadcast_to(x[1], shape)
 
 
 def total(x: Pair, axis: int) -> Pair:

@@ -252,7 +252,11 @@ _Again = Callable[[np.ndarray[Any, Any], int], Recorded]
 
 
 def _with_more_digits(
-    plan: _Plan, found: Recorded, in_float64: _Again | None, in_pairs: _Again | None, heads: int
+    plan: _Plan,
+    found: Recorded,
+    in_float64: _Again | None,
+    in_pairs: _Again | None,
+    heads: int,
 ) -> Recorded:
     """Go again, with more digits, through systems with values that rounding hides and a plain loop shows."""
     counts = dict(found.fallbacks)
@@ -474,7 +478,8 @@ def _walking_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> tuple[list[Job],
     """Choose among the engines that go layer by layer; say why."""
     n, d = (int(extent) for extent in plan.start.shape[-2:])
     host = namespace(plan.start) is np and not plan.keep_states
-    alike = len({len(plan.rule.heads(layer)) for layer in range(plan.different)}) == 1
+    rules = [plan.rule.heads(layer) for layer in range(plan.different)]  # type: ignore[union-attr]
+    alike = len({len(pairs) for pairs in rules}) == 1
     engines: Any = ((small, "that stay in the cache"), (large, "too large for the cache"))
     for engine, which in engines:
         if host and alike and engine.applies(plan.names, n, d):
@@ -711,12 +716,14 @@ def _rounding(start: Array, layers: np.ndarray[Any, Any]) -> float:
 class _Tape:
     """What a user's samplers returned, so that a second pass sees the same matrices.
 
-    Samplers may hold a state of their own and cannot be asked again; what the library draws itself
-    comes from streams that can be begun anew.
+    Samplers may hold a state of their own and cannot be asked again.  They draw from the streams
+    that the library draws from, so where there is one all of a layer's draws are kept; else the
+    streams are begun anew.
     """
 
     def __init__(self, taped: bool) -> None:
-        self.taped, self.drawn, self.bytes = taped, [], 0
+        self.taped, self.bytes = taped, 0
+        self.drawn: list[np.ndarray[Any, Any]] = []
         self.place = 0
 
     def __call__(self, draw: Callable[[], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -7,7 +7,6 @@ import pytest
 from oracle import trajectory
 
 from linsim import Layered, Linear, MultiHead, attention, predict, simulate, weights
-
 from linsim.errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from linsim.theory.bounds import GAPS
 

@@ -497,3 +497,33 @@ def test_rounding_of_a_product_in_single_precision_decides_no_verdict():
     law = linsim.predict(A.astype(np.float32), H)
     assert str(law.regime) == "balanced"
     assert not law.rank_collapse
+
+
+def test_a_second_pass_sees_the_draws_of_the_first_whoever_drew_them():
+    """A sampler of weights draws from the streams that feed-forward weights come from, too."""
+    drawn = {}
+
+    def sampler(d, size, rng):
+        drawn.setdefault("W", []).append(rng.standard_normal((size, d, d)))
+        return drawn["W"][-1]
+
+    original = linsim._draws.rectangle
+
+    def noted(*args, **kwargs):
+        drawn.setdefault("feed-forward", []).append(original(*args, **kwargs))
+        return drawn["feed-forward"][-1]
+
+    block = Block(attention.uniform(5), weights=sampler, feed_forward="relu", width=6)
+    x0 = tokens.gaussian(5, 4, rng=0).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linsim._draws, "rectangle", noted)
+        run = simulate(block, x0, 6, rng=0, dtype="float32", resolution=1e-9)
+    assert run.info.fallbacks["float64"] == 1
+    assert len(drawn["W"]) == 6
+    assert len(drawn["feed-forward"]) == 12
+    # the same network with its draws given, in float64 throughout
+    plain = simulate(block, x0, 6, rng=0, dtype="float32")
+    for name in ("log_norm", "token_similarity", "cosine", "effective_rank"):
+        off = np.abs(run.metrics[name] - plain.metrics[name])[1:]
+        assert np.all(off <= 3 * plain.errors[name][1:]), name
+        assert np.any(off > 0), name

@@ -15,7 +15,6 @@ import pytest
 from flint import arb_mat, ctx, fmpq, fmpq_mat
 from hypothesis import assume
 
-
 from linsim.testing import Refuted, Supported, System, falsify, load, replay, systems
 from linsim.theory.bounds import GAPS
 

@@ -14,7 +14,6 @@ from oracle import trajectory
 
 from linsim import simulate, testing
 
-
 EPS = np.finfo(float).eps
 LAYERS = np.array([0, 1, 2, 3, 4, 5, 8, 13, 30, 100])
 #: a simulated gap is reported only where its relative error is below this

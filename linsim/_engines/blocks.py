@@ -96,7 +96,7 @@ def _attended(y: Cloud, piece: Piece) -> Cloud:
     if piece.A is not None:
         return attend_fixed(y, piece.A)
     if isinstance(spec, FromTokens):
-        drawn = projections(spec, y.rest[: y.k, ...], piece.streams, piece.dtype)
+        drawn = projections(spec, y.rest[: y.k, ...], piece.streams, piece.dtype, piece.see)
         return attend(y, drawn, normalized=spec.normalize, mask=piece.mask)
     A = piece.see(lambda: _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype))
     return attend_fixed(y, on_device_of(A, y.rest, y.rest.dtype))
@@ -115,8 +115,8 @@ def _feed_forward(y: Cloud, piece: Piece, activation: str) -> Cloud:
     d = int(y.rest.shape[-1])
     width = 4 * d if piece.block.width is None else piece.block.width
     deviation = piece.block.feed_forward_std * (2 / width) ** 0.5
-    first = _draws.rectangle((d, width), d**-0.5, piece.streams, piece.dtype)
-    second = _draws.rectangle((width, d), deviation, piece.streams, piece.dtype)
+    first = piece.see(lambda: _draws.rectangle((d, width), d**-0.5, piece.streams, piece.dtype))
+    second = piece.see(lambda: _draws.rectangle((width, d), deviation, piece.streams, piece.dtype))
     first, second = (on_device_of(M, y.rest, y.rest.dtype) for M in (first, second))
     return linear(activate(linear(y, first), activation), second)
 

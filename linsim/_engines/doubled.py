@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .._double import Pair, Sliced, add, divide, matmul, minus, of, scale, sliced, total
+from .._double import Pair, Sliced, add, divide, matmul, minus, of, scale, sliced, spread, total
 from .._state import EMPTY, State, log2, norm, plain_state, shifted
 from ..theory.spectra import F, doubly_stochastic
 
@@ -43,17 +43,17 @@ def stochastic(A: F) -> Pair:
     n = A.shape[-1]
     keeps = doubly_stochastic(A)[:, None, None]
     rows, columns = total(of(A), -1), total(of(A), -2)
-    normalised = divide(of(A), tuple(np.broadcast_to(x, A.shape) for x in rows))
+    normalised = divide(of(A), spread(rows, A.shape))
     grand = total(rows, -2)
     one = of(np.full_like(grand[0], float(n)))
 
     def share(x: Pair, times: int) -> Pair:
         return divide(x, of(np.full_like(x[0], float(times))))
 
-    rest = add(of(A), minus(tuple(np.broadcast_to(x, A.shape) for x in share(rows, n))))
-    rest = add(rest, minus(tuple(np.broadcast_to(x, A.shape) for x in share(columns, n))))
+    rest = add(of(A), minus(spread(share(rows, n), A.shape)))
+    rest = add(rest, minus(spread(share(columns, n), A.shape)))
     middle = share(add(grand, one), n * n)
-    both = add(rest, tuple(np.broadcast_to(x, A.shape) for x in middle))
+    both = add(rest, spread(middle, A.shape))
     return np.where(keeps, both[0], normalised[0]), np.where(keeps, both[1], normalised[1])
 
 
@@ -112,19 +112,18 @@ def _state(X: Pair, twin: Pair, e: F) -> State:
     (centre, rest), (other_centre, other_rest) = _cut(X), _cut(twin)
     apart, rest_apart = add(twin, minus(X))[0], add(other_rest, minus(rest))[0]
     common = add(other_centre, minus(centre))[0]
-    rest = rest[0]
 
     def length(x: F) -> F:
         return np.sqrt(np.sum(x * x, axis=-1, keepdims=True))
 
     rows = _SAFETY * length(apart) + _EPS * length(X[0])
     noise_row = _SAFETY * length(common) + _EPS * length(centre[0])
-    noise_rest = _SAFETY * norm(rest_apart) + _EPS * norm(rest)
-    found = plain_state(X[0], centre[0], rest, log2(noise_row), log2(noise_rest), log2(rows))
+    noise_rest = _SAFETY * norm(rest_apart) + _EPS * norm(rest[0])
+    found = plain_state(X[0], centre[0], rest[0], log2(noise_row), log2(noise_rest), log2(rows))
     return shifted(found, np.where(np.any(X[0], axis=(-1, -2), keepdims=True), e, EMPTY))
 
 
 def _cut(X: Pair) -> tuple[Pair, Pair]:
     """The mean over tokens, and the rest."""
     centre = divide(total(X, -2), of(np.full_like(X[0][:, :1, :], float(X[0].shape[-2]))))
-    return centre, add(X, minus(tuple(np.broadcast_to(part, X[0].shape) for part in centre)))
+    return centre, add(X, minus(spread(centre, X[0].shape)))
