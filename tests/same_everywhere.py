@@ -37,8 +37,9 @@ import linsim
 NEAR = 3.0
 #: largest share of such values
 UNDECIDED = 0.01
-#: bounds hold on every processor, but where eigenvalues repeat, their basis, and with it the constant of a
-#: bound, is the processor's choice: how far the logarithms may lie apart, (absolute, relative)
+#: bounds hold on every processor, but where eigenvalues repeat (the zeros of a low rank), their basis, and
+#: with it the constant of a bound, is the processor's choice: how far the logarithms may lie apart,
+#: (absolute, relative), at the depths from the third on; before, a constant is all there is
 BOUNDS = (5.0, 0.01)
 #: families whose verdicts are asked for
 RULES = (linsim.Linear, linsim.MultiHead)
@@ -171,7 +172,9 @@ def differences(first: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> l
         found += [f"{x} and {y}" for x, y in zip(v, w, strict=True) if x != y]
         p, q = first[f"{dtype} bound"], other[f"{dtype} bound"]
         with np.errstate(invalid="ignore"):
-            off = (p != q) & ~np.isnan(p) & ~(np.abs(p - q) <= BOUNDS[0] + BOUNDS[1] * np.abs(p))
+            alike = (p == q) | (np.isnan(p) & np.isnan(q))
+            off = ~alike & ~(np.abs(p - q) <= BOUNDS[0] + BOUNDS[1] * np.abs(p))
+            off[..., :2] &= ~np.isfinite(p - q)[..., :2]
         for k in np.flatnonzero(off.any((-1, -2))):
             system = str(v[2 * k + 1]).split(", [")[0]
             found.append(f"bounds of {system}: {p[k][off[k]][:3]} and {q[k][off[k]][:3]}")

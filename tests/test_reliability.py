@@ -259,7 +259,8 @@ def test_differences_between_processors_are_seen():
     assert len(other("float32 value", put(0, math.nan))) == 1
     assert len(other("float64 value", put(2, 0.5))) == 1
     assert len(other("float64 verdict", put(1, "0 x, smoothing"))) == 1
-    assert len(other("float64 bound", put((0, 0, 0), -4.0))) == 1
+    assert len(other("float64 bound", put((0, 0, 2), -4.0))) == 1
+    assert len(other("float64 bound", put((0, 0, 0), math.nan))) == 1
     # an estimate beside the resolution: its NaN is not compared, but a third of all is too many
     undecided = other("float64 error", put(2, same_everywhere.harness.TOLERANCE["float64"][0]))
     assert len(undecided) == 1
