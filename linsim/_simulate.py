@@ -344,7 +344,7 @@ def _doubled(plan: _Plan, heads: Callable[[int], list[tuple[Array, Array]]]) -> 
             for A, H in pairs:
                 exact = doubled.stochastic(A)
                 largest = np.max(np.abs(exact[0]), axis=-1, keepdims=True)
-                last[1].append((sliced(exact, inner, -1), sliced(pair_of(H), inner, -2), largest))
+                last[1].append((sliced(exact, inner, -1), pair_of(H), largest))
         return last[1]
 
     at = [int(k) for k in plan.layers]

@@ -24,6 +24,8 @@ __all__ = ["ROUNDING", "cost", "states", "stochastic"]
 _MOVE, _SAFETY = 2.0**-100, 2.0**10
 _EPS = float(np.finfo(np.float64).eps)
 _PATTERNS = 16
+# exponent of the smallest scale of a feature: what is sliced must stay in the range of doubles
+_SMALLEST = -400
 
 #: relative rounding of a part that is handed out
 ROUNDING = _EPS
@@ -59,12 +61,12 @@ def stochastic(A: F) -> Pair:
 
 def states(
     x0: F,
-    heads: Callable[[int], Sequence[tuple[Sliced, Sliced, F]]],
+    heads: Callable[[int], Sequence[tuple[Sliced, Pair, F]]],
     layers: Sequence[int],
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``; ``x0`` (b, n, d).
 
-    ``heads(layer)``: attention and weights, sliced for sums of max(n, d) terms, and the largest
+    ``heads(layer)``: attention, sliced for sums of max(n, d) terms, weights, and the largest
     entry of each row of attention, (b or 1, n, 1).
     """
     b, n, d = x0.shape
@@ -95,15 +97,24 @@ def _scaled(X: Pair, twin: Pair, e: F) -> tuple[Pair, Pair, F]:
     return X, twin, e + exponent
 
 
-def _layer(X: Pair, heads: Sequence[tuple[Sliced, Sliced, F]], inner: int) -> tuple[Pair, F]:
-    """X + sum_h A_h X H_h, and how large the terms of each row are, (b, n, 1)."""
-    out = X
-    size = np.max(np.abs(X[0]), axis=-1, keepdims=True)
-    left = sliced(X, inner, -1)
+def _layer(X: Pair, heads: Sequence[tuple[Sliced, Pair, F]], inner: int) -> tuple[Pair, F]:
+    """X + sum_h A_h X H_h, and how large the terms of each entry are, (b, n, d).
+
+    Slices of a row reach so far below its largest entry.  Each feature is brought to a scale of its
+    own first, so that a small one that large ones do not feed keeps its digits.
+    """
+    out, size = X, np.abs(X[0])
+    top = np.max(size, axis=-2, keepdims=True)
+    own = np.ldexp(1.0, np.clip(np.frexp(np.where(top > 0, top, 1.0))[1], _SMALLEST, None))
+    even = scale(X, 1 / own)
+    left = sliced(even, inner, -1)
+    rows = np.max(np.abs(even[0]), axis=-1, keepdims=True)
     for A, H, largest in heads:
-        moved = matmul(left, H)
+        weights = scale(H, np.swapaxes(own, -1, -2))
+        moved = matmul(left, sliced(weights, inner, -2))
+        terms = np.abs(moved[0]) + rows * np.max(np.abs(weights[0]), axis=-2, keepdims=True)
         out = add(out, matmul(A, sliced(moved, inner, -2)))
-        size = size + largest * np.max(np.abs(moved[0]), axis=(-1, -2), keepdims=True)
+        size = size + largest * np.max(terms, axis=-2, keepdims=True)
     return out, size
 
 
