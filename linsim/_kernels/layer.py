@@ -66,6 +66,9 @@ PROBE = 6
 #: resolution of a value (1e-6) has to spare above rounding
 SHALLOW = 256
 
+#: bits by which the terms of a layer may exceed its growth before errors are bounded rather than measured
+TURNED = 4.0
+
 # the ledger: exponents of both parts; log2 of their sizes, of their noise, and of the probe's sizes when
 # last looked at; their sums of squares, of mantissas; log2 of how much of the rest a
 # layer can feed into the mean, and of how much it can enlarge anything
@@ -460,6 +463,8 @@ def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
         now = ledger[SIZE_REST + place]
         change = now - size if now > ABSENT / 2 and size > ABSENT / 2 else pace
         turned = max(ledger[GAIN] - pace / since - 2.0, 0.0)
+        if turned > TURNED:  # along a chain of features it may go on growing, for as long as that is
+            turned *= max(1.0, min(lay.d - 1.0, 8.0))
         new = added + turned + size + max(change, pace) * before
         ledger[NOISE_REST + place] = add_log2(ledger[NOISE_REST + place] + pace, new)
         if place == 0 and since > 1:  # what an earlier layer of these has added is fed by a later one
