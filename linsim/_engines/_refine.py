@@ -28,7 +28,7 @@ Any_ = np.ndarray[Any, Any]
 # belong to one multiple eigenvalue whose members mix.
 MIXED = 1e-5
 # shares above this are taken out of the vectors, once
-WORTHWHILE = 1e-13
+WORTHWHILE = 1e-15
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from .._state import EMPTY, PARTS, Split, State, add_log2, log2, norm, normalise, scaled, sizes
+from .._state import (
+    EMPTY,
+    PARTS,
+    Split,
+    State,
+    add_log2,
+    assemble,
+    log2,
+    norm,
+    normalise,
+    scaled,
+    sizes,
+)
 from ..theory.spectra import EPS, B, C, Eigensystem, F
 from . import iterate
 from ._refine import Basis, basis_of
@@ -40,6 +52,8 @@ LARGEST_CONDITION = 1e9
 DRIFT = 1e-7
 #: by how much root mean squares are enlarged, so that 99.9 % of errors are below
 SAFETY = 2.0
+#: shadows of a state
+COUNT = 3
 # log2: a coefficient this far below its error is not there, as far as errors go
 LOST = 10.0
 # of a sum of k products of either sign sqrt(k) eps times this is lost (linsim._shadow)
@@ -68,7 +82,8 @@ class Modes:
     closely: ``own`` (b, n, d) is the relative error of what a mode adds at layer 0,
     that of its coefficient and of its vectors, ``own_mean`` (b, d) that of the token
     mean's; ``missed`` and ``missed_growth`` (b, 5): floor and growth of the modes
-    alone whose coefficients are lost in their errors.  ``spread`` (b, n, n): the share
+    alone whose coefficients are lost in their errors.  ``shadows`` (b, COUNT, n, d)
+    complex: coefficients of what the noise of the start may be.  ``spread`` (b, n, n): the share
     of row k in the square of vector i, at the first halves of pairs.  ``sound`` (b,):
     there is a basis at all; ``condition`` (b,): the worst |u_i| |v_i| times the worst
     |w_j| |z_j|.
@@ -97,6 +112,7 @@ class Modes:
     own_mean: F
     missed: F
     missed_growth: F
+    shadows: C
     spread: F
     sound: B
     condition: F
@@ -142,7 +158,9 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     speed = log2_hi + log2_lo
     wrong = _coefficient_errors(start, rows, columns, coefficients, own_row, own_column)
     relative, lost = _relative(wrong, coefficients, scale)
-    floor, growth = _floors(wrong, size, speed, sets[:4])
+    floor, _ = _floors(wrong, size, speed, sets[:4])
+    floor = [add_log2(x, start.noise[:, 0, k]) for k, x in enumerate(floor)]
+    growth = [np.max(np.where(held, speed, -60.0), axis=(-1, -2)) for held in sets[:4]]
     missed, missed_growth = _floors(np.where(lost, wrong, EMPTY), size, speed, sets[:4])
     # the token mean moves with the modes of H at eigenvalue 1 of A, whatever the parts
     thin = size[:, :1, :] - np.log2(np.linalg.norm(rows.right, axis=-2)[:, :1, None])
@@ -153,6 +171,11 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
                         (np.where(lost_mean, wrong_mean, EMPTY), (missed, missed_growth))):
         for total, more in zip(found, _floors(held, thin, speed[:, :1, :], every), strict=True):
             total.extend(more)
+    shadows, shadow_scale = _shadows(start, rows, columns, own_row, own_column)
+    # of a part that is exactly zero there is nothing but shadows
+    scale = np.where(scale > EMPTY / 2, scale, shadow_scale)
+    shadows = shadows * np.exp2(np.clip(shadow_scale - scale, -1000.0, 300.0))[:, None]
+    shadows[~whole] = 0
     worst = np.max(rows.condition, axis=-1) * np.max(columns.condition, axis=-1)
     by_vector = _vector_errors(rows, columns)
     unit = _unit(n, d)
@@ -181,6 +204,7 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
         own_mean=SAFETY * np.hypot(np.hypot(relative_mean, by_vector[:, :1, :]), unit)[:, 0, :],
         missed=np.stack(missed, axis=-1),
         missed_growth=np.stack(missed_growth, axis=-1),
+        shadows=shadows,
         spread=_spread(rows),
         sound=np.array(whole),
         condition=worst,
@@ -310,25 +334,51 @@ def _coefficients(start: State, rows: Basis, columns: Basis, own_row: B, own_col
     return c.astype(np.complex128), (start.mean @ right)[:, 0, :].astype(np.complex128)
 
 
-def _squares(part: F, noise: F, e: F) -> tuple[F, F]:
-    """Squared errors of the entries of a part (b, p, q), by its noise and by sums over it, and their exponent.
+def _squares(part: F) -> F:
+    """Squared errors of the entries of a part (b, p, q) by sums over it."""
+    return np.asarray((_unit(*part.shape[1:]) * part) ** 2)
+
+
+def _noisy(part: F, noise: F) -> tuple[F, F]:
+    """Entries as far off as the noise of a part (b, p, q) says, (b, COUNT, p, q), and their exponent.
 
     Noise lies mostly where the part is large, as in :mod:`linsim._shadow`.
     """
     p, q = part.shape[1:]
-    scale = np.maximum(e, np.floor(noise))
-    square = (part * np.exp2(np.maximum(e - scale, -500.0))) ** 2
+    there = noise > EMPTY / 2
+    scale = np.where(there, np.floor(noise), EMPTY)
+    square = part**2
     total = np.sum(square, axis=(-1, -2), keepdims=True)
-    even = np.full_like(square, 1 / (p * q))
-    noisy = np.where(total > 0, 0.6 * square / np.where(total > 0, total, 1) + 0.4 * even, even)
-    by_noise = np.exp2(2 * np.maximum(noise - scale, -500.0)) * (noise > EMPTY / 2)
-    return _unit(p, q) ** 2 * square + by_noise * noisy, scale
+    share = np.where(total > 0, 0.6 * square / np.where(total > 0, total, 1) + 0.4 / (p * q), 1 / (p * q))
+    size = np.where(there, np.exp2(np.where(there, noise - scale, 0)), 0) * np.sqrt(share)
+    pattern = np.random.default_rng([p, q]).standard_normal((COUNT, p, q))
+    return size[:, None] * pattern, scale
+
+
+def _shadows(start: State, rows: Basis, columns: Basis, own_row: B, own_column: B) -> tuple[C, F]:
+    """Coefficients of errors that the state may start with, (b, COUNT, n, d), and their exponents (b, n, d).
+
+    Moved on by the same modes they tell what has become of the noise of the cut: unlike those of
+    coefficients, its errors in a basis that is far from orthogonal belong together.
+    """
+    U, W = rows.left[:, None], columns.right[:, None]
+    noise = [start.noise[:, :, k : k + 1] for k in range(4)]
+    (a, e_a), (r, e_r), (b, e_b), (R, e_R) = (
+        _noisy(getattr(start, name), level) for name, level in zip(PARTS[:4], noise, strict=True)
+    )
+    r, b = r @ W, U @ b
+    row, column = own_row[:, None], own_column[:, None]
+    c = np.where(row, np.where(column, a, r), np.where(column, b, U @ R @ W))
+    return c.astype(np.complex128), np.where(
+        own_row, np.where(own_column, e_a, e_r), np.where(own_column, e_b, e_R)
+    )
 
 
 def _row_errors(part: F, noise: F, e: F, columns: Basis) -> F:
     """log2 of the errors of coefficients of a row along the features, (b, 1, d)."""
-    square, scale = _squares(part, noise, e)
-    return np.asarray(0.5 * log2(square @ np.abs(columns.right) ** 2) + scale)
+    W = np.abs(columns.right) ** 2
+    even = np.sum(W, axis=-2, keepdims=True) / W.shape[-1]
+    return np.asarray(add_log2(0.5 * log2(_squares(part) @ W) + e, 0.5 * log2(even) + noise))
 
 
 def _coefficient_errors(
@@ -336,20 +386,16 @@ def _coefficient_errors(
 ) -> F:
     """log2 of the absolute error of c_ij, (b, n, d).
 
-    A random walk of the noise of the cut and of what the products round, entry by entry,
-    and what leaks between coefficients of one part through imperfect vectors.
+    What the products round, a random walk, and what leaks between coefficients of one part
+    through imperfect vectors.
     """
-    noise = [start.noise[:, :, k : k + 1] for k in range(4)]
     U, W = np.abs(rows.left) ** 2, np.abs(columns.right) ** 2
-    a, scale_a = _squares(start.a, noise[0], start.e_a)
-    r, scale_r = _squares(start.r, noise[1], start.e_r)
-    b, scale_b = _squares(start.b, noise[2], start.e_b)
-    R, scale_R = _squares(start.R, noise[3], start.e_R)
-    inner = 0.5 * log2(U @ R @ W) + scale_R
-    row, column = 0.5 * log2(r @ W) + scale_r, 0.5 * log2(U @ b) + scale_b
+    a, r, b, R = (_squares(getattr(start, name)) for name in PARTS[:4])
+    inner = 0.5 * log2(U @ R @ W) + start.e_R
+    row, column = 0.5 * log2(r @ W) + start.e_r, 0.5 * log2(U @ b) + start.e_b
     wrong = np.where(
         own_row,
-        np.where(own_column, 0.5 * log2(a) + scale_a, row),
+        np.where(own_column, 0.5 * log2(a) + start.e_a, row),
         np.where(own_column, column, inner),
     )
     square = np.abs(coefficients) ** 2
@@ -412,12 +458,13 @@ class _Active:
     size: F
     drift: F
     own: F
+    shadows: C
     group: I
     place: I
     kind: I
 
     def take(self, keep: Any) -> _Active:
-        return _Active(**{name: getattr(self, name)[keep] for name in _Active.__dataclass_fields__})
+        return _Active(**{name: getattr(self, name)[..., keep] for name in _Active.__dataclass_fields__})
 
 
 def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
@@ -436,7 +483,9 @@ def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
 def _representatives(modes: Modes) -> _Active:
     b, n, d = modes.coefficients.shape
     tag_A, tag_H = modes.tag_A[:, :, None], modes.tag_H[:, None, :]
-    chosen = (tag_A != 2) & ~((tag_A == 0) & (tag_H == 2)) & (modes.coefficients != 0)
+    chosen = (tag_A != 2) & ~((tag_A == 0) & (tag_H == 2))
+    chosen &= (modes.coefficients != 0) | np.any(modes.shadows != 0, axis=1)
+    chosen &= modes.log2_hi > EMPTY / 2
     own_row = (np.arange(n) == modes.i[:, None])[:, :, None]
     own_column = (np.arange(d) == modes.j[:, None])[:, None, :]
     group = 4 * np.arange(b)[:, None, None] + 2 * ~own_row + ~own_column
@@ -452,17 +501,20 @@ def _representatives(modes: Modes) -> _Active:
         return x.ravel()[flat]
 
     c = pick(modes.coefficients)
+    shadows = np.moveaxis(modes.shadows, 1, 0).reshape(COUNT, -1)[:, flat]
+    largest = np.maximum(np.abs(c), np.max(np.abs(shadows), axis=0))
     return _Active(
         hi=pick(modes.log2_hi),
         lo=pick(modes.log2_lo),
         turn_hi=pick(modes.turn_hi),
         turn_lo=pick(modes.turn_lo),
         c=c,
-        log2_c=np.log2(np.abs(c)) + pick(modes.size),
+        log2_c=np.log2(largest) + pick(modes.size),
         scale=pick(modes.scale),
         size=pick(modes.size),
         drift=pick(modes.drift),
         own=pick(modes.own),
+        shadows=shadows,
         group=group,
         place=place,
         kind=kind,
@@ -488,7 +540,8 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
     amount = np.exp2(length)
     angle = now.turn_hi * layer
     angle = 2 * np.pi * ((angle - np.rint(angle)) + now.turn_lo * layer)
-    q = now.c * amount * (np.cos(angle) + 1j * np.sin(angle))
+    power = amount * (np.cos(angle) + 1j * np.sin(angle))
+    q = now.c * power
     M = _filled(q, now.place, now.kind, (b, n, d))
 
     # errors of each mode, which are relative: its own, the rounding of its power, and drift
@@ -506,7 +559,25 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
         at = now.place[those] // d
         out[:] = np.bincount(at, weights=square[those], minlength=b * n).reshape(b, n)
     rows = _rows(modes, np.where(np.arange(5) < 2, noise, missed), by_vector, e)
-    return replace(_parts(modes, M, e, mean, e_mean, noise), rows=rows), active, checked
+    state = _parts(modes, M, e, mean, e_mean, noise)
+    # and what has become of the noise at the start
+    lengths_, rows_ = [], []
+    for c in now.shadows:
+        other = _parts(modes, _filled(c * power, now.place, now.kind, (b, n, d)), e, 0 * mean, e_mean, noise)
+        lengths_.append(sizes(other)[:, 0, :4])
+        full, exponent = assemble(other)
+        rows_.append(log2(np.linalg.norm(full, axis=-1, keepdims=True)) + exponent)
+    noise[:, :4] = add_log2(noise[:, :4], _mean_square(lengths_))
+    rows = add_log2(rows, _mean_square(rows_))
+    return replace(state, noise=noise[:, None, :], rows=rows), active, checked
+
+
+def _mean_square(lengths: list[F]) -> F:
+    """log2 of SAFETY times the root mean square of shadows, of the log2 of their lengths."""
+    every = np.maximum(np.stack(lengths), EMPTY)
+    top = np.max(every, axis=0)
+    square = np.mean(np.exp2(2 * np.maximum(every - top, -500.0)), axis=0)
+    return np.asarray(np.where(top > EMPTY / 2, top + 0.5 * np.log2(square) + np.log2(SAFETY), EMPTY))
 
 
 def _nowhere(modes: Modes) -> tuple[F, F]:
