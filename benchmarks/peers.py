@@ -85,6 +85,7 @@ def linsim(problem: Problem) -> tuple[Values, dict[str, str]]:
         metrics=problem.metrics,
         method=problem.method,
         dtype=problem.dtype,
+        resolution=problem.resolution,
     )
     return dict(run.metrics), {"method": str(run.info.method), "reason": str(run.info.reason)}
 

@@ -29,14 +29,11 @@ from . import machine
 from .machine import Machine
 from .peers import LINSIM, PEERS, Peer, installed, own, version
 from .session import PeerFailure, Session
-from .workloads import QUICK, WORKLOADS, Floor, Part, Workload, as_json, floor
+from .workloads import QUICK, TOLERANCE, WORKLOADS, Floor, Part, Workload, as_json, floor
 
 __all__ = ["TOLERANCE", "Agreement", "Entry", "Report", "Result", "choose_peers", "compare", "run"]
 
 F = np.ndarray[Any, Any]
-
-#: a peer whose values are further from linsim's than this computes something else (float32: its rounding)
-TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 
 # Threads of a pool look for more work for a while before they sleep; they shall not meet the next run
 _PAUSE = 0.1

@@ -44,6 +44,7 @@ __all__ = [
     "FIVE",
     "QUICK",
     "THREE",
+    "TOLERANCE",
     "WORKLOADS",
     "Floor",
     "Grid",
@@ -182,6 +183,8 @@ class Problem:
         States grow beyond doubles unless they are scaled back.
     dtype, method : str
         For linsim alone.
+    resolution : float, optional
+        The largest error with which linsim reports a value, its own choice where None.
     """
 
     A: F
@@ -193,6 +196,7 @@ class Problem:
     rescale: bool
     dtype: str = "float64"
     method: str = "auto"
+    resolution: float | None = None
 
 
 def timed(workload: Workload, part: Part, dtype: str = "float64", method: str = "auto") -> Problem:
@@ -206,13 +210,21 @@ def timed(workload: Workload, part: Part, dtype: str = "float64", method: str = 
     return Problem(A, H, x0, depth, layers, workload.metrics, workload.rescale, dtype, method)
 
 
+#: a peer whose values are further from linsim's than this computes something else (float32: its rounding);
+#: linsim's own errors are smaller where values are compared
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
+
+
 def checked(workload: Workload, dtype: str = "float64") -> Problem:
     """Return the problem whose values are compared: a few systems and layers, but the whole depth."""
     A, H, x0 = _systems(workload, workload.check_systems)
     layers = workload.layers()
     few = np.linspace(0, len(layers) - 1, min(workload.check_recorded, len(layers)))
     layers = layers[np.round(few).astype(int)]
-    return Problem(A, H, x0, workload.depth, layers, workload.metrics, workload.rescale, dtype)
+    return Problem(
+        A, H, x0, workload.depth, layers, workload.metrics, workload.rescale, dtype,
+        resolution=TOLERANCE[dtype],
+    )  # fmt: skip
 
 
 def as_json(workload: Workload) -> dict[str, Any]:

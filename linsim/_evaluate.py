@@ -65,7 +65,7 @@ _SWEEPS = 4
 
 
 def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return metric names in the order of :data:`METRICS`; None means all, "plain" and "gaps" their halves."""
+    """Return metric names in the order of :data:`METRICS`; None means all, "plain" and "gaps" halves."""
     if metrics is None:
         return tuple(METRICS)
     if not isinstance(metrics, str | Iterable):
@@ -493,7 +493,9 @@ def _rank(p: _Leading) -> tuple[dict[str, Measured], int]:
     ln_rest = xp.log(xp.maximum(scale * share, small_p))
     slopes = (E - xp.log1p(-xp.minimum(P, 0.5 * ones))) ** 2
     slopes = slopes + xp.sum((ln_rest + E) ** 2, axis=-1, keepdims=True)
-    d_entropy = off / sum_all * xp.sqrt(slopes)
+    # (and where all are equal, and slopes vanish, by sum dp^2 / p)
+    d_p, several = off / sum_all, min(p.S.shape[-2:])
+    d_entropy = d_p * xp.sqrt(slopes) + 1.5 * several * d_p * d_p
     # the gap: sum over the others of (1 - ln p_k) dp_k, in units of 2**delta
     own = own_noise / (safe_first * sum_all)
     ln_own = xp.log(xp.maximum(share, xp.maximum(own, _TINY * ones))) + delta * _LN2
@@ -514,7 +516,7 @@ def _rank(p: _Leading) -> tuple[dict[str, Measured], int]:
             _log(grown, delta), none if alone else log_error(relative) + _EPS * xp.abs(delta)
         ),
         "stable_rank": Measured(
-            1 + length * length, none if alone else 2 * off * (length + length * length) + off * off
+            1 + length * length, none if alone else 2 * off * (length + length * length) + several * off * off
         ),
         "log_rank_gap": Measured(
             _log(m[:, :, :1], delta),
@@ -640,7 +642,8 @@ def _angles(
         close, off_near, xp.where(nothing_there, xp.zeros_like(near), xp.full_like(near, xp.inf))
     )
 
-    every = xp.all(present, axis=-2, keepdims=True)
+    # a row that may be anywhere may also lie across, or on the other side
+    every = xp.all(present & (turned < 0.5), axis=-2, keepdims=True)
     one_side = every & (xp.all(A > 0, axis=-2, keepdims=True) | xp.all(A < 0, axis=-2, keepdims=True))
     # every |t_i| <= 1 means that no aligned pair has a negative cosine
     aligned = every & xp.all(xp.abs(A) >= F * across, axis=-2, keepdims=True)

@@ -21,7 +21,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ._namespace import Array, namespace
+from ._namespace import Array, exponent_of, namespace
 from ._state import (
     EMPTY,
     PARTS,
@@ -32,6 +32,7 @@ from ._state import (
     log2,
     norm,
     normalise,
+    scaled,
 )
 
 __all__ = ["Shadows", "begin", "heads_of"]
@@ -98,8 +99,12 @@ class Shadows:
     ) -> Shadows:
         """Take the errors through the layer that led from ``before`` to ``after``, of the same exponents."""
         errors = advance(_cast(self.errors, "float64") if heads.wide else self.errors, heads.pairs)
-        moved = {}
-        for name, (size, exponent) in _rounded(before, after, heads, self.condition).items():
+        moved, rounded = {}, _rounded(before, after, heads, self.condition)
+        # layers that all but cancel the state leave the range of single precision before it is rescaled
+        fits = all(_fits(size) for size, _ in rounded.values())
+        if not fits:
+            errors, rounded = normalise(errors), {name: _at_own_scale(*one) for name, one in rounded.items()}
+        for name, (size, exponent) in rounded.items():
             xp = namespace(size)
             pattern = self.pools[name][layer % _POOL, ...]
             pattern = (pattern if layer // _POOL % 2 else -pattern) + self.fixed[name]
@@ -121,6 +126,21 @@ class Shadows:
         rows = log2(xp.sqrt(xp.sum(xp.astype(full, xp.float64) ** 2, axis=-1, keepdims=True))) + e
         noise = xp.concat(xp.broadcast_arrays(*parts), axis=-1)
         return replace(state, noise=noise, rows=_mean_square(rows))
+
+
+def _fits(size: Array) -> bool:
+    """Whether sizes (b, ., .) are far above the least number of single precision, or zero."""
+    xp = namespace(size)
+    top = xp.max(size, axis=(-1, -2))
+    return not bool(xp.any((top > 0) & (top < 2.0**-_BUDGET)))
+
+
+def _at_own_scale(size: Array, exponent: Array) -> tuple[Array, Array]:
+    """Return (size, exponent) with the largest entry of each system about 1."""
+    xp = namespace(size)
+    up = exponent_of(xp.max(size, axis=(-1, -2), keepdims=True))
+    up = xp.where(up == -xp.inf, xp.zeros_like(up), up)
+    return scaled(size, -up), exponent + up
 
 
 def _cast(errors: State, dtype: str) -> State:

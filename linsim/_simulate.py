@@ -233,7 +233,7 @@ def simulate(
         split=whole.kinds.reshape(batch),
         refused=whole.refused.reshape(batch),
         error_estimate=float(np.max(whole.rounding)),
-        resolution=max(allowed.values()),
+        resolution=max(allowed.values(), default=resolution or 0.0),
         fallbacks=whole.fallbacks,
         unmeasured_from={name: first_of(to_host(gone[name]), wanted).reshape(batch) for name in names},
     )
@@ -291,8 +291,7 @@ def _hidden(found: Recorded, allowed: Mapping[str, float]) -> np.ndarray[Any, An
             values = to_host(found.values[name])
             hidden = hidden & ~(values < _REACH[name])
         out = hidden if out is None else out | hidden
-    assert out is not None
-    return out
+    return np.zeros((found.size, 1), dtype=bool) if out is None else out
 
 
 # ln of gaps that a plain loop in double precision, or one with pairs of doubles, can still show
@@ -393,7 +392,7 @@ class _Plan:
         """The same for some of the systems and the first ``count`` recorded layers."""
         xp, start = namespace(self.start), self.start
         if start.shape[0] > 1:
-            start = start[on_device_of(numbers, start), ...]
+            start = _rows(start, numbers)
         return replace(
             self,
             start=xp.astype(start, getattr(xp, precision), copy=False),
@@ -454,7 +453,7 @@ class _Plan:
         precision = "float32" if self.rounded_from_single else self.precision
         M = _flat(to_backend(M, self.backend), self.batch, precision)
         if self.numbers is not None and M.shape[0] > 1:
-            M = M[on_device_of(self.numbers, M), ...]
+            M = _rows(M, self.numbers)
         return namespace(M).astype(M, getattr(namespace(M), self.precision), copy=False)
 
 
@@ -587,13 +586,16 @@ def merged_jobs(done: Sequence[Recorded], size: int) -> Recorded:
 def _meant(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Attention that was rounded to float32, as float64 matrices whose rows sum to 1.
 
-    Columns that sum to 1 as well as float32 can tell mean to.
+    One whose columns sum to 1 as well as float32 can tell means Pi + (I - Pi) A (I - Pi),
+    as in the other engines; all others mean rows over their sums.
     """
     keeps = doubly_stochastic(A, float(np.finfo(np.float32).eps))[:, None, None]
-    for _ in range(4):  # Sinkhorn: each pass squares what is left of float32's rounding, or nearly
-        A = np.where(keeps, A / np.sum(A, axis=-2, keepdims=True), A)
-        A = A / np.sum(A, axis=-1, keepdims=True)
-    return A
+    right, down = ((np.sum(A, axis=axis, keepdims=True) - 1) / A.shape[-1] for axis in (-1, -2))
+    both = (
+        A - right - down + np.mean(right, axis=-2, keepdims=True)
+    )  # entries that are right stay as they are
+    both = np.where(keeps, both, A)
+    return both / np.sum(both, axis=-1, keepdims=True)
 
 
 def _moved(found: Recorded, like: Array) -> Recorded:
@@ -763,7 +765,7 @@ def _random_jobs(rule: RandomWeights, plan: _Plan, rng: Any) -> list[Job]:
                 if attention is None:
                     attention = see(lambda: _draws.attention(rule.A, n, streams, precision))
                 elif attention.shape[0] > 1:
-                    attention = attention[rows, ...]
+                    attention = _rows(attention, rows)
                 W = see(lambda: _draws.weights(rule.kind, d, std[piece][rows], streams, precision))
                 return [(attention, W)]
 
@@ -772,7 +774,7 @@ def _random_jobs(rule: RandomWeights, plan: _Plan, rng: Any) -> list[Job]:
         def walk(start: Array, count: int, matrices: Any, rows: Any) -> Recorded:
             eps = float(xp.finfo(start.dtype).eps)
             split = _placed(row_split(known, d, eps), start)
-            split = split.map(lambda x: x if x.shape[0] == 1 else x[piece, ...][rows, ...])
+            split = split.map(lambda x: x if x.shape[0] == 1 else _rows(x[piece, ...], rows))
             single = start.dtype != xp.float64
 
             def heads(layer: int) -> Sequence[tuple[Array, Array]]:
@@ -799,7 +801,7 @@ def _random_jobs(rule: RandomWeights, plan: _Plan, rng: Any) -> list[Job]:
             return drawn(_draws.copied(before, rows), rows, tape.again(rows))
 
         def in_float64(rows: Any, count: int) -> Recorded:
-            start = xp.astype(here.start[on_device_of(rows, here.start), ...], xp.float64)
+            start = xp.astype(_rows(here.start, rows), xp.float64)
             return walk(start, count, again(rows), rows)
 
         def in_pairs(rows: Any, count: int) -> Recorded:
@@ -856,13 +858,16 @@ def _block_jobs(rule: Block, plan: _Plan, rng: Any) -> list[Job]:
             def own(M: Array | None) -> Array | None:
                 if M is None:
                     return None
-                M = M if M.shape[0] == 1 else M[part, ...][on_device_of(rows, M), ...]
+                M = M if M.shape[0] == 1 else _rows(M[part, ...], rows)
                 # matrices have the dtype of the tokens; strengths and moduli are float64 always
                 return xp.astype(M, begin.dtype) if M.dtype == start.dtype else M
 
+            attend = own(A)
+            if attend is not None and begin.dtype != start.dtype:
+                attend = on_device_of(_meant(to_host(attend)), begin)
             piece = blocks.Piece(
                 rule,
-                own(A),
+                attend,
                 own(W),
                 std[part][rows],
                 own(gain),
@@ -888,11 +893,11 @@ def _block_jobs(rule: Block, plan: _Plan, rng: Any) -> list[Job]:
         found = walk(here.start, len(at), every_row, own_streams, tape)
 
         def in_float64(rows: Any, count: int) -> Recorded:
-            begin = xp.astype(here.start[on_device_of(rows, here.start), ...], xp.float64)
+            begin = xp.astype(_rows(here.start, rows), xp.float64)
             return walk(begin, count, rows, _draws.copied(before, rows), tape.again(rows))
 
         # a hook was written for the dtype of the run, and may remember what it has seen
-        again = in_float64 if tape.complete and None not in strengths else None
+        again = in_float64 if tape.complete and all(x is not None for x in strengths) else None
         return _with_more_digits(here, found, again, None, 1)
 
     width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)
@@ -1009,6 +1014,11 @@ def _survives(start: Array, precision: str) -> None:
             "entries that it can hold",
             "Scale the tokens, or use float64.",
         )
+
+
+def _rows(x: Array, numbers: np.ndarray[Any, Any]) -> Array:
+    """Some of the systems of (b, ...); the standard has no index of arrays beside an ellipsis."""
+    return namespace(x).take(x, on_device_of(numbers, x), axis=0)
 
 
 def _flat(x: Array, batch: tuple[int, ...], precision: str) -> Array:

@@ -319,10 +319,10 @@ def batch_of(state: State) -> int:
 
 
 def stacked(states: Sequence[State]) -> State:
-    """Put states of one split, (b, n, d) each, behind each other: (len(states) b, n, d)."""
+    """Put states, (b, n, d) each, behind each other: (len(states) b, n, d)."""
     if len(states) == 1:
         return states[0]
-    xp, count = namespace(states[0].R), len(states)
+    xp = namespace(states[0].R)
     parts = [f.name for f in fields(State) if f.name != "split"]
     b = batch_of(states[0])
 
@@ -332,8 +332,15 @@ def stacked(states: Sequence[State]) -> State:
     if any(state.rows is None for state in states):  # known of all of them, or of none
         parts.remove("rows")
     values = {name: several([getattr(state, name) for state in states]) for name in parts}
-    split = states[0].split.map(lambda x: x if x.shape[0] == 1 else several([x] * count))
-    return State(split, **values)
+
+    def cut(name: str) -> Any:
+        own = [getattr(state.split, name) for state in states]
+        shared = all(x is own[0] for x in own)
+        if isinstance(own[0], bool) or (shared and own[0].shape[0] == 1):
+            return own[0]
+        return several(own)  # states that are cut anew at every layer may differ
+
+    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values)
 
 
 def assemble(state: State) -> tuple[Array, Array]:

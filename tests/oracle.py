@@ -129,7 +129,7 @@ def metrics(X, svd=True):
     spread = spread if spread > floor else zero
     out = {
         "token_similarity": float((low / total).mid()),
-        "log_token_diversity": _ln(high) - _ln(total),
+        "log_token_diversity": _ln(high / total),
         "hfc_lfc": float((high / low).sqrt().mid()) if low > 0 and _ln(high) - _ln(low) < 1400 else np.inf,
         "log_hfc_lfc": (_ln(high) - _ln(low)) / 2,
         "cosine": float((1 - gap).mid()),

@@ -20,7 +20,7 @@ from linsim.metrics import METRICS
 
 LOGS = tuple(name for name in METRICS if name.startswith("log_"))
 LAYERS = (0, 1, 2, 3, 5, 20, 100, 400, 1200)
-RESOLUTION = 1e-6  # what a reported gap is held to, whatever the input
+EPS = np.finfo(float).eps
 BOUND = 1e-9  # relative error of a gap, that is, absolute error of its logarithm
 
 
@@ -244,30 +244,27 @@ def test_plain_iteration_misses_these_bounds():
 
 
 def assert_true_or_nan(run, truth, digits=np.inf, names=tuple(METRICS)):
-    """Every finite gap is true to RESOLUTION; where it is not there, info says from where on."""
+    """Every finite value is true to its own error; where it is not there, info says from where on.
+
+    Errors are estimates, exceeded once in a thousand times: three of them are allowed.
+    """
     exists = truth["log_norm"] > -np.inf
-    for name in set(LOGS) & set(names):
+    for name in set(names) - {"hfc_lfc"}:
         found, expected = np.asarray(run.metrics[name]), truth[name]
         finite = np.isfinite(found)
         with np.errstate(invalid="ignore"):
             error = np.abs(found - expected)
         # below its own digits the oracle sees an exact zero
         beyond = (expected == -np.inf) & (found < -2 * digits)
-        wrong = finite & ~beyond & ~(error <= RESOLUTION)
+        allowed = 3 * np.asarray(run.errors[name]) + 4 * EPS * np.where(finite, np.abs(found), 0)
+        wrong = finite & ~beyond & ~(error <= allowed)
         assert not np.any(wrong), (
-            f"{name} at layers {run.layers[wrong]}: {found[wrong]}, true {expected[wrong]}"
+            f"{name} at layers {run.layers[wrong]}: {found[wrong]}, true {expected[wrong]}, "
+            f"error {np.asarray(run.errors[name])[wrong]}"
         )
         missing = np.flatnonzero(np.isnan(found) & exists)
         first = run.layers[missing[0]] if missing.size else -1
         assert run.info.unmeasured_from[name] == first, name
-    for name in {"token_similarity", "cosine", "abs_cosine", "effective_rank", "stable_rank"} & set(names):
-        found = np.asarray(run.metrics[name])
-        wrong = np.isfinite(found) & ~(
-            np.abs(found - truth[name]) <= 10 * RESOLUTION * np.abs(truth[name]) + 10 * RESOLUTION
-        )
-        assert not np.any(wrong), (
-            f"{name} at layers {run.layers[wrong]}: {found[wrong]}, true {truth[name][wrong]}"
-        )
 
 
 ONE_THIRD = np.full((3, 3), 1 / 3)
@@ -656,20 +653,24 @@ def test_info_says_what_was_split():
     assert linsim.RunInfo is type(run_of(CASES[-1]).info)
 
 
-def test_tokens_that_rounding_swallows_leave_no_angle():
-    """The last tokens decay below the others' rounding: a mean cosine over them would be invented."""
+def test_tokens_below_the_rounding_of_others_keep_their_angles():
+    """The last tokens see none of the larger ones, however far they decay below those."""
     A = np.triu(np.random.default_rng(3).uniform(0.2, 1, (4, 4)))
     A /= A.sum(axis=1, keepdims=True)
     x0 = np.random.default_rng(4).normal(size=(4, 3))
     layers = (0, 5, 20, 100, 300)
     run = simulate(Linear(A, -0.5 * np.eye(3)), x0, 300, layers=layers)
     assert_true_or_nan(run, oracle.trajectory(A, -0.5 * np.eye(3), x0, layers, digits=900))
-    assert np.isnan(run.metrics["abs_cosine"][-1])
+    sizes = np.linalg.norm(
+        simulate(Linear(A, -0.5 * np.eye(3)), x0, 300, layers=[300], keep_states=True).states[0], axis=-1
+    )
+    assert sizes.min() < EPS**2 * sizes.max()
+    assert np.all(run.errors["abs_cosine"] < 1e-10)
 
 
 @pytest.mark.parametrize("kind", ["heads", "layers"])
 @pytest.mark.parametrize("centre", [True, False])
-def test_an_input_that_misses_the_constant_mode_shows_no_rounding_as_a_value(kind, centre):
+def test_an_input_that_misses_the_constant_mode_shows_no_rounding_as_a_value(kind, centre, monkeypatch):
     rng = np.random.default_rng(5)
     A = [linsim.attention.doubly_stochastic(4, rng=rng) for _ in range(2)]
     H = [0.4 * np.eye(3) + 0.1 * rng.normal(size=(3, 3)) for _ in range(2)]
@@ -677,13 +678,19 @@ def test_an_input_that_misses_the_constant_mode_shows_no_rounding_as_a_value(kin
     x0 = x0 - x0.mean(axis=0) if centre else x0
     layers = (0, 1, 5, 20, 80, 300)
     if kind == "heads":
-        run = simulate(MultiHead(np.stack(A), np.stack(H)), x0, 300, layers=layers)
+        rule = MultiHead(np.stack(A), np.stack(H))
         truth = oracle.trajectory(A, H, x0, layers, digits=900, symmetric=True)
     else:
-        rules = [Linear(A[k % 2], H[k % 2]) for k in range(300)]
-        run = simulate(Layered(rules), x0, 300, layers=layers)
+        rule = Layered([Linear(A[k % 2], H[k % 2]) for k in range(300)])
         truth = oracle.trajectory(
             lambda k: (A[k % 2], H[k % 2]), None, x0, layers, digits=900, symmetric=True
         )
+    run = simulate(rule, x0, 300, layers=layers)
+    assert_true_or_nan(run, truth)
+    assert run.info.fallbacks.get("double-double", 0) == centre
+    assert np.isfinite(run.metrics["log_norm"][-1])
+    # without more digits only rounding would be left to show
+    monkeypatch.setattr(linsim._simulate, "_MORE_DIGITS", 0.0)
+    run = simulate(rule, x0, 300, layers=layers)
     assert_true_or_nan(run, truth)
     assert np.isnan(run.metrics["log_norm"][-1]) == centre

@@ -147,7 +147,9 @@ def test_a_hook_cannot_see_below_rounding():
     plain = simulate(Block(attention.uniform(5)), x0, 120, rng=0, metrics="log_token_diversity")
     found, truth = run.metrics["log_token_diversity"], plain.metrics["log_token_diversity"]
     seen = np.isfinite(found)
-    np.testing.assert_allclose(found[seen], truth[seen], rtol=0, atol=1e-5)
+    off = np.abs(found - truth)[seen]
+    assert np.all(off <= 3 * run.errors["log_token_diversity"][seen])
+    assert np.any(off > 1e-6)  # near its end a gap is known to a few digits, and says so
     assert seen[:12].all()
     assert not seen[-1]
     assert truth[-1] < -50

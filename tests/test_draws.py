@@ -43,7 +43,7 @@ def test_float32_is_float64_rounded_once(what):
 
 def test_projections_are_the_same_up_to_rounding():
     def drawn(dtype):
-        found = projections(FromTokens(4), np.zeros((3, 5, D), dtype=dtype), streams())
+        found = projections(FromTokens(4), np.zeros((3, 5, D), dtype=dtype), streams(), dtype)
         return found.query, found.key
 
     for wide, narrow in zip(drawn("float64"), drawn("float32"), strict=True):

@@ -109,7 +109,7 @@ class _Walk:
         n, d = self.x0.shape
         heads, x0 = self.A.shape[1], self.x0
         self.eps = float(np.finfo(x0.dtype).eps)
-        self.rounding = start_rounding(n, d, self.eps)
+        self.rounding = start_rounding(self.eps)
         self.log_rounding = float(np.log2(layer_rounding(n, d, self.eps)))
         self.compressed = self.A.shape[0] == 1 and heads == 1 and layers[-1] <= kernel.SHALLOW
         self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
@@ -308,8 +308,8 @@ class _Walk:
         n, d = self.lay.n, self.lay.d
         if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
             write_angles(
-                0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot, self.values,
-                self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
+                0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot,
+                self.values, self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
             )  # fmt: skip
         wanted = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
         if any(k >= 0 for k in wanted):

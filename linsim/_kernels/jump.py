@@ -429,7 +429,7 @@ def jump(
             if angles:
                 write_angles(
                     s, t, d, to, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
-                    row_noise(absolute, n), eps,                    slot, values, errors, staged, o, sums, heights,
+                    row_noise(absolute, n), eps, slot, values, errors, staged, o, sums, heights,
                 )  # fmt: skip
             if ranks:
                 table[filled, 0], table[filled, 1], table[filled, 2] = s, t, absolute

@@ -446,7 +446,9 @@ def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
     _look_at_all(lay, base, stride, Y, ledger)
     if since == 0:
         return
-    layers = math.log2(float(since)) if since > 1 else 0.0
+    # roundings of several layers add up like a root, but for what each layer repeats
+    several = math.sqrt(float(since))
+    layers = math.log2(several * (1.0 + 0.15 * several)) if since > 1 else 0.0
     before = (since - 1.0) / since
     added = log_rounding + layers + ledger[GAIN]
     fed = ledger[NOISE_REST] + max(ledger[_PROBE_REST] - rest, 0.0) * before

@@ -92,15 +92,15 @@ def _put(values, errors, slot, s, t, value, error):
 
 
 @nb.njit(**_COMPILE)
-def start_rounding(n, d, eps):
-    """What cutting tokens into mean and rest rounds, relative to a part."""
-    return 0.5 * math.sqrt(float(n + d)) * eps
+def start_rounding(eps):
+    """What cutting tokens into mean and rest rounds, relative to a part: once for every entry."""
+    return 0.5 * eps
 
 
 @nb.njit(**_COMPILE)
 def layer_rounding(n, d, eps):
     """What a layer rounds, relative to its terms: sums of n and of d numbers, each off at random."""
-    return 0.25 * math.sqrt(float(n + d)) * eps
+    return 0.1 * math.sqrt(float(n + d)) * eps
 
 
 @nb.njit(**_COMPILE)
@@ -155,7 +155,7 @@ def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
     x_high, x_low = math.exp(ln_high - ln_norm), math.exp(ln_low - ln_norm)
     own_high, own_low = _share(noise_rest, ln_high), _share(noise_low, ln_low)
     of_high, of_low = _share(noise_rest, ln_norm), _share(noise_low, ln_norm)
-    rounding, both = 4 * eps, (of_low + of_high) ** 2
+    rounding, both = 1.5 * eps, (of_low + of_high) ** 2
     ratio, value = _log_error(own_high) + _log_error(own_low) + 2 * rounding, ln_high - ln_low
     similarity = math.exp(2 * (ln_low - ln_norm))
     _put(
@@ -167,7 +167,11 @@ def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
         error = 2 * (x_low * x_low * own_high + x_low * of_low + rounding) + both
     _put(values, errors, slot[DIVERSITY], s, t, 2 * (ln_high - ln_norm), error)
     quotient = math.exp(value) if value < 709 else np.inf
-    _put(values, errors, slot[RATIO], s, t, quotient, quotient * math.expm1(min(ratio, 700.0)))
+    # (h + dh) / (l - dl) - h/l: also where h is lost, and nothing but its noise is known
+    error = np.inf
+    if own_low < 1:
+        error = (_share(noise_rest, ln_low) + quotient * own_low) / (1 - own_low) + 2 * rounding * quotient
+    _put(values, errors, slot[RATIO], s, t, quotient, error)
     _put(values, errors, slot[LOG_RATIO], s, t, value, ratio)
     total_norm = ln_norm + scale * _LN2
     error = _log_error(math.sqrt(of_high * of_high + of_low * of_low))
@@ -369,9 +373,13 @@ def rank_errors(wide, off, tail, entropy, ln_sum, ln_squares, energy):
     if ln_sum < -20.7 and off < 1e-9 * (1 + tail):
         deep = math.log(max(off, 1e-300)) + shift
         slopes = max(slopes, wide * deep * deep)
-    change = off / (1 + tail) * math.sqrt(max(slopes, 0.0))
+    # where all are equal entropy is largest and the slopes vanish: sum dp^2 / p, at shares within a
+    # factor e of equal ones (smaller ones have slopes)
+    dp = off / (1 + tail)
+    change = dp * math.sqrt(max(slopes, 0.0)) + 1.5 * wide * dp * dp
     length = math.sqrt(energy)
-    return math.exp(entropy) * math.expm1(min(change, 700.0)), 2 * off * (length + energy) + off * off
+    off_stable = 2 * off * (length + energy) + wide * off * off
+    return math.exp(entropy) * math.expm1(min(change, 700.0)), off_stable
 
 
 # --- the walk ---------------------------------------------------------------------------
@@ -403,7 +411,7 @@ def walk(
     n, d, heads, itemsize = x0.shape[1], x0.shape[2], A.shape[1], x0.itemsize
     w = WIDTH // itemsize
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
-    rounding = start_rounding(n, d, eps)
+    rounding = start_rounding(eps)
     log_rounding = math.log2(layer_rounding(n, d, eps))
     lay = layout(n, d, compressed, itemsize)
     base, stride = places(d, lay.height, itemsize)
