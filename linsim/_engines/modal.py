@@ -167,8 +167,10 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     wrong_mean = _row_errors(start.mean, start.noise[:, :, 4:5], start.e_mean, columns)
     relative_mean, lost_mean = _relative(wrong_mean, mean_coefficients[:, None, :], start.e_mean)
     every = [np.ones_like(wrong_mean, dtype=bool)]
-    for held, found in ((wrong_mean, (floor, growth)),
-                        (np.where(lost_mean, wrong_mean, EMPTY), (missed, missed_growth))):
+    for held, found in (
+        (wrong_mean, (floor, growth)),
+        (np.where(lost_mean, wrong_mean, EMPTY), (missed, missed_growth)),
+    ):
         for total, more in zip(found, _floors(held, thin, speed[:, :1, :], every), strict=True):
             total.extend(more)
     shadows, shadow_scale = _shadows(start, rows, columns, own_row, own_column)
