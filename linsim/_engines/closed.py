@@ -35,7 +35,7 @@ _MODES = 1300
 # operations that take minutes are announced
 _TEDIOUS = 1e12
 # a cut that enlarges roundings by more than this is measured beside a plainer one
-ENLARGED = 20.0
+ENLARGED = 6.0
 # with fewer layers between two recorded ones there is nothing to jump over
 _APART = 8
 
