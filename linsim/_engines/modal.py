@@ -51,13 +51,15 @@ LARGEST_CONDITION = 1e9
 #: error of ln rho, times the depth, beyond which the closed form is not believed
 DRIFT = 1e-7
 #: by how much root mean squares are enlarged, so that 99.9 % of errors are below
-SAFETY = 2.0
+SAFETY = 1.0
 #: shadows of a state
 COUNT = 3
 # log2: a coefficient this far below its error is not there, as far as errors go
 LOST = 10.0
 # of a sum of k products of either sign sqrt(k) eps times this is lost (linsim._shadow)
 _SUM = 0.2
+# what a power rounds, relative to itself, for each unit of its log2
+_POWER = 0.3 * EPS
 # log2: noise this far above iteration's, and at this distance below the part, hides something
 CLOSE, BLUR = 8.0, 28.0
 
@@ -215,7 +217,7 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
 
 def _unit(n: int, d: int) -> float:
     """What summing n d terms and the power of a mode round, relative to a term."""
-    return EPS * (1 + _SUM * (np.sqrt(n) + np.sqrt(d)))
+    return EPS * (0.5 + _SUM * (np.sqrt(n) + np.sqrt(d)))
 
 
 def _vector_errors(rows: Basis, columns: Basis) -> F:
@@ -548,7 +550,7 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
 
     # errors of each mode, which are relative: its own, the rounding of its power, and drift
     square = (np.abs(q) * np.exp2(now.size)) ** 2 * np.where(now.kind > 0, 2, 1)
-    square *= now.own**2 + (EPS * length) ** 2 + (layer * now.drift) ** 2
+    square *= now.own**2 + (_POWER * length) ** 2 + (layer * now.drift) ** 2
     relative = np.sqrt(np.bincount(now.group, weights=square, minlength=4 * b)).reshape(b, 4)
     e = exponents.reshape(b, 4)
     missed = modes.missed + layer * modes.missed_growth
@@ -575,11 +577,11 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
 
 
 def _mean_square(lengths: list[F]) -> F:
-    """log2 of SAFETY times the root mean square of shadows, of the log2 of their lengths."""
+    """log2 of the root mean square of shadows, of the log2 of their lengths."""
     every = np.maximum(np.stack(lengths), EMPTY)
     top = np.max(every, axis=0)
     square = np.mean(np.exp2(2 * np.maximum(every - top, -500.0)), axis=0)
-    return np.asarray(np.where(top > EMPTY / 2, top + 0.5 * np.log2(square) + np.log2(SAFETY), EMPTY))
+    return np.asarray(np.where(top > EMPTY / 2, top + 0.5 * np.log2(square), EMPTY))
 
 
 def _nowhere(modes: Modes) -> tuple[F, F]:
