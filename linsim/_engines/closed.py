@@ -173,31 +173,35 @@ def _with_plainer_cut(
     """
     form, kinds, _ = _formed(modal, systems, numbers.size, started, True)
     verdict = modal.reliable(form, *systems.matrices, layers[-1])
-    other = record(
-        modal.states(form, layers),
-        layers,
-        names,
-        systems.x0,
-        zero_until,
-        False,
-        "modal",
-        kinds,
-        verdict.error,
-    )
-    mine = replace(
-        found,
-        values={name: x[numbers] for name, x in found.values.items()},
-        errors={name: x[numbers] for name, x in found.errors.items()},
-    )
-    better = sharper(mine, other)
+    states, keep = modal.states(form, layers), found.states is not None
+    error = verdict.error
+    other = record(states, layers, names, systems.x0, zero_until, keep, "modal", kinds, error)
     ok = np.broadcast_to(verdict.ok, numbers.size)
-    values, errors = (
-        {name: np.array(x) for name, x in held.items()} for held in (found.values, found.errors)
+    picked = numbers[ok]
+
+    def taken(x: Recorded, which: F) -> Recorded:
+        return replace(
+            x,
+            values={name: held[which] for name, held in x.values.items()},
+            errors={name: held[which] for name, held in x.errors.items()},
+            states=x.states[which] if keep else None,
+            log_scale=x.log_scale[which] if keep else None,
+        )
+
+    better = sharper(taken(found, picked), taken(other, np.flatnonzero(ok)))
+
+    def put(into: F, new: Any) -> F:
+        into = np.array(into)
+        into[picked] = new
+        return into
+
+    return replace(
+        found,
+        values={name: put(x, better.values[name]) for name, x in found.values.items()},
+        errors={name: put(x, better.errors[name]) for name, x in found.errors.items()},
+        states=put(found.states, better.states) if keep else None,
+        log_scale=put(found.log_scale, better.log_scale) if keep else None,
     )
-    for name in names:
-        values[name][numbers[ok]] = better.values[name][ok]
-        errors[name][numbers[ok]] = better.errors[name][ok]
-    return replace(found, values=values, errors=errors)
 
 
 def _recorded_by_kernel(

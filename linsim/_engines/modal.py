@@ -54,6 +54,8 @@ DRIFT = 1e-7
 SAFETY = 1.0
 #: shadows of a state
 COUNT = 3
+# log2: noise beyond this many times its part hides it, however much it may be
+HIDDEN = 400.0
 # log2: a coefficient this far below its error is not there, as far as errors go
 LOST = 10.0
 # of a sum of k products of either sign sqrt(k) eps times this is lost (linsim._shadow)
@@ -458,6 +460,7 @@ class _Active:
     turn_lo: F
     c: C
     log2_c: F
+    log2_shadow: F
     scale: F
     size: F
     drift: F
@@ -506,16 +509,17 @@ def _representatives(modes: Modes) -> _Active:
 
     c = pick(modes.coefficients)
     shadows = np.moveaxis(modes.shadows, 1, 0).reshape(COUNT, -1)[:, flat]
-    largest = np.maximum(np.abs(c), np.max(np.abs(shadows), axis=0))
+    size = pick(modes.size)
     return _Active(
         hi=pick(modes.log2_hi),
         lo=pick(modes.log2_lo),
         turn_hi=pick(modes.turn_hi),
         turn_lo=pick(modes.turn_lo),
         c=c,
-        log2_c=np.log2(largest) + pick(modes.size),
+        log2_c=log2(np.abs(c)) + size,
+        log2_shadow=log2(np.max(np.abs(shadows), axis=0)) + size,
         scale=pick(modes.scale),
-        size=pick(modes.size),
+        size=size,
         drift=pick(modes.drift),
         own=pick(modes.own),
         shadows=shadows,
@@ -528,20 +532,23 @@ def _representatives(modes: Modes) -> _Active:
 def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State, _Active, int]:
     """Return the state at ``layer`` and the modes that can still count from there on."""
     b, n, d = modes.coefficients.shape
-    tops = np.full(4 * b, EMPTY)
-    lengths = active.hi * layer + (active.lo * layer + active.log2_c) + active.scale
+    tops = np.full((2, 4 * b), EMPTY)
+    speed = active.hi * layer + active.lo * layer + active.scale
+    lengths = np.maximum(np.stack([speed + active.log2_c, speed + active.log2_shadow]), EMPTY)
     if active.group.size:
         first = np.flatnonzero(np.diff(active.group, prepend=-1))
         groups = active.group[first]
-        tops[groups] = np.maximum.reduceat(lengths, first)
+        tops[:, groups] = np.maximum.reduceat(lengths, first, axis=-1)
         if layer >= 1.25 * checked:
-            keep = _counting(active, lengths, first, layer)
-            active, lengths, checked = active.take(keep), lengths[keep], layer
-    exponents = np.where(tops > EMPTY / 2, np.floor(tops), EMPTY)
-    here = (lengths > tops[active.group] - NEGLIGIBLE) & (tops[active.group] > EMPTY / 2)
+            keep = _counting(active, lengths[0], first, layer) | _counting(active, lengths[1], first, layer)
+            active, lengths, checked = active.take(keep), lengths[:, keep], layer
+    # shadows at the scale of their part, and at their own where it is exactly zero
+    top = np.where(tops[0] > EMPTY / 2, tops[0], tops[1])
+    exponents = np.where(top > EMPTY / 2, np.floor(top), EMPTY)
+    here = np.any((lengths > tops[:, active.group] - NEGLIGIBLE) & (lengths > EMPTY / 2), axis=0)
     now = active.take(here)
     length = (now.hi * layer - (exponents[now.group] - now.scale)) + now.lo * layer
-    amount = np.exp2(length)
+    amount = np.exp2(np.minimum(length, HIDDEN))
     angle = now.turn_hi * layer
     angle = 2 * np.pi * ((angle - np.rint(angle)) + now.turn_lo * layer)
     power = amount * (np.cos(angle) + 1j * np.sin(angle))
@@ -550,7 +557,7 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
 
     # errors of each mode, which are relative: its own, the rounding of its power, and drift
     square = (np.abs(q) * np.exp2(now.size)) ** 2 * np.where(now.kind > 0, 2, 1)
-    square *= now.own**2 + (_POWER * length) ** 2 + (layer * now.drift) ** 2
+    square *= now.own**2 + (_POWER * np.minimum(np.abs(length), HIDDEN)) ** 2 + (layer * now.drift) ** 2
     relative = np.sqrt(np.bincount(now.group, weights=square, minlength=4 * b)).reshape(b, 4)
     e = exponents.reshape(b, 4)
     missed = modes.missed + layer * modes.missed_growth
