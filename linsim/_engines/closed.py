@@ -104,14 +104,14 @@ def run(
         refused[np.setdiff1d(left, tried)] = "A or H is defective to rounding"
         if not tried.size:
             continue
-        form, kinds, enlarged = _formed(engine, systems.take(tried), tried.size, started, plain)
+        form, kinds, enlarged = _formed(engine, systems.take(tried), tried.size, started, plain, not plain)
         verdict = engine.reliable(form, *systems.take(tried).matrices, at[-1])
         held = tried[np.broadcast_to(verdict.ok, tried.size)]
         refused[tried] = np.where(verdict.ok, refused[tried], verdict.reason)
         if held.size:
             here = systems.take(held)
             if held.size < tried.size:
-                form, kinds, enlarged = _formed(engine, here, held.size, started, plain)
+                form, kinds, enlarged = _formed(engine, here, held.size, started, plain, not plain)
             errors = np.broadcast_to(verdict.error, tried.size)[np.isin(tried, held)]
             until = zero_until if len(zero_until) == 1 else zero_until[held]
             if plain and engine is modal:
@@ -140,7 +140,12 @@ def run(
 
 
 def _formed(
-    engine: Any, systems: _Systems, size: int, started: Callable[[F, Split], State], plain: bool
+    engine: Any,
+    systems: _Systems,
+    size: int,
+    started: Callable[[F, Split], State],
+    plain: bool,
+    shadowed: bool,
 ) -> tuple[Any, F, F]:
     """Cut the systems' tokens and find their modes or powers.
 
@@ -155,6 +160,8 @@ def _formed(
         split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, eigensystems)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
     given = eigensystems if engine is modal else eigensystems[1:]
+    if engine is modal:
+        return modal.prepare(A, H, state, *given, shadowed), kinds, enlarged
     return engine.prepare(A, H, state, *given), kinds, enlarged
 
 
@@ -171,7 +178,7 @@ def _with_plainer_cut(
 
     Vectors far from orthogonal cost digits of what does not need them.
     """
-    form, kinds, _ = _formed(modal, systems, numbers.size, started, True)
+    form, kinds, _ = _formed(modal, systems, numbers.size, started, True, True)
     verdict = modal.reliable(form, *systems.matrices, layers[-1])
     states, keep = modal.states(form, layers), found.states is not None
     error = verdict.error
@@ -184,13 +191,13 @@ def _with_plainer_cut(
             x,
             values={name: held[which] for name, held in x.values.items()},
             errors={name: held[which] for name, held in x.errors.items()},
-            states=x.states[which] if keep else None,
-            log_scale=x.log_scale[which] if keep else None,
+            states=None if x.states is None else x.states[which],
+            log_scale=None if x.log_scale is None else x.log_scale[which],
         )
 
     better = sharper(taken(found, picked), taken(other, np.flatnonzero(ok)))
 
-    def put(into: F, new: Any) -> F:
+    def put(into: Any, new: Any) -> F:
         into = np.array(into)
         into[picked] = new
         return into

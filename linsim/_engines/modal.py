@@ -127,11 +127,14 @@ class Modes:
         return self.start.split
 
 
-def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensystem) -> Modes:
+def prepare(
+    A: F, H: F, start: State, attention: Eigensystem, weights: Eigensystem, shadowed: bool = True
+) -> Modes:
     """Find the modes of (b, n, d) systems from the parts of their first state.
 
     ``A``, ``H`` and their eigensystems have leading axis b or 1; ``start.split``
-    comes from ``choose_split``.
+    comes from ``choose_split``.  Without shadows the error of a part is that of its modes
+    at the pace of the fastest: less work, and more than it needs to be.
     """
     split = _whole(start.split, start.R.shape[0])
     start = replace(start, split=split)
@@ -141,9 +144,9 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     j = np.where(has_z, _nearest(weights.values, split.mu[:, 0, 0]), -1)
     whole = np.broadcast_to(sound(attention) & sound(weights), b)
     normalised = ~split.preserves_mean[:, 0, 0]
-    rows = basis_of(A, attention, i, split.v[:, :, 0], split.u[:, 0, :], whole, normalised)
+    rows = basis_of(A, attention, i, split.v[:, :, 0], split.u[:, 0, :], whole, normalised, shadowed)
     rows = _constant_exact(rows)
-    columns = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], whole)
+    columns = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], whole, None, shadowed)
     log2_hi, log2_lo, turn_hi, turn_lo, drift = _logs(rows, columns)
 
     own_row = (np.arange(n) == i[:, None])[:, :, None]
@@ -177,11 +180,15 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     ):
         for total, more in zip(found, _floors(held, thin, speed[:, :1, :], every), strict=True):
             total.extend(more)
-    shadows, shadow_scale = _shadows(start, rows, columns, own_row, own_column)
-    # of a part that is exactly zero there is nothing but shadows
-    scale = np.where(scale > EMPTY / 2, scale, shadow_scale)
-    shadows = shadows * np.exp2(np.clip(shadow_scale - scale, -1000.0, 300.0))[:, None]
-    shadows[~whole] = 0
+    shadows = np.zeros((b, 0, n, d), dtype=np.complex128)
+    if shadowed:
+        shadows, shadow_scale = _shadows(start, rows, columns, own_row, own_column)
+        # of a part that is exactly zero there is nothing but shadows
+        scale = np.where(scale > EMPTY / 2, scale, shadow_scale)
+        shadows = shadows * np.exp2(np.clip(shadow_scale - scale, -1000.0, 300.0))[:, None]
+        shadows[~whole] = 0
+    else:
+        missed[:4], missed_growth[:4], relative = floor[:4], growth[:4], np.zeros_like(relative)
     worst = np.max(rows.condition, axis=-1) * np.max(columns.condition, axis=-1)
     by_vector = _vector_errors(rows, columns)
     unit = _unit(n, d)
@@ -479,7 +486,8 @@ def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
     active, checked = _representatives(modes), 0
     for layer in layers:
         if layer == 0:
-            yield replace(modes.start, rows=_rows(modes, modes.start.noise[:, 0], *_nowhere(modes)))
+            rows = _rows(modes, modes.start.noise[:, 0], *_nowhere(modes)) if modes.shadows.size else None
+            yield replace(modes.start, rows=rows)
             continue
         if layer > DEEPEST:
             raise ValueError(f"layer {layer} is beyond {DEEPEST}, where phases lose their digits")
@@ -508,7 +516,8 @@ def _representatives(modes: Modes) -> _Active:
         return x.ravel()[flat]
 
     c = pick(modes.coefficients)
-    shadows = np.moveaxis(modes.shadows, 1, 0).reshape(COUNT, -1)[:, flat]
+    count = modes.shadows.shape[1]
+    shadows = np.moveaxis(modes.shadows, 1, 0).reshape(count, b * n * d)[:, flat]
     size = pick(modes.size)
     return _Active(
         hi=pick(modes.log2_hi),
@@ -517,7 +526,7 @@ def _representatives(modes: Modes) -> _Active:
         turn_lo=pick(modes.turn_lo),
         c=c,
         log2_c=log2(np.abs(c)) + size,
-        log2_shadow=log2(np.max(np.abs(shadows), axis=0)) + size,
+        log2_shadow=log2(np.max(np.abs(shadows), axis=0, initial=0.0)) + size,
         scale=pick(modes.scale),
         size=size,
         drift=pick(modes.drift),
@@ -564,13 +573,15 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
     noise = np.full((b, 5), EMPTY)
     noise[:, :4] = add_log2(missed[:, :4], log2(relative) + e)
     mean, e_mean, noise[:, 4] = _mean(modes, layer)
+    state = _parts(modes, M, e, mean, e_mean, noise)
+    if not len(active.shadows):
+        return state, active, checked
     by_vector = np.zeros((2, b, n))
     for part, out in ((2, by_vector[0]), (3, by_vector[1])):
         those = now.group % 4 == part
         at = now.place[those] // d
         out[:] = np.bincount(at, weights=square[those], minlength=b * n).reshape(b, n)
     rows = _rows(modes, np.where(np.arange(5) < 2, noise, missed), by_vector, e)
-    state = _parts(modes, M, e, mean, e_mean, noise)
     # and what has become of the noise at the start
     lengths_, rows_ = [], []
     for c in now.shadows:
