@@ -159,10 +159,10 @@ def _formed(
     else:
         split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, eigensystems)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
-    given = eigensystems if engine is modal else eigensystems[1:]
     if engine is modal:
-        return modal.prepare(A, H, state, *given, shadowed), kinds, enlarged
-    return engine.prepare(A, H, state, *given), kinds, enlarged
+        prepared = modal.prepare(A, H, state, eigensystems[0], eigensystems[1], shadowed)
+        return prepared, kinds, enlarged
+    return engine.prepare(A, H, state, eigensystems[1]), kinds, enlarged
 
 
 def _with_plainer_cut(

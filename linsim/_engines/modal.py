@@ -163,12 +163,15 @@ def prepare(
     )
     sets = _sets(own_row, own_column, n)
     speed = log2_hi + log2_lo
-    wrong = _coefficient_errors(start, rows, columns, coefficients, own_row, own_column)
-    relative, lost = _relative(wrong, coefficients, scale)
+    wrong = _coefficient_errors(start, rows, columns, coefficients, scale, own_row, own_column)
     floor, _ = _floors(wrong, size, speed, sets[:4])
     floor = [add_log2(x, start.noise[:, 0, k]) for k, x in enumerate(floor)]
     growth = [np.max(np.where(held, speed, -60.0), axis=(-1, -2)) for held in sets[:4]]
-    missed, missed_growth = _floors(np.where(lost, wrong, EMPTY), size, speed, sets[:4])
+    if shadowed:
+        relative, lost = _relative(wrong, coefficients, scale)
+        missed, missed_growth = _floors(np.where(lost, wrong, EMPTY), size, speed, sets[:4])
+    else:
+        relative, missed, missed_growth = np.zeros((1, 1, 1)), floor[:], growth[:]
     # the token mean moves with the modes of H at eigenvalue 1 of A, whatever the parts
     thin = size[:, :1, :] - np.log2(np.linalg.norm(rows.right, axis=-2)[:, :1, None])
     wrong_mean = _row_errors(start.mean, start.noise[:, :, 4:5], start.e_mean, columns)
@@ -187,8 +190,6 @@ def prepare(
         scale = np.where(scale > EMPTY / 2, scale, shadow_scale)
         shadows = shadows * np.exp2(np.clip(shadow_scale - scale, -1000.0, 300.0))[:, None]
         shadows[~whole] = 0
-    else:
-        missed[:4], missed_growth[:4], relative = floor[:4], growth[:4], np.zeros_like(relative)
     worst = np.max(rows.condition, axis=-1) * np.max(columns.condition, axis=-1)
     by_vector = _vector_errors(rows, columns)
     unit = _unit(n, d)
@@ -395,7 +396,7 @@ def _row_errors(part: F, noise: F, e: F, columns: Basis) -> F:
 
 
 def _coefficient_errors(
-    start: State, rows: Basis, columns: Basis, coefficients: C, own_row: B, own_column: B
+    start: State, rows: Basis, columns: Basis, coefficients: C, scale: F, own_row: B, own_column: B
 ) -> F:
     """log2 of the absolute error of c_ij, (b, n, d).
 
@@ -404,27 +405,14 @@ def _coefficient_errors(
     """
     U, W = np.abs(rows.left) ** 2, np.abs(columns.right) ** 2
     a, r, b, R = (_squares(getattr(start, name)) for name in PARTS[:4])
-    inner = 0.5 * log2(U @ R @ W) + start.e_R
-    row, column = 0.5 * log2(r @ W) + start.e_r, 0.5 * log2(U @ b) + start.e_b
-    wrong = np.where(
-        own_row,
-        np.where(own_column, 0.5 * log2(a) + start.e_a, row),
-        np.where(own_column, column, inner),
-    )
     square = np.abs(coefficients) ** 2
     by_rows, by_columns = rows.leak**2, np.swapaxes(columns.leak, -1, -2) ** 2
-    R, r = (np.where(held & ~own_column, square, 0) for held in (~own_row, own_row))
-    b = np.where(~own_row & own_column, square, 0)
-    leak = np.where(
-        own_column,
-        np.where(own_row, EMPTY, 0.5 * log2(by_rows @ b) + start.e_b),
-        np.where(
-            own_row,
-            0.5 * log2(r @ by_columns) + start.e_r,
-            0.5 * log2(by_rows @ R + R @ by_columns) + start.e_R,
-        ),
-    )
-    return np.asarray(add_log2(wrong, leak))
+    inner = np.where(own_row | own_column, 0, square)
+    inner = U @ R @ W + by_rows @ inner + inner @ by_columns
+    row = r @ W + np.sum(np.where(own_row & ~own_column, square, 0), axis=-2, keepdims=True) @ by_columns
+    column = U @ b + by_rows @ np.sum(np.where(own_column & ~own_row, square, 0), axis=-1, keepdims=True)
+    wrong = np.where(own_row, np.where(own_column, a, row), np.where(own_column, column, inner))
+    return np.asarray(0.5 * log2(wrong) + scale)
 
 
 def _relative(wrong: F, coefficients: C, scale: F) -> tuple[F, B]:
@@ -478,7 +466,8 @@ class _Active:
     kind: I
 
     def take(self, keep: Any) -> _Active:
-        return _Active(**{name: getattr(self, name)[..., keep] for name in _Active.__dataclass_fields__})
+        kept = {name: getattr(self, name) for name in _Active.__dataclass_fields__}
+        return _Active(**{name: x[keep] if x.ndim == 1 else x[:, keep] for name, x in kept.items()})
 
 
 def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
@@ -541,20 +530,24 @@ def _representatives(modes: Modes) -> _Active:
 def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State, _Active, int]:
     """Return the state at ``layer`` and the modes that can still count from there on."""
     b, n, d = modes.coefficients.shape
-    tops = np.full((2, 4 * b), EMPTY)
+    kinds = [active.log2_c, active.log2_shadow][: 1 + bool(len(active.shadows))]
+    tops = np.full((len(kinds), 4 * b), EMPTY)
     speed = active.hi * layer + active.lo * layer + active.scale
-    lengths = np.maximum(np.stack([speed + active.log2_c, speed + active.log2_shadow]), EMPTY)
+    lengths = [np.maximum(speed + each, EMPTY) for each in kinds]
     if active.group.size:
         first = np.flatnonzero(np.diff(active.group, prepend=-1))
         groups = active.group[first]
-        tops[:, groups] = np.maximum.reduceat(lengths, first, axis=-1)
+        tops[:, groups] = [np.maximum.reduceat(x, first) for x in lengths]
         if layer >= 1.25 * checked:
-            keep = _counting(active, lengths[0], first, layer) | _counting(active, lengths[1], first, layer)
-            active, lengths, checked = active.take(keep), lengths[:, keep], layer
+            keep = np.any([_counting(active, x, first, layer) for x in lengths], axis=0)
+            active, lengths, checked = active.take(keep), [x[keep] for x in lengths], layer
     # shadows at the scale of their part, and at their own where it is exactly zero
-    top = np.where(tops[0] > EMPTY / 2, tops[0], tops[1])
+    top = np.where(tops[0] > EMPTY / 2, tops[0], tops[-1])
     exponents = np.where(top > EMPTY / 2, np.floor(top), EMPTY)
-    here = np.any((lengths > tops[:, active.group] - NEGLIGIBLE) & (lengths > EMPTY / 2), axis=0)
+    least = np.where(tops > EMPTY / 2, tops - NEGLIGIBLE, np.inf)
+    here = lengths[0] > least[0][active.group]
+    if len(lengths) > 1:
+        here |= lengths[1] > least[1][active.group]
     now = active.take(here)
     length = (now.hi * layer - (exponents[now.group] - now.scale)) + now.lo * layer
     amount = np.exp2(np.minimum(length, HIDDEN))
