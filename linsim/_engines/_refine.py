@@ -27,8 +27,8 @@ Any_ = np.ndarray[Any, Any]
 # A share of another vector beyond this is no small error of a vector: the two
 # belong to one multiple eigenvalue whose members mix.
 MIXED = 1e-5
-# shares above this are taken out of the vectors, once
-WORTHWHILE = 1e-13
+# shares above this are taken out of the vectors, once; and where every digit counts, above a few roundings
+WORTHWHILE, ROUNDED = 1e-13, 1e-15
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,13 +145,20 @@ def _row_excess(M: F) -> F:
 
 
 def basis_of(
-    M: F, system: Eigensystem, index: Any_, right: F, left: F, sound: B, normalised: B | None = None
+    M: F,
+    system: Eigensystem,
+    index: Any_,
+    right: F,
+    left: F,
+    sound: B,
+    normalised: B | None = None,
+    sharp: bool = False,
 ) -> Basis:
     """Basis of (b, m, m) matrices with the pair ``right`` (b, m), ``left`` (b, m) in place ``index``.
 
     ``index`` (b,) is -1 where there is no such pair.  Where not ``sound`` (b,)
     there is no basis to speak of: unit vectors stand in.  ``normalised`` (b,):
-    M stands for itself with its rows divided by their sums.
+    M stands for itself with its rows divided by their sums.  ``sharp``: vectors to the last digit.
     """
     b, m = index.size, M.shape[-1]
     M = np.broadcast_to(M, (b, m, m))
@@ -189,7 +196,7 @@ def basis_of(
     low, error, share = _corrected(M, values, diagonal, G, reach, tag)
     kept = np.zeros((b, m), dtype=bool)
     kept[has, here] = True
-    V, rows, shares = _sharpened(V, rows, share, kept)
+    V, rows, shares = _sharpened(V, rows, share, kept, ROUNDED if sharp else WORTHWHILE)
     return Basis(
         values,
         low,
@@ -205,10 +212,10 @@ def basis_of(
     )
 
 
-def _sharpened(V: Any_, rows: Any_, share: Any_, kept: B) -> tuple[Any_, Any_, F]:
+def _sharpened(V: Any_, rows: Any_, share: Any_, kept: B, least: float) -> tuple[Any_, Any_, F]:
     """Take the ``share`` of others out of the vectors that are not ``kept``, and what is left of it."""
     left = np.abs(share)
-    worth = np.flatnonzero(np.max(left, axis=(-1, -2), initial=0.0) > WORTHWHILE)
+    worth = np.flatnonzero(np.max(left, axis=(-1, -2), initial=0.0) > least)
     if worth.size == 0:
         return V, rows, left
     share = np.where(kept[worth, :, None] | kept[worth, None, :], 0, share[worth])

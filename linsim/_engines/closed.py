@@ -10,14 +10,14 @@ in float64.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from .. import _kernels
-from .._recorded import Recorded, merged, record
+from .._recorded import Recorded, merged, record, sharper
 from .._split import KINDS, choose_split, constant_split
 from .._state import EMPTY, Split, State
 from ..theory.spectra import EPS, Eigensystem, attention_eigensystem, weight_eigensystem
@@ -34,6 +34,8 @@ DEEPEST = modal.DEEPEST
 _MODES = 1300
 # operations that take minutes are announced
 _TEDIOUS = 1e12
+# a cut that enlarges roundings by more than this is measured beside a plainer one
+ENLARGED = 6.0
 # with fewer layers between two recorded ones there is nothing to jump over
 _APART = 8
 
@@ -102,14 +104,14 @@ def run(
         refused[np.setdiff1d(left, tried)] = "A or H is defective to rounding"
         if not tried.size:
             continue
-        form, kinds = _formed(engine, systems.take(tried), tried.size, started, plain)
+        form, kinds, enlarged = _formed(engine, systems.take(tried), tried.size, started, plain, not plain)
         verdict = engine.reliable(form, *systems.take(tried).matrices, at[-1])
         held = tried[np.broadcast_to(verdict.ok, tried.size)]
         refused[tried] = np.where(verdict.ok, refused[tried], verdict.reason)
         if held.size:
             here = systems.take(held)
             if held.size < tried.size:
-                form, kinds = _formed(engine, here, held.size, started, plain)
+                form, kinds, enlarged = _formed(engine, here, held.size, started, plain, not plain)
             errors = np.broadcast_to(verdict.error, tried.size)[np.isin(tried, held)]
             until = zero_until if len(zero_until) == 1 else zero_until[held]
             if plain and engine is modal:
@@ -117,6 +119,10 @@ def run(
             else:
                 states, until = engine.states(form, at), until[:, :, None].astype(np.float64)
                 found = record(states, at, names, here.x0, until, keep_states, method, kinds, errors)
+                again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
+                if again.size and engine is modal:
+                    until = until if len(until) == 1 else until[again]
+                    found = _with_plainer_cut(found, here.take(again), again, started, at, names, until)
             parts.append((held, found))
         left = np.setdiff1d(left, held)
     if left.size:
@@ -134,18 +140,75 @@ def run(
 
 
 def _formed(
-    engine: Any, systems: _Systems, size: int, started: Callable[[F, Split], State], plain: bool
-) -> tuple[Any, F]:
-    """Cut the systems' tokens and find their modes or powers; return them with the kinds of split."""
+    engine: Any,
+    systems: _Systems,
+    size: int,
+    started: Callable[[F, Split], State],
+    plain: bool,
+    shadowed: bool,
+) -> tuple[Any, F, F]:
+    """Cut the systems' tokens and find their modes or powers.
+
+    Return them with the kinds of split and by how much the cut enlarges roundings, (b,).
+    """
     eigensystems = (systems.attention, systems.weights)
     A, H = systems.matrices
+    enlarged = np.ones(1)
     if plain:
         split, kinds = constant_split(A, H.shape[-1], size, EPS), np.asarray(KINDS[:1])
     else:
-        split, kinds, _ = choose_split(A, H, systems.x0, EPS, eigensystems)
+        split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, eigensystems)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
-    given = eigensystems if engine is modal else eigensystems[1:]
-    return engine.prepare(A, H, state, *given), kinds
+    if engine is modal:
+        prepared = modal.prepare(A, H, state, eigensystems[0], eigensystems[1], shadowed)
+        return prepared, kinds, enlarged
+    return engine.prepare(A, H, state, eigensystems[1]), kinds, enlarged
+
+
+def _with_plainer_cut(
+    found: Recorded,
+    systems: _Systems,
+    numbers: F,
+    started: Callable[[F, Split], State],
+    layers: Sequence[int],
+    names: tuple[str, ...],
+    zero_until: F,
+) -> Recorded:
+    """Measure the systems with these ``numbers`` with the mean alone cut off as well; keep what is sharper.
+
+    Vectors far from orthogonal cost digits of what does not need them.
+    """
+    form, kinds, _ = _formed(modal, systems, numbers.size, started, True, True)
+    verdict = modal.reliable(form, *systems.matrices, layers[-1])
+    states, keep = modal.states(form, layers), found.states is not None
+    error = verdict.error
+    other = record(states, layers, names, systems.x0, zero_until, keep, "modal", kinds, error)
+    ok = np.broadcast_to(verdict.ok, numbers.size)
+    picked = numbers[ok]
+
+    def taken(x: Recorded, which: F) -> Recorded:
+        return replace(
+            x,
+            values={name: held[which] for name, held in x.values.items()},
+            errors={name: held[which] for name, held in x.errors.items()},
+            states=None if x.states is None else x.states[which],
+            log_scale=None if x.log_scale is None else x.log_scale[which],
+        )
+
+    better = sharper(taken(found, picked), taken(other, np.flatnonzero(ok)))
+
+    def put(into: Any, new: Any) -> F:
+        into = np.array(into)
+        into[picked] = new
+        return into
+
+    return replace(
+        found,
+        values={name: put(x, better.values[name]) for name, x in found.values.items()},
+        errors={name: put(x, better.errors[name]) for name, x in found.errors.items()},
+        states=put(found.states, better.states) if keep else None,
+        log_scale=put(found.log_scale, better.log_scale) if keep else None,
+    )
 
 
 def _recorded_by_kernel(

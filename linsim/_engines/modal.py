@@ -17,7 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from .._state import EMPTY, PARTS, Split, State, add_log2, log2, norm, normalise, scaled, sizes
+from .._state import (
+    EMPTY,
+    PARTS,
+    Split,
+    State,
+    add_log2,
+    assemble,
+    log2,
+    norm,
+    normalise,
+    scaled,
+    sizes,
+)
 from ..theory.spectra import EPS, B, C, Eigensystem, F
 from . import iterate
 from ._refine import Basis, basis_of
@@ -38,6 +50,18 @@ COMPARED = (1, 5, 20)
 LARGEST_CONDITION = 1e9
 #: error of ln rho, times the depth, beyond which the closed form is not believed
 DRIFT = 1e-7
+#: by how much root mean squares are enlarged, so that 99.9 % of errors are below
+SAFETY = 1.0
+#: shadows of a state
+COUNT = 3
+# log2: noise beyond this many times its part hides it, however much it may be
+HIDDEN = 400.0
+# log2: a coefficient this far below its error is not there, as far as errors go
+LOST = 10.0
+# of a sum of k products of either sign sqrt(k) eps times this is lost (linsim._shadow)
+_SUM = 0.2
+# what a power rounds, relative to itself, for each unit of its log2
+_POWER = 0.3 * EPS
 # log2: noise this far above iteration's, and at this distance below the part, hides something
 CLOSE, BLUR = 8.0, 28.0
 
@@ -58,8 +82,15 @@ class Modes:
     of ln rho, so that l times it is the relative error of rho^l; ``rounding`` (b,):
     relative error of an assembled part.  ``growth`` (b, 5): log2 of the largest
     |rho| each of PARTS can hold; ``floor`` (b, 5): log2 of the absolute error
-    that the parts' coefficients start with.  ``sound`` (b,): there is a basis at
-    all; ``condition`` (b,): the worst |u_i| |v_i| times the worst |w_j| |z_j|.
+    that the parts' coefficients start with.  Mode by mode the same is known more
+    closely: ``own`` (b, n, d) is the relative error of what a mode adds at layer 0,
+    that of its coefficient and of its vectors, ``own_mean`` (b, d) that of the token
+    mean's; ``missed`` and ``missed_growth`` (b, 5): floor and growth of the modes
+    alone whose coefficients are lost in their errors.  ``shadows`` (b, COUNT, n, d)
+    complex: coefficients of what the noise of the start may be.  ``spread`` (b, n, n): the share
+    of row k in the square of vector i, at the first halves of pairs.  ``sound`` (b,):
+    there is a basis at all; ``condition`` (b,): the worst |u_i| |v_i| times the worst
+    |w_j| |z_j|.
     """
 
     start: State
@@ -81,6 +112,12 @@ class Modes:
     rounding: F
     growth: F
     floor: F
+    own: F
+    own_mean: F
+    missed: F
+    missed_growth: F
+    shadows: C
+    spread: F
     sound: B
     condition: F
 
@@ -90,11 +127,14 @@ class Modes:
         return self.start.split
 
 
-def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensystem) -> Modes:
+def prepare(
+    A: F, H: F, start: State, attention: Eigensystem, weights: Eigensystem, shadowed: bool = True
+) -> Modes:
     """Find the modes of (b, n, d) systems from the parts of their first state.
 
     ``A``, ``H`` and their eigensystems have leading axis b or 1; ``start.split``
-    comes from ``choose_split``.
+    comes from ``choose_split``.  Without shadows the error of a part is that of its modes
+    at the pace of the fastest: less work, and more than it needs to be.
     """
     split = _whole(start.split, start.R.shape[0])
     start = replace(start, split=split)
@@ -104,9 +144,9 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     j = np.where(has_z, _nearest(weights.values, split.mu[:, 0, 0]), -1)
     whole = np.broadcast_to(sound(attention) & sound(weights), b)
     normalised = ~split.preserves_mean[:, 0, 0]
-    rows = basis_of(A, attention, i, split.v[:, :, 0], split.u[:, 0, :], whole, normalised)
+    rows = basis_of(A, attention, i, split.v[:, :, 0], split.u[:, 0, :], whole, normalised, shadowed)
     rows = _constant_exact(rows)
-    columns = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], whole)
+    columns = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], whole, None, shadowed)
     log2_hi, log2_lo, turn_hi, turn_lo, drift = _logs(rows, columns)
 
     own_row = (np.arange(n) == i[:, None])[:, :, None]
@@ -121,13 +161,39 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
     size = np.log2(
         np.linalg.norm(rows.right, axis=-2)[:, :, None] * np.linalg.norm(columns.left, axis=-1)[:, None, :]
     )
-    kappa = np.log2(rows.condition[:, :, None] * columns.condition[:, None, :])
     sets = _sets(own_row, own_column, n)
-    growth = [np.max(np.where(held, log2_hi + log2_lo, -60.0), axis=(-1, -2)) for held in sets]
-    floor = _floors(start, rows, columns, coefficients, size, kappa, sets)
+    speed = log2_hi + log2_lo
+    wrong = _coefficient_errors(start, rows, columns, coefficients, scale, own_row, own_column)
+    floor, _ = _floors(wrong, size, speed, sets[:4])
+    floor = [add_log2(x, start.noise[:, 0, k]) for k, x in enumerate(floor)]
+    growth = [np.max(np.where(held, speed, -60.0), axis=(-1, -2)) for held in sets[:4]]
+    if shadowed:
+        relative, lost = _relative(wrong, coefficients, scale)
+        missed, missed_growth = _floors(np.where(lost, wrong, EMPTY), size, speed, sets[:4])
+    else:
+        relative, missed, missed_growth = np.zeros((1, 1, 1)), floor[:], growth[:]
+    # the token mean moves with the modes of H at eigenvalue 1 of A, whatever the parts
+    thin = size[:, :1, :] - np.log2(np.linalg.norm(rows.right, axis=-2)[:, :1, None])
+    wrong_mean = _row_errors(start.mean, start.noise[:, :, 4:5], start.e_mean, columns)
+    relative_mean, lost_mean = _relative(wrong_mean, mean_coefficients[:, None, :], start.e_mean)
+    every = [np.ones_like(wrong_mean, dtype=bool)]
+    for held, found in (
+        (wrong_mean, (floor, growth)),
+        (np.where(lost_mean, wrong_mean, EMPTY), (missed, missed_growth)),
+    ):
+        for total, more in zip(found, _floors(held, thin, speed[:, :1, :], every), strict=True):
+            total.extend(more)
+    shadows = np.zeros((b, 0, n, d), dtype=np.complex128)
+    if shadowed:
+        shadows, shadow_scale = _shadows(start, rows, columns, own_row, own_column)
+        # of a part that is exactly zero there is nothing but shadows
+        scale = np.where(scale > EMPTY / 2, scale, shadow_scale)
+        shadows = shadows * np.exp2(np.clip(shadow_scale - scale, -1000.0, 300.0))[:, None]
+        shadows[~whole] = 0
     worst = np.max(rows.condition, axis=-1) * np.max(columns.condition, axis=-1)
-    # vectors are wrong in independent ways, so that squares add
-    wrong = _worst_vector(rows) + _worst_vector(columns)
+    by_vector = _vector_errors(rows, columns)
+    unit = _unit(n, d)
+    own = np.hypot(np.hypot(relative, by_vector), unit)
     return Modes(
         start=start,
         log2_hi=log2_hi,
@@ -145,17 +211,46 @@ def prepare(A: F, H: F, start: State, attention: Eigensystem, weights: Eigensyst
         j=j,
         size=size,
         drift=drift,
-        rounding=wrong + np.sqrt(n + d) * EPS * 4,
-        growth=np.maximum(np.stack(growth, axis=-1), -60.0),
-        floor=floor,
+        rounding=SAFETY * np.hypot(np.max(by_vector, axis=(-1, -2)), 2 * unit),
+        growth=np.stack(growth, axis=-1),
+        floor=np.stack(floor, axis=-1),
+        own=SAFETY * own,
+        own_mean=SAFETY * np.hypot(np.hypot(relative_mean, by_vector[:, :1, :]), unit)[:, 0, :],
+        missed=np.stack(missed, axis=-1),
+        missed_growth=np.stack(missed_growth, axis=-1),
+        shadows=shadows,
+        spread=_spread(rows),
         sound=np.array(whole),
         condition=worst,
     )
 
 
-def _worst_vector(basis: Basis) -> F:
-    """Largest error of a unit vector, (b,)."""
-    return np.sqrt(np.max(np.sum(basis.share**2, axis=-2), axis=-1))
+def _unit(n: int, d: int) -> float:
+    """What summing n d terms and the power of a mode round, relative to a term."""
+    return EPS * (0.5 + _SUM * (np.sqrt(n) + np.sqrt(d)))
+
+
+def _vector_errors(rows: Basis, columns: Basis) -> F:
+    """Relative error of v_i z_j by what is left of other vectors in either, (b, n, d)."""
+
+    def length(x: Any) -> F:
+        return np.asarray(np.sum(np.abs(x) ** 2, axis=-1))
+
+    right, left = length(np.swapaxes(rows.right, -1, -2)), length(columns.left)
+    v = np.sum(rows.share**2 * right[:, :, None], axis=-2) / right
+    v[:, 0] = 0  # equal entries, exactly
+    z = np.sum(columns.share**2 * left[:, None, :], axis=-1) / left
+    return np.asarray(np.sqrt(v[:, :, None] + z[:, None, :]))
+
+
+def _spread(rows: Basis) -> F:
+    """Share of each row in the square of each vector, (b, n, n); nothing for second halves."""
+    square = rows.block_right**2
+    after = np.concatenate([square[:, :, 1:], 0 * square[:, :, :1]], axis=-1)
+    tag = rows.tag[:, None, :]
+    square = np.where(tag == 2, 0, square + np.where(tag == 1, after, 0))
+    total = np.sum(square, axis=-2, keepdims=True)
+    return np.asarray(square / np.where(total > 0, total, 1))
 
 
 def sound(system: Eigensystem) -> B:
@@ -253,38 +348,94 @@ def _coefficients(start: State, rows: Basis, columns: Basis, own_row: B, own_col
     return c.astype(np.complex128), (start.mean @ right)[:, 0, :].astype(np.complex128)
 
 
-def _floors(
-    start: State,
-    rows: Basis,
-    columns: Basis,
-    coefficients: C,
-    size: F,
-    kappa: F,
-    sets: tuple[B, ...],
-) -> F:
-    """log2 of the absolute error that each part starts with, (b, 5).
+def _squares(part: F) -> F:
+    """Squared errors of the entries of a part (b, p, q) by sums over it."""
+    return np.asarray((_unit(*part.shape[1:]) * part) ** 2)
 
-    Noise of the cut, rounding of the coefficients, enlarged by the condition of
-    the modes, and what leaks between coefficients of one part through imperfect
-    vectors: all of it may grow like the part's fastest mode.
+
+def _noisy(part: F, noise: F) -> tuple[F, F]:
+    """Entries as far off as the noise of a part (b, p, q) says, (b, COUNT, p, q), and their exponent.
+
+    Noise lies mostly where the part is large, as in :mod:`linsim._shadow`.
     """
-    out = []
-    exponents = (start.e_a, start.e_r, start.e_b, start.e_R)
-    for k, held in enumerate(sets[:4]):
-        square = np.where(held, np.abs(coefficients), 0) ** 2
-        leak = np.zeros_like(square)
-        if k > 1:
-            leak += rows.leak**2 @ square
-        if k % 2:
-            leak += square @ np.swapaxes(columns.leak, -1, -2) ** 2
-        worst = np.max(np.where(held, np.sqrt(leak) * np.exp2(size), 0), axis=(-1, -2), keepdims=True)
-        enlarged = np.exp2(np.max(np.where(held, kappa, 0), axis=(-1, -2), keepdims=True))
-        rounded = 4 * EPS * enlarged * norm(getattr(start, PARTS[k]))
-        out.append(add_log2(log2(worst + rounded) + exponents[k], start.noise[:, :, k : k + 1])[:, 0, 0])
-    enlarged = np.max(columns.condition, axis=-1)[:, None, None]
-    rounded = 4 * EPS * enlarged * norm(start.mean)
-    out.append(add_log2(log2(rounded) + start.e_mean, start.noise[:, :, 4:5])[:, 0, 0])
-    return np.stack(out, axis=-1)
+    p, q = part.shape[1:]
+    there = noise > EMPTY / 2
+    scale = np.where(there, np.floor(noise), EMPTY)
+    square = part**2
+    total = np.sum(square, axis=(-1, -2), keepdims=True)
+    share = np.where(total > 0, 0.6 * square / np.where(total > 0, total, 1) + 0.4 / (p * q), 1 / (p * q))
+    size = np.where(there, np.exp2(np.where(there, noise - scale, 0)), 0) * np.sqrt(share)
+    pattern = np.random.default_rng([p, q]).standard_normal((COUNT, p, q))
+    return size[:, None] * pattern, scale
+
+
+def _shadows(start: State, rows: Basis, columns: Basis, own_row: B, own_column: B) -> tuple[C, F]:
+    """Coefficients of errors that the state may start with, (b, COUNT, n, d), and their exponents (b, n, d).
+
+    Moved on by the same modes they tell what has become of the noise of the cut: unlike those of
+    coefficients, its errors in a basis that is far from orthogonal belong together.
+    """
+    U, W = rows.left[:, None], columns.right[:, None]
+    noise = [start.noise[:, :, k : k + 1] for k in range(4)]
+    (a, e_a), (r, e_r), (b, e_b), (R, e_R) = (
+        _noisy(getattr(start, name), level) for name, level in zip(PARTS[:4], noise, strict=True)
+    )
+    r, b = r @ W, U @ b
+    row, column = own_row[:, None], own_column[:, None]
+    c = np.where(row, np.where(column, a, r), np.where(column, b, U @ R @ W))
+    return c.astype(np.complex128), np.where(
+        own_row, np.where(own_column, e_a, e_r), np.where(own_column, e_b, e_R)
+    )
+
+
+def _row_errors(part: F, noise: F, e: F, columns: Basis) -> F:
+    """log2 of the errors of coefficients of a row along the features, (b, 1, d)."""
+    W = np.abs(columns.right) ** 2
+    even = np.sum(W, axis=-2, keepdims=True) / W.shape[-1]
+    return np.asarray(add_log2(0.5 * log2(_squares(part) @ W) + e, 0.5 * log2(even) + noise))
+
+
+def _coefficient_errors(
+    start: State, rows: Basis, columns: Basis, coefficients: C, scale: F, own_row: B, own_column: B
+) -> F:
+    """log2 of the absolute error of c_ij, (b, n, d).
+
+    What the products round, a random walk, and what leaks between coefficients of one part
+    through imperfect vectors.
+    """
+    U, W = np.abs(rows.left) ** 2, np.abs(columns.right) ** 2
+    a, r, b, R = (_squares(getattr(start, name)) for name in PARTS[:4])
+    square = np.abs(coefficients) ** 2
+    by_rows, by_columns = rows.leak**2, np.swapaxes(columns.leak, -1, -2) ** 2
+    inner = np.where(own_row | own_column, 0, square)
+    inner = U @ R @ W + by_rows @ inner + inner @ by_columns
+    row = r @ W + np.sum(np.where(own_row & ~own_column, square, 0), axis=-2, keepdims=True) @ by_columns
+    column = U @ b + by_rows @ np.sum(np.where(own_column & ~own_row, square, 0), axis=-1, keepdims=True)
+    wrong = np.where(own_row, np.where(own_column, a, row), np.where(own_column, column, inner))
+    return np.asarray(0.5 * log2(wrong) + scale)
+
+
+def _relative(wrong: F, coefficients: C, scale: F) -> tuple[F, B]:
+    """Relative errors of coefficients, 0 of those that are lost in their error, and which are.
+
+    ``wrong``: log2 of the errors; the coefficients are at the exponent ``scale``.
+    """
+    excess = np.where(wrong > EMPTY / 2, wrong - scale, EMPTY) - log2(np.abs(coefficients))
+    lost = (wrong > EMPTY / 2) & ((coefficients == 0) | (excess > LOST))
+    return np.where(lost, 0, np.exp2(np.clip(excess, -200.0, LOST))), lost
+
+
+def _floors(wrong: F, size: F, speed: F, sets: Sequence[B]) -> tuple[list[F], list[F]]:
+    """log2 of the error that the modes of each set start with, and of their fastest growth."""
+    floors, growths = [], []
+    for held in sets:
+        there = held & (wrong > EMPTY / 2)
+        length = np.where(there, wrong + size, EMPTY)
+        top = np.max(length, axis=(-1, -2), keepdims=True)
+        total = np.sum(np.where(there, np.exp2(2 * np.maximum(length - top, -500.0)), 0), axis=(-1, -2))
+        floors.append(log2(SAFETY * np.sqrt(total)) + np.maximum(top[:, 0, 0], EMPTY))
+        growths.append(np.maximum(np.max(np.where(there, speed, -60.0), axis=(-1, -2)), -60.0))
+    return floors, growths
 
 
 # --- states ----------------------------------------------------------------------------
@@ -304,15 +455,19 @@ class _Active:
     turn_lo: F
     c: C
     log2_c: F
+    log2_shadow: F
     scale: F
     size: F
     drift: F
+    own: F
+    shadows: C
     group: I
     place: I
     kind: I
 
     def take(self, keep: Any) -> _Active:
-        return _Active(**{name: getattr(self, name)[keep] for name in _Active.__dataclass_fields__})
+        kept = {name: getattr(self, name) for name in _Active.__dataclass_fields__}
+        return _Active(**{name: x[keep] if x.ndim == 1 else x[:, keep] for name, x in kept.items()})
 
 
 def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
@@ -320,7 +475,8 @@ def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
     active, checked = _representatives(modes), 0
     for layer in layers:
         if layer == 0:
-            yield modes.start
+            rows = _rows(modes, modes.start.noise[:, 0], *_nowhere(modes)) if modes.shadows.size else None
+            yield replace(modes.start, rows=rows)
             continue
         if layer > DEEPEST:
             raise ValueError(f"layer {layer} is beyond {DEEPEST}, where phases lose their digits")
@@ -331,7 +487,9 @@ def states(modes: Modes, layers: Sequence[int]) -> Iterator[State]:
 def _representatives(modes: Modes) -> _Active:
     b, n, d = modes.coefficients.shape
     tag_A, tag_H = modes.tag_A[:, :, None], modes.tag_H[:, None, :]
-    chosen = (tag_A != 2) & ~((tag_A == 0) & (tag_H == 2)) & (modes.coefficients != 0)
+    chosen = (tag_A != 2) & ~((tag_A == 0) & (tag_H == 2))
+    chosen &= (modes.coefficients != 0) | np.any(modes.shadows != 0, axis=1)
+    chosen &= modes.log2_hi > EMPTY / 2
     own_row = (np.arange(n) == modes.i[:, None])[:, :, None]
     own_column = (np.arange(d) == modes.j[:, None])[:, None, :]
     group = 4 * np.arange(b)[:, None, None] + 2 * ~own_row + ~own_column
@@ -347,16 +505,22 @@ def _representatives(modes: Modes) -> _Active:
         return x.ravel()[flat]
 
     c = pick(modes.coefficients)
+    count = modes.shadows.shape[1]
+    shadows = np.moveaxis(modes.shadows, 1, 0).reshape(count, b * n * d)[:, flat]
+    size = pick(modes.size)
     return _Active(
         hi=pick(modes.log2_hi),
         lo=pick(modes.log2_lo),
         turn_hi=pick(modes.turn_hi),
         turn_lo=pick(modes.turn_lo),
         c=c,
-        log2_c=np.log2(np.abs(c)) + pick(modes.size),
+        log2_c=log2(np.abs(c)) + size,
+        log2_shadow=log2(np.max(np.abs(shadows), axis=0, initial=0.0)) + size,
         scale=pick(modes.scale),
-        size=pick(modes.size),
+        size=size,
         drift=pick(modes.drift),
+        own=pick(modes.own),
+        shadows=shadows,
         group=group,
         place=place,
         kind=kind,
@@ -366,33 +530,92 @@ def _representatives(modes: Modes) -> _Active:
 def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State, _Active, int]:
     """Return the state at ``layer`` and the modes that can still count from there on."""
     b, n, d = modes.coefficients.shape
-    tops = np.full(4 * b, EMPTY)
-    lengths = active.hi * layer + (active.lo * layer + active.log2_c) + active.scale
+    kinds = [active.log2_c, active.log2_shadow][: 1 + bool(len(active.shadows))]
+    tops = np.full((len(kinds), 4 * b), EMPTY)
+    speed = active.hi * layer + active.lo * layer + active.scale
+    lengths = [np.maximum(speed + each, EMPTY) for each in kinds]
     if active.group.size:
         first = np.flatnonzero(np.diff(active.group, prepend=-1))
         groups = active.group[first]
-        tops[groups] = np.maximum.reduceat(lengths, first)
+        tops[:, groups] = [np.maximum.reduceat(x, first) for x in lengths]
         if layer >= 1.25 * checked:
-            keep = _counting(active, lengths, first, layer)
-            active, lengths, checked = active.take(keep), lengths[keep], layer
-    exponents = np.where(tops > EMPTY / 2, np.floor(tops), EMPTY)
-    here = (lengths > tops[active.group] - NEGLIGIBLE) & (tops[active.group] > EMPTY / 2)
+            keep = np.any([_counting(active, x, first, layer) for x in lengths], axis=0)
+            active, lengths, checked = active.take(keep), [x[keep] for x in lengths], layer
+    # shadows at the scale of their part, and at their own where it is exactly zero
+    top = np.where(tops[0] > EMPTY / 2, tops[0], tops[-1])
+    exponents = np.where(top > EMPTY / 2, np.floor(top), EMPTY)
+    least = np.where(tops > EMPTY / 2, tops - NEGLIGIBLE, np.inf)
+    here = lengths[0] > least[0][active.group]
+    if len(lengths) > 1:
+        here |= lengths[1] > least[1][active.group]
     now = active.take(here)
-    amount = np.exp2((now.hi * layer - (exponents[now.group] - now.scale)) + now.lo * layer)
+    length = (now.hi * layer - (exponents[now.group] - now.scale)) + now.lo * layer
+    amount = np.exp2(np.minimum(length, HIDDEN))
     angle = now.turn_hi * layer
     angle = 2 * np.pi * ((angle - np.rint(angle)) + now.turn_lo * layer)
-    q = now.c * amount * (np.cos(angle) + 1j * np.sin(angle))
+    power = amount * (np.cos(angle) + 1j * np.sin(angle))
+    q = now.c * power
     M = _filled(q, now.place, now.kind, (b, n, d))
 
-    # errors that are relative: phases and exponents that drift, and the assembly
-    weight = np.abs(q) * np.exp2(now.size) * np.where(now.kind > 0, 2, 1)
-    weight *= layer * now.drift + modes.rounding[now.group // 4]
-    relative = np.sqrt(np.bincount(now.group, weights=weight**2, minlength=4 * b)).reshape(b, 4)
+    # errors of each mode, which are relative: its own, the rounding of its power, and drift
+    square = (np.abs(q) * np.exp2(now.size)) ** 2 * np.where(now.kind > 0, 2, 1)
+    square *= now.own**2 + (_POWER * np.minimum(np.abs(length), HIDDEN)) ** 2 + (layer * now.drift) ** 2
+    relative = np.sqrt(np.bincount(now.group, weights=square, minlength=4 * b)).reshape(b, 4)
     e = exponents.reshape(b, 4)
+    missed = modes.missed + layer * modes.missed_growth
     noise = np.full((b, 5), EMPTY)
-    noise[:, :4] = add_log2(modes.floor[:, :4] + layer * modes.growth[:, :4], log2(relative) + e)
+    noise[:, :4] = add_log2(missed[:, :4], log2(relative) + e)
     mean, e_mean, noise[:, 4] = _mean(modes, layer)
-    return _parts(modes, M, e, mean, e_mean, noise), active, checked
+    state = _parts(modes, M, e, mean, e_mean, noise)
+    if not len(active.shadows):
+        return state, active, checked
+    by_vector = np.zeros((2, b, n))
+    for part, out in ((2, by_vector[0]), (3, by_vector[1])):
+        those = now.group % 4 == part
+        at = now.place[those] // d
+        out[:] = np.bincount(at, weights=square[those], minlength=b * n).reshape(b, n)
+    rows = _rows(modes, np.where(np.arange(5) < 2, noise, missed), by_vector, e)
+    # and what has become of the noise at the start
+    lengths_, rows_ = [], []
+    for c in now.shadows:
+        other = _parts(modes, _filled(c * power, now.place, now.kind, (b, n, d)), e, 0 * mean, e_mean, noise)
+        lengths_.append(sizes(other)[:, 0, :4])
+        full, exponent = assemble(other)
+        rows_.append(log2(np.linalg.norm(full, axis=-1, keepdims=True)) + exponent)
+    noise[:, :4] = add_log2(noise[:, :4], _mean_square(lengths_))
+    rows = add_log2(rows, _mean_square(rows_))
+    return replace(state, noise=noise[:, None, :], rows=rows), active, checked
+
+
+def _mean_square(lengths: list[F]) -> F:
+    """log2 of the root mean square of shadows, of the log2 of their lengths."""
+    every = np.maximum(np.stack(lengths), EMPTY)
+    top = np.max(every, axis=0)
+    square = np.mean(np.exp2(2 * np.maximum(every - top, -500.0)), axis=0)
+    return np.asarray(np.where(top > EMPTY / 2, top + 0.5 * np.log2(square), EMPTY))
+
+
+def _nowhere(modes: Modes) -> tuple[F, F]:
+    """Squared errors of vectors, and exponents, where there are none."""
+    b, n = modes.tag_A.shape
+    return np.zeros((2, b, n)), np.zeros((b, 4))
+
+
+def _rows(modes: Modes, noise: F, by_vector: F, e: F) -> F:
+    """log2 of the absolute error of each token of the full state, (b, n, 1).
+
+    ``noise`` (b, 5) of what the first two parts, and each row of the others, may be off by;
+    ``by_vector`` (2, b, n): squared errors of what each vector v_i adds to the parts b and R,
+    at their exponents ``e`` (b, 4).
+    """
+    split = modes.split
+    size_z = log2(norm(split.z))[:, :, 0]
+    size_v = log2(np.abs(split.v[:, :, 0]))
+    out = size_v + add_log2(noise[:, 0:1] + size_z, noise[:, 1:2])
+    for k, more in ((2, size_z), (3, np.zeros_like(size_z))):
+        own = 0.5 * log2((modes.spread @ by_vector[k - 2][:, :, None])[:, :, 0]) + e[:, k : k + 1]
+        out = add_log2(out, add_log2(own, noise[:, k : k + 1]) + more)
+    return np.maximum(out, EMPTY)[:, :, None]
 
 
 def _counting(active: _Active, lengths: F, first: I, layer: int) -> Any:
@@ -440,9 +663,10 @@ def _mean(modes: Modes, layer: int) -> tuple[F, F, F]:
     halves = modes.tag_H
     row = np.where(halves == 0, q.real, np.where(halves == 1, 2 * q.real, 2 * q.imag))
     mean = row[:, None, :] @ modes.left_H
-    relative = np.sum(np.abs(q) * size * (layer * modes.drift[:, 0, :] + modes.rounding[:, None]), axis=-1)
+    square = (np.abs(q) * size) ** 2 * (modes.own_mean**2 + (layer * modes.drift[:, 0, :]) ** 2)
+    relative = np.sqrt(np.sum(square, axis=-1))
     exponent = np.where(top > EMPTY / 2, e + start.e_mean[:, :, 0], EMPTY)
-    noise = add_log2(modes.floor[:, 4] + layer * modes.growth[:, 4], log2(relative) + exponent[:, 0])
+    noise = add_log2(modes.missed[:, 4] + layer * modes.missed_growth[:, 4], log2(relative) + exponent[:, 0])
     return mean, exponent[:, :, None], noise
 
 
