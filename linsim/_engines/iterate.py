@@ -22,29 +22,37 @@ Heads = Callable[[int], Sequence[tuple[Array, Array]]]
 
 
 def states(
-    start: State, heads: Heads, layers: Sequence[int], growth: float, budget: float
+    start: State,
+    heads: Heads,
+    layers: Sequence[int],
+    growth: float,
+    budget: float,
+    shadowed: bool = True,
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``, with the noise that its shadows tell.
 
     ``growth`` bounds log2 of the factor by which one layer can enlarge an
     entry; a part is rescaled before that can use up ``budget`` bits.
+    Not ``shadowed``: it is left with the noise that it started with.
     """
     every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
     state, layer = start, 0
-    shadows = begin(start, growth)
+    shadows = begin(start, growth) if shadowed else None
     last: Sequence[tuple[Array, Array]] | None = None
     for target in layers:
         while layer < target:
             pairs = heads(layer)
-            if pairs is not last:
-                last, seen = pairs, heads_of(pairs)
             after = _step(state, pairs)
-            shadows = shadows.step(state, after, seen, layer, _step)
+            if shadows is not None:
+                if pairs is not last:
+                    last, seen = pairs, heads_of(pairs)
+                shadows = shadows.step(state, after, seen, layer, _step)
             state = after
             layer += 1
             if layer % every == 0:
                 state = normalise(state)
-        yield shadows.measured(normalise(state))
+        state_now = normalise(state)
+        yield state_now if shadows is None else shadows.measured(state_now)
 
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:

@@ -16,6 +16,7 @@ part, there are no digits.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -334,7 +335,9 @@ def _power(exponent: F) -> F:
 
 def reliable(powers: Powers, A: F, H: F, depth: int, tolerance: float = 1e-10) -> modal.Verdict:
     """Decide for each system whether squaring describes it to ``tolerance``, as ``modal.reliable`` does."""
-    found, blurred = modal.compared(powers.start, states(powers, modal.COMPARED), A, H)
+    found, blurred = modal.compared(
+        powers.start, functools.partial(states, powers, modal.COMPARED), A, H, tolerance
+    )
     # mu is rounded to a double, and so is every power
     drift = depth * 4 * EPS
     reason = np.full(found.shape, "", dtype="U80")
