@@ -12,7 +12,7 @@ import array_api_compat
 import numpy as np
 
 from . import _validate
-from ._namespace import Array, Home, at_home, home_of, hosted, native
+from ._namespace import Array, Home, at_home, home_of, hosted, namespace, native
 
 __all__ = ["home_within", "in_callers_library", "native_rule", "on_host"]
 
@@ -138,7 +138,13 @@ def _seeing(step: Any, home: Home) -> Any:
         return step
 
     def there_and_back(tokens: Array) -> Any:
-        return native(function(at_home(tokens, home)))
+        given = at_home(tokens, home)
+        out = native(function(given))
+        # JAX holds float64 as float32, unless told otherwise: what it gets it may give back
+        held = native(given).dtype
+        if held != tokens.dtype and getattr(out, "dtype", None) == held:
+            out = namespace(tokens).astype(out, tokens.dtype)
+        return out
 
     return replace(step, function=there_and_back)
 

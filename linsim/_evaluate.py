@@ -249,7 +249,9 @@ def _content(
     # (high + its noise) / (low - its noise), less the quotient: small beside a large low, whatever high is
     size = xp.clip(ln_ratio, -1e6, 1e6)
     both = _log(_share(noise_high, ln_low) + own_low * _exp(size))
-    off_quotient = _exp(_difference(both, -log_error(own_low))) + _exp(size + float(np.log(2 * rounding)))
+    # the exponential of a logarithm loses as many digits as that is large
+    lost = _exp(size + xp.log(2 * rounding + _EPS * xp.abs(size)))
+    off_quotient = _exp(_difference(both, -log_error(own_low))) + lost
     # what is known to lie beyond the range of doubles is infinite, and rightly so
     beyond = (ln_ratio > 710.0) & (ratio < 0.3)
     off_quotient = xp.where(beyond, xp.zeros_like(off_quotient), off_quotient)

@@ -142,9 +142,9 @@ def test_a_hook_cannot_see_below_rounding():
     x0 = tokens.gaussian(5, 6, rng=0)
     hook = Deescalation("output", function=lambda x: 1.0 * x)
     run = simulate(
-        Block(attention.uniform(5), deescalation=hook), x0, 120, rng=0, metrics="log_token_diversity"
+        Block(attention.uniform(5), deescalation=hook), x0, 200, rng=0, metrics="log_token_diversity"
     )
-    plain = simulate(Block(attention.uniform(5)), x0, 120, rng=0, metrics="log_token_diversity")
+    plain = simulate(Block(attention.uniform(5)), x0, 200, rng=0, metrics="log_token_diversity")
     found, truth = run.metrics["log_token_diversity"], plain.metrics["log_token_diversity"]
     seen = np.isfinite(found)
     off = np.abs(found - truth)[seen]

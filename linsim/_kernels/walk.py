@@ -170,7 +170,9 @@ def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
     # (h + dh) / (l - dl) - h/l: also where h is lost, and nothing but its noise is known
     error = np.inf
     if own_low < 1:
-        error = (_share(noise_rest, ln_low) + quotient * own_low) / (1 - own_low) + 2 * rounding * quotient
+        error = (_share(noise_rest, ln_low) + quotient * own_low) / (1 - own_low)
+        if quotient < np.inf:  # the exponential of a logarithm loses as many digits as that is large
+            error += (2 * rounding + 2.3e-16 * abs(value)) * quotient
     _put(values, errors, slot[RATIO], s, t, quotient, error)
     _put(values, errors, slot[LOG_RATIO], s, t, value, ratio)
     total_norm = ln_norm + scale * _LN2
