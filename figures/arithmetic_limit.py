@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linsim import attention, tokens, weights
-from linsim._rows import philox
-from linsim._simulate import simulate
+from linsim import attention, simulate, tokens, weights
 from linsim.rules import Linear
+from linsim.streams import philox
 from linsim.theory import predict
 
-from ._style import COLOURS, figure, styled
+from .style import COLOURS, figure, styled
 
 if TYPE_CHECKING:
     import xarray

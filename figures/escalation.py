@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linsim import attention, tokens
-from linsim._simulate import simulate
+from linsim import attention, simulate, tokens
 from linsim.block import Block, Deescalation
 from linsim.escalation import OddsFactor, interval, odds_growth
 from linsim.rules import RandomWeights
 
-from ._style import COLOURS, figure, styled
+from .style import COLOURS, figure, styled
 
 if TYPE_CHECKING:
     import xarray

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linsim import attention, tokens
-from linsim._rows import philox
-from linsim._simulate import simulate
+from linsim import attention, simulate, tokens
 from linsim.block import Block
+from linsim.streams import philox
 from linsim.theory.feed_forward import feed_forward_gram, feed_forward_rate, feed_forward_similarity
 
-from ._style import COLOURS, figure, styled
+from .style import COLOURS, figure, styled
 
 if TYPE_CHECKING:
     import xarray

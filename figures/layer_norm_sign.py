@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linsim import attention, tokens, weights
-from linsim._simulate import simulate
+from linsim import attention, simulate, tokens, weights
 from linsim.block import Block
 from linsim.theory import pre_norm_ratio, real_regime, swap_ratios
 
-from ._style import COLOURS, MAP, figure, outlined, styled
+from .style import COLOURS, MAP, figure, outlined, styled
 
 if TYPE_CHECKING:
     import xarray

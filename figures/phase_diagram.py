@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linsim import attention, tokens, weights
-from linsim._sweep import sweep
+from linsim import attention, sweep, tokens, weights
 from linsim.rules import Linear
 from linsim.theory import boundary
 
-from ._style import MAP, figure, outlined, styled
+from .style import MAP, figure, outlined, styled
 
 if TYPE_CHECKING:
     import xarray

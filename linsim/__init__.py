@@ -15,7 +15,7 @@ over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own.
 
 from . import attention, errors, escalation, masks, metrics, theory, tokens, weights
 from ._compare import Compared, Comparison, compare
-from ._simulate import simulate
+from ._simulate import METHODS, simulate
 from ._sweep import sweep
 from .block import Block, Deescalation
 from .errors import LinsimError
@@ -25,6 +25,7 @@ from .theory import predict
 from .trajectory import RunInfo, Slope, Trajectory
 
 __all__ = [
+    "METHODS",
     "Block",
     "Compared",
     "Comparison",

@@ -10,9 +10,9 @@ import numpy as np
 
 from ._draws import normals
 from ._namespace import Array, namespace, on_device_of, to_host
-from ._rows import RowGenerator
 from ._state import scaled
 from .attention import FromTokens
+from .streams import RowGenerator
 
 __all__ = ["Projections", "masked_softmax", "projections", "softmax_scale"]
 

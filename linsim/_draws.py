@@ -16,9 +16,9 @@ import numpy as np
 
 from . import _validate
 from ._namespace import home_of, to_host
-from ._rows import RowGenerator, restore, sequential
 from ._spectra import FloatArray, haar
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
+from .streams import RowGenerator, restore, sequential
 
 __all__ = [
     "KINDS",

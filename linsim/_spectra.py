@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from . import _validate
 from ._blas import on_one_thread
 from ._namespace import to_host
-from ._rows import philox
 from .errors import InvalidValueError, SpectrumError
+from .streams import philox
 
 __all__ = ["FloatArray", "check_stochastic_spectrum", "haar", "parameter", "symmetric_stochastic"]
 

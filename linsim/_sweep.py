@@ -13,7 +13,6 @@ from . import _validate
 from ._callers import home_within, native_rule
 from ._evaluate import METRICS, choose
 from ._namespace import namespace, native, to_host
-from ._rows import rows
 from ._simulate import recorded_layers, simulate
 from .block import Block
 from .errors import (
@@ -26,17 +25,15 @@ from .errors import (
     ShapeError,
 )
 from .rules import Linear, RandomWeights, Rule
-from .theory import Prediction, predict
+from .streams import rows
+from .theory import REGIMES, Prediction, predict
 
 if TYPE_CHECKING:
     import xarray
 
     from .trajectory import Trajectory
 
-__all__ = ["REGIMES", "sweep"]
-
-#: integer code of each regime in a dataset, as in its ``flag_meanings``
-REGIMES = {"sharpening": -1, "balanced": 0, "smoothing": 1}
+__all__ = ["sweep"]
 
 # What a prediction adds to a dataset: name, dtype, meaning, and how to read it off
 _PREDICTED: dict[str, tuple[Any, str, Callable[[Prediction], Any]]] = {

@@ -20,10 +20,10 @@ from . import _draws, _validate
 from ._blas import on_one_thread
 from ._callers import in_callers_library
 from ._namespace import Array, hosted, namespace, on_device_of, to_host
-from ._rows import RowGenerator
 from ._spectra import FloatArray
 from .errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from .rules import Layered, Linear, MultiHead, RandomWeights
+from .streams import RowGenerator
 
 __all__ = ["LyapunovExponents", "lyapunov_exponents"]
 

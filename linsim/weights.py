@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from . import _spectra, _validate
 from ._callers import in_callers_library
 from ._namespace import Array, at_home, exponent_of, home_of, namespace, on_device_of, power_of_two, to_host
-from ._rows import philox
 from ._spectra import FloatArray
 from .errors import InvalidValueError, ShapeError, SpectrumError
+from .streams import philox
 
 __all__ = ["from_spectrum", "gaussian", "orthogonal", "reparameterize"]
 

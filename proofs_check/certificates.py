@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from linsim import _validate
-from linsim._namespace import to_host
-from linsim._validate import refusal
+from linsim import checks
+from linsim.checks import refusal, to_host
 from linsim.errors import MissingExtraError, ShapeError
 
 __all__ = ["Certificate", "certify"]
@@ -119,10 +118,10 @@ def certify(A: Any, H: Any, *, precision: int = 64, max_precision: int = 1024) -
     'undecided'
     """
     flint = _flint()
-    A, H = _one(_validate.square(A, "A"), "A"), _one(_validate.square(H, "H"), "H")
-    _validate.attention_matrix(A, "A")
-    _validate.count(precision, "precision", minimum=16)
-    _validate.count(max_precision, "max_precision", minimum=precision)
+    A, H = _one(checks.square(A, "A"), "A"), _one(checks.square(H, "H"), "H")
+    checks.attention_matrix(A, "A")
+    checks.count(precision, "precision", minimum=16)
+    checks.count(max_precision, "max_precision", minimum=precision)
     attention, weights = _apart(flint, A), _exact(flint, H)
     for bits in _doubled(precision, max_precision):
         with flint.ctx.workprec(bits):

@@ -17,8 +17,8 @@ import sympy
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
-from linsim import _validate
-from linsim._validate import refusal
+from linsim import checks
+from linsim.checks import refusal
 from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError
 
 from . import smt
@@ -173,7 +173,7 @@ def dominance_condition(
     y**2 + (x + 1/(alpha*(a + 1)))**2 > 1/(alpha**2*(a + 1)**2)
     """
     g, domain = _read(update, parameters)
-    limit = _validate.number(timeout, "timeout", low=0, low_open=True)
+    limit = checks.number(timeout, "timeout", low=0, low_open=True)
     smt.load()
     return _Derivation(g, (*SPECTRUM, *domain), limit, time.monotonic() + 6 * limit).condition()
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linsim import attention
-from linsim._rows import RowGenerator
 from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError, SpectrumError
+from linsim.streams import RowGenerator
 
 
 def spread(low, high, n):

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 import linsim
-from benchmarks import machine, picture, report, runner, scaling
-from benchmarks.peers import LINSIM, PEERS, batched, plain
-from benchmarks.runner import Agreement, Entry, compare, run
-from benchmarks.session import PeerFailure, Session
-from benchmarks.workloads import QUICK, WORKLOADS, Part, Workload, as_json, checked, floor, from_json, timed
-from linsim.cli import main
+from linsim.app.cli import main
+from linsim.bench import machine, picture, report, runner, scaling
+from linsim.bench.peers import LINSIM, PEERS, batched, plain
+from linsim.bench.runner import Agreement, Entry, compare, run
+from linsim.bench.session import WORKER, PeerFailure, Session
+from linsim.bench.workloads import QUICK, WORKLOADS, Part, Workload, as_json, checked, floor, from_json, timed
 from linsim.errors import MissingExtraError
 
 OWN = """
 import os, signal, sys, time
 import numpy as np
-from benchmarks import peers
+from linsim.bench import peers
 
 def good(problem):
     print("what a library prints")
@@ -63,8 +63,8 @@ def own(tmp_path, monkeypatch):
     """A folder with peers of the user's own, entered."""
     (tmp_path / "mine.py").write_text(OWN)
     # another package of this name in the current folder must not be taken for ours
-    (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "__init__.py").write_text("raise ImportError")
+    (tmp_path / "linsim").mkdir()
+    (tmp_path / "linsim" / "__init__.py").write_text("raise ImportError")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -468,22 +468,22 @@ def test_an_engine_that_refuses_is_reported(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("imported", "absent"),
+    ("run", "absent"),
     [
-        ("linsim.cli", "benchmarks"),
+        ("import linsim.app.cli", ["linsim.bench", "linsim.figures", "proofs_check"]),
         # cores and threads are set before the first library that asks for them
-        ("benchmarks.worker", "numpy"),
+        (f"import runpy; runpy.run_path({str(WORKER)!r})", ["linsim", "numpy"]),
     ],
 )
-def test_nothing_is_imported_too_early(imported, absent):
-    code = f"import sys, {imported}; print({absent!r} in sys.modules)"
+def test_nothing_is_imported_too_early(run, absent):
+    code = f"import sys; {run}; print([name for name in {absent!r} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "False"
+    assert shown.stdout.strip() == "[]"
 
 
-def test_python_m_benchmarks_is_the_command():
+def test_python_m_linsim_is_the_command():
     shown = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--help"],
+        [sys.executable, "-m", "linsim", "bench", "--help"],
         capture_output=True,
         text=True,
         check=True,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import linsim
-from linsim.cli import main
+from linsim.app.cli import main
 
 
 @pytest.fixture

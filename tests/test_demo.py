@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from figures import phase_diagram
-from linsim import demo
+from linsim.app import demo
+from linsim.figures import phase_diagram
 
 
 @pytest.fixture

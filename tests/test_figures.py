@@ -4,9 +4,9 @@ import struct
 
 import numpy as np
 import pytest
+from linsim.figures.style import COLUMN, write
 
-import figures
-from figures._style import COLUMN, write
+from linsim import figures
 from linsim.escalation import OddsFactor
 from linsim.theory import disk
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from linsim import attention, masks
-from linsim._rows import RowGenerator
 from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError
+from linsim.streams import RowGenerator
 
 # --- entries -------------------------------------------------------------------------
 

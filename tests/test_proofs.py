@@ -14,7 +14,7 @@ import sympy
 from sympy.core.relational import Relational
 from typer.testing import CliRunner
 
-from linsim.cli import app
+from linsim.app.cli import app
 from linsim.errors import InvalidValueError, LinsimError, MissingExtraError
 from linsim.theory import boundary, disk
 from proofs_check import (

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linsim._rows import RowGenerator, rows
 from linsim.errors import InvalidTypeError, InvalidValueError, ShapeError
+from linsim.streams import RowGenerator, rows
 
 K = 5
 KEYS = [(7, 0, float(i)) for i in range(K)]
@@ -200,7 +200,7 @@ def test_sweep_rows_refuse_ragged_coordinates():
 
 
 def test_streams_are_the_same_in_another_process():
-    code = "from linsim._rows import rows; "
+    code = "from linsim.streams import rows; "
     code += "print(rows(1, 2, {'a': [0.25], 'm': ['x']}).integers(2**62, size=1)[0])"
     runs = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in "ab"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from linsim.figures.phase_diagram import systems
 
 import linsim
-from figures.phase_diagram import systems
 from linsim.errors import FileFormatError, InvalidTypeError, InvalidValueError, LinsimError, ShapeError
 
 GRID = {"mu_min": [-3.0, -1.0, 1.0], "lambda_min": [-0.4, -0.1]}

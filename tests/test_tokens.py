@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linsim import tokens
-from linsim._rows import RowGenerator
 from linsim.errors import LinsimError
+from linsim.streams import RowGenerator
 
 
 def similarity_of(X):

@@ -7,8 +7,8 @@ from scipy.optimize import linear_sum_assignment
 
 from linsim import weights
 from linsim._namespace import to_host
-from linsim._rows import RowGenerator
 from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError, SpectrumError
+from linsim.streams import RowGenerator
 
 
 def distance(found, expected):

@@ -24,11 +24,11 @@ from .._cloud import (
 )
 from .._layers import activate, attend, attend_fixed, contract_mean, layer_norm, reach_similarity
 from .._namespace import Array, namespace, on_device_of, to_host
-from .._rows import RowGenerator
 from .._state import EMPTY, scaled
 from ..attention import FromTokens
 from ..block import Block
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
+from ..streams import RowGenerator
 
 __all__ = ["Piece", "clouds"]
 

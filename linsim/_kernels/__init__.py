@@ -18,23 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from .slots import MEASURED
+
 __all__ = ["LARGEST", "MEASURED", "announce", "frozen", "missing", "singular_values", "usable"]
 
 F = np.ndarray[Any, Any]
-
-#: what the kernels measure, in the order of their output: all that needs no eigenvectors
-MEASURED = (
-    "token_similarity",
-    "log_token_diversity",
-    "hfc_lfc",
-    "log_hfc_lfc",
-    "cosine",
-    "abs_cosine",
-    "effective_rank",
-    "stable_rank",
-    "log_norm",
-    "log_spread",
-)
 
 #: a matrix with more rows or columns than this leaves the cache when eight or sixteen lie side by side
 LARGEST = 256

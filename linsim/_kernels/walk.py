@@ -13,7 +13,6 @@ import math
 import numba as nb
 import numpy as np
 
-from . import MEASURED
 from .lanes import WIDTH, fma, gather, load, splat, store, total, transpose
 from .layer import (
     ABSENT,
@@ -45,6 +44,7 @@ from .layer import (
 )
 from .products import aligned, columns, index, rows
 from .singular import bidiagonalise, entropies, squares, tile_work
+from .slots import MEASURED
 
 __all__ = [
     "ABS_COSINE",

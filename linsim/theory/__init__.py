@@ -4,9 +4,10 @@ from ._predict import predict
 from .dominance import boundary, disk
 from .gain import pre_norm_ratio, real_regime, swap_ratios
 from .mixture import Mixture, mixture
-from .prediction import Assumption, Mode, Prediction
+from .prediction import REGIMES, Assumption, Mode, Prediction
 
 __all__ = [
+    "REGIMES",
     "Assumption",
     "Mixture",
     "Mode",

@@ -14,7 +14,10 @@ from .._namespace import Home, at_home, hosted
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from .bounds import GAPS, Bounds
 
-__all__ = ["Assumption", "Mode", "Prediction"]
+__all__ = ["REGIMES", "Assumption", "Mode", "Prediction"]
+
+#: every regime, with its integer code in a dataset of :func:`linsim.sweep` (``flag_meanings`` there)
+REGIMES = {"sharpening": -1, "balanced": 0, "smoothing": 1}
 
 
 class Mode(NamedTuple):

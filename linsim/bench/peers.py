@@ -1,6 +1,6 @@
 """How else one would simulate X <- X + A X H with metrics along the way: one function a way.
 
-Each takes a :class:`~benchmarks.workloads.Problem` and returns, for each metric, an array
+Each takes a :class:`~linsim.bench.workloads.Problem` and returns, for each metric, an array
 (systems, recorded layers).  Each is written as somebody at home in that library would write it, and
 computes the metrics from their definitions, in float64: token similarity ||PX||^2 / ||X||^2 and HFC/LFC
 ||X - PX|| / ||PX|| with P the mean over tokens, the mean cosine over pairs of tokens, the exponential of the
@@ -41,16 +41,16 @@ class Peer:
     loops: bool = False
 
 
-LINSIM = Peer("linsim", "linsim", "benchmarks.peers:linsim", "linsim")
+LINSIM = Peer("linsim", "linsim", "linsim.bench.peers:linsim", "linsim")
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("plain", "NumPy, plain loop", "benchmarks.peers:plain", loops=True),
-        Peer("batched", "NumPy, batched", "benchmarks.peers:batched"),
-        Peer("torch", "torch.bmm", "benchmarks.peers:torch", "torch"),
-        Peer("jax", "JAX jit(scan(vmap))", "benchmarks.peers:jax", "jax"),
-        Peer("numba", "Numba prange + SVD", "benchmarks.peers:numba", "numba"),
+        Peer("plain", "NumPy, plain loop", "linsim.bench.peers:plain", loops=True),
+        Peer("batched", "NumPy, batched", "linsim.bench.peers:batched"),
+        Peer("torch", "torch.bmm", "linsim.bench.peers:torch", "torch"),
+        Peer("jax", "JAX jit(scan(vmap))", "linsim.bench.peers:jax", "jax"),
+        Peer("numba", "Numba prange + SVD", "linsim.bench.peers:numba", "numba"),
     )
 }
 

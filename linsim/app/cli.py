@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ._files import read_array
-from .errors import LinsimError
+from ..errors import LinsimError
+from .files import read_array
 
 __all__ = ["app", "main"]
 
@@ -67,7 +67,7 @@ Figure   {out / "phase_diagram.png"} (and .pdf; caption in .txt)
 Dataset  {out / "phase_diagram.zarr"}   xarray.open_zarr(PATH, consolidated=False)
 
 Try next: one cell of the picture, in three lines of Python
-  import linsim; from figures.phase_diagram import systems
+  import linsim; from linsim.figures.phase_diagram import systems
   ds = linsim.sweep(systems, {{"mu_min": [-3.0], "lambda_min": [-0.25]}}, depth=128, seed={seed})
   print(ds.log_hfc_lfc.item(), ds.predicted_regime.item())   # falls far below 0; 1 = smoothing
 or  linsim figures            the other figures
@@ -190,9 +190,8 @@ def figures(
     seed: _SEED = 0,
 ) -> None:
     """Compute and draw the figures of the theory, each with a caption file."""
-    import figures as gallery
-
-    from ._validate import choice, count
+    from ..checks import choice, count
+    from ..figures import gallery
 
     with _one_line():
         chosen = [choice(name, "NAME", gallery.NAMES) for name in names or gallery.NAMES]
@@ -286,8 +285,8 @@ def bench(
 
     Exits with 1 if linsim fails somewhere, or if somebody's numbers contradict it.
     """
-    from benchmarks import picture, report, runner
-    from benchmarks import scaling as growth
+    from ..bench import picture, report, runner
+    from ..bench import scaling as growth
 
     with _one_line():
         if scaling:
@@ -317,19 +316,19 @@ def bench(
 
 
 def _without(options: Mapping[str, Any], other: str) -> None:
-    from . import _validate
-    from .errors import InvalidValueError
+    from .. import checks
+    from ..errors import InvalidValueError
 
     for name, value in options.items():
         if value:
-            raise _validate.refusal(
+            raise checks.refusal(
                 InvalidValueError, name, f"it beside {other}", "one of the two", f"Leave {name} out."
             )
 
 
 def _statements(ids: list[str] | None, known: Mapping[str, Any]) -> list[str]:
     """Return the names of statements; the name of a family stands for all of its statements."""
-    from . import _validate
+    from .. import checks
 
     families = dict.fromkeys(name.partition(".")[0] for name in known)
     chosen = []
@@ -337,21 +336,21 @@ def _statements(ids: list[str] | None, known: Mapping[str, Any]) -> list[str]:
         if wanted in families:
             chosen += [name for name in known if name.partition(".")[0] == wanted]
         else:
-            chosen.append(_validate.nearest(wanted, "ID", known))
+            chosen.append(checks.nearest(wanted, "ID", known))
     return list(dict.fromkeys(chosen))
 
 
 def _layer_list(layers: str | None, depth: int) -> list[int]:
-    from . import _validate
-    from .errors import InvalidValueError
+    from .. import checks
+    from ..errors import InvalidValueError
 
-    _validate.count(depth, "--depth")
+    checks.count(depth, "--depth")
     if layers is None:
         return sorted({round(k * depth / 8) for k in range(9)})
     try:
         return [int(part) for part in layers.split(",")]
     except ValueError:
-        raise _validate.refusal(
+        raise checks.refusal(
             InvalidValueError,
             "--layers",
             repr(layers),
@@ -361,8 +360,8 @@ def _layer_list(layers: str | None, depth: int) -> list[int]:
 
 
 def _check_output(path: Path, *, create: bool = False) -> None:
-    from . import _validate
-    from .errors import FileFormatError
+    from .. import checks
+    from ..errors import FileFormatError
 
     try:
         if create:
@@ -370,7 +369,7 @@ def _check_output(path: Path, *, create: bool = False) -> None:
         elif path.is_dir() or not path.parent.is_dir():
             raise NotADirectoryError(20, "not a place for a file")
     except OSError as error:
-        raise _validate.refusal(
+        raise checks.refusal(
             FileFormatError, "--out", f"{path} ({error.strerror})", "a place to write", "Choose another."
         ) from error
 

@@ -75,9 +75,9 @@ class Scaling:
 
 def engines() -> tuple[str, ...]:
     """Return what ``linsim.simulate`` takes as ``method``."""
-    from linsim import _simulate
+    from linsim import METHODS
 
-    return tuple(getattr(_simulate, "METHODS", ("auto", "iterate")))
+    return METHODS
 
 
 def fit(points: Sequence[Timed]) -> Fit:
@@ -110,7 +110,7 @@ def measure(
     limit: float = 300.0,
     progress: bool = True,
 ) -> list[Scaling]:
-    """Time every engine over the grid; arguments and errors as :func:`benchmarks.runner.run`."""
+    """Time every engine over the grid; arguments and errors as :func:`linsim.bench.runner.run`."""
     from tqdm.auto import tqdm
 
     repeats, threads, limit = runner.choose_numbers(repeats, threads, limit)

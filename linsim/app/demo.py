@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _validate
-from ._rows import rows
-from ._simulate import simulate
-from ._sweep import REGIMES
-from .errors import FileFormatError
+from .. import checks, simulate
+from ..errors import FileFormatError
+from ..streams import rows
+from ..theory import REGIMES
 
 if TYPE_CHECKING:
     import xarray
@@ -130,17 +129,18 @@ def run(out: str | Path = "linsim-demo", *, seed: int = 0, progress: bool = True
     FileFormatError
         If ``out`` cannot be written, before any work starts.
     """
-    from figures import phase_diagram
-    from figures._style import write
+    from ..figures import gallery
+    from ..figures.style import write
 
-    seed = _validate.count(seed, "seed")
+    seed = checks.count(seed, "seed")
+    phase_diagram = gallery.load("phase_diagram")
     directory = Path(out)
     store = directory / "phase_diagram.zarr"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "report.txt").touch()
     except OSError as error:
-        raise _validate.refusal(
+        raise checks.refusal(
             FileFormatError,
             "out",
             f"{directory} ({error.strerror})",
@@ -148,7 +148,7 @@ def run(out: str | Path = "linsim-demo", *, seed: int = 0, progress: bool = True
             "Choose another.",
         ) from error
     if store.exists() and not _ours(store):
-        raise _validate.refusal(
+        raise checks.refusal(
             FileFormatError, "out", f"{store}, not written by linsim demo", "a free name", "Move it away."
         )
     fresh = directory / "phase_diagram.new.zarr"

@@ -1,4 +1,4 @@
-"""What :func:`benchmarks.runner.run` found, as text and as plain data for JSON."""
+"""What :func:`linsim.bench.runner.run` found, as text and as plain data for JSON."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ from typing import IO, Any
 
 from .worker import THREAD_VARIABLES
 
-__all__ = ["PeerFailure", "Session"]
+__all__ = ["WORKER", "PeerFailure", "Session"]
+
+#: what a worker process runs
+WORKER = Path(__file__).with_name("worker.py")
 
 
 class PeerFailure(Exception):  # noqa: N818 - it is a result, not an error of this program
@@ -85,14 +88,14 @@ class Session:
     def _worker(self, key: tuple[str, str]) -> tuple[subprocess.Popen[str], IO[bytes]]:
         if key not in self._workers:
             environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, str(self.threads))
-            # this package first: many a folder has another one of its name; the user's own peers last
-            paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""), os.getcwd()]
+            # this linsim first, whichever others there are; the user's own peers last
+            paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""), os.getcwd()]
             environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
             # no search for a GPU, whose absence it would report
             environment["JAX_PLATFORMS"] = "cpu"
             errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its process
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "benchmarks.worker", key[0], str(self.threads)],
+                [sys.executable, "-P", str(WORKER), key[0], str(self.threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

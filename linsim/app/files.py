@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
-from .errors import FileFormatError
+from .. import checks
+from ..errors import FileFormatError
 
 __all__ = ["read_array"]
 
@@ -34,18 +34,18 @@ def read_array(path: str | Path, argument: str, name: str) -> np.ndarray[Any, An
                 return np.asarray(loaded[name if name in names else names[0]])
     except OSError as error:
         found = f"{path} ({error.strerror or 'not an array file'})"
-        raise _validate.refusal(
+        raise checks.refusal(
             FileFormatError, argument, found, "a readable .npy or .npz file", "Check the path."
         ) from error
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise _validate.refusal(
+        raise checks.refusal(
             FileFormatError,
             argument,
             f"{path}, not an array of numbers",
             "a .npy or .npz file",
             "Write it with numpy.save, without pickled objects.",
         ) from error
-    raise _validate.refusal(
+    raise checks.refusal(
         FileFormatError,
         argument,
         f"arrays {', '.join(names) or '(none)'} in {path}",

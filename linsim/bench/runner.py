@@ -1,6 +1,6 @@
 """Time linsim and its peers in turn, and hold their values against each other.
 
-Each peer works in a process of its own (:mod:`benchmarks.worker`), on the same problem.  In a workload,
+Each peer works in a process of its own (:mod:`linsim.bench.worker`), on the same problem.  In a workload,
 each runs once to warm up (its time, with imports and compilation, is reported apart), then all run
 in turn, one repeat each, so that what else the machine does hits all alike; reported are medians and
 ranges.  Then each computes the same few systems, and their values are compared.
@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from linsim import _validate
+from linsim import checks
 from linsim.errors import InvalidValueError, LinsimError, MissingExtraError
 
 from . import machine
 from .machine import Machine
 from .peers import LINSIM, PEERS, Peer, installed, own, version
-from .session import PeerFailure, Session
+from .session import WORKER, PeerFailure, Session
 from .workloads import QUICK, TOLERANCE, WORKLOADS, Floor, Part, Workload, as_json, floor
 
 __all__ = ["TOLERANCE", "Agreement", "Entry", "Report", "Result", "choose_peers", "compare", "run"]
@@ -216,16 +216,16 @@ def choose_peers(names: Iterable[str] | None) -> list[Peer]:
         if ":" in name:
             module, _, function = name.partition(":")
             if not module or not function.isidentifier():
-                raise _validate.refusal(
+                raise checks.refusal(
                     InvalidValueError, "--peers", repr(name), "module:function", "Write --peers yours:run."
                 )
             chosen.append(own(name))
             continue
-        if _validate.choice(name, "--peers", (*PEERS, LINSIM.name)) == LINSIM.name:
+        if checks.choice(name, "--peers", (*PEERS, LINSIM.name)) == LINSIM.name:
             continue  # it is there anyway
         peer = PEERS[name]
         if not installed(peer.needs):
-            raise _validate.refusal(
+            raise checks.refusal(
                 MissingExtraError,
                 "--peers",
                 f"{name!r}, whose package {peer.needs} is not installed",
@@ -251,7 +251,7 @@ def run(
     Parameters
     ----------
     workloads : iterable of str, optional
-        Names from :data:`~benchmarks.workloads.WORKLOADS`; None: all.
+        Names from :data:`~linsim.bench.workloads.WORKLOADS`; None: all.
     peers : iterable of str, optional
         As for :func:`choose_peers`; None: all that are installed.
     repeats : int
@@ -278,7 +278,7 @@ def run(
 
     known = QUICK if quick else WORKLOADS
     chosen = [
-        known[_validate.choice(name, "--workload", known)]
+        known[checks.choice(name, "--workload", known)]
         for name in dict.fromkeys(known if workloads is None else workloads)
     ]
     wanted = choose_peers(peers)
@@ -301,12 +301,12 @@ def measured_machine(threads: int, quick: bool) -> Machine:
     with Session(threads, 120.0) as session:
         try:
             rates = session.ask(
-                "benchmarks.machine:measure", {"machine": {"threads": threads, "quick": quick}}
+                "linsim.bench.machine:measure", {"machine": {"threads": threads, "quick": quick}}
             )
         except PeerFailure as failure:
             raise LinsimError(
                 f"bench: found a worker process that failed ({failure}); expected one that answers. "
-                f"See whether {sys.executable} -m benchmarks.worker starts."
+                f"See whether {sys.executable} {WORKER} starts."
             ) from failure
     return Machine(machine.cpu_name(), machine.cores(), threads, load=load, **rates)
 
@@ -314,9 +314,9 @@ def measured_machine(threads: int, quick: bool) -> Machine:
 def choose_numbers(repeats: int, threads: int | None, limit: float) -> tuple[int, int, float]:
     """Return repeats, threads (None: all cores) and the limit on a run, each checked."""
     cores = machine.cores()
-    threads = cores if threads is None else _validate.count(threads, "--threads", minimum=1)
+    threads = cores if threads is None else checks.count(threads, "--threads", minimum=1)
     if threads > cores:
-        raise _validate.refusal(
+        raise checks.refusal(
             InvalidValueError,
             "--threads",
             threads,
@@ -324,9 +324,9 @@ def choose_numbers(repeats: int, threads: int | None, limit: float) -> tuple[int
             "Leave it out to use all.",
         )
     return (
-        _validate.count(repeats, "--repeats", minimum=1),
+        checks.count(repeats, "--repeats", minimum=1),
         threads,
-        _validate.number(limit, "--limit", low=0, high=1e6, low_open=True),
+        checks.number(limit, "--limit", low=0, high=1e6, low_open=True),
     )
 
 

@@ -1,7 +1,8 @@
 """One peer in one process: reads requests from standard input, answers on standard output, a line each.
 
 A process of its own keeps the peer's thread pools, compile caches and crashes away from all others.
-``python -m benchmarks.worker MODULE:FUNCTION THREADS``
+``python PATH/TO/worker.py MODULE:FUNCTION THREADS``: started as a file, because by name it would import
+linsim, and with it NumPy, before it keeps to its cores.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ class Work:
         self.problem: Any = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do one request: a function of :mod:`benchmarks.workloads` makes the problem, the peer runs it."""
+        """Do one request: a function of :mod:`linsim.bench.workloads` makes the problem, the peer runs it."""
         if "machine" in request:
-            from .machine import measure
+            from linsim.bench.machine import measure
 
             return measure(request["machine"])
         self._prepare(request)
@@ -82,7 +83,7 @@ class Work:
         key = (request["workload"], request["make"], request["options"])
         if key == self.key:
             return
-        from . import workloads
+        from linsim.bench import workloads
 
         self.key = self.problem = None  # the old one goes before the new one comes
         make = getattr(workloads, request["make"])

@@ -11,7 +11,7 @@ A time that no program which does the same arithmetic can beat::
 
     floor = max(flops / GEMM rate, bytes / bandwidth)
 
-with the rates that :mod:`benchmarks.machine` measures on all threads, in float64.  Counted, for each
+with the rates that :mod:`linsim.bench.machine` measures on all threads, in float64.  Counted, for each
 system, with k = min(n, d) and m = max(n, d):
 
 updates

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures._style import COLOURS, figure, outlined, styled, write
-from linsim import _validate
+from linsim import checks
 from linsim.errors import FileFormatError
+from linsim.figures.style import COLOURS, figure, outlined, styled, write
 
 from .peers import LINSIM
 from .report import counted, duration, times
@@ -128,7 +128,7 @@ def check_path(path: Path) -> None:
     elif path.is_dir() or not path.parent.is_dir():
         wrong = f"{path} (not a place for a file)"
     if wrong is not None:
-        raise _validate.refusal(
+        raise checks.refusal(
             FileFormatError, "--out", wrong, "FIGURE.png in a folder that exists", "Choose another."
         )
 
