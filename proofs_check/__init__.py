@@ -11,11 +11,18 @@ concrete system by ball arithmetic.  ``pip install 'linsim[proofs]'`` brings the
 ('proved', ('sympy', 'z3', 'cvc5'))
 """
 
-from . import bounds, control, defective, dominance, escalation, exact_laws, limits, rates
 from .certificates import Certificate, certify
 from .check import Need, Result, check
 from .conditions import Condition, dominance_condition
 from .statement import Claim, ProofError, Query, Statement
+from .statements.bounds import shared as bounds
+from .statements.control import shared as control
+from .statements.defective import shared as defective
+from .statements.dominance import shared as dominance
+from .statements.escalation import shared as escalation
+from .statements.exact import shared as exact
+from .statements.limit import shared as limit
+from .statements.rates import shared as rates
 from .steps import Identity, Sign, Tends, plus, times
 
 __all__ = [
@@ -41,6 +48,6 @@ __all__ = [
 #: every statement by its name
 STATEMENTS: dict[str, Statement] = {
     statement.id: statement
-    for family in (dominance, limits, defective, rates, bounds, control, escalation, exact_laws)
+    for family in (dominance, limit, defective, rates, bounds, control, escalation, exact)
     for statement in family.STATEMENTS
 }

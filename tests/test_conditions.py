@@ -8,7 +8,7 @@ import sympy
 
 from linsim.errors import InvalidTypeError, InvalidValueError
 from proofs_check import conditions, dominance_condition, smt
-from proofs_check import dominance as proofs
+from proofs_check.statements.dominance import shared as proofs
 
 lam, mu, nu, alpha, eps, z = sympy.symbols("lambda mu nu alpha epsilon z")
 rate = sympy.Symbol("alpha", positive=True)

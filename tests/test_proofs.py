@@ -30,9 +30,9 @@ from proofs_check import (
     report,
     smt,
 )
-from proofs_check import dominance as proofs
 from proofs_check.check import _all_true
 from proofs_check.signs import Facts, is_zero
+from proofs_check.statements.dominance import shared as proofs
 
 x, y = sympy.symbols("x y", real=True)
 queries_of = cache(lambda name: dict(STATEMENTS[name].second(smt.load())) if STATEMENTS[name].second else {})

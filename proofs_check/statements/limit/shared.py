@@ -14,9 +14,9 @@ from typing import Any
 import sympy
 from sympy import Eq, Matrix, Ne, Rational
 
-from .dominance import closing, closing_second, deep, ratio, ratio_second
-from .statement import Claim, Query, Statement
-from .steps import Identity, Sign, Tends, plus, times
+from ...statement import Claim, Query, Statement
+from ...steps import Identity, Sign, Tends, plus, times
+from ..dominance.shared import closing, closing_second, deep, ratio, ratio_second
 
 __all__ = ["STATEMENTS"]
 

@@ -20,8 +20,8 @@ from typing import Any
 import sympy
 from sympy import Eq, I, Matrix, Ne, Rational
 
-from .statement import Claim, Query, Statement
-from .steps import Identity, Sign, Tends, plus, times
+from ...statement import Claim, Query, Statement
+from ...steps import Identity, Sign, Tends, plus, times
 
 __all__ = [
     "BOUNDARY",

@@ -17,8 +17,8 @@ from typing import Any
 
 import sympy
 
-from .statement import Claim, Query, Statement
-from .steps import Identity, Sign, Tends, plus, times
+from ...statement import Claim, Query, Statement
+from ...steps import Identity, Sign, Tends, plus, times
 
 __all__ = ["SMALLEST_SQUARE_THAT_SMOOTHS", "STATEMENTS"]
 

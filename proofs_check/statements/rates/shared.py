@@ -18,9 +18,9 @@ from typing import Any
 import sympy
 from sympy import Eq, Matrix, Ne, Rational, oo
 
-from .defective import equal, near, quotient, size
-from .statement import Claim, Query, Statement
-from .steps import Identity, Sign, Tends, plus, times
+from ...statement import Claim, Query, Statement
+from ...steps import Identity, Sign, Tends, plus, times
+from ..defective.shared import equal, near, quotient, size
 
 __all__ = ["PRODUCTS", "Q_RANK", "Q_TOK", "STATEMENTS", "tok_rank"]
 
