@@ -11,18 +11,11 @@ concrete system by ball arithmetic.  ``pip install 'linsim[proofs]'`` brings the
 ('proved', ('sympy', 'z3', 'cvc5'))
 """
 
+from .catalogue import STATEMENTS
 from .certificates import Certificate, certify
 from .check import Need, Result, check
 from .conditions import Condition, dominance_condition
 from .statement import Claim, ProofError, Query, Statement
-from .statements.bounds import shared as bounds
-from .statements.control import shared as control
-from .statements.defective import shared as defective
-from .statements.dominance import shared as dominance
-from .statements.escalation import shared as escalation
-from .statements.exact import shared as exact
-from .statements.limit import shared as limit
-from .statements.rates import shared as rates
 from .steps import Identity, Sign, Tends, plus, times
 
 __all__ = [
@@ -44,10 +37,3 @@ __all__ = [
     "plus",
     "times",
 ]
-
-#: every statement by its name
-STATEMENTS: dict[str, Statement] = {
-    statement.id: statement
-    for family in (dominance, limit, defective, rates, bounds, control, escalation, exact)
-    for statement in family.STATEMENTS
-}

@@ -118,7 +118,7 @@ def check(statement: Statement, *, sharpness: bool = True, timeout: float = smt.
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS
+    >>> from proofs_check.catalogue import STATEMENTS
     >>> result = check(STATEMENTS["dominance.boundary"])
     >>> result.verdict, result.engines
     ('proved', ('sympy', 'z3', 'cvc5'))
@@ -338,7 +338,7 @@ def violated(claim: Claim, without: str | None, point: Mapping[str, Fraction]) -
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS
+    >>> from proofs_check.catalogue import STATEMENTS
     >>> claim = STATEMENTS["dominance.boundary"].claims[0]
     >>> violated(claim, "mu > 0", {"a": Fraction(0), "mu": Fraction(-1)})
     True

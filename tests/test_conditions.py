@@ -8,7 +8,8 @@ import sympy
 
 from linsim.errors import InvalidTypeError, InvalidValueError
 from proofs_check import conditions, dominance_condition, smt
-from proofs_check.statements.dominance import shared as proofs
+from proofs_check.statements.dominance.boundary import BOUNDARY
+from proofs_check.statements.dominance.shared import CENTRE, RADIUS
 
 lam, mu, nu, alpha, eps, z = sympy.symbols("lambda mu nu alpha epsilon z")
 rate = sympy.Symbol("alpha", positive=True)
@@ -20,12 +21,12 @@ share = {eps: sympy.And(eps > 0, eps < 1)}
 def test_the_layer_itself():
     found = dominance_condition(1 + lam * mu)
     assert found.verdict == "proved"
-    assert found.condition == sympy.Or(MU > 0, MU < proofs.BOUNDARY)
-    assert found.loses == sympy.And(MU < 0, MU > proofs.BOUNDARY)
-    assert found.ties == sympy.Or(sympy.Eq(MU, 0), sympy.Eq(MU, proofs.BOUNDARY))
+    assert found.condition == sympy.Or(MU > 0, MU < BOUNDARY)
+    assert found.loses == sympy.And(MU < 0, MU > BOUNDARY)
+    assert found.ties == sympy.Or(sympy.Eq(MU, 0), sympy.Eq(MU, BOUNDARY))
     circle = found.condition_complex
-    assert sympy.simplify(circle.lhs - (X - proofs.CENTRE) ** 2 - Y**2) == 0
-    assert sympy.simplify(circle.rhs - proofs.RADIUS**2) == 0
+    assert sympy.simplify(circle.lhs - (X - CENTRE) ** 2 - Y**2) == 0
+    assert sympy.simplify(circle.rhs - RADIUS**2) == 0
     assert circle.rel_op == ">"
     assert all(len(by) >= 2 for by in found.engines.values())
     for claim in found.claims:

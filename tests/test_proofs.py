@@ -32,7 +32,8 @@ from proofs_check import (
 )
 from proofs_check.check import _all_true
 from proofs_check.signs import Facts, is_zero
-from proofs_check.statements.dominance import shared as proofs
+from proofs_check.statements.dominance.boundary import BOUNDARY
+from proofs_check.statements.dominance.shared import CENTRE, RADIUS
 
 x, y = sympy.symbols("x y", real=True)
 queries_of = cache(lambda name: dict(STATEMENTS[name].second(smt.load())) if STATEMENTS[name].second else {})
@@ -311,7 +312,7 @@ def test_a_long_search_is_stopped():
 
 
 def test_one_wrong_sign_inside_a_formula_is_caught():
-    a, mu = proofs.a, proofs.mu
+    a, mu = sympy.symbols("a mu", real=True)
     right = mu * (1 - a) * (2 + mu * (1 + a))
     assert Identity("boundary", (1 + mu) ** 2 - (1 + mu * a) ** 2, right).holds()
     assert not Identity("boundary", (1 + mu) ** 2 - (1 + mu * a) ** 2, right.subs(mu, -mu)).holds()
@@ -490,8 +491,9 @@ def test_zero_is_zero_only():
 @pytest.mark.parametrize("lambda_min", [-0.999, -0.5, -0.3, 0.0, 0.25, 0.9])
 def test_numeric_functions_are_the_proved_expressions(lambda_min):
     exact = sympy.Rational(lambda_min)  # the double itself
-    np.testing.assert_allclose(boundary(lambda_min), float(proofs.BOUNDARY.subs(proofs.a, exact)), rtol=4e-16)
-    proved = [float(e.subs(proofs.a, exact)) for e in (proofs.CENTRE, proofs.RADIUS)]
+    a = sympy.Symbol("a", real=True)
+    np.testing.assert_allclose(boundary(lambda_min), float(BOUNDARY.subs(a, exact)), rtol=4e-16)
+    proved = [float(e.subs(a, exact)) for e in (CENTRE, RADIUS)]
     np.testing.assert_allclose(disk(lambda_min), proved, rtol=4e-16)
 
 
