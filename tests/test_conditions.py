@@ -7,7 +7,8 @@ import pytest
 import sympy
 
 from linsim.errors import InvalidTypeError, InvalidValueError
-from proofs_check import conditions, dominance_condition, smt
+from proofs_check import dominance_condition, smt
+from proofs_check.conditions.derivation import Derivation
 from proofs_check.statements.dominance.boundary import BOUNDARY
 from proofs_check.statements.dominance.shared import CENTRE, RADIUS
 
@@ -127,12 +128,12 @@ def test_a_solver_that_knows_nothing_proves_nothing(monkeypatch):
 
 @pytest.mark.parametrize("wrong", ["other sign", "half of it"])
 def test_a_wrong_region_is_not_proved(monkeypatch, wrong):
-    right = conditions._Derivation.regions
+    right = Derivation.regions
 
     def regions(self, gap, wanted):
         return right(self, gap, -wanted) if wrong == "other sign" else right(self, gap, wanted)[:1]
 
-    monkeypatch.setattr(conditions._Derivation, "regions", regions)
+    monkeypatch.setattr(Derivation, "regions", regions)
     assert dominance_condition(1 + lam * mu).verdict == "open"
 
 

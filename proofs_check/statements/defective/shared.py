@@ -20,8 +20,8 @@ RHO = 1 + lam * mu
 def equal(left: Any, right: Any) -> Any:
     """Return the relation left = right as it is written.
 
-    >>> equal(a + a, 2 * a)
-    Eq(2*a, 2*a)
+    >>> equal(w + w, 2 * w)
+    Eq(2*w, 2*w)
     """
     return Eq(left, right, evaluate=False)
 
@@ -29,7 +29,7 @@ def equal(left: Any, right: Any) -> Any:
 def size(s: Any, x: Any) -> Any:
     """Return \\|x\\| for a solver.
 
-    >>> from .smt import load, truth
+    >>> from proofs_check.smt import load, truth
     >>> truth(size(load(), load().RealVal(-2)) == 2, {})
     True
     """
@@ -39,7 +39,7 @@ def size(s: Any, x: Any) -> Any:
 def near(s: Any, x: Any, y: Any, eps: Any) -> Any:
     """Return \\|x - y\\| < eps for a solver.
 
-    >>> from .smt import load, truth
+    >>> from proofs_check.smt import load, truth
     >>> z3 = load()
     >>> truth(near(z3, z3.RealVal(1), z3.RealVal(2), z3.RealVal(1)), {})
     False
@@ -53,7 +53,7 @@ def quotient(s: Any) -> Any:
     With f = G + t f', u = A G + t u', G > 0 and a t that tends to zero, f' and u' bounded,
     u - A f = t (u' - A f').
 
-    >>> from .smt import ask, load
+    >>> from proofs_check.smt import ask, load
     >>> ask("z3", [], quotient(load())).verdict
     'proved'
     """

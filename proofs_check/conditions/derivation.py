@@ -1,4 +1,4 @@
-"""When does the constant mode dominate?  Derived, and proved, for an update rule of one's own.
+"""Deriving the condition under which the constant mode dominates, and proving it.
 
 |g(1)|^2 - |g(a)|^2 is factored; factors of one sign are removed and the rest is
 solved for mu.  The answer is then proved: by the factors, and by solvers that see
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,108 +18,20 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
 from linsim import _validate
-from linsim._validate import refusal
-from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError
 
-from . import smt
-from .signs import RELATIONS, Facts
-from .statement import Claim, ProofError
-from .steps import Sign, Step, plus, times
+from .. import smt
+from ..signs import RELATIONS, Facts
+from ..statement import Claim, ProofError
+from ..steps import Sign, Step, plus, times
+from .answer import BETWEEN, Condition
+from .formulas import Atom, formula
+from .update import read
 
-__all__ = ["Condition", "dominance_condition"]
-
-#: how the two eigenvalues and real parameters may be called
-ATTENTION = ("lambda", "lam", "lamda", "\N{GREEK SMALL LETTER LAMDA}")
-WEIGHTS = ("mu", "\N{GREEK SMALL LETTER MU}")
-PARAMETERS = ("alpha", "beta", "gamma", "delta", "epsilon", "eps", "eta", "nu", "sigma", "tau", "omega")
-
-#: symbols of the answer, and words of the solvers' language
-RESERVED = (
-    "a",
-    "t",
-    "x",
-    "y",
-    "and",
-    "or",
-    "not",
-    "xor",
-    "ite",
-    "let",
-    "true",
-    "false",
-    "distinct",
-    "par",
-    "as",
-)
+__all__ = ["dominance_condition"]
 
 lam, mu, a, t = sympy.symbols("lambda mu a t", real=True)
 x, y = sympy.symbols("x y", real=True)
 SPECTRUM = (a > -1, a < 1)
-
-_BETWEEN = "nothing between a and 1 exceeds both"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """When the constant mode dominates, and how that is known.
-
-    Attributes
-    ----------
-    update : SymPy expression
-        The eigenvalue map g, its symbols real: ``lambda``, ``mu`` and the parameters.
-    condition : SymPy Boolean
-        For real mu, and attention with a real spectrum of which ``a`` is the smallest, -1 < a < 1:
-        the mode lambda = 1 beats all others exactly where this holds. Where ``verdict``
-        is "open" it may be only necessary: see ``undecided``.
-    loses, ties : SymPy Boolean
-        Where a beats lambda = 1, and where those two tie.
-    condition_complex : SymPy relation or None
-        The same condition for mu = x + iy; None where it was not found or not proved.
-    verdict : str
-        "proved" (every claim by at least two engines) or "open".
-    claims : tuple of Claim
-        What was to be proved, with SymPy derivations.
-    engines : mapping of str to tuple of str
-        Name of each claim -> the engines that proved it.
-    undecided : tuple of str
-        What could not be decided, in words.
-
-    Examples
-    --------
-    >>> lam, mu = sympy.symbols("lambda mu")
-    >>> print(dominance_condition(lam * mu))
-    lambda*mu: lambda = 1 dominates iff Ne(mu, 0)
-    a beats it never, and ties with it iff Eq(mu, 0)
-    mu = x + iy: lambda = 1 dominates iff Ne(x**2 + y**2, 0)
-    proved by sympy, z3, cvc5
-    """
-
-    update: sympy.Expr
-    condition: Boolean
-    loses: Boolean
-    ties: Boolean
-    condition_complex: Boolean | None
-    verdict: str
-    claims: tuple[Claim, ...]
-    engines: Mapping[str, tuple[str, ...]]
-    undecided: tuple[str, ...]
-
-    def __str__(self) -> str:
-        short = all(name.startswith(_BETWEEN) for name, by in self.engines.items() if len(by) < 2)
-        sure = "" if self.verdict == "proved" else "only (the rest is open) " if short else "(not proved) "
-        lines = [
-            f"{self.update}: lambda = 1 dominates {sure}{_when(self.condition)}",
-            f"a beats it {_when(self.loses)}, and ties with it {_when(self.ties)}",
-        ]
-        if self.condition_complex is not None:
-            lines.append(f"mu = x + iy: lambda = 1 dominates {_when(self.condition_complex)}")
-        by = [e for e in ("sympy", *smt.SOLVERS) if any(e in found for found in self.engines.values())]
-        lines.append(f"proved by {', '.join(by)}" if self.verdict == "proved" else "open")
-        return "\n".join([*lines, *(f"not decided: {what}" for what in self.undecided)])
-
-
-def _when(condition: Boolean) -> str:
-    return {sympy.true: "always", sympy.false: "never"}.get(condition, f"iff {condition}")
 
 
 def dominance_condition(
@@ -172,177 +84,10 @@ def dominance_condition(
     >>> found.condition_complex
     y**2 + (x + 1/(alpha*(a + 1)))**2 > 1/(alpha**2*(a + 1)**2)
     """
-    g, domain = _read(update, parameters)
+    g, domain = read(update, parameters)
     limit = _validate.number(timeout, "timeout", low=0, low_open=True)
     smt.load()
-    return _Derivation(g, (*SPECTRUM, *domain), limit, time.monotonic() + 6 * limit).condition()
-
-
-# --- reading the update ---------------------------------------------------------------------------
-
-
-def _read(update: Any, parameters: Mapping[Any, Any] | Iterable[Any]) -> tuple[sympy.Expr, list[Relational]]:
-    """Return the map in our own symbols, and what its parameters obey."""
-    if not isinstance(update, sympy.Expr):
-        raise refusal(
-            InvalidTypeError,
-            "update",
-            type(update).__name__,
-            "a SymPy expression",
-            'Write it with lam, mu = sympy.symbols("lambda mu").',
-        )
-    declared = _declared(parameters)
-    names: dict[str, sympy.Symbol] = {}
-    domain: list[Relational] = []
-    values: dict[sympy.Symbol, sympy.Symbol] = {}
-    for symbol in sorted(update.free_symbols | set(declared), key=str):
-        name = "lambda" if symbol.name in ATTENTION else "mu" if symbol.name in WEIGHTS else symbol.name
-        if name in names:
-            raise refusal(
-                InvalidValueError,
-                "update",
-                f"two symbols for {name}",
-                "one symbol for each quantity",
-                "Create each symbol once, with the same assumptions.",
-            )
-        if name not in ("lambda", "mu"):
-            _check_parameter(symbol, declared)
-            domain += _assumed(symbol, sympy.Symbol(name, real=True))
-        names[name] = values[symbol] = sympy.Symbol(name, real=True)
-    for condition in declared.values():
-        for relation in _relations(condition):
-            exact = _exact(relation)
-            _check_relation(exact, values)
-            told = exact.subs(values)
-            if told == sympy.false:
-                raise _impossible(relation)
-            domain += [] if told == sympy.true else [told]
-    g = sympy.expand(_exact(update).subs(values))
-    _check_polynomial(update, g)
-    _check_domain(domain)
-    return g, domain
-
-
-def _exact(expression: Any) -> Any:
-    """Return an expression with each floating-point number as the decimal fraction it is written as."""
-    return expression.xreplace({f: sympy.Rational(repr(float(f))) for f in expression.atoms(sympy.Float)})
-
-
-def _declared(parameters: Any) -> dict[sympy.Symbol, Any]:
-    if isinstance(parameters, str) or not isinstance(parameters, Iterable):
-        found = [parameters]
-    else:
-        found = list(parameters)
-    for symbol in found:
-        if not isinstance(symbol, sympy.Symbol):
-            raise refusal(
-                InvalidTypeError, "parameters", repr(symbol), "SymPy symbols", "Use the symbols of update."
-            )
-    return dict(parameters) if isinstance(parameters, Mapping) else dict.fromkeys(found, sympy.true)
-
-
-def _check_parameter(symbol: sympy.Symbol, declared: Mapping[sympy.Symbol, Any]) -> None:
-    reserved = symbol.name in RESERVED or not symbol.name.isidentifier()
-    if reserved or (symbol.name not in PARAMETERS and symbol not in declared):
-        raise refusal(
-            InvalidValueError,
-            "update",
-            f"the symbol {symbol}" + (", which has another meaning" if reserved else ""),
-            f"lambda, mu, and parameters (declared, or one of {', '.join(PARAMETERS)})",
-            "Rename it." if reserved else f"Declare it with parameters=[{symbol}].",
-        )
-    if symbol.is_real is False:
-        raise refusal(
-            InvalidValueError,
-            "update",
-            f"the complex parameter {symbol}",
-            "real ones",
-            "Use two real symbols.",
-        )
-
-
-def _assumed(symbol: sympy.Symbol, ours: sympy.Symbol) -> Iterator[Relational]:
-    """Yield what a symbol was declared to be."""
-    if symbol.is_positive:
-        yield ours > 0
-    elif symbol.is_negative:
-        yield ours < 0
-    elif symbol.is_nonnegative:
-        yield ours >= 0
-    elif symbol.is_nonpositive:
-        yield ours <= 0
-    elif symbol.is_zero is False and symbol.is_real:
-        yield sympy.Ne(ours, 0)
-
-
-def _relations(condition: Any) -> Iterator[Relational]:
-    if condition in (True, sympy.true):
-        return
-    if condition in (False, sympy.false):
-        raise _impossible(condition)
-    parts = condition.args if isinstance(condition, sympy.And) else (condition,)
-    for part in parts:
-        if not isinstance(part, Relational):
-            raise refusal(
-                InvalidTypeError,
-                "parameters",
-                repr(condition),
-                "relations joined by sympy.And",
-                "Write {eps: sympy.And(eps > 0, eps < 1)}.",
-            )
-        yield part
-
-
-def _check_polynomial(update: sympy.Expr, g: sympy.Expr) -> None:
-    symbols = sorted(g.free_symbols, key=str)
-    polynomial = sympy.Poly(g, *symbols) if symbols and g.is_polynomial(*symbols) else None
-    if not symbols and g.is_Rational:
-        return
-    if polynomial is None or not all(c.is_Rational for c in polynomial.coeffs()):
-        raise refusal(
-            InvalidValueError,
-            "update",
-            str(update),
-            "a polynomial with rational coefficients",
-            "Other maps are out of reach; measure them with simulate.",
-        )
-
-
-def _check_relation(relation: Relational, known: Mapping[sympy.Symbol, sympy.Symbol]) -> None:
-    symbols = relation.free_symbols
-    eigenvalue = {known[s].name for s in symbols & set(known)} & {"lambda", "mu"}
-    rational = all(
-        side.is_polynomial(*symbols) and all(c.is_Rational for c in sympy.Poly(side, *symbols).coeffs())
-        for side in (relation.args if symbols else ())
-    )
-    if eigenvalue or not symbols or symbols - set(known) or not rational:
-        raise refusal(
-            InvalidValueError,
-            "parameters",
-            str(relation),
-            "polynomial relations between declared parameters, with rational coefficients",
-            "Leave lambda and mu out: they are what the condition is about.",
-        )
-
-
-def _check_domain(domain: list[Relational]) -> None:
-    if smt.ask("z3", [_formula(r, smt.load()) for r in domain], False).verdict == "proved":
-        raise _impossible(", ".join(map(str, domain)))
-
-
-def _impossible(found: object) -> LinsimError:
-    return refusal(
-        InvalidValueError,
-        "parameters",
-        found,
-        "relations that some value meets",
-        "Correct them: nothing obeys all of these.",
-    )
-
-
-# --- deriving the condition -----------------------------------------------------------------------
-
-Atom = tuple[sympy.Expr, str]  # form, relation to 0
+    return Derivation(g, (*SPECTRUM, *domain), limit, time.monotonic() + 6 * limit).condition()
 
 
 @dataclass(frozen=True)
@@ -373,7 +118,7 @@ class _Decision(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Derivation:
+class Derivation:
     """What is asked of one update: its map, what its parameters obey, and the patience of the solvers."""
 
     g: sympy.Expr
@@ -534,7 +279,7 @@ class _Derivation:
             ]
         given = [*self.domain, sympy.Gt(at_one, at_a, evaluate=False), t > 0, t <= 1]
         return Claim(
-            _BETWEEN + where,
+            BETWEEN + where,
             {str(r): r for r in given},
             [sympy.Gt(at_one, inside, evaluate=False)],
             steps,
@@ -591,16 +336,16 @@ class _Derivation:
         module = smt.load()
         false = module.BoolVal(False)
         disjuncts = [
-            module.And(module.BoolVal(True), *(_formula(c, module) for c in atoms)) for atoms in shows
+            module.And(module.BoolVal(True), *(formula(c, module) for c in atoms)) for atoms in shows
         ]
-        formulas = [_formula(atom, module) for atom in given]
+        formulas = [formula(atom, module) for atom in given]
         return smt.ask(name, formulas, module.Or(false, *disjuncts), timeout=self.timeout)
 
     def why(self, name: str, found: tuple[str, ...]) -> str:
         """Say why a claim is not proved."""
         if found:
             return f"proved by {found[0]} only"
-        if name.startswith(_BETWEEN):
+        if name.startswith(BETWEEN):
             given, exceeds = self.inner(lambda value: value**2)
             answer = self.answer("z3", given, [exceeds])
             if answer.verdict == "refuted":
@@ -652,40 +397,3 @@ def _squares(square: Callable[[sympy.Expr], sympy.Expr], value: sympy.Expr) -> s
         return value**2
     real, imaginary = sympy.expand(value.subs(mu, x + sympy.I * y)).as_real_imag()
     return plus(sympy.factor(real) ** 2, sympy.factor(imaginary) ** 2)
-
-
-def _formula(atom: Atom | Relational, module: Any) -> Any:
-    """Return a relation of polynomials in the language of a solver."""
-    form, relation = (atom.lhs - atom.rhs, atom.rel_op) if isinstance(atom, Relational) else atom
-    value = _polynomial(form, module)
-    zero = module.RealVal(0)
-    comparisons = {
-        ">": lambda: value > zero,
-        ">=": lambda: value >= zero,
-        "<": lambda: value < zero,
-        "<=": lambda: value <= zero,
-        "==": lambda: value == zero,
-        "!=": lambda: value != zero,
-    }
-    return comparisons[relation]()
-
-
-def _polynomial(form: sympy.Expr, module: Any) -> Any:
-    if form.is_Symbol:
-        return module.Real(form.name)
-    if form.is_Rational:
-        return module.Q(form.p, form.q)
-    if form.is_Add or form.is_Mul:
-        parts = [_polynomial(arg, module) for arg in form.args]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part if form.is_Add else total * part
-        return total
-    assert form.is_Pow
-    assert form.exp.is_Integer
-    assert form.exp > 0
-    base = _polynomial(form.base, module)
-    total = base
-    for _ in range(int(form.exp) - 1):
-        total = total * base
-    return total
