@@ -190,7 +190,8 @@ def test_the_readme_counts_them():
     aims = [statement.aim for statement in STATEMENTS.values()]
     counts = ", ".join(f"{aims.count(aim)} {aim}" for aim in ("proved", "refuted", "open"))
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"\d+ statements: .* failed", readme) == [f"{len(aims)} statements: {counts}, 0 failed"]
+    line = f"{len(aims)} statements: {counts}, 0 failed"
+    assert re.findall(r"\d+ statements: .* failed", readme) == [line], f"write into README.md: {line}"
 
 
 @every_statement
