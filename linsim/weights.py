@@ -339,7 +339,8 @@ def reparameterize(
     Source: the spectral parameterisation of arXiv 2401.04301 (its section on controlling the
     filter); the clip, there, makes H symmetric or not by the choice of V.  The paper's symmetric
     Λ = -ψ² is ``psi=-psi**2``: without the clip it would smooth again wherever ψ² > 2/(1+a), a the
-    smallest eigenvalue of the attention.
+    smallest eigenvalue of the attention.  Proved as ``control.sharpen`` and
+    ``control.smooth`` in proofs_check.
 
     The sign survives rounding (derived here).  Rounding H moves its eigenvalues by at most
     κ₂(V) ‖E‖, ‖E‖ near eps ‖H‖ (Bauer and Fike), so a zero may come out positive and, in the

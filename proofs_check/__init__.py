@@ -11,7 +11,7 @@ concrete system by ball arithmetic.  ``pip install 'linsim[proofs]'`` brings the
 ('proved', ('sympy', 'z3', 'cvc5'))
 """
 
-from . import bounds, control, defective, dominance, escalation, exact_laws, limits, rates
+from .catalogue import STATEMENTS
 from .certificates import Certificate, certify
 from .check import Need, Result, check
 from .conditions import Condition, dominance_condition
@@ -37,10 +37,3 @@ __all__ = [
     "plus",
     "times",
 ]
-
-#: every statement by its name
-STATEMENTS: dict[str, Statement] = {
-    statement.id: statement
-    for family in (dominance, limits, defective, rates, bounds, control, escalation, exact_laws)
-    for statement in family.STATEMENTS
-}

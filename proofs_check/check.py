@@ -118,7 +118,7 @@ def check(statement: Statement, *, sharpness: bool = True, timeout: float = smt.
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS
+    >>> from proofs_check.catalogue import STATEMENTS
     >>> result = check(STATEMENTS["dominance.boundary"])
     >>> result.verdict, result.engines
     ('proved', ('sympy', 'z3', 'cvc5'))
@@ -199,7 +199,7 @@ def check_all(ids: Iterable[str] | None = None, *, progress: bool = True) -> lis
     >>> [result.verdict for result in check_all(["dominance.boundary", "smooth.complex"], progress=False)]
     ['proved', 'refuted']
     """
-    from . import STATEMENTS
+    from .catalogue import STATEMENTS
 
     chosen = list(STATEMENTS if ids is None else ids)
     with tqdm(chosen, unit="statement", disable=None if progress else True) as bar:
@@ -338,7 +338,7 @@ def violated(claim: Claim, without: str | None, point: Mapping[str, Fraction]) -
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS
+    >>> from proofs_check.catalogue import STATEMENTS
     >>> claim = STATEMENTS["dominance.boundary"].claims[0]
     >>> violated(claim, "mu > 0", {"a": Fraction(0), "mu": Fraction(-1)})
     True

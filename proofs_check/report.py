@@ -30,7 +30,8 @@ def table(results: Sequence[Result], width: int = 110) -> list[str]:
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS, check
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
     >>> print(table([check(STATEMENTS["dominance.boundary"])], width=90)[0])
     id                 statement                     verdict engines               s
     """
@@ -58,7 +59,8 @@ def as_json(results: Iterable[Result]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS, check
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
     >>> found = as_json([check(STATEMENTS["dominance.boundary"])])["statements"][0]
     >>> found["id"], found["verdict"], found["engines"]
     ('dominance.boundary', 'proved', ['sympy', 'z3', 'cvc5'])
@@ -99,7 +101,8 @@ def details(result: Result) -> list[str]:
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS, check
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
     >>> lines = details(check(STATEMENTS["dominance.boundary"]))
     >>> print(lines[0][:68])
     dominance.boundary: proved by sympy, z3, cvc5
@@ -129,7 +132,8 @@ def as_latex(results: Sequence[Result]) -> str:
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS, check
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
     >>> as_latex([check(STATEMENTS["dominance.boundary"])]).splitlines()[0]
     '\\\\documentclass{article}'
     """
@@ -159,7 +163,8 @@ def as_html(results: Sequence[Result]) -> str:
 
     Examples
     --------
-    >>> from proofs_check import STATEMENTS, check
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
     >>> as_html([check(STATEMENTS["dominance.boundary"])]).count("<h3")
     1
     """

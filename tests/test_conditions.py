@@ -7,8 +7,10 @@ import pytest
 import sympy
 
 from linsim.errors import InvalidTypeError, InvalidValueError
-from proofs_check import conditions, dominance_condition, smt
-from proofs_check import dominance as proofs
+from proofs_check import dominance_condition, smt
+from proofs_check.conditions.derivation import Derivation
+from proofs_check.statements.dominance.boundary import BOUNDARY
+from proofs_check.statements.dominance.shared import CENTRE, RADIUS
 
 lam, mu, nu, alpha, eps, z = sympy.symbols("lambda mu nu alpha epsilon z")
 rate = sympy.Symbol("alpha", positive=True)
@@ -20,12 +22,12 @@ share = {eps: sympy.And(eps > 0, eps < 1)}
 def test_the_layer_itself():
     found = dominance_condition(1 + lam * mu)
     assert found.verdict == "proved"
-    assert found.condition == sympy.Or(MU > 0, MU < proofs.BOUNDARY)
-    assert found.loses == sympy.And(MU < 0, MU > proofs.BOUNDARY)
-    assert found.ties == sympy.Or(sympy.Eq(MU, 0), sympy.Eq(MU, proofs.BOUNDARY))
+    assert found.condition == sympy.Or(MU > 0, MU < BOUNDARY)
+    assert found.loses == sympy.And(MU < 0, MU > BOUNDARY)
+    assert found.ties == sympy.Or(sympy.Eq(MU, 0), sympy.Eq(MU, BOUNDARY))
     circle = found.condition_complex
-    assert sympy.simplify(circle.lhs - (X - proofs.CENTRE) ** 2 - Y**2) == 0
-    assert sympy.simplify(circle.rhs - proofs.RADIUS**2) == 0
+    assert sympy.simplify(circle.lhs - (X - CENTRE) ** 2 - Y**2) == 0
+    assert sympy.simplify(circle.rhs - RADIUS**2) == 0
     assert circle.rel_op == ">"
     assert all(len(by) >= 2 for by in found.engines.values())
     for claim in found.claims:
@@ -126,12 +128,12 @@ def test_a_solver_that_knows_nothing_proves_nothing(monkeypatch):
 
 @pytest.mark.parametrize("wrong", ["other sign", "half of it"])
 def test_a_wrong_region_is_not_proved(monkeypatch, wrong):
-    right = conditions._Derivation.regions
+    right = Derivation.regions
 
     def regions(self, gap, wanted):
         return right(self, gap, -wanted) if wrong == "other sign" else right(self, gap, wanted)[:1]
 
-    monkeypatch.setattr(conditions._Derivation, "regions", regions)
+    monkeypatch.setattr(Derivation, "regions", regions)
     assert dominance_condition(1 + lam * mu).verdict == "open"
 
 

@@ -33,8 +33,8 @@ def local_rate(std: Any, sigma: Any) -> Any:
 
     Notes
     -----
-    1/2: arXiv 2312.06182.  The rest is derived here (``proofs_check``, escalation.local), with equality
-    iff ||Pi_perp P Pi_perp X|| = sigma ||Pi_perp X||.
+    1/2: arXiv 2312.06182.  The rest is derived here, with equality iff
+    ||Pi_perp P Pi_perp X|| = sigma ||Pi_perp X||.  Proved as ``escalation.local`` in proofs_check.
 
     Examples
     --------
@@ -75,9 +75,10 @@ def rate_bound(similarity: Any, std: Any, sigma: Any) -> Any:
     Notes
     -----
     That the rate scales with t and depends on the second eigenvalue: arXiv 2312.06182; the bound and its
-    equality (iff ||Pi_perp P Pi_perp X|| = sigma ||Pi_perp X||) are derived here (``proofs_check``,
-    escalation.bound).  **False for general attention**: P = [[.9, .1], [.9, .1]] has sigma = 0 and
-    X = (1, -9)^T has t = 16/41, but P X = 0, so nothing moves and the rate is 0.
+    equality (iff ||Pi_perp P Pi_perp X|| = sigma ||Pi_perp X||) are derived here.  Proved as
+    ``escalation.bound`` in proofs_check.
+    **False for general attention**: P = [[.9, .1], [.9, .1]] has sigma = 0 and X = (1, -9)^T has t = 16/41,
+    but P X = 0, so nothing moves and the rate is 0.
 
     Examples
     --------
@@ -122,8 +123,8 @@ def similarity_after(layers: Any, similarity: Any, std: Any, sigma: Any) -> Any:
 
     Notes
     -----
-    Similarity near 1 within 10 to 12 layers: arXiv 2312.06182; the law is derived here (``proofs_check``,
-    escalation.odds_law).  False for general attention, as :func:`rate_bound` is.
+    Similarity near 1 within 10 to 12 layers: arXiv 2312.06182; the law is derived here.  Proved as
+    ``escalation.odds_law`` in proofs_check.  False for general attention, as :func:`rate_bound` is.
 
     Examples
     --------

@@ -77,8 +77,8 @@ def deescalated_similarity(similarity: Any, tau: Any) -> Any:
 
     Notes
     -----
-    De-escalation: arXiv 2312.06182; the formula is derived here (``proofs_check``,
-    escalation.deescalation), exact for every X but t = tau = 1.
+    De-escalation: arXiv 2312.06182; the formula is derived here, exact for every X but t = tau = 1.
+    Proved as ``escalation.deescalation`` in proofs_check.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def tau_for(similarity: Any, wanted: Any) -> Any:
 
     Notes
     -----
-    Derived here (``proofs_check``, escalation.deescalation).
+    Derived here.  Proved as ``escalation.deescalation`` in proofs_check.
 
     Examples
     --------

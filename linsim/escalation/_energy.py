@@ -115,7 +115,8 @@ def expected_energy(P: Any, x0: Any, layers: Iterable[int] | int, *, std: Any = 
     -----
     Derived here.  With Pi P = Pi the constant part is E||Pi X_l||^2 = (1+s^2)^l ||Pi X_0||^2; for
     symmetric P also E||Pi_perp X_l||^2 = sum over i >= 2 of (1 + s^2 lambda_i^2)^l ||v_i^T X_0||^2.
-    Otherwise K = E X X^T is iterated in three parts: K <- K + s^2 P K P^T.
+    Otherwise K = E X X^T is iterated in three parts: K <- K + s^2 P K P^T.  Proved as
+    ``escalation.expectation`` in proofs_check.
 
     Examples
     --------

@@ -61,8 +61,10 @@ class OddsFactor:
 
     Notes
     -----
-    Escalation: arXiv 2312.06182; the law and its moments are derived here (``proofs_check.exact_laws``
-    proves them).  Q = (s^2/d) chi^2 with d degrees of freedom and noncentrality d/s^2 for Gaussian W, so
+    Escalation: arXiv 2312.06182; the law and its moments are derived here.  Proved as ``escalation.uniform``,
+    ``exact.moments``, ``exact.gaussian_rate``, ``exact.gaussian_expansion``, ``exact.gaussian_typical``,
+    ``exact.haar_rate``, ``exact.haar_typical``, ``exact.infinite_variance`` and ``exact.jensen`` in
+    proofs_check.  Q = (s^2/d) chi^2 with d degrees of freedom and noncentrality d/s^2 for Gaussian W, so
     E[1/Q] = d/(s^2 (d-2)) 1F1(1; d/2; -d/(2 s^2)), E ln Q = ln(2 s^2/d) + psi(d/2)
     + s^-2 2F2(1, 1; 2, 1+d/2; -d/(2 s^2)) and the alignment is s^-2 1F1(1; d/2+1; -d/(2 s^2)).
     Q = 1 + s^2 + 2 s cos for Haar W, so E[1/Q] = 2F1(1/2, 1; d/2; z^2)/(1+s^2), z = 2s/(1+s^2),
@@ -242,7 +244,8 @@ class OddsFactor:
 
         Notes
         -----
-        Derived here: r = t (Q-1) / (1 + t (Q-1)) exactly, for uniform attention.  The expectation of this
+        Derived here: r = t (Q-1) / (1 + t (Q-1)) exactly, for uniform attention.  Proved as
+        ``escalation.uniform`` and ``exact.any_t`` in proofs_check.  The expectation of this
         ratio is neither the ratio of expectations, t s^2 / (1 + t s^2), nor what is typical.
 
         Examples

@@ -33,6 +33,7 @@ def rate(run: Trajectory) -> Array:
     Notes
     -----
     The name: arXiv 2312.06182; the formula is a reading.  Expectations of it: ``OddsFactor``.
+    What it says of the odds is proved as ``similarity.odds`` in proofs_check.
 
     Examples
     --------

@@ -13,7 +13,10 @@ __all__ = ["growth", "growth_of_rows"]
 
 
 def growth(A: Any, H: Any, layers: F) -> F:
-    """ln of the bound of ||(I + A (x) H^T)^l||_2 from Schur forms."""
+    """ln of the bound of ||(I + A (x) H^T)^l||_2 from Schur forms.
+
+    Proved as ``bounds.henrici`` in proofs_check.
+    """
     from scipy.linalg import schur
     from scipy.special import gammaln
 

@@ -69,7 +69,9 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     Input convergence, angle convergence and rank collapse are the notions of
     arXiv 2401.04301; the boundary -2/(1+a), complex spectra, ties and rates
     are derived here.  A symmetric or reversible A has a real spectrum and is
-    decomposed as such.
+    decomposed as such.  Proved as ``dominance.global``, ``dominance.disk_complex``,
+    ``limit.rank_one``, ``limit.angle``, ``rates.token_diversity``, ``rates.rank_gap`` and
+    ``rates.cosine_gap`` in proofs_check.
 
     Several heads, derived here: A_h 1 = 1 makes the constant states 1 c^T
     invariant, with the d eigenvalues of I + sum_h H_h (of a cycle, of the

@@ -4,17 +4,18 @@ Notation: X_l = V Y_l Z with unit columns v_i of V, rows z_j of Z, dual rows
 u_i of U = V^-1 and unit columns w_j of W = Z^-1, and coefficients
 Y_l = rho^l o (U X_0 W), entry by entry; ||.|| is Frobenius' norm unless a
 vector's.  Only moduli |Y_ij| = |c_ij| |rho_ij|^l enter, so every bound is a
-quotient of sums of exponentials.
+quotient of sums of exponentials.  Each step is proved as a statement of proofs_check,
+whose name stands behind its heading.
 
-**Norms.**  For any coefficients Y, with Gram matrices G = V^* V, K = Z Z^*:
+**Norms** (bounds.norms, bounds.gram).  For any coefficients Y, with Gram matrices G = V^* V, K = Z Z^*:
 
     ||V Y Z||^2 <= min( sum_ij (|G| |Y|)_ij (|Y| |K|)_ij ,  ||G||_2 ||K||_2 ||Y||^2 ),
 
 and with a projection P in front of V (or behind Z) its Gram matrix takes the
 place of G (or K).  Both are identities for orthonormal V and Z.
 
-**Row split** at a mode i (the constant mode for token diversity).  P projects
-on v_i.  With h = ||(I - P) X||, bounded as above over the other rows of Y, and
+**Row split** (bounds.row_split, bounds.lead, bounds.symmetric) at a mode i (the constant mode for token
+diversity).  P projects on v_i.  With h = ||(I - P) X||, bounded as above over the other rows of Y, and
 
     p = ||P X|| >= ||y_i Z|| - ||P V' Y' Z||,
     ||y_i Z|| >= max( max_j |Y_ij| / ||w_j||,  ||y_i|| / ||W||_2,
@@ -25,14 +26,14 @@ sigma_2 <= h (P X has rank one) and sigma_1 >= p.  For symmetric A and symmetric
 or normal H with simple eigenvalues, V and Z are orthonormal and all of these are
 equalities: the bound of t_div *is* t_div.
 
-**From below.**  u_i . 1 = 0 for every row but the constant one, so u_i X = u_i Pi_perp X:
+**From below** (bounds.from_below).  u_i . 1 = 0 for every row but the constant one, so u_i X = u_i Pi_perp X:
 
     ||Pi_perp X|| >= max_{i > 1, j} |Y_ij| / (|u_i| |w_j|),   ||Pi X|| <= ||y_1 Z|| + ||Pi V' Y' Z||,
 
 with the norms of above: t_div and HFC/LFC from below, which do not close where
 another mode dominates.
 
-**Minors** at a pair (i, j).  Divide by Y_ij: X = alpha q^T + V' S Z' with
+**Minors** (bounds.minors, bounds.projections) at a pair (i, j).  Divide by Y_ij: X = alpha q^T + V' S Z' with
 alpha = v_i + beta, q = z_j + gamma, S_kl = Y_kl - Y_kj Y_il (a 2x2 minor).  For
 the rank-one matrix R = (alpha + S q / |q|^2)(q + (I - P_q) S^T alpha / |alpha|^2)^T,
 S standing for V' S Z',
@@ -46,8 +47,8 @@ and exchanging P_alpha, P_q for the fixed projections on v_i and z_j costs at mo
 (|beta| + |gamma|/|z_j| + |beta| |gamma|/|z_j|) ||S||, because two lines whose sine
 is s have projections at distance s.  sigma_1 >= |alpha| |q| - ||S||.
 
-**Angles.**  Rows x_k = alpha_k (q + g_k).  For any reference f, with f + e_k
-the vectors q + g_k, u_k their unit vectors, and theta_k the angle to f,
+**Angles** (bounds.best_reference, bounds.tangent, bounds.angles).  Rows x_k = alpha_k (q + g_k).  For any
+reference f, with f + e_k the vectors q + g_k, u_k their unit vectors, and theta_k the angle to f,
 
     mean over pairs of (1 - |cos|) <= sum_k |u_k - f/|f||^2 / (n - 1)
        <= sum_k tan^2 theta_k / (n - 1) <= ||E (I - P_f)||^2 / ((n - 1) (|f| - ||E||)^2),
@@ -57,13 +58,13 @@ reference, the second because 2 (1 - cos) <= tan^2.  f = q + mean of T, T = S wi
 row k divided by v_k.  alpha_k > 0 for every k where v is the constant mode: then
 the same bounds 1 - cos.
 
-**Effective rank.**  If s is the mean of sigma_k / sigma_1 over k >= 2, then
+**Effective rank** (bounds.effective_rank).  If s is the mean of sigma_k / sigma_1 over k >= 2, then
 (1, s, ..., s) is majorised by (1, sigma_2/sigma_1, ...), and entropy is
 Schur-concave: erank <= exp(entropy of (1, s, ..., s) / sum), with
 s <= ||X - R|| / (sigma_1 sqrt(m - 1)), m = min(n, d).
 
-**No basis of eigenvectors** (Jordan blocks).  Pi_perp X obeys the layer with
-A' = Q^T A Q alone, Q an orthonormal basis of 1-perp, because Pi_perp A Pi = 0.  In
+**No basis of eigenvectors**, Jordan blocks (bounds.quotient_layer, bounds.henrici).  Pi_perp X obeys the
+layer with A' = Q^T A Q alone, Q an orthonormal basis of 1-perp, because Pi_perp A Pi = 0.  In
 Schur form A' = D_A + N_A, H = D_H + N_H the operator is a diagonal, which keeps the
 place of an entry, plus a part that raises it, so that n + d - 2 raisings vanish, of norm
 nu <= ||D_A|| ||N_H|| + ||N_A|| ||D_H|| + ||N_A|| ||N_H||, so (Henrici 1962)

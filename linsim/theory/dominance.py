@@ -63,7 +63,7 @@ def boundary(lambda_min: float) -> float:
     Notes
     -----
     mu > 0 and mu in [-1, 0) are covered by arXiv 2401.04301; the branch below
-    -2 / (1 + a) is derived here (and checked by ``proofs_check.dominance``).
+    -2 / (1 + a) is derived here.  Proved as ``dominance.boundary`` in proofs_check.
 
     Examples
     --------
@@ -92,7 +92,8 @@ def disk(lambda_min: float) -> tuple[float, float]:
 
     Notes
     -----
-    Derived here; the real axis of the disk is the interval of :func:`boundary`.
+    Derived here; the real axis of the disk is the interval of :func:`boundary`.  Proved
+    as ``dominance.disk`` in proofs_check.
 
     Examples
     --------
@@ -146,7 +147,8 @@ def dominance(
 
     Two moduli tie when they differ by less than the error of the eigenvalues,
     that of computing them and that of entries rounded to ``precision``, and
-    never when they differ by more than 1e-9 relative (float32: 1.2e-4).
+    never when they differ by more than 1e-9 relative (float32: 1.2e-4).  That ``error``
+    bounds what rounding does to rho is proved as ``bounds.rounding`` in proofs_check.
     """
     n, d = attention.values.shape[-1], weights.values.shape[-1]
     size = max(attention.values.shape[0], weights.values.shape[0], 1 if x0 is None else x0.shape[0])

@@ -62,6 +62,9 @@ def real_regime(mu_min: Any, mu_max: Any, lambda_min: Any) -> Any:
     there are negative gains (Sylvester).  The share of negative gains enters
     only through mu_min and mu_max.
 
+    For one eigenvalue, and for one gain in front of it, proved as ``dominance.boundary``,
+    ``layernorm.negative_gain`` and ``layernorm.swap_back`` in proofs_check.
+
     Examples
     --------
     >>> real_regime([-1.0, -1.0, -1.0], [-0.5, 0.25, 0.35], -0.3).tolist()

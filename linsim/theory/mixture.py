@@ -187,7 +187,8 @@ def mixture(A: Any, sharpening: Any, smoothing: Any) -> Mixture:
     p = 0 and s at p = 1, it is p* = t / (t - s).  A difference of two convex
     functions may change sign any number of times: one kind at both ends does
     not exclude the other between (see the example).  A factor that is exactly
-    0 erases its mode as soon as its kind of layer occurs.
+    0 erases its mode as soon as its kind of layer occurs.  Layers of one kind alone are
+    proved as ``dominance.boundary`` in proofs_check.
 
     Weights that do not commute have no such law: the order of layers matters
     then (:func:`linsim.predict` of a Layered knows a cycle,

@@ -138,7 +138,9 @@ class Prediction:
         rates, except: cosine where the dominant attention eigenvalue is
         complex or its vector has zero entries (the trivial bound); Jordan
         blocks (slower by powers of depth, or the trivial bound of cosine and
-        rank where tokens do not converge).
+        rank where tokens do not converge).  Proved as ``bounds.symmetric``, ``bounds.row_split``,
+        ``bounds.minors``, ``bounds.angles``, ``bounds.effective_rank``, ``bounds.henrici``,
+        ``bounds.trivial`` and ``bounds.closes`` in proofs_check, with the lemmas that these name.
 
         Examples
         --------
@@ -176,9 +178,9 @@ class Prediction:
 
         Notes
         -----
-        Derived in :mod:`linsim.theory.bounds`.  Where a mode other than the
-        constant one dominates it stays away from zero at every depth: the
-        finite-depth form of "tokens do not converge".
+        Derived in :mod:`linsim.theory.bounds`; proved as ``bounds.from_below`` in
+        proofs_check.  Where a mode other than the constant one dominates it stays away from
+        zero at every depth: the finite-depth form of "tokens do not converge".
 
         Examples
         --------

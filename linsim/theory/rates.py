@@ -32,7 +32,8 @@ def rates(modulus: F) -> Rates:
 
     sigma_1 sigma_2 grows like the largest product of two modes in different
     rows and columns; the largest such product holds either the leading mode
-    or one mode of its row and one of its column.
+    or one mode of its row and one of its column.  Proved as ``rates.token_diversity``,
+    ``rates.rank_gap`` and ``rates.angles_faster`` in proofs_check.
     """
     size, n, d = modulus.shape
     top = np.max(modulus, axis=(-1, -2))

@@ -89,7 +89,8 @@ def scaled_residual_odds(A: Array, std: float | ArrayLike, depth: int) -> tuple[
     Pi_perp X never changes, low = high, and **E u_L = (1 + s^2/L)^L u_0 < e^(s^2) u_0 holds for the odds
     themselves**: every layer multiplies them by an independent Q with E Q = 1 + s^2/L.
     For Gaussian W, E Q^2 = (E Q)^2 + (2 s^4/L^2 + 4 s^2/L)/d gives their variance, and ln u_L - ln u_0
-    tends to N(s^2 (1 - 2/d), 4 s^2/d) as L grows.
+    tends to N(s^2 (1 - 2/d), 4 s^2/d) as L grows.  One layer, with s^2 for s^2/L, is proved as
+    ``escalation.odds_law`` in proofs_check.
 
     Examples
     --------
