@@ -73,7 +73,8 @@ def test_simulate_agrees_with_the_library(files, capsys):
         "--layers",
         "0,50",
     )
-    data = np.load(files / "all.npz")
+    with np.load(files / "all.npz") as saved:
+        data = dict(saved)
     expected = linsim.simulate(linsim.Linear(data["A"], data["H"]), data["x0"], 50, layers=[0, 50])
     found = json.loads(out)
     assert code == 0
