@@ -644,8 +644,9 @@ def _angles(
         close, off_near, xp.where(nothing_there, xp.zeros_like(near), xp.full_like(near, xp.inf))
     )
 
-    # a row that may be anywhere may also lie across, or on the other side
-    every = xp.all(present & (turned < 0.5), axis=-2, keepdims=True)
+    # a row that may be anywhere may also lie across, or on the other side; one that the dyad and the
+    # minors do not hold any more can only be measured as it stands
+    every = xp.all(present & seen & (turned < 0.5), axis=-2, keepdims=True)
     one_side = every & (xp.all(A > 0, axis=-2, keepdims=True) | xp.all(A < 0, axis=-2, keepdims=True))
     # every |t_i| <= 1 means that no aligned pair has a negative cosine
     aligned = every & xp.all(xp.abs(A) >= F * across, axis=-2, keepdims=True)

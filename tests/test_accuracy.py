@@ -694,3 +694,15 @@ def test_an_input_that_misses_the_constant_mode_shows_no_rounding_as_a_value(kin
     run = simulate(rule, x0, 300, layers=layers)
     assert_true_or_nan(run, truth)
     assert np.isnan(run.metrics["log_norm"][-1]) == centre
+
+
+def test_rows_that_the_leading_pair_lost_are_measured_as_they_stand():
+    """Two tokens fall to 1e-94 of the rest, and to exactly nothing in the dyad that is taken off."""
+    A = np.eye(5)
+    A[2:, 2:] = [[0, 0.5, 0.5], [0, 0, 1], [1, 0, 0]]
+    H = np.array([[-2, 1], [0, -2]]) / 3
+    x0 = np.array([[0.0, 1], [0, 1], [0, 0], [0, 0], [-1, 0]])
+    layers = (0, 60, 150)
+    assert_true_or_nan(
+        simulate(Linear(A, H), x0, 150, layers=layers), oracle.trajectory(A, H, x0, layers, digits=600)
+    )
