@@ -27,7 +27,7 @@ from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
-from .theory.spectra import doubly_stochastic
+from .theory.spectra import meant
 from .trajectory import RunInfo, Trajectory
 
 __all__ = ["recorded_layers", "simulate"]
@@ -43,6 +43,8 @@ _MORE_DIGITS = 1e11
 _TAPE = 2**27
 # a cut that enlarges roundings by more than this is measured beside a plainer one
 _ENLARGED = 20.0
+# relative spacing of float32
+_SINGLE = float(np.finfo(np.float32).eps)
 # a token that is exactly zero at every layer
 _FOREVER = 2**62
 
@@ -460,7 +462,7 @@ class _Plan:
         A = self._placed(A)
         if not self.rounded_from_single:
             return A
-        return on_device_of(_meant(to_host(A)), A)
+        return on_device_of(meant(to_host(A), _SINGLE), A)
 
     def _placed(self, M: Array) -> Array:
         precision = "float32" if self.rounded_from_single else self.precision
@@ -539,7 +541,7 @@ def _closed_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
     xp = namespace(plan.start)
     A, H = (to_host(M).astype(np.float64) for M in plan.heads(0)[0])
     if plan.precision == "float32":
-        A = _meant(A)
+        A = meant(A, _SINGLE)
     x0, zero_until = to_host(plan.start).astype(np.float64), plan.zero_until
     n, d = x0.shape[-2:]
 
@@ -595,21 +597,6 @@ def merged_jobs(done: Sequence[Recorded], size: int) -> Recorded:
     edges = np.cumsum([0, *(one.size for one in done)])
     places = [np.arange(a, b) for a, b in itertools.pairwise(edges)]
     return merged(list(zip(places, done, strict=True)), size, {})
-
-
-def _meant(A: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Attention that was rounded to float32, as float64 matrices whose rows sum to 1.
-
-    One whose columns sum to 1 as well as float32 can tell means Pi + (I - Pi) A (I - Pi),
-    as in the other engines; all others mean rows over their sums.
-    """
-    keeps = doubly_stochastic(A, float(np.finfo(np.float32).eps))[:, None, None]
-    right, down = ((np.sum(A, axis=axis, keepdims=True) - 1) / A.shape[-1] for axis in (-1, -2))
-    both = (
-        A - right - down + np.mean(right, axis=-2, keepdims=True)
-    )  # entries that are right stay as they are
-    both = np.where(keeps, both, A)
-    return both / np.sum(both, axis=-1, keepdims=True)
 
 
 def _moved(found: Recorded, like: Array) -> Recorded:
@@ -798,7 +785,7 @@ def _random_jobs(rule: RandomWeights, plan: _Plan, rng: Any) -> list[Job]:
                 for attention, W in matrices(layer):
                     attention, W = (on_device_of(M, start) for M in (attention, W))
                     if not single and precision == "float32":
-                        attention = on_device_of(_meant(to_host(attention).astype(np.float64)), start)
+                        attention = on_device_of(meant(to_host(attention).astype(np.float64), _SINGLE), start)
                     out.append(tuple(xp.astype(M, start.dtype, copy=False) for M in (attention, W)))
                 return out
 
@@ -825,7 +812,7 @@ def _random_jobs(rule: RandomWeights, plan: _Plan, rng: Any) -> list[Job]:
 
             def heads(layer: int) -> list[tuple[Array, Array]]:
                 found = [tuple(to_host(M).astype(np.float64) for M in pair) for pair in matrices(layer)]
-                return [(_meant(M), W) if precision == "float32" else (M, W) for M, W in found]
+                return [(meant(M, _SINGLE), W) if precision == "float32" else (M, W) for M, W in found]
 
             return _doubled(here.picked(rows, "float64", count), heads)
 
@@ -880,7 +867,7 @@ def _block_jobs(rule: Block, plan: _Plan, rng: Any) -> list[Job]:
 
             attend = own(A)
             if attend is not None and begin.dtype != start.dtype:
-                attend = on_device_of(_meant(to_host(attend)), begin)
+                attend = on_device_of(meant(to_host(attend), _SINGLE), begin)
             piece = blocks.Piece(
                 rule,
                 attend,

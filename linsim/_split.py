@@ -17,6 +17,7 @@ from .theory.spectra import (
     F,
     attention_eigensystem,
     doubly_stochastic,
+    null_pair,
     perron_vector,
     weight_eigensystem,
 )
@@ -202,8 +203,8 @@ def _real_pairs(M: F, value: F, wanted: B) -> tuple[np.ndarray[Any, Any], F, F, 
     pick = np.flatnonzero(wanted)
     matrix = M[pick] if M.shape[0] > 1 else np.broadcast_to(M, (pick.size, *M.shape[1:]))
     # both vectors from one SVD: residuals of one rounding of M, whatever the other eigenvectors are
-    U, s, Vh = np.linalg.svd(matrix - value[pick, None, None] * np.eye(M.shape[-1]))
-    right, left = _cleared(Vh[:, -1, :]), _cleared(U[:, :, -1])
+    right, left, s = null_pair(matrix - value[pick, None, None] * np.eye(M.shape[-1]))
+    right, left = _cleared(right), _cleared(left)
     overlap = np.sum(left * right, axis=-1)
     residual = np.linalg.norm((matrix @ right[:, :, None])[:, :, 0] - value[pick, None] * right, axis=-1)
     residual += np.linalg.norm((left[:, None, :] @ matrix)[:, 0, :] - value[pick, None] * left, axis=-1)

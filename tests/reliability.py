@@ -11,6 +11,7 @@ the plain formula, NumPy in the precision of the run: what it gets right must no
 
 What a float matrix of attention stands for: rows divided by their exact sums; where the columns sum to 1
 as well, up to the rounding of the run's dtype, the doubly stochastic matrix Pi + (I - Pi) A (I - Pi).
+A token that is zero and attends (entries other than 0) to none that is not stays zero.
 """
 
 from __future__ import annotations
@@ -655,6 +656,7 @@ def _add_block(system: System, rng: np.random.Generator, A: np.ndarray, kind: st
 def states(system: System) -> Iterator[arb_mat]:
     """The recorded states at the present precision."""
     X, layer = exact(system.x0), 0
+    zero = ~np.any(system.x0 != 0, axis=1)
     if system.family == "deep":
         yield from _powers(system)
         return
@@ -671,10 +673,17 @@ def states(system: System) -> Iterator[arb_mat]:
                 X = _block_layer(system, system.block, X, layer, stochastic)
             else:
                 assert system.heads is not None
-                step = X
-                for A, H in system.heads(layer):
+                step, pairs = X, system.heads(layer)
+                for A, H in pairs:
                     step = step + stochastic(A) * X * exact(H)
-                X = step
+                # zeros of attention are masks, whatever else its floats stand for
+                zero &= ~np.any([(np.asarray(A) != 0) @ ~zero for A, _ in pairs], axis=0)
+                X = arb_mat(
+                    [
+                        [0] * step.ncols() if gone else row
+                        for row, gone in zip(rows_of(step), zero, strict=True)
+                    ]
+                )
             layer += 1
         yield X
 

@@ -231,7 +231,7 @@ def test_null_pair_has_a_residual_of_rounding_size(condition):
     rng = np.random.default_rng(0)
     V = weights.orthogonal(7, rng=rng) * np.geomspace(1, condition, 7)
     M = V @ np.diag([0.0, 1, -2, 3, 0.5, 0.1, 7]) @ np.linalg.inv(V)
-    right, left = null_pair(np.stack([M, M.T]))
+    right, left, _ = null_pair(np.stack([M, M.T]))
     size = np.linalg.norm(M)
     for matrix, r, u in zip([M, M.T], right, left, strict=True):
         np.testing.assert_allclose([np.linalg.norm(r), np.linalg.norm(u)], 1, rtol=1e-14)

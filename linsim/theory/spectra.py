@@ -249,16 +249,16 @@ def _recurrent_first(A: F) -> np.ndarray[Any, Any] | None:
 def meant(A: F, eps: float) -> F:
     """Attention that was rounded to a relative spacing ``eps``, as float64 matrices whose rows sum to 1.
 
-    Columns that sum to 1 as well as ``eps`` can tell are meant to.
+    One whose columns sum to 1 as well as ``eps`` can tell means Pi + (I - Pi) A (I - Pi), Pi the mean
+    over tokens; all others mean rows over their sums.
     """
     if eps <= EPS:
         return A
-    A = A / np.sum(A, axis=-1, keepdims=True)
     keeps = doubly_stochastic(A, eps)[:, None, None]
-    for _ in range(4):  # Sinkhorn: each pass squares what is left of the rounding, or nearly
-        A = np.where(keeps, A / np.sum(A, axis=-2, keepdims=True), A)
-        A = A / np.sum(A, axis=-1, keepdims=True)
-    return A
+    right, down = ((np.sum(A, axis=axis, keepdims=True) - 1) / A.shape[-1] for axis in (-1, -2))
+    # entries that are right stay as they are
+    both = np.where(keeps, A - right - down + np.mean(right, axis=-2, keepdims=True), A)
+    return both / np.sum(both, axis=-1, keepdims=True)
 
 
 def attention_eigensystem(A: F, eps: float = EPS) -> Eigensystem:
@@ -333,11 +333,11 @@ def _reversible(A: F, pi: F) -> Eigensystem:
     )
 
 
-def null_pair(M: F) -> tuple[F, F]:
-    """Right and left unit null vectors of (b, m, m) nearly singular real matrices.
+def null_pair(M: F) -> tuple[F, F, F]:
+    """Right and left unit null vectors of (b, m, m) nearly singular real matrices, and singular values.
 
     Both come from one SVD, so both residuals are of the size of one rounding
     of M whatever the condition of the other eigenvectors.
     """
-    U, _, Vh = np.linalg.svd(M)
-    return Vh[..., -1, :], U[..., :, -1]
+    U, s, Vh = np.linalg.svd(M)
+    return Vh[..., -1, :], U[..., :, -1], s
