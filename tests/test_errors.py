@@ -13,6 +13,7 @@ import numpy as np
 import oracle
 import pytest
 import reliability as harness
+from contract import assert_within_errors
 
 import linsim
 from linsim import Block, Deescalation, Layered, Linear, MultiHead, RandomWeights, attention, simulate, tokens
@@ -529,3 +530,41 @@ def test_a_second_pass_sees_the_draws_of_the_first_whoever_drew_them():
         off = np.abs(run.metrics[name] - plain.metrics[name])[1:]
         assert np.all(off <= 3 * plain.errors[name][1:]), name
         assert np.any(off > 0), name
+
+
+# --- pairs of doubles ---------------------------------------------------------------------
+
+
+def missing_the_dominant_mode():
+    """Tokens without the stationary mean, which a layer doubles while it makes the rest grow by 7/6."""
+    return np.array([[1 / 2, 1 / 2], [1 / 3, 2 / 3]]), np.eye(1), np.array([[3.0], [-2.0]])
+
+
+def test_pairs_say_where_they_end():
+    """Their centre is rounding from layer 140 on, and from 200 on leaves no digit of the rest."""
+    A, H, x0 = missing_the_dominant_mode()
+    layers = (0, 50, 100, 1000, 10000)
+    run = simulate(Linear(A, H), x0, layers[-1], layers=layers, method="iterate")
+    assert run.info.fallbacks["double-double"] == 1
+    assert_within_errors(run, oracle.trajectory(A, H, x0, layers, digits=2000))
+    for name in ("log_norm", "log_spread", "cosine", "token_similarity"):
+        np.testing.assert_array_equal(np.isnan(run.metrics[name]), [False] * 3 + [True] * 2, err_msg=name)
+
+
+def test_states_are_those_whose_norm_is_told():
+    A, H, x0 = missing_the_dominant_mode()
+    run = simulate(Linear(A, H), x0, 100, layers=[0, 100], metrics=["log_spread"], keep_states=True)
+    assert run.info.fallbacks["double-double"] == 1
+    first, second = run.states[-1, :, 0]
+    assert first / second == pytest.approx(-1.5, rel=1e-3)
+    spread = np.log(abs(first - second)) + run.state_log_scale[-1]
+    assert abs(spread - run.metrics["log_spread"][-1]) <= 3 * run.errors["log_spread"][-1]
+
+
+def test_pairs_keep_features_that_large_ones_do_not_feed():
+    """Weights of 1e3 to 1e4 above the diagonal: the first feature is far below what it feeds."""
+    system = harness.draw(0, 130)
+    run = harness.run(system)
+    assert run.info.fallbacks["double-double"] == 1
+    for name in PLAIN:
+        assert np.all(np.isfinite(run.metrics[name])), name

@@ -315,9 +315,10 @@ class _Walk:
         if any(k >= 0 for k in wanted):
             X = np.empty((n, d), dtype=self.x0.dtype)
             unpack(room, 0, n, X)
-            s, by_svd = singular_values(X, ratio)
-            found = ranks(s, noise, self.eps)
-            for k, value, error in zip(wanted, found[::2], found[1::2], strict=True):
+            s, by_svd, blurred = singular_values(X, ratio)
+            rank, off_rank, stable, off_stable = ranks(s, noise, self.eps)
+            found = ((rank, off_rank + blurred * rank), (stable, off_stable))
+            for k, (value, error) in zip(wanted, found, strict=True):
                 if k >= 0:
                     self.values[k, 0, t], self.errors[k, 0, t] = value, error
         else:
@@ -334,7 +335,7 @@ class _Walk:
 _WANTED = 2e-13
 
 
-def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool]:
+def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool, float]:
     """Singular values of one (n, d) matrix by the cheapest method whose error bound holds.
 
     The eigenvalues of the Gram matrix are off by a few eps sigma_1^2, so a singular
@@ -349,8 +350,10 @@ def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool]:
 
     Returns
     -------
-    (min(n, d),) decreasing, and whether the SVD was needed.
+    (min(n, d),) decreasing; whether the SVD was needed; and a bound on the relative error of the
+    effective rank that the cheaper methods leave.
     """
+    wanted = _WANTED / 2.2e-16 * float(np.finfo(X.dtype).eps)
     if X.shape[0] > X.shape[1]:
         X, u = X.T, None
     else:
@@ -358,8 +361,9 @@ def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool]:
     if u is None:
         G = X @ X.T
         s = _roots(G)
-        if _error(s, 0.0) <= _WANTED / 2.2e-16 * float(np.finfo(X.dtype).eps):
-            return s, False
+        blurred = _error(s, 0.0)
+        if blurred <= wanted:
+            return s, False, blurred
         # not the sum of all rows, which may be 0
         u = _power(lambda v: G @ v, G[np.argmax(np.diagonal(G))])
     else:
@@ -372,9 +376,10 @@ def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool]:
     if rest.size == 0 or rest[0] < first:
         s = np.concatenate([[first], rest])
         extra = float(coupling / first) ** 2
-        if _error(rest, float(first)) + extra <= _WANTED / 2.2e-16 * float(np.finfo(X.dtype).eps):
-            return s, False
-    return np.linalg.svd(X, compute_uv=False), True
+        blurred = _error(rest, float(first)) + extra
+        if blurred <= wanted:
+            return s, False, blurred
+    return np.linalg.svd(X, compute_uv=False), True, 0.0
 
 
 def _roots(G: F) -> F:
