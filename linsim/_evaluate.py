@@ -135,6 +135,9 @@ def evaluate(
             rounded = _row_lengths(state.split.v * row, e_row - e_full) + _row_lengths(rest, e_rest - e_full)
             results |= _angles(pair, (full, e_full, rounded), zero_rows, state.rows)
     exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
+    # what came out as zero by cancelling is rounding, and not known to be zero
+    none = xp.all(state.noise <= EMPTY / 2, axis=-1, keepdims=True)
+    hidden = xp.where(none, xp.zeros_like(e_full), xp.full_like(e_full, xp.inf))
     out = {}
     for name in names:
         one = results[name]
@@ -144,7 +147,7 @@ def evaluate(
             value = xp.where(exists, value, xp.full_like(value, xp.nan))
         error = one.error + 4 * _EPS * xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
         error = xp.where(xp.isnan(error), xp.full_like(error, xp.inf), error)
-        out[name] = Measured(value, xp.where(exists, error, xp.zeros_like(error)))
+        out[name] = Measured(value, xp.where(exists, error, hidden))
     return out, redone
 
 

@@ -18,6 +18,7 @@ from ._double import of as pair_of
 from ._double import sliced
 from ._engines import blocks, closed, doubled, iterate, large, small
 from ._evaluate import choose, tolerances
+from ._exact import vanishes
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from ._parallel import in_parallel, pieces
 from ._recorded import Job, Recorded, filled, first_of, merged, missing, record, sharper
@@ -337,7 +338,34 @@ def _fixed_with_more_digits(plan: _Plan, found: Recorded) -> Recorded:
         found = filled(found, numbers, merged_jobs([job() for job in jobs], finer.size), plan.allowed)
         found = replace(found, fallbacks={**found.fallbacks, "iterate": len(numbers)})
     heads = max(len(plan.rule.heads(layer)) for layer in range(plan.different))  # type: ignore[union-attr]
-    return _with_more_digits(plan, found, in_float64, in_pairs, heads)
+    return _with_zeros(plan, _with_more_digits(plan, found, in_float64, in_pairs, heads))
+
+
+def _with_zeros(plan: _Plan, found: Recorded) -> Recorded:
+    """Know of states that came out as zero whether they are: then their size has no error."""
+    sizes = [name for name in ("log_norm", "log_spread") if name in found.values]
+    if not sizes:
+        return found
+    zero = np.ones(1, dtype=bool)
+    for name in sizes:
+        zero = zero & (to_host(found.values[name]) == -np.inf) & (to_host(found.errors[name]) == np.inf)
+    values, errors = dict(found.values), dict(found.errors)
+    for system in np.flatnonzero(np.any(zero, axis=-1)):
+        one = plan.picked(np.asarray([system]), plan.precision, len(plan.layers))
+
+        def heads(layer: int, one: _Plan = one) -> list[tuple[Array, Array]]:
+            return [(A[0, ...], H[0, ...]) for A, H in one.heads(layer)]
+
+        first = vanishes(one.start[0, ...], heads, int(plan.layers[zero[system]][0]))
+        if first is None:
+            continue
+        for name in errors:
+            # of the zero state only sizes are known, all else is no number, and that without an error
+            for held, known in ((values, -np.inf if name in sizes else np.nan), (errors, 0.0)):
+                host = np.array(to_host(held[name]))
+                host[system, plan.layers >= first] = known
+                held[name] = on_device_of(host, held[name])
+    return replace(found, values=values, errors=errors)
 
 
 def _doubled(plan: _Plan, heads: Callable[[int], list[tuple[Array, Array]]]) -> Recorded:

@@ -17,6 +17,10 @@ from contract import assert_within_errors
 
 import linsim
 from linsim import Block, Deescalation, Layered, Linear, MultiHead, RandomWeights, attention, simulate, tokens
+from linsim._double import of as pair_of
+from linsim._double import sliced
+from linsim._engines import doubled
+from linsim._state import EMPTY
 from linsim.errors import InvalidTypeError, InvalidValueError
 from linsim.metrics import METRICS, measure
 
@@ -568,3 +572,28 @@ def test_pairs_keep_features_that_large_ones_do_not_feed():
     assert run.info.fallbacks["double-double"] == 1
     for name in PLAIN:
         assert np.all(np.isfinite(run.metrics[name])), name
+
+
+def test_a_state_below_its_twin_is_not_nothing():
+    """The tokens stay as they are; a move of their twin grows by 4 a layer, past the range of doubles."""
+    x0, A, H = np.array([[[32.0], [-32.0]]]), np.full((1, 2, 2), 0.5), np.array([[[3.0]]])
+    pairs = [(sliced(doubled.stochastic(A), 2, -1), pair_of(H), np.max(A, axis=-1, keepdims=True))]
+    for state in doubled.states(x0, lambda _: pairs, [0, 100, 700, 1200]):
+        assert np.all(state.rows > EMPTY / 2)
+        assert np.any(state.noise > EMPTY / 2)
+
+
+@pytest.mark.parametrize("metrics", [None, ["log_norm", "token_similarity"]])
+def test_what_cancels_to_nothing_is_told_from_zero(metrics):
+    """-1/4 and -3/4 are -1, and -0.3 and -0.7 are not, in floats."""
+    A, x0 = np.stack([np.eye(3)] * 2), np.array([[1.0, 2], [3, 4], [5, -1.3]])
+    for shares, is_zero in (((-0.25, -0.75), True), ((-0.3, -0.7), False)):
+        H = np.stack([share * np.eye(2) for share in shares])
+        run = simulate(MultiHead(A, H), x0, 2, metrics=metrics)
+        truth = oracle.trajectory(list(A), list(H), x0, (0, 1, 2), digits=200)
+        np.testing.assert_array_equal(run.metrics["log_norm"][1:] == -np.inf, is_zero)
+        if is_zero:
+            assert all(np.all(error[1:] == 0) for error in run.errors.values())
+            assert np.all(np.isnan(run.metrics["token_similarity"][1:]))
+        else:
+            assert_within_errors(run, truth)

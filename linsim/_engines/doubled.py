@@ -131,7 +131,8 @@ def _state(X: Pair, twin: Pair, e: F) -> State:
     noise_row = _SAFETY * length(common) + _EPS * length(centre[0])
     noise_rest = _SAFETY * norm(rest_apart) + _EPS * norm(rest[0])
     found = plain_state(X[0], centre[0], rest[0], log2(noise_row), log2(noise_rest), log2(rows))
-    return shifted(found, np.where(np.any(X[0], axis=(-1, -2), keepdims=True), e, EMPTY))
+    nothing = ~np.any((X[0] != 0) | (twin[0] != 0), axis=(-1, -2), keepdims=True)
+    return shifted(found, np.where(nothing, EMPTY, e))
 
 
 def _cut(X: Pair) -> tuple[Pair, Pair]:

@@ -143,10 +143,12 @@ def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
     noise = add_log2(noise_row, noise_rest)
     big, small = max(ln_high, ln_low), min(ln_high, ln_low)
     if big == -np.inf:
+        # what came out as zero by cancelling is rounding, and not known to be zero
+        error = 0.0 if noise <= ABSENT / 2 else np.inf
         for name in range(len(MEASURED)):
-            _put(values, errors, slot[name], s, t, np.nan, 0.0)
+            _put(values, errors, slot[name], s, t, np.nan, error)
         for name in (NORM, SPREAD):
-            _put(values, errors, slot[name], s, t, -np.inf, 0.0)
+            _put(values, errors, slot[name], s, t, -np.inf, error)
         return scale, noise, False
     ln_norm = big
     if small > -np.inf:
