@@ -16,7 +16,7 @@ from ._callers import in_callers_library
 from ._cloud import copies_for, gather, state_of
 from ._double import of as pair_of
 from ._double import sliced
-from ._engines import blocks, closed, doubled, iterate, large, small
+from ._engines import bands, blocks, closed, doubled, iterate, lanes
 from ._evaluate import choose, tolerances
 from ._exact import vanishes
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
@@ -519,7 +519,7 @@ def _walking_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> tuple[list[Job],
     host = namespace(plan.start) is np and not plan.keep_states
     rules = [plan.rule.heads(layer) for layer in range(plan.different)]  # type: ignore[union-attr]
     alike = len({len(pairs) for pairs in rules}) == 1
-    engines: Any = ((small, "that stay in the cache"), (large, "too large for the cache"))
+    engines: Any = ((lanes, "that stay in the cache"), (bands, "too large for the cache"))
     for engine, which in engines:
         if host and alike and engine.applies(plan.names, n, d):
             A, H = _stacks(plan)

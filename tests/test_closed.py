@@ -20,7 +20,7 @@ from test_accuracy import (
 )
 
 from linsim import Layered, Linear, MultiHead, _kernels, simulate
-from linsim._engines import closed, small
+from linsim._engines import closed, lanes
 from linsim.errors import InvalidValueError
 from linsim.metrics import METRICS
 
@@ -46,12 +46,12 @@ def test_modes_and_layers_tell_the_same(n, d):
     A, H, x0 = batch(5, n, d)
     layers = [0, 1, 2, 3, 7, 20, 64, 65, 129, 300, 1000]
     runs = [
-        simulate(Linear(A, H), x0, 1000, layers=layers, metrics=small.METRICS, method=method)
+        simulate(Linear(A, H), x0, 1000, layers=layers, metrics=lanes.METRICS, method=method)
         for method in ("modal", "iterate")
     ]
     assert set(runs[0].info.methods) == {"modal"}
     assert set(runs[1].info.methods) == {"lanes" if _kernels.usable() else "iterate"}
-    for name in small.METRICS:
+    for name in lanes.METRICS:
         one, other = (run.metrics[name] for run in runs)
         both = np.isfinite(one) & np.isfinite(other)
         assert np.mean(both | (one == other)) > 0.95, name
@@ -61,11 +61,11 @@ def test_modes_and_layers_tell_the_same(n, d):
 @pytest.mark.parametrize("case", LINEAR, ids=lambda case: case.name)
 def test_plain_metrics_at_depths_that_no_loop_reaches(case):
     layers = (0, 1, 20, 1200, 100_000, 10**9)
-    run = simulate(Linear(case.A, case.H), case.x0, layers[-1], layers=layers, metrics=small.METRICS)
+    run = simulate(Linear(case.A, case.H), case.x0, layers[-1], layers=layers, metrics=lanes.METRICS)
     truth = closed_form_oracle.trajectory(case.A, case.H, case.x0, layers, symmetric=case.symmetric)
     gaps = closed_form_oracle.gaps(case.A, case.H, case.x0, layers, symmetric=case.symmetric)
     assert str(run.info.method) == "modal", run.info.refused
-    for name in small.METRICS:
+    for name in lanes.METRICS:
         found, expected = run.metrics[name], gaps[name] if name in LOGS else truth[name]
         assert np.all(np.isfinite(found) | ~np.isfinite(expected)), name
         finite = np.isfinite(expected)
@@ -78,11 +78,11 @@ def test_deep_systems_of_the_size_of_a_study():
     A, H, x0 = batch(4, 64, 64)
     layers = [1, 10, 100, 1000, 4000]
     runs = [
-        simulate(Linear(A, H), x0, 4000, layers=layers, metrics=small.METRICS, method=method)
+        simulate(Linear(A, H), x0, 4000, layers=layers, metrics=lanes.METRICS, method=method)
         for method in ("auto", "iterate")
     ]
     assert set(runs[0].info.methods) == {"modal"}
-    for name in small.METRICS:
+    for name in lanes.METRICS:
         one, other = (run.metrics[name] for run in runs)
         finite = np.isfinite(one) & np.isfinite(other)
         np.testing.assert_allclose(one[finite], other[finite], rtol=1e-10, atol=1e-10, err_msg=name)
@@ -90,7 +90,7 @@ def test_deep_systems_of_the_size_of_a_study():
 
 def never_lies(system, layers):
     A, H, x0 = system
-    run = simulate(Linear(A, H), x0, layers[-1], layers=layers, metrics=small.METRICS, method="modal")
+    run = simulate(Linear(A, H), x0, layers[-1], layers=layers, metrics=lanes.METRICS, method="modal")
     truth = oracle.trajectory(A, H, x0, layers, digits=900, symmetric=dyadic_columns(A))
     assert_within_errors(run, truth)
 
@@ -130,7 +130,7 @@ def test_the_choice_depends_on_shape_depth_and_recorded_layers_alone():
     assert not closed.worthwhile(64, 64, closed.DEEPEST + 1, 1)
 
 
-@pytest.mark.parametrize("names", [small.METRICS, None])
+@pytest.mark.parametrize("names", [lanes.METRICS, None])
 def test_a_system_does_not_see_its_batch(names):
     A, H, x0 = batch(4, 6, 4)
     H[2] = np.diag([0.4, 0.4, 0.2, -0.3]) + np.diag([1.0, 0, 0], 1)  # a Jordan block
@@ -153,10 +153,10 @@ def test_causal_attention_is_right_by_whatever_way(n):
     H = weights(rng, *np.linspace(-0.6, 0.8, d), condition=3)
     x0 = rng.normal(size=(n, d))
     layers = [1, 20, 300, 3000]
-    auto = simulate(Linear(A, H), x0, 3000, layers=layers, metrics=small.METRICS, method="modal")
-    slow = simulate(Linear(A, H), x0, 3000, layers=layers, metrics=small.METRICS, method="iterate")
+    auto = simulate(Linear(A, H), x0, 3000, layers=layers, metrics=lanes.METRICS, method="modal")
+    slow = simulate(Linear(A, H), x0, 3000, layers=layers, metrics=lanes.METRICS, method="iterate")
     assert n == 6 or str(auto.info.method) == "squaring"
-    for name in small.METRICS:
+    for name in lanes.METRICS:
         one, other = auto.metrics[name], slow.metrics[name]
         finite = np.isfinite(one) & np.isfinite(other)
         assert np.any(finite), name

@@ -9,11 +9,11 @@ from contract import assert_within_errors
 from test_accuracy import softmax
 
 from linsim import Layered, Linear, simulate
-from linsim._engines import small
+from linsim._engines import lanes
 from linsim.errors import InvalidValueError
 
 
-@pytest.mark.parametrize("names", [small.METRICS, None])
+@pytest.mark.parametrize("names", [lanes.METRICS, None])
 def test_a_system_leaves_nothing_behind_for_the_next(names):
     """Columns that only pad: d no multiple of a vector, few of them left in use by the system before."""
     A = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
@@ -51,7 +51,7 @@ def test_smooth_tokens_under_local_attention_decay_faster_than_their_rounding():
     )
 
 
-@pytest.mark.parametrize("names", [small.METRICS, None])
+@pytest.mark.parametrize("names", [lanes.METRICS, None])
 @pytest.mark.parametrize("size", [1e-10, 1e-12, 1e-14])
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_layer_that_cancels_leaves_its_rounding(n, size, names):
@@ -75,7 +75,7 @@ def test_weights_far_from_normal_enlarge_rounding(power, seed):
     A, H, x0 = softmax(rng, n), Q @ J @ Q.T, np.outer(rng.normal(size=n), Q[:, 1])
     layers = (0, 1, 5, 20, 100)
     truth = oracle.trajectory(A, H, x0, layers, digits=500)
-    for names in (small.METRICS, None):
+    for names in (lanes.METRICS, None):
         run = simulate(Linear(A, H), x0, 100, layers=layers, metrics=names, method="iterate")
         assert_within_errors(run, truth)
 
@@ -87,7 +87,7 @@ def test_layers_that_expand_and_contract_in_turn():
     down = Q @ np.diag([-1e13 / (1 + 1e13), 0, 0]) @ Q.T
     rules = [Linear(np.eye(2), up if k % 2 == 0 else down) for k in range(20)]
     x0, layers = rng.normal(size=(2, 3)), (0, 2, 4, 20)
-    run = simulate(Layered(rules), x0, 20, layers=layers, metrics=small.METRICS)
+    run = simulate(Layered(rules), x0, 20, layers=layers, metrics=lanes.METRICS)
     truth = oracle.trajectory(lambda k: (np.eye(2), up if k % 2 == 0 else down), None, x0, layers, digits=300)
     assert_within_errors(run, truth)
 

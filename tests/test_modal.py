@@ -27,7 +27,7 @@ from test_accuracy import (
     weights,
 )
 
-from linsim._engines import _refine, modal, squaring
+from linsim._engines import refine, modal, squaring
 from linsim._evaluate import METRICS, evaluate, tolerances
 from linsim._split import choose_split
 from linsim._state import decompose
@@ -216,7 +216,7 @@ def test_phases_and_slow_gaps_are_true_at_1e9(system):
 
 def test_it_fails_without_refined_eigenvalues(monkeypatch):
     def unrefined(*arguments):
-        basis = _refine.basis_of(*arguments)
+        basis = refine.basis_of(*arguments)
         return replace(basis, low=0 * basis.low)
 
     monkeypatch.setattr(modal, "basis_of", unrefined)
@@ -328,10 +328,10 @@ def test_the_residual_keeps_all_its_digits():
     rng = np.random.default_rng(6)
     M = rng.normal(size=(1, 6, 6))
     basis = weight_eigensystem(M)
-    tag = _refine.tags(basis.values)
+    tag = refine.tags(basis.values)
     assert np.any(tag)
     V = np.where((tag == 2)[:, None, :], -basis.right.imag, basis.right.real)
-    found = _refine.residual(M, V, basis.values, tag)[0]
+    found = refine.residual(M, V, basis.values, tag)[0]
 
     def exact(x):
         return flint.fmpq_mat([[flint.fmpq(*float(v).as_integer_ratio()) for v in row] for row in x])

@@ -21,7 +21,7 @@ from .._recorded import Recorded, merged, record, sharper
 from .._split import KINDS, choose_split, constant_split
 from .._state import EMPTY, Split, State
 from ..theory.spectra import EPS, Eigensystem, attention_eigensystem, weight_eigensystem
-from . import modal, small, squaring
+from . import lanes, modal, squaring
 
 __all__ = ["DEEPEST", "run", "worthwhile"]
 
@@ -91,7 +91,7 @@ def run(
     ``started`` cuts the tokens into parts; ``walk`` records the systems with the
     given numbers layer by layer; ``stop`` (1,) ends the work when it becomes true.
     """
-    plain = small.applies(names, *x0.shape[-2:]) and not keep_states
+    plain = lanes.applies(names, *x0.shape[-2:]) and not keep_states
     at = [int(k) for k in layers]
     systems = _Systems(A, H, x0, attention_eigensystem(A), weight_eigensystem(H))
     left, parts = np.arange(size), []
@@ -234,7 +234,7 @@ def _recorded_by_kernel(
     def pair(rest: F, mean: F) -> F:
         return np.concatenate([rest.reshape(-1, 1), mean.reshape(-1, 1)], axis=1) * np.ones((b, 1))
 
-    slot = small.slots(names)
+    slot = lanes.slots(names)
     values, errors = np.empty((len(names), b, len(layers))), np.empty((len(names), b, len(layers)))
     arguments = [
         np.broadcast_to(start.R, (b, n, d)),
@@ -257,7 +257,7 @@ def _recorded_by_kernel(
     def run(lost: F, found: F) -> None:
         jump(*fixed, slot, 0, b, values, errors, lost, found, stop)
 
-    lapack = small.with_lost(run, slot, values, errors, float(EPS), n, d)
+    lapack = lanes.with_lost(run, slot, values, errors, float(EPS), n, d)
     return Recorded(
         {name: values[k] for k, name in enumerate(names)},
         {name: errors[k] for k, name in enumerate(names)},

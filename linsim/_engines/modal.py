@@ -5,7 +5,7 @@
 The modes fall into the invariant parts of ``linsim._state`` (the split's own
 row i and column j of modes, and the rest), and every part is summed at its own
 scale, so that gaps keep their digits as they do layer by layer.  rho^l needs
-log2|rho| to 1e-20 at depth 1e9: eigenvalues come refined (``_refine``), logs in
+log2|rho| to 1e-20 at depth 1e9: eigenvalues come refined (``refine``), logs in
 extended precision, each cut so that the layer times its leading bits is exact.
 """
 
@@ -33,7 +33,7 @@ from .._state import (
 )
 from ..theory.spectra import EPS, B, C, Eigensystem, F
 from . import iterate
-from ._refine import Basis, basis_of
+from .refine import Basis, basis_of
 
 __all__ = ["COMPARED", "DRIFT", "Modes", "Verdict", "compared", "prepare", "reliable", "sound", "states"]
 

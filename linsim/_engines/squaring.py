@@ -26,7 +26,7 @@ import numpy as np
 from .._state import EMPTY, State, add_log2, combine, log2, norm, normalise
 from ..theory.spectra import EPS, B, Eigensystem, F
 from . import modal
-from ._refine import Basis, basis_of
+from .refine import Basis, basis_of
 
 __all__ = ["Powers", "prepare", "reliable", "states"]
 

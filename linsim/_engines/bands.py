@@ -1,6 +1,6 @@
 """Layer by layer through large systems: rows and metrics shared out among threads.
 
-For the metrics of :mod:`.small` on matrices that leave the cache.  Every layer
+For the metrics of :mod:`.lanes` on matrices that leave the cache.  Every layer
 is cut into bands of rows, one for each thread; a thread that finds its band not
 ready measures a recorded layer instead of waiting.  BLAS runs on the calling
 thread, so that threads never wait for each other's.  What is measured, and in
@@ -24,7 +24,7 @@ from .._recorded import Job, Recorded
 from .._split import KINDS
 from .._state import between_rescalings
 from ..theory.spectra import doubly_stochastic
-from .small import METRICS, ranks, slots
+from .lanes import METRICS, ranks, slots
 
 __all__ = ["applies", "jobs", "singular_values"]
 
@@ -53,7 +53,7 @@ def jobs(
     budget: int,
     stop: F,
 ) -> list[Job]:
-    """Return the work, one system after the other if they are few; arguments as in :mod:`.small`."""
+    """Return the work, one system after the other if they are few; arguments as in :mod:`.lanes`."""
     from .._kernels.layer import apply_layer
 
     _kernels.announce(apply_layer, x0.dtype)
