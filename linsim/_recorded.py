@@ -13,14 +13,11 @@ from ._evaluate import evaluate, of_tokens
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
 from ._state import State, assemble, batch_of, scaled, stacked
 
-__all__ = ["Job", "Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
+__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
 _TOGETHER = 2**16
-
-#: some of the systems of a run, ready to go
-Job = Callable[[], "Recorded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +29,8 @@ class Recorded:
     str and ``rounding`` (b or 1,) float: engine, split and relative rounding of each
     system; ``refused`` (b or 1,) str: why a cheaper engine did not do.
     ``fallbacks``: how often something had to be done another way; ``size``: b.
+    ``left``: which of the systems the engine could not do, whose values are whatever they are, and
+    ``known``: what it found out about them that the next engine may use.
     """
 
     values: Mapping[str, Array]
@@ -44,6 +43,8 @@ class Recorded:
     states: Array | None = None
     log_scale: Array | None = None
     refused: np.ndarray[Any, Any] = field(default_factory=lambda: np.asarray([""]))
+    left: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, dtype=int))
+    known: Any = None
 
 
 def record(

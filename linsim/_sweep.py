@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
+from ._ask import recorded_layers
 from ._callers import home_within, native_rule
 from ._evaluate import METRICS, choose
 from ._namespace import namespace, native, to_host
-from ._simulate import recorded_layers, simulate
+from ._simulate import simulate
 from .block import Block
 from .errors import (
     BackendError,

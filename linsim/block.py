@@ -11,6 +11,7 @@ import numpy as np
 from . import _draws, _spectra, _validate
 from ._layers import ACTIVATIONS
 from ._namespace import Array, namespace
+from ._rule import Rule
 from .attention import FromTokens
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
@@ -115,7 +116,7 @@ class Deescalation:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Block(Rule):
     """One layer of a Transformer, its random weights drawn afresh at every layer.
 
     Attention Y = A X W, added to ``residual`` X; layer norm; feed-forward
@@ -316,11 +317,21 @@ class Block:
         return _validate.broadcast_batches(**shapes)
 
     @property
-    def max_depth(self) -> int | None:
-        """Depth at which the rule ends; None when it repeats for ever."""
-        return None
+    def repeats(self) -> bool:
+        """Every layer holds the same, or draws alike."""
+        return True
 
-    def refuse_heads(self, batch: tuple[int, ...]) -> None:
+    @property
+    def moves_by(self) -> str:
+        """Tokens go through norms, activations and de-escalation as well."""
+        return "block"
+
+    def arrays(self) -> list[Array]:
+        """Return what is held for all layers."""
+        held = [self.A if self.attention_fixed else None, self.weights if self.weights_fixed else None]
+        return [M for M in (*held, self.gain, self.bias) if M is not None]
+
+    def refuse_tokens(self, batch: tuple[int, ...]) -> None:
         """Refuse tokens of shape (*batch, n, d) that lack an axis which A and weights share.
 
         Such an axis is what several heads would look like, and h blocks of one head are

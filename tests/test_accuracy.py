@@ -16,6 +16,7 @@ import pytest
 
 import linsim
 from linsim import Layered, Linear, MultiHead, simulate
+from linsim._engines import digits
 from linsim.metrics import METRICS
 
 LOGS = tuple(name for name in METRICS if name.startswith("log_"))
@@ -690,7 +691,7 @@ def test_an_input_that_misses_the_constant_mode_shows_no_rounding_as_a_value(kin
     assert run.info.fallbacks.get("double-double", 0) == centre
     assert np.isfinite(run.metrics["log_norm"][-1])
     # without more digits only rounding would be left to show
-    monkeypatch.setattr(linsim._simulate, "_MORE_DIGITS", 0.0)
+    monkeypatch.setattr(digits, "MORE_DIGITS", 0.0)
     run = simulate(rule, x0, 300, layers=layers)
     assert_true_or_nan(run, truth)
     assert np.isnan(run.metrics["log_norm"][-1]) == centre

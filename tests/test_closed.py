@@ -47,7 +47,7 @@ def test_modes_and_layers_tell_the_same(n, d):
     layers = [0, 1, 2, 3, 7, 20, 64, 65, 129, 300, 1000]
     runs = [
         simulate(Linear(A, H), x0, 1000, layers=layers, metrics=lanes.METRICS, method=method)
-        for method in ("modal", "iterate")
+        for method in ("modal", "lanes" if _kernels.usable() else "iterate")
     ]
     assert set(runs[0].info.methods) == {"modal"}
     assert set(runs[1].info.methods) == {"lanes" if _kernels.usable() else "iterate"}
@@ -127,7 +127,7 @@ def test_the_choice_depends_on_shape_depth_and_recorded_layers_alone():
         assert set(dense.info.methods) == {"iterate"}
         shallow = simulate(rule, x0[pick], 64, layers=[64])
         assert set(shallow.info.methods) == {"iterate"}
-    assert not closed.worthwhile(64, 64, closed.DEEPEST + 1, 1)
+    assert not closed.pays(64, 64, closed.DEEPEST + 1, 1)
 
 
 @pytest.mark.parametrize("names", [lanes.METRICS, None])
@@ -154,7 +154,7 @@ def test_causal_attention_is_right_by_whatever_way(n):
     x0 = rng.normal(size=(n, d))
     layers = [1, 20, 300, 3000]
     auto = simulate(Linear(A, H), x0, 3000, layers=layers, metrics=lanes.METRICS, method="modal")
-    slow = simulate(Linear(A, H), x0, 3000, layers=layers, metrics=lanes.METRICS, method="iterate")
+    slow = simulate(Linear(A, H), x0, 3000, layers=layers, metrics=lanes.METRICS, method="lanes")
     assert n == 6 or str(auto.info.method) == "squaring"
     for name in lanes.METRICS:
         one, other = auto.metrics[name], slow.metrics[name]

@@ -13,6 +13,10 @@ from linsim._engines import lanes
 from linsim.errors import InvalidValueError
 
 
+def by(names):
+    return "lanes" if names else "iterate"
+
+
 @pytest.mark.parametrize("names", [lanes.METRICS, None])
 def test_a_system_leaves_nothing_behind_for_the_next(names):
     """Columns that only pad: d no multiple of a vector, few of them left in use by the system before."""
@@ -36,7 +40,7 @@ def test_smooth_tokens_under_local_attention_decay_faster_than_their_rounding():
     x0 = x0 - np.mean(x0) + 1
     layers = np.array([0, 1000, 3000, 8000])
     run = simulate(
-        Linear(A, [[1.0]]), x0, 8000, layers=layers, method="iterate",
+        Linear(A, [[1.0]]), x0, 8000, layers=layers, method="lanes",
         metrics=["log_token_diversity", "log_hfc_lfc", "log_norm"],
     )  # fmt: skip
     ratio = (1 + (0.5 + 0.5 * np.cos(2 * np.pi * k / n))) / 2
@@ -58,7 +62,9 @@ def test_a_layer_that_cancels_leaves_its_rounding(n, size, names):
     rng = np.random.default_rng(0)
     H, x0 = -np.eye(3) + size * rng.normal(size=(3, 3)), rng.normal(size=(n, 3))
     layers = (0, 1, 2, 5, 9)
-    run = simulate(Linear(np.eye(n), H), x0, 9, layers=layers, metrics=names, method="iterate")
+    run = simulate(
+        Linear(np.eye(n), H), x0, 9, layers=layers, metrics=names, method="lanes" if names else "iterate"
+    )
     truth = oracle.trajectory(np.eye(n), H, x0, layers, digits=600)
     assert_within_errors(run, truth)
 
@@ -76,7 +82,9 @@ def test_weights_far_from_normal_enlarge_rounding(power, seed):
     layers = (0, 1, 5, 20, 100)
     truth = oracle.trajectory(A, H, x0, layers, digits=500)
     for names in (lanes.METRICS, None):
-        run = simulate(Linear(A, H), x0, 100, layers=layers, metrics=names, method="iterate")
+        run = simulate(
+            Linear(A, H), x0, 100, layers=layers, metrics=names, method="lanes" if names else "iterate"
+        )
         assert_within_errors(run, truth)
 
 

@@ -31,7 +31,8 @@ from test_accuracy import (
 
 import linsim
 from linsim import Layered, Linear, MultiHead, _kernels, _parallel, simulate
-from linsim._engines import bands, lanes
+from linsim._engines import bands, lanes, rescue
+from linsim._engines import digits as digits_
 
 pytest.importorskip("numba")
 
@@ -51,9 +52,7 @@ def run_with(engine, rule, x0, depth, **options):
     with pytest.MonkeyPatch.context() as patch:
         if engine == "numpy":
             patch.setattr(_kernels, "usable", lambda: False)
-        elif engine == "bands":
-            patch.setattr(lanes, "applies", lambda *_: False)
-        run = simulate(rule, x0, depth, method="iterate", **options)
+        run = simulate(rule, x0, depth, method=ENGINES[engine], **options)
     assert run.info.method == ENGINES[engine]
     return run
 
@@ -313,12 +312,17 @@ def test_any_metrics(engine, names):
 
 
 def test_which_engine_applies():
-    assert lanes.applies(NAMES, 256, 256)
-    assert not lanes.applies(NAMES, 257, 2)
-    assert not lanes.applies(NAMES, 2, 257)
-    assert not lanes.applies(("log_rank_gap",), 4, 4)
-    assert bands.applies(NAMES, 257, 2)
-    assert not bands.applies(("log_cosine_gap",), 257, 2)
+    def obstacle(engine, names, n, d):
+        asked = linsim.engines(Linear(np.eye(n), np.eye(d)), 1, metrics=names)
+        (offer,) = (offer for offer in asked.offers if offer.name == engine)
+        return offer.obstacle
+
+    assert not obstacle("lanes", NAMES, 256, 256)
+    assert "257" in obstacle("lanes", NAMES, 257, 2)
+    assert "257" in obstacle("lanes", NAMES, 2, 257)
+    assert "log_rank_gap" in obstacle("lanes", ("log_rank_gap",), 4, 4)
+    assert not obstacle("bands", NAMES, 257, 2)
+    assert "log_cosine_gap" in obstacle("bands", ("log_cosine_gap",), 257, 2)
     assert _kernels.MEASURED == NAMES
     A, H, x0 = drawn(9, 4, 3)
     assert simulate(Linear(A, H), x0, 3, metrics=NAMES).info.method == "lanes"
@@ -510,7 +514,8 @@ def test_tokens_that_cancel_to_nothing_have_no_angle(engine, monkeypatch):
     for name in ("cosine", "abs_cosine"):
         assert np.all(np.isfinite(run.metrics[name]))
     with monkeypatch.context() as patch:
-        patch.setattr(linsim._simulate, "_hidden", lambda found, allowed: np.zeros((1, 5), dtype=bool))
+        for module in (digits_, rescue):
+            patch.setattr(module, "hidden", lambda found, allowed: np.zeros((1, 5), dtype=bool))
         run = run_with(engine, Linear(A, H), x0, 300, layers=layers)
     assert_within_errors(run, truth)
     for name in ("cosine", "abs_cosine"):
@@ -823,7 +828,7 @@ SMALL_RUN = """
     x0 = rng.normal(size=(4, 5, 3))
     rule = linsim.Linear(A, np.diag([0.5, 0.2, -0.3]))
     for _ in range(3):
-        run = linsim.simulate(rule, x0, 12, metrics=METRICS, method="iterate")
+        run = linsim.simulate(rule, x0, 12, metrics=METRICS)
     print(run.info.method)
     for name in METRICS:
         print(name, *[float(x).hex() for x in run.metrics[name].ravel()])
@@ -895,7 +900,7 @@ def test_ctrl_c_ends_a_long_run(engine):
         H = np.diag(rng.uniform(-0.5, 0.5, d))
         rule, x0 = linsim.Linear(A, H), rng.normal(size=(b, n, d))
         def go(depth):
-            return linsim.simulate(rule, x0, depth, layers=[depth], metrics=METRICS, method="iterate")
+            return linsim.simulate(rule, x0, depth, layers=[depth], metrics=METRICS)
         print(go(2).info.method, flush=True)
         try:
             go(10**8)

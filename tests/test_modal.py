@@ -27,7 +27,7 @@ from test_accuracy import (
     weights,
 )
 
-from linsim._engines import refine, modal, squaring
+from linsim._engines import modal, mode_states, modes, powers, refine, squaring
 from linsim._evaluate import METRICS, evaluate, tolerances
 from linsim._split import choose_split
 from linsim._state import decompose
@@ -52,11 +52,11 @@ def started(A, H, x0):
 
 
 def closed(A, H, x0):
-    return modal.prepare(A, H, started(A, H, x0), attention_eigensystem(A), weight_eigensystem(H))
+    return modes.prepare(A, H, started(A, H, x0), attention_eigensystem(A), weight_eigensystem(H))
 
 
 def squared(A, H, x0):
-    return squaring.prepare(A, H, started(A, H, x0), weight_eigensystem(H))
+    return powers.prepare(A, H, started(A, H, x0), weight_eigensystem(H))
 
 
 ENGINES = {"modal": (modal, closed), "squaring": (squaring, squared)}
@@ -219,13 +219,13 @@ def test_it_fails_without_refined_eigenvalues(monkeypatch):
         basis = refine.basis_of(*arguments)
         return replace(basis, low=0 * basis.low)
 
-    monkeypatch.setattr(modal, "basis_of", unrefined)
+    monkeypatch.setattr(modes, "basis_of", unrefined)
     assert max(bounded(system)[0] for system in LASTING) > 1e-8
 
 
 def test_it_fails_with_half_a_pair(monkeypatch):
-    filled = modal._filled
-    monkeypatch.setattr(modal, "_filled", lambda q, *rest: filled(q.real + 0j, *rest))
+    filled = mode_states._filled
+    monkeypatch.setattr(mode_states, "_filled", lambda q, *rest: filled(q.real + 0j, *rest))
     case = next(case for case in LINEAR if case.name == "smoothing-pair-general")
     found, verdict = solved(case.A, case.H, case.x0, (0, 1, 5, 20))
     assert not verdict.ok[0]
@@ -270,10 +270,10 @@ def test_every_shape_at_1e9(shape):
 
 def test_deeper_than_phases_hold_is_refused():
     A, H, x0 = batch(*turning(0))
-    modes = closed(A, H, x0)
-    next(modal.states(modes, [modal.DEEPEST]))
+    form = closed(A, H, x0)
+    next(modal.states(form, [modes.DEEPEST]))
     with pytest.raises(ValueError, match="beyond"):
-        next(modal.states(modes, [modal.DEEPEST + 1]))
+        next(modal.states(form, [modes.DEEPEST + 1]))
 
 
 def test_systems_of_a_batch_do_not_see_each_other():
@@ -281,9 +281,9 @@ def test_systems_of_a_batch_do_not_see_each_other():
     A = np.stack([softmax(rng, 4), causal(rng, 4), DYADIC])
     H = np.stack([weights(rng, 0.5 + 0.3j, 0.2), np.diag([0.5, 0.5, 0.25]), np.diag([1.0, 1.0], 1)])
     x0, layers = rng.normal(size=(3, 4, 3)), (0, 1, 7, 1000, 10**6)
-    modes = closed(A, H, x0)
-    verdict = modal.reliable(modes, A, H, layers[-1])
-    together = measured(modal.states(modes, layers), layers, x0)
+    form = closed(A, H, x0)
+    verdict = modal.reliable(form, A, H, layers[-1])
+    together = measured(modal.states(form, layers), layers, x0)
     assert list(verdict.ok) == [True, True, False]
     for k in range(2):
         alone, own = solved(A[k], H[k], x0[k], layers)
@@ -315,11 +315,11 @@ def test_systems_may_share_a_matrix(shared, engine):
 def test_layers_do_not_see_each_other():
     """Modes that are dropped as too small are too small at every later layer."""
     A, H, x0 = batch(*slow(1))
-    modes = closed(A, H, x0)
+    form = closed(A, H, x0)
     layers = [1, 3, 50, 51, 10**3, 10**5, 10**8]
-    together = measured(modal.states(modes, layers), layers, x0)
+    together = measured(modal.states(form, layers), layers, x0)
     for k, layer in enumerate(layers):
-        alone = measured(modal.states(modes, [layer]), [layer], x0)
+        alone = measured(modal.states(form, [layer]), [layer], x0)
         for name in METRICS:
             np.testing.assert_allclose(together[name][:, k], alone[name][:, 0], rtol=1e-13, atol=1e-13)
 
@@ -414,13 +414,13 @@ def test_a_floor_would_show_without_noise(monkeypatch):
     system, layers = STRUCTURED["no constant part, unequal tokens"], (0, 1, 60, 150)
     truth = oracle.trajectory(*system, layers, digits=600)
     assert not lies(solved(*system, layers, "modal", None)[0], truth, 600)
-    prepare = modal.prepare
+    prepare = modes.prepare
 
     def noiseless(*arguments):
         m = prepare(*arguments)
         return replace(m, missed=m.missed - 1e4, own=0 * m.own, shadows=0 * m.shadows)
 
-    monkeypatch.setattr(modal, "prepare", noiseless)
+    monkeypatch.setattr(modes, "prepare", noiseless)
     assert lies(solved(*system, layers, "modal", None)[0], truth, 600)
 
 
@@ -477,11 +477,11 @@ def test_squaring_holds_for_causal_attention_to_1e5(sharp):
 
 def test_squaring_forgets_nothing_between_blocks(monkeypatch):
     A, H, x0 = batch(STRUCTURED["Jordan A, smoothing"][0], *STRUCTURED["Jordan A, smoothing"][1:])
-    powers, layers = squared(A, H, x0), (0, 1, 5, 6, 100, 10**4)
-    whole = measured(squaring.states(powers, layers), layers, x0)
-    monkeypatch.setattr(squaring, "VECTORS", 1)
-    monkeypatch.setattr(squaring, "MATRICES", 1)
-    pieces = measured(squaring.states(powers, layers), layers, x0)
+    form, layers = squared(A, H, x0), (0, 1, 5, 6, 100, 10**4)
+    whole = measured(squaring.states(form, layers), layers, x0)
+    monkeypatch.setattr(powers, "VECTORS", 1)
+    monkeypatch.setattr(powers, "MATRICES", 1)
+    pieces = measured(squaring.states(form, layers), layers, x0)
     for name in METRICS:
         np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-11, atol=1e-11, err_msg=name)
 
@@ -490,5 +490,5 @@ def test_a_floor_would_show_without_a_twin(monkeypatch):
     system, layers = STRUCTURED["no constant part, unequal tokens"], (0, 1, 60, 150)
     truth = oracle.trajectory(*system, layers, digits=600)
     assert not lies(solved(*system, layers, "squaring", None)[0], truth, 600)
-    monkeypatch.setattr(squaring, "_shaken", lambda x, e, *_: (x, e))
+    monkeypatch.setattr(powers, "_shaken", lambda x, e, *_: (x, e))
     assert lies(solved(*system, layers, "squaring", None)[0], truth, 600)

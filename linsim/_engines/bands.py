@@ -13,20 +13,21 @@ import collections
 import functools
 import itertools
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _kernels
 from .._parallel import workers
-from .._recorded import Job, Recorded
+from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
 from ..theory.spectra import doubly_stochastic
-from .lanes import METRICS, ranks, slots
+from .lanes import METRICS, in_the_way, operations, ranks, slots, stacks
+from .protocol import Job
+from .task import Task, budget
 
-__all__ = ["applies", "jobs", "singular_values"]
+__all__ = ["about", "covers", "jobs", "name", "operations", "singular_values", "worthwhile"]
 
 F = np.ndarray[Any, Any]
 
@@ -36,29 +37,29 @@ _OF_WHOLE = ("cosine", "abs_cosine", "effective_rank", "stable_rank")
 _AHEAD = 8
 
 
-def applies(names: Sequence[str], n: int, d: int) -> bool:
-    """Return whether this engine measures all of these; any n and d."""
-    return set(names) <= set(METRICS) and _kernels.usable()
+name = "bands"
+about = "compiled: layer by layer, rows of one large system shared out among threads"
 
 
-def jobs(
-    A: F,
-    H: F,
-    x0: F,
-    zero_until: F,
-    size: int,
-    layers: F,
-    names: tuple[str, ...],
-    growth: F,
-    budget: int,
-    stop: F,
-) -> list[Job]:
-    """Return the work, one system after the other if they are few; arguments as in :mod:`.lanes`."""
+def covers(task: Task) -> str:
+    """Return what the kernels cannot do of a task, "" if they do all."""
+    return in_the_way(task)
+
+
+def worthwhile(task: Task) -> str:
+    """Compiled kernels are the fastest way layer by layer."""
+    return "metrics that need no eigenvectors, of systems too large for the cache"
+
+
+def jobs(task: Task) -> list[Job]:
+    """Return the work, one system after the other if they are few."""
     from .._kernels.layer import apply_layer
 
-    _kernels.announce(apply_layer, x0.dtype)
-    A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
-    every = np.clip(budget // np.maximum(growth, 1.0), 1, between_rescalings(x0, 2)).astype(int)
+    size, layers, names, zero_until = task.size, task.layers, task.names, task.zero_until
+    _kernels.announce(apply_layer, task.start.dtype)
+    A, H, x0 = (_kernels.frozen(x) for x in (*stacks(task), task.start))
+    growth = np.maximum(task.growth, 1.0)
+    every = np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)).astype(int)
     # enough systems keep all threads busy by themselves
     threads = workers() if size < 2 * workers() else 1
 
@@ -70,16 +71,16 @@ def jobs(
             own_A, own_H = (x[:, :, s if x.shape[2] > 1 else 0] for x in (A, H))
             pause = int(every[s if every.size > 1 else 0])
             own_x, zero = (x[s if len(x) > 1 else 0] for x in (x0, zero_until))
-            walk = _Walk(own_A, own_H, own_x, zero, layers, names, pause, stop)
+            walk = _Walk(own_A, own_H, own_x, zero, layers, names, pause, task.stop)
             walk.run(threads)
             values[:, s - first], errors[:, s - first] = walk.values[:, 0], walk.errors[:, 0]
             lapack += walk.lapack
         n, d = x0.shape[-2:]
         eps = float(np.finfo(x0.dtype).eps)
         return Recorded(
-            {name: values[k] for k, name in enumerate(names)},
-            {name: errors[k] for k, name in enumerate(names)},
-            np.asarray(["bands"]),
+            {metric: values[k] for k, metric in enumerate(names)},
+            {metric: errors[k] for k, metric in enumerate(names)},
+            np.asarray([name]),
             np.asarray([KINDS[0]]),
             np.asarray([eps * float(np.sqrt(n + d)) * (int(layers[-1]) + 1)]),
             {"lapack": lapack},
@@ -87,8 +88,8 @@ def jobs(
         )
 
     if threads > 1:
-        return [functools.partial(run, 0, size)]
-    return [functools.partial(run, s, s + 1) for s in range(size)]
+        return [Job(slice(0, size), functools.partial(run, 0, size))]
+    return [Job(slice(s, s + 1), functools.partial(run, s, s + 1)) for s in range(size)]
 
 
 class _Walk:

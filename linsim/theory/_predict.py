@@ -120,7 +120,7 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         X = _tokens(x0, rule)
         batch = _validate.broadcast_batches(rule=batch, x0=X.shape[:-2])
         X = _flat(X, batch, 2)
-    rules = rule.rules if isinstance(rule, Layered) else [rule]
+    rules: Any = rule.rules if isinstance(rule, Layered) else [rule]
     given = _precision(rules, x0)
     layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)
