@@ -16,6 +16,7 @@ from ._callers import in_callers_library
 from ._cloud import copies_for, gather, state_of
 from ._double import of as pair_of
 from ._double import sliced
+from ._eigen import meant
 from ._engines import blocks, closed, doubled, iterate, large, small
 from ._evaluate import choose, tolerances
 from ._exact import vanishes
@@ -28,7 +29,6 @@ from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
-from .theory.spectra import meant
 from .trajectory import RunInfo, Trajectory
 
 __all__ = ["recorded_layers", "simulate"]

@@ -27,11 +27,11 @@ from test_accuracy import (
     weights,
 )
 
+from linsim._eigen import attention_eigensystem, weight_eigensystem
 from linsim._engines import _refine, modal, squaring
 from linsim._evaluate import METRICS, evaluate, tolerances
 from linsim._split import choose_split
 from linsim._state import decompose
-from linsim.theory.spectra import attention_eigensystem, weight_eigensystem
 
 BOUND = 1e-9
 DEEP = (10**5, 10**9)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._eigen import EPS, Eigensystem, attention_eigensystem, weight_eigensystem
 from .._recorded import Recorded, merged, record, sharper
 from .._split import KINDS, choose_split, constant_split
 from .._state import EMPTY, Split, State
-from ..theory.spectra import EPS, Eigensystem, attention_eigensystem, weight_eigensystem
 from . import modal, small, squaring
 
 __all__ = ["DEEPEST", "run", "worthwhile"]

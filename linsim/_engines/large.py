@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._eigen import doubly_stochastic
 from .._parallel import workers
 from .._recorded import Job, Recorded
 from .._split import KINDS
 from .._state import between_rescalings
-from ..theory.spectra import doubly_stochastic
 from .small import METRICS, ranks, slots
 
 __all__ = ["applies", "jobs", "singular_values"]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import EPS, B, C, Eigensystem, F
 from .._state import (
     EMPTY,
     PARTS,
@@ -31,7 +32,6 @@ from .._state import (
     scaled,
     sizes,
 )
-from ..theory.spectra import EPS, B, C, Eigensystem, F
 from . import iterate
 from ._refine import Basis, basis_of
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._eigen import doubly_stochastic
 from .._parallel import workers
 from .._recorded import Job, Recorded
 from .._split import KINDS
 from .._state import between_rescalings
-from ..theory.spectra import doubly_stochastic
 
 __all__ = ["METRICS", "applies", "jobs", "ranks", "slots", "with_lost"]
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import EPS, B, Eigensystem, F
 from .._state import EMPTY, State, add_log2, combine, log2, norm, normalise
-from ..theory.spectra import EPS, B, Eigensystem, F
 from . import modal
 from ._refine import Basis, basis_of
 
