@@ -18,7 +18,6 @@ from ._double import of as pair_of
 from ._double import sliced
 from ._eigen import meant
 from ._engines import blocks, closed, doubled, iterate, large, small
-from ._evaluate import choose, tolerances
 from ._exact import vanishes
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from ._parallel import in_parallel, pieces
@@ -28,6 +27,7 @@ from ._state import Split, State, decompose, scaled, shifted
 from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
+from .metrics._registry import choose, tolerances
 from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
 from .trajectory import RunInfo, Trajectory
 
