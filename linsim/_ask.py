@@ -10,10 +10,10 @@ import numpy as np
 from . import _validate
 from ._engines.closed import DEEPEST
 from ._engines.task import Task, budget, in_batch
-from ._evaluate import choose, tolerances
 from ._namespace import Array, namespace, to_backend
 from ._rule import Rule
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
+from .metrics._registry import choose, tolerances
 
 __all__ = ["recorded_layers", "refuse_endless", "task_of"]
 

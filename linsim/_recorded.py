@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ._evaluate import evaluate, of_tokens
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
 from ._state import State, assemble, batch_of, scaled, stacked
+from .metrics._evaluate import evaluate, of_tokens
 
 __all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
 

@@ -16,11 +16,11 @@ from ._engines.choose import ENGINES, METHODS, choose
 from ._engines.execute import execute
 from ._engines.rescue import rescued
 from ._engines.task import Task
-from ._evaluate import choose as metric_names
 from ._namespace import Array, namespace, to_host
 from ._recorded import Recorded, first_of, missing
 from ._rule import Rule
 from .errors import InvalidTypeError
+from .metrics._registry import choose as metric_names
 from .trajectory import RunInfo, Trajectory
 
 __all__ = ["METHODS", "Engines", "Offer", "engines", "simulate"]

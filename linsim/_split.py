@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._state import Split
-from .theory.dominance import dominance
-from .theory.spectra import (
+from ._eigen import (
     EPS,
     B,
     C,
@@ -21,6 +19,8 @@ from .theory.spectra import (
     perron_vector,
     weight_eigensystem,
 )
+from ._state import Split
+from .theory.dominance import dominance
 
 __all__ = ["KINDS", "choose_split", "constant_split", "row_split"]
 

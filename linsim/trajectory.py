@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
-from ._evaluate import METRICS
 from ._namespace import Array, to_host
 from .errors import InvalidValueError
+from .metrics import METRICS
 
 if TYPE_CHECKING:
     import xarray

@@ -27,11 +27,13 @@ from test_accuracy import (
     weights,
 )
 
+from linsim._eigen import attention_eigensystem, weight_eigensystem
 from linsim._engines import modal, mode_states, modes, powers, refine, squaring
-from linsim._evaluate import METRICS, evaluate, tolerances
 from linsim._split import choose_split
 from linsim._state import decompose
-from linsim.theory.spectra import attention_eigensystem, weight_eigensystem
+from linsim.metrics import METRICS
+from linsim.metrics._evaluate import evaluate
+from linsim.metrics._registry import tolerances
 
 BOUND = 1e-9
 DEEP = (10**5, 10**9)

@@ -25,6 +25,7 @@ from .._cloud import (
     stretch,
     tamed,
 )
+from .._eigen import meant
 from .._layers import activate, attend, attend_fixed, contract_mean, layer_norm, reach_similarity
 from .._namespace import Array, namespace, on_device_of, to_backend, to_host
 from .._parallel import pieces
@@ -34,7 +35,6 @@ from .._state import scaled
 from ..attention import FromTokens
 from ..block import Block
 from ..streams import RowGenerator
-from ..theory.spectra import meant
 from .digits import Tape, with_more_digits
 from .hooks import hooked
 from .protocol import Job

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._eigen import EPS, B, Eigensystem, F, attention_eigensystem, meant, weight_eigensystem
 from .._namespace import to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record, sharper
 from .._split import KINDS, choose_split, constant_split
 from .._state import State
-from ..theory.spectra import EPS, B, Eigensystem, F, attention_eigensystem, meant, weight_eigensystem
 from . import lanes
 from .first_layers import Verdict
 from .modes import DEEPEST

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from .._double import Pair, Sliced, add, divide, matmul, minus, of, scale, sliced, spread, total
+from .._eigen import F, doubly_stochastic
 from .._state import EMPTY, State, log2, norm, plain_state, shifted
-from ..theory.spectra import F, doubly_stochastic
 
 __all__ = ["ROUNDING", "cost", "states", "stochastic"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from .. import _draws
+from .._eigen import meant
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record
 from .._split import KINDS, row_split
 from ..rules import RandomWeights
-from ..theory.spectra import meant
 from . import steps
 from .digits import Tape, in_pairs_of_doubles, with_more_digits
 from .protocol import Job

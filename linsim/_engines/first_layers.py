@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import B, F
 from .._state import EMPTY, PARTS, State, norm, scaled, sizes
-from ..theory.spectra import B, F
 from . import steps
 
 __all__ = ["COMPARED", "DRIFT", "Verdict", "compared"]

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._eigen import doubly_stochastic
 from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
-from ..theory.spectra import doubly_stochastic
 from .protocol import Job
 from .task import Task, budget
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .. import _kernels
+from .._eigen import EPS, B, F
 from .._recorded import Recorded
 from .._state import EMPTY, State
-from ..theory.spectra import EPS, B, F
 from . import closed, lanes, mode_states, modes
 from .closed import Systems
 from .first_layers import COMPARED, DRIFT, Verdict, compared

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import EPS, C, F
 from .._state import EMPTY, State, add_log2, assemble, log2, norm, normalise, sizes
-from ..theory.spectra import EPS, C, F
 from .modes import DEEPEST, Modes
 
 __all__ = ["states"]

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import EPS, B, C, Eigensystem, F
 from .._state import EMPTY, PARTS, Split, State, add_log2, log2
-from ..theory.spectra import EPS, B, C, Eigensystem, F
 from .refine import Basis, basis_of
 
 __all__ = ["DEEPEST", "Modes", "parts_of_modes", "prepare", "sound"]

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import EPS, B, Eigensystem, F
 from .._state import EMPTY, State, add_log2, combine, log2, norm, normalise
-from ..theory.spectra import EPS, B, Eigensystem, F
 from . import mode_states, modes
 from .refine import Basis, basis_of
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from .._eigen import EPS, B, F
 from .._state import State
-from ..theory.spectra import EPS, B, F
 from . import closed, modes, powers
 from .closed import Systems
 from .first_layers import COMPARED, DRIFT, Verdict, compared

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import meant
 from .._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from .._rule import Rule
 from .._state import Split, State, decompose, scaled, shifted
-from ..theory.spectra import meant
 
 __all__ = [
     "SINGLE",

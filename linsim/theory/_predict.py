@@ -9,6 +9,7 @@ import numpy as np
 from .. import _validate
 from .._blas import on_one_thread
 from .._callers import in_callers_library
+from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Layered, Linear, MultiHead
@@ -16,7 +17,6 @@ from .cycle import Heads, simplest
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
 from .prediction import Prediction
-from .spectra import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .verdicts import verdicts, with_caution
 
 __all__ = ["predict"]
