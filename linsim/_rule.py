@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from . import _validate
 from ._namespace import Array
@@ -53,6 +53,9 @@ class Rule:
     >>> bool(np.all(np.diff(run.metrics["log_norm"]) <= 0))
     True
     """
+
+    #: attributes that hold arrays: with these a frozen dataclass takes tensors of PyTorch and arrays of JAX
+    held: ClassVar[tuple[str, ...]] = ()
 
     if TYPE_CHECKING:  # read by all, and set by a subclass as it likes: attributes, properties or fields
 

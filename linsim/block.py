@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -185,6 +185,8 @@ class Block(Rule):
     >>> bool(linsim.simulate(calm, x0, 24, rng=0).metrics["token_similarity"][-1] < 0.2)
     True
     """
+
+    held: ClassVar = ("A", "weights", "gain", "bias")
 
     A: Array | Callable[..., Any] | FromTokens
     _: KW_ONLY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from . import _draws, _spectra, _validate
 from ._namespace import Array, roundoff
@@ -61,6 +61,8 @@ class Linear(Rule):
     >>> rule.n, rule.d, rule.batch_shape
     (2, 1, ())
     """
+
+    held: ClassVar = ("A", "H")
 
     A: Array
     H: Array
@@ -133,6 +135,8 @@ class MultiHead(Rule):
     >>> linsim.MultiHead(A, np.zeros((2, 4, 4))).d
     4
     """
+
+    held: ClassVar = ("A", "H")
 
     A: Array
     H: Array
@@ -312,6 +316,8 @@ class RandomWeights(Rule):
     >>> round(float((odds[:, 10] - odds[:, 20]).mean() / 10), 2)
     0.68
     """
+
+    held: ClassVar = ("A",)
 
     A: Array | Callable[..., Any] | FromTokens
     _: KW_ONLY

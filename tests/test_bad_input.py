@@ -260,7 +260,7 @@ BAD = [
         "matrices as rules",
         lambda: Layered([A2, H3]),
         InvalidTypeError,
-        ["rules: found ndarray", "Linear or MultiHead"],
+        ["rules: found ndarray", "Linear, MultiHead or other rules"],
     ),
     (
         "one rule, no list",

@@ -186,16 +186,16 @@ def test_float32_inputs_are_taken_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("rule", "depth", "argument"),
+    ("rule", "depth", "why"),
     [
-        (MultiHead(np.full((2, 3, 3), 1 / 3), np.zeros((2, 2, 2))), 10, "method"),
-        (Layered([Linear(np.full((3, 3), 1 / 3), np.zeros((2, 2)))] * 9), 9, "method"),
-        (Linear(np.full((3, 3), 1 / 3), np.zeros((2, 2))), 2**30 + 1, "depth"),
+        (MultiHead(np.full((2, 3, 3), 1 / 3), np.zeros((2, 2, 2))), 10, "MultiHead"),
+        (Layered([Linear(np.full((3, 3), 1 / 3), np.zeros((2, 2)))] * 9), 9, "Layered"),
+        (Linear(np.full((3, 3), 1 / 3), np.zeros((2, 2))), 2**30 + 1, "phases"),
     ],
 )
-def test_what_has_no_closed_form_is_refused(rule, depth, argument):
-    with pytest.raises(InvalidValueError, match=f"^{argument}: found"):
-        simulate(rule, np.eye(3, 2), depth, layers=[0], method="modal")
+def test_what_has_no_closed_form_is_refused(rule, depth, why):
+    with pytest.raises(InvalidValueError, match=f"^method: found 'modal'.*{why}"):
+        simulate(rule, np.eye(3, 2), depth, layers=[depth], method="modal")
 
 
 def test_an_unknown_method_is_refused():

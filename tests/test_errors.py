@@ -32,7 +32,7 @@ MORE = 3.0
 #: how engines are asked for
 ENGINES = {
     "iterate": {"method": "iterate"},
-    "lanes": {"method": "iterate", "metrics": ["cosine", "token_similarity", "effective_rank"]},
+    "lanes": {"method": "lanes", "metrics": ["cosine", "token_similarity", "effective_rank"]},
     "modal": {"method": "modal"},
 }
 EPS = np.finfo(float).eps

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .. import _validate
 from ..errors import InvalidValueError
 from . import bands, iterate, lanes, modal, squaring
+from .modes import DEEPEST
 from .protocol import Engine
 from .task import Task
 
@@ -51,7 +52,9 @@ def choose(task: Task, method: str = "auto") -> Choice:
                 "method",
                 f"{method!r} for what it cannot do ({obstacle})",
                 f"an engine that can: {', '.join(able)}",
-                "Leave method out.",
+                "Leave method out."
+                if task.last <= DEEPEST
+                else "Record a shallower layer: the law of a slope does not change.",
             )
     if engine not in CLOSED:
         return Choice((engine,), reason)
