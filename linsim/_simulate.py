@@ -27,7 +27,7 @@ from ._state import Split, State, decompose, scaled, shifted
 from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
-from .metrics._registry import choose, tolerances
+from .metrics._registry import REGISTRY, choose, tolerances
 from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
 from .trajectory import RunInfo, Trajectory
 
@@ -294,22 +294,10 @@ def _hidden(found: Recorded, allowed: Mapping[str, float]) -> np.ndarray[Any, An
     out = None
     for name, x in gone.items():
         hidden = to_host(x)
-        if name in _REACH and bool(np.any(hidden)):
-            values = to_host(found.values[name])
-            hidden = hidden & ~(values < _REACH[name])
+        if bool(np.any(hidden)):
+            hidden = hidden & ~(to_host(found.values[name]) < REGISTRY[name].reach)
         out = hidden if out is None else out | hidden
     return np.zeros((found.size, 1), dtype=bool) if out is None else out
-
-
-# ln of gaps that a plain loop in double precision, or one with pairs of doubles, can still show
-_REACH = {
-    "log_token_diversity": -60.0,
-    "log_hfc_lfc": -30.0,
-    "log_cosine_gap": -28.0,
-    "log_abs_cosine_gap": -28.0,
-    "log_effective_rank_gap": -24.0,
-    "log_rank_gap": -26.0,
-}
 
 
 def _fixed_with_more_digits(plan: _Plan, found: Recorded) -> Recorded:
@@ -343,12 +331,13 @@ def _fixed_with_more_digits(plan: _Plan, found: Recorded) -> Recorded:
 
 def _with_zeros(plan: _Plan, found: Recorded) -> Recorded:
     """Know of states that came out as zero whether they are: then their size has no error."""
-    sizes = [name for name in ("log_norm", "log_spread") if name in found.values]
+    sizes = [name for name in found.values if REGISTRY[name].degree]
     if not sizes:
         return found
     zero = np.ones(1, dtype=bool)
     for name in sizes:
-        zero = zero & (to_host(found.values[name]) == -np.inf) & (to_host(found.errors[name]) == np.inf)
+        nothing = to_host(found.values[name]) == REGISTRY[name].of_nothing
+        zero = zero & nothing & (to_host(found.errors[name]) == np.inf)
     values, errors = dict(found.values), dict(found.errors)
     for system in np.flatnonzero(np.any(zero, axis=-1)):
         one = plan.picked(np.asarray([system]), plan.precision, len(plan.layers))
@@ -361,7 +350,7 @@ def _with_zeros(plan: _Plan, found: Recorded) -> Recorded:
             continue
         for name in errors:
             # of the zero state only sizes are known, all else is no number, and that without an error
-            for held, known in ((values, -np.inf if name in sizes else np.nan), (errors, 0.0)):
+            for held, known in ((values, REGISTRY[name].of_nothing), (errors, 0.0)):
                 host = np.array(to_host(held[name]))
                 host[system, plan.layers >= first] = known
                 held[name] = on_device_of(host, held[name])
@@ -377,6 +366,8 @@ def _doubled(plan: _Plan, heads: Callable[[int], list[tuple[Array, Array]]]) -> 
 
     def cut(layer: int) -> Any:
         _go_on(plan.stop)
+        if plan.ended(layer):
+            return []
         pairs = heads(layer)
         if last[0] is not pairs:
             last[:] = pairs, []
@@ -430,6 +421,10 @@ class _Plan:
     def precision(self) -> str:
         """Name of the dtype of the states."""
         return "float64" if self.start.dtype == namespace(self.start).float64 else "float32"
+
+    def ended(self, layer: int) -> bool:
+        """Whether the rule has no such layer."""
+        return self.rule.max_depth is not None and layer >= self.rule.max_depth
 
     def picked(self, numbers: np.ndarray[Any, Any], precision: str, count: int) -> _Plan:
         """The same for some of the systems and the first ``count`` recorded layers."""
@@ -696,7 +691,7 @@ def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
 
         def steps(layer: int) -> Sequence[tuple[Array, Array]]:
             _go_on(plan.stop)
-            return matrices(0 if repeats else layer)
+            return [] if plan.ended(layer) else matrices(0 if repeats else layer)
 
         at = [int(k) for k in plan.layers]
 

@@ -10,7 +10,7 @@ in float64.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -117,7 +117,8 @@ def run(
             if plain and engine is modal:
                 found = _recorded_by_kernel(form, until, layers, names, kinds, errors, stop)
             else:
-                states, until = engine.states(form, at), until[:, :, None].astype(np.float64)
+                until = until[:, :, None].astype(np.float64)
+                states = _attended(engine.states(form, at), here.A)
                 found = record(states, at, names, here.x0, until, keep_states, method, kinds, errors)
                 again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
                 if again.size and engine is modal:
@@ -180,7 +181,7 @@ def _with_plainer_cut(
     """
     form, kinds, _ = _formed(modal, systems, numbers.size, started, True, True)
     verdict = modal.reliable(form, *systems.matrices, layers[-1])
-    states, keep = modal.states(form, layers), found.states is not None
+    states, keep = _attended(modal.states(form, layers), systems.A), found.states is not None
     error = verdict.error
     other = record(states, layers, names, systems.x0, zero_until, keep, "modal", kinds, error)
     ok = np.broadcast_to(verdict.ok, numbers.size)
@@ -209,6 +210,11 @@ def _with_plainer_cut(
         states=put(found.states, better.states) if keep else None,
         log_scale=put(found.log_scale, better.log_scale) if keep else None,
     )
+
+
+def _attended(states: Iterator[State], A: F) -> Iterator[State]:
+    """The same states, each with the attention that all layers have."""
+    return (replace(state, attention=lambda: [A]) for state in states)
 
 
 def _recorded_by_kernel(

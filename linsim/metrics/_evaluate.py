@@ -72,7 +72,9 @@ def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
     for _ in range(5):  # in steps: a factor must fit a double as well
         step = xp.clip(exponent, -1000.0, 1000.0)
         value, error, exponent = scaled(value, step), scaled(error, step), exponent - step
-    return Measured(value, error)
+    # what is known to lie beyond the range of doubles is infinite, and rightly so
+    beyond = xp.isinf(value) & (one.error < 0.3 * xp.abs(one.value))
+    return Measured(value, xp.where(beyond, xp.zeros_like(error), error))
 
 
 def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dict[str, Measured]:
