@@ -67,7 +67,8 @@ def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
         return Measured(
             one.value + top * (metric.degree * LN2), one.error + (metric.degree * EPS) * xp.abs(top)
         )
-    exponent = xp.clip(metric.degree * top, -5000.0, 5000.0)
+    exponent = metric.degree * top + (xp.zeros_like(top) if one.exponent is None else one.exponent)
+    exponent = xp.clip(exponent, -5000.0, 5000.0)
     value, error = one.value, one.error
     for _ in range(5):  # in steps: a factor must fit a double as well
         step = xp.clip(exponent, -1000.0, 1000.0)
