@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import contextvars
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,22 @@ from ._rule import Rule
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .metrics._registry import choose, tolerances
 
-__all__ = ["recorded_layers", "refuse_endless", "task_of"]
+__all__ = ["each_alone", "recorded_layers", "refuse_endless", "task_of"]
+
+
+# the most operations that are spent on more digits for one system where no system may depend on others
+_EACH_ALONE = 1e9
+_each_alone: contextvars.ContextVar[float | None] = contextvars.ContextVar("_each_alone", default=None)
+
+
+@contextlib.contextmanager
+def each_alone() -> Iterator[None]:
+    """Let no system's result depend on which others are in its batch, while the block runs."""
+    token = _each_alone.set(_EACH_ALONE)
+    try:
+        yield
+    finally:
+        _each_alone.reset(token)
 
 
 def task_of(
@@ -67,7 +84,20 @@ def task_of(
     allowed = tolerances(measured, precision == "float32", resolution)
     stop = np.zeros(1, dtype=bool)
     rule = rule.as_run()
-    task = Task(rule, depth, start, batch, backend, wanted, measured, keep_states, stop, allowed, rng)
+    task = Task(
+        rule,
+        depth,
+        start,
+        batch,
+        backend,
+        wanted,
+        measured,
+        keep_states,
+        stop,
+        allowed,
+        rng,
+        each=_each_alone.get(),
+    )
     if rule.moves_by == "matrices":
         _refuse_growth(task)
     return task

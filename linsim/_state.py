@@ -19,7 +19,7 @@ floor be told from a value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -94,6 +94,9 @@ class State:
     of the low-frequency content.  ``noise`` (b, 1, 5): log2 of a bound on the
     absolute error of each of :data:`PARTS`; of blocks an estimate (:mod:`linsim._cloud`).
     ``rows`` (b, n, 1), where known: log2 of the absolute error of each token of the full state.
+    ``attention``, where known: returns what the layer that the tokens go into looks at them with,
+    (b or 1, n, n) for each head, none where there is no such layer.  A rule may have to draw it, so it
+    is asked only for metrics that need it, and before the next state is.
     """
 
     split: Split
@@ -109,6 +112,7 @@ class State:
     e_mean: Array
     noise: Array
     rows: Array | None = None
+    attention: Callable[[], Sequence[Array]] | None = None
 
 
 PARTS = ("a", "r", "b", "R", "mean")
@@ -323,7 +327,7 @@ def stacked(states: Sequence[State]) -> State:
     if len(states) == 1:
         return states[0]
     xp = namespace(states[0].R)
-    parts = [f.name for f in fields(State) if f.name != "split"]
+    parts = [f.name for f in fields(State) if f.name not in ("split", "attention")]
     b = batch_of(states[0])
 
     def several(arrays: list[Array]) -> Array:

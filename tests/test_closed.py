@@ -7,7 +7,7 @@ import hypothesis
 import numpy as np
 import oracle
 import pytest
-from contract import assert_within_errors
+from contract import OF_TOKENS, assert_within_errors
 from test_accuracy import (
     CASES,
     STRUCTURED,
@@ -22,7 +22,6 @@ from test_accuracy import (
 from linsim import Layered, Linear, MultiHead, _kernels, simulate
 from linsim._engines import closed, lanes
 from linsim.errors import InvalidValueError
-from linsim.metrics import METRICS
 
 # the oracle of deep gaps needs two tokens and two features
 LINEAR = [case for case in CASES if not isinstance(case.A, list) and min(case.x0.shape) > 1]
@@ -142,7 +141,7 @@ def test_a_system_does_not_see_its_batch(names):
     assert [bool(reason) for reason in whole.info.refused] == [False, False, True, False]
     for k in range(4):
         alone = simulate(Linear(A[k], H[k]), x0[k], 5000, layers=layers, metrics=names, method="modal")
-        for name in names or METRICS:
+        for name in names or OF_TOKENS:
             np.testing.assert_array_equal(whole.metrics[name][k], alone.metrics[name], err_msg=name)
 
 
@@ -171,7 +170,7 @@ def test_shared_matrices_and_kept_states():
         count = max(len(y) if y.ndim == 3 else 1 for y in (a, h, x))
         own = [np.broadcast_to(y, (count, *y.shape[-2:])) for y in (a, h, x)]
         each = simulate(Linear(*own[:2]), own[2], 10_000, layers=layers, method="modal")
-        for name in METRICS:
+        for name in OF_TOKENS:
             np.testing.assert_allclose(run.metrics[name], each.metrics[name], rtol=1e-12, atol=1e-12)
         size = np.linalg.norm(run.states, axis=(-1, -2))
         np.testing.assert_allclose(np.log(size) + run.state_log_scale, run.metrics["log_norm"], rtol=1e-12)

@@ -900,7 +900,8 @@ def test_ctrl_c_ends_a_long_run(engine):
         H = np.diag(rng.uniform(-0.5, 0.5, d))
         rule, x0 = linsim.Linear(A, H), rng.normal(size=(b, n, d))
         def go(depth):
-            return linsim.simulate(rule, x0, depth, layers=[depth], metrics=METRICS, method="{ENGINES[engine]}")
+            ask = dict(layers=[depth], metrics=METRICS, method="{ENGINES[engine]}")
+            return linsim.simulate(rule, x0, depth, **ask)
         print(go(2).info.method, flush=True)
         try:
             go(10**8)

@@ -12,7 +12,7 @@ import mpmath
 import numpy as np
 import oracle
 import pytest
-from contract import beyond
+from contract import OF_TOKENS, beyond
 from test_accuracy import (
     CASES,
     DYADIC,
@@ -31,7 +31,6 @@ from linsim._eigen import attention_eigensystem, weight_eigensystem
 from linsim._engines import modal, mode_states, modes, powers, refine, squaring
 from linsim._split import choose_split
 from linsim._state import decompose
-from linsim.metrics import METRICS
 from linsim.metrics._evaluate import evaluate
 from linsim.metrics._registry import tolerances
 
@@ -76,11 +75,11 @@ class Found(dict):
 
 def measured(states, layers, x0, resolution=RESOLUTION):
     """{metric: (b, layers)}; ``resolution`` None: as ``simulate`` reports by default."""
-    values, errors = {name: [] for name in METRICS}, {name: [] for name in METRICS}
+    values, errors = {name: [] for name in OF_TOKENS}, {name: [] for name in OF_TOKENS}
     zero_rows = ~np.any(x0 != 0, axis=-1, keepdims=True)
     for layer, state in zip(layers, states, strict=True):
         with np.errstate(over="ignore", invalid="ignore"):
-            found, _ = evaluate(state, METRICS, zero_rows if layer == 0 else None)
+            found, _ = evaluate(state, OF_TOKENS, zero_rows if layer == 0 else None)
         for name, metric in found.items():
             values[name].append(metric.value[:, 0, 0])
             errors[name].append(np.broadcast_to(metric.error, metric.value.shape)[:, 0, 0])
@@ -201,7 +200,7 @@ def bounded(system):
     """Largest error of what is of size 1 at 1e9, and the verdict."""
     found, verdict = solved(*system, DEEP)
     truth = closed_form_oracle.trajectory(*system, DEEP, digits=300)
-    names = [name for name in METRICS if np.all(np.abs(truth[name]) < 1000)]
+    names = [name for name in OF_TOKENS if np.all(np.abs(truth[name]) < 1000)]
     assert {"token_similarity", "log_hfc_lfc", "log_rank_gap"} & set(names)
     return worst(found, truth, names), verdict
 
@@ -290,7 +289,7 @@ def test_systems_of_a_batch_do_not_see_each_other():
     for k in range(2):
         alone, own = solved(A[k], H[k], x0[k], layers)
         assert own.ok[0]
-        for name in METRICS:
+        for name in OF_TOKENS:
             np.testing.assert_allclose(together[name][k], alone[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
@@ -310,7 +309,7 @@ def test_systems_may_share_a_matrix(shared, engine):
     together = measured(module.states(prepared, layers), layers, whole["x0"])
     for k in range(2):
         alone, _ = solved(*(x[k % len(x)] for x in whole.values()), layers, engine)
-        for name in METRICS:
+        for name in OF_TOKENS:
             np.testing.assert_allclose(together[name][k], alone[name], rtol=1e-11, atol=1e-11, err_msg=name)
 
 
@@ -322,7 +321,7 @@ def test_layers_do_not_see_each_other():
     together = measured(modal.states(form, layers), layers, x0)
     for k, layer in enumerate(layers):
         alone = measured(modal.states(form, [layer]), [layer], x0)
-        for name in METRICS:
+        for name in OF_TOKENS:
             np.testing.assert_allclose(together[name][:, k], alone[name][:, 0], rtol=1e-13, atol=1e-13)
 
 
@@ -484,7 +483,7 @@ def test_squaring_forgets_nothing_between_blocks(monkeypatch):
     monkeypatch.setattr(powers, "VECTORS", 1)
     monkeypatch.setattr(powers, "MATRICES", 1)
     pieces = measured(squaring.states(form, layers), layers, x0)
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-11, atol=1e-11, err_msg=name)
 
 

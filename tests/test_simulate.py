@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from contract import OF_TOKENS, grown
 
 import linsim
 from linsim import Layered, Linear, MultiHead, simulate
@@ -16,7 +17,7 @@ from linsim._state import between_rescalings
 from linsim.errors import BackendError
 from linsim.metrics import METRICS, measure
 
-LOGS = [name for name in METRICS if name.startswith("log_")]
+LOGS = [name for name in OF_TOKENS if name.startswith("log_")]
 
 
 def attention(rng, *batch, n=4):
@@ -28,7 +29,7 @@ def weight(rng, *batch, d=3):
     return rng.normal(size=(*batch, d, d)) / np.sqrt(d)
 
 
-def equal(found, expected, rtol=1e-9, atol=1e-9, names=METRICS):
+def equal(found, expected, rtol=1e-9, atol=1e-9, names=OF_TOKENS):
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], rtol=rtol, atol=atol, err_msg=name)
 
@@ -276,7 +277,7 @@ def test_depth_100_000_neither_overflows_nor_underflows():
     A = (np.full((4, 4), 0.25) + np.eye(4)) / 2  # eigenvalues 1, 1/2, 1/2, 1/2
     layers = [0, 10, 50_000, 100_000]
     run = simulate(Linear(A, H), rng.normal(size=(4, 3)), 100_000, layers=layers, keep_states=True)
-    for name in METRICS:
+    for name in OF_TOKENS:
         # the last system keeps no mean: the ratio itself leaves the range, its logarithm does not
         good = np.isfinite(run.metrics[name]) | ((name == "hfc_lfc") & (np.arange(6) == 5)[:, None])
         assert np.all(good), name
@@ -291,11 +292,9 @@ def test_depth_100_000_neither_overflows_nor_underflows():
 def test_scale_of_the_input_shifts_norms_only(small, scale):
     rule, x0 = small
     run, expected = simulate(rule, scale * x0, 50), simulate(rule, x0, 50)
-    for name in METRICS:
-        shift = np.log(scale) if name in ("log_norm", "log_spread") else 0
-        np.testing.assert_allclose(
-            run.metrics[name], expected.metrics[name] + shift, rtol=1e-9, atol=1e-9, err_msg=name
-        )
+    for name in OF_TOKENS:
+        shifted = grown(name, expected.metrics[name], np.log(scale))
+        np.testing.assert_allclose(run.metrics[name], shifted, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_large_weights_just_below_the_refusal():

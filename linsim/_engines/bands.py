@@ -23,7 +23,7 @@ from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
-from .lanes import METRICS, in_the_way, operations, ranks, slots, stacks
+from .lanes import in_the_way, operations, place_of, ranks, slots, stacks
 from .protocol import Job
 from .task import Task, budget
 
@@ -231,9 +231,9 @@ class _Walk:
         if wanted:
             n, out = self.lay.n, (self.slot, self.values, self.errors)
             scale, noise, there = write_content(0, t, n, self.coupled, self.eps, *out, self.ledger)
-            if there and self.slot[METRICS.index("log_spread")] >= 0:
+            if there and self.slot[place_of("log_spread")] >= 0:
                 write_spread(0, t, n, self.base, self.stride, self.eps, *out, Y, self.ledger)
-            if there and any(self.slot[METRICS.index(name)] >= 0 for name in _OF_WHOLE):
+            if there and any(self.slot[place_of(name)] >= 0 for name in _OF_WHOLE):
                 room = self._room()
                 if room is None:  # another thread has failed, or all are to stop
                     return
@@ -307,12 +307,12 @@ class _Walk:
         from .._kernels.walk import row_noise, write_angles
 
         n, d = self.lay.n, self.lay.d
-        if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
+        if self.slot[place_of("cosine")] >= 0 or self.slot[place_of("abs_cosine")] >= 0:
             write_angles(
                 0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot,
                 self.values, self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
             )  # fmt: skip
-        wanted = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
+        wanted = [self.slot[place_of(name)] for name in ("effective_rank", "stable_rank")]
         if any(k >= 0 for k in wanted):
             X = np.empty((n, d), dtype=self.x0.dtype)
             unpack(room, 0, n, X)

@@ -26,7 +26,15 @@ from .._cloud import (
     tamed,
 )
 from .._eigen import meant
-from .._layers import activate, attend, attend_fixed, contract_mean, layer_norm, reach_similarity
+from .._layers import (
+    activate,
+    attend,
+    attend_fixed,
+    attention_of,
+    contract_mean,
+    layer_norm,
+    reach_similarity,
+)
 from .._namespace import Array, namespace, on_device_of, to_backend, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record
@@ -35,6 +43,7 @@ from .._state import scaled
 from ..attention import FromTokens
 from ..block import Block
 from ..streams import RowGenerator
+from ._ahead import kept
 from .digits import Tape, with_more_digits
 from .hooks import hooked
 from .protocol import Job
@@ -149,24 +158,33 @@ def jobs(rule: Block, task: Task) -> list[Job]:
 
 
 def clouds(start: Cloud, piece: Piece, layers: Sequence[int], go_on: Callable[[], None]) -> Iterator[Cloud]:
-    """Yield the tokens at each of the sorted ``layers``; ``go_on`` raises to end the work."""
+    """Yield the tokens at each of the sorted ``layers``; ``go_on`` raises to end the work.
+
+    Each cloud knows the attention that it goes into, for which is drawn ahead of its layer.
+    """
     cloud, layer = start, 0
+    drawn = kept(lambda layer: _drawn(start, piece))
     for target in layers:
         while layer < target:
             go_on()
+            drawn_now = drawn(layer)
             layer += 1
-            cloud = tamed(regroup(_block(cloud, piece, layer)), loosen=True)
-        yield cloud
+            cloud = tamed(regroup(_block(cloud, piece, layer, drawn_now)), loosen=True)
+        yield replace(cloud, attention=functools.partial(_attention, cloud, piece, drawn, layer))
 
 
-def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
-    """One layer.  Draws come in a fixed order: attention, W, W_1, W_2."""
+def _normed(cloud: Cloud, piece: Piece, where: str) -> Cloud:
+    if piece.block.norm != where:
+        return cloud
+    return layer_norm(cloud, piece.gain, piece.bias, piece.block.norm_eps)
+
+
+def _block(x: Cloud, piece: Piece, layer: int, drawn: Any) -> Cloud:
+    """One layer.  Draws come in a fixed order: attention (``drawn``), W, W_1, W_2."""
     block = piece.block
 
     def normed(cloud: Cloud, where: str) -> Cloud:
-        if block.norm != where:
-            return cloud
-        return layer_norm(cloud, piece.gain, piece.bias, block.norm_eps)
+        return _normed(cloud, piece, where)
 
     def at(place: str, cloud: Cloud) -> Cloud:
         return _deescalated(cloud, piece, place, layer)
@@ -178,7 +196,7 @@ def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
         skip = cloud if block.residual == 1 else stretch(cloud, block.residual)
         return add(skip, branch)
 
-    y = linear(_attended(normed(x, "pre"), piece), _weights(piece, x))
+    y = linear(_attended(normed(x, "pre"), piece, drawn), _weights(piece, x))
     x = at("attention", added(x, at("branch", y)))
     x = at("norm", normed(x, "post"))
     if block.feed_forward is not None:
@@ -187,15 +205,31 @@ def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
     return at("output", x)
 
 
-def _attended(y: Cloud, piece: Piece) -> Cloud:
-    spec = piece.block.A
+def _drawn(like: Cloud, piece: Piece) -> Any:
+    """Return the attention of one layer, or the projections that it is worked out with."""
+    spec, rest = piece.block.A, like.rest
     if piece.A is not None:
-        return attend_fixed(y, piece.A)
+        return piece.A
     if isinstance(spec, FromTokens):
-        drawn = projections(spec, y.rest[: y.k, ...], piece.streams, piece.dtype, piece.see)
+        return projections(spec, rest[: like.k, ...], piece.streams, piece.dtype, piece.see)
+    A = piece.see(lambda: _draws.attention(spec, int(rest.shape[-2]), piece.streams, piece.dtype))
+    return on_device_of(A, rest, rest.dtype)
+
+
+def _attended(y: Cloud, piece: Piece, drawn: Any) -> Cloud:
+    spec = piece.block.A
+    if piece.A is None and isinstance(spec, FromTokens):
         return attend(y, drawn, normalized=spec.normalize, mask=piece.mask)
-    A = piece.see(lambda: _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype))
-    return attend_fixed(y, on_device_of(A, y.rest, y.rest.dtype))
+    return attend_fixed(y, drawn)
+
+
+def _attention(x: Cloud, piece: Piece, drawn: Callable[[int], Any], layer: int) -> list[Array]:
+    """Return what the layer after ``layer`` looks at the tokens with."""
+    spec, now = piece.block.A, drawn(layer)
+    if piece.A is None and isinstance(spec, FromTokens):
+        y = _normed(x, piece, "pre")
+        return [attention_of(y, now, normalized=spec.normalize, mask=piece.mask)]
+    return [now]
 
 
 def _weights(piece: Piece, like: Cloud) -> Array:

@@ -157,7 +157,8 @@ def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
         if plain and form.kernel is not None:
             found = form.kernel(prepared, until, task.layers, names, kinds, errors, task.stop)
         else:
-            states, until = form.states(prepared, task.at), until[:, :, None].astype(np.float64)
+            until = until[:, :, None].astype(np.float64)
+            states = _attended(form.states(prepared, task.at), here.A)
             keep = task.keep_states
             found = record(states, task.at, names, here.x0, until, keep, form.name, kinds, errors)
             again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
@@ -209,7 +210,7 @@ def _with_plainer_cut(
     """
     prepared, kinds, _ = _formed(form, systems, numbers.size, True, True)
     verdict = form.reliable(prepared, *systems.matrices, task.last)
-    states, keep = form.states(prepared, task.at), found.states is not None
+    states, keep = _attended(form.states(prepared, task.at), systems.A), found.states is not None
     names, error = task.names, verdict.error
     other = record(states, task.at, names, systems.x0, zero_until, keep, form.name, kinds, error)
     ok = np.broadcast_to(verdict.ok, numbers.size)
@@ -238,3 +239,8 @@ def _with_plainer_cut(
         states=put(found.states, better.states) if keep else None,
         log_scale=put(found.log_scale, better.log_scale) if keep else None,
     )
+
+
+def _attended(states: Iterator[State], A: F) -> Iterator[State]:
+    """The same states, each with the attention that all layers have."""
+    return (replace(state, attention=lambda: [A]) for state in states)

@@ -16,6 +16,7 @@ from .._double import sliced
 from .._namespace import Array, to_host
 from .._recorded import Recorded, filled, missing, record
 from .._split import KINDS
+from ..metrics._registry import REGISTRY
 from . import doubled
 from .task import Task, go_on
 
@@ -52,6 +53,8 @@ def with_more_digits(
         last = task.layers[wanted.shape[-1] - 1 - np.argmax(wanted[numbers, ::-1], axis=-1)]
         order = np.argsort(last, kind="stable")
         spent = doubled.cost(n, d, heads, 1) * np.maximum(last[order], 1) * np.arange(1, len(order) + 1)
+        if task.each is not None:  # whether one goes again may not depend on how many others do
+            spent = doubled.cost(n, d, heads, 1) * np.maximum(last[order], 1) * (MORE_DIGITS / task.each)
         numbers = np.sort(numbers[order[spent <= MORE_DIGITS]])
         if numbers.size:
             again = in_pairs(numbers, last_of(wanted[numbers]) + 1)
@@ -70,22 +73,10 @@ def hidden(found: Recorded, allowed: Mapping[str, float]) -> np.ndarray[Any, Any
     out = None
     for name, x in gone.items():
         hidden = to_host(x)
-        if name in _REACH and bool(np.any(hidden)):
-            values = to_host(found.values[name])
-            hidden = hidden & ~(values < _REACH[name])
+        if bool(np.any(hidden)):
+            hidden = hidden & ~(to_host(found.values[name]) < REGISTRY[name].reach)
         out = hidden if out is None else out | hidden
     return np.zeros((found.size, 1), dtype=bool) if out is None else out
-
-
-# ln of gaps that a plain loop in double precision, or one with pairs of doubles, can still show
-_REACH = {
-    "log_token_diversity": -60.0,
-    "log_hfc_lfc": -30.0,
-    "log_cosine_gap": -28.0,
-    "log_abs_cosine_gap": -28.0,
-    "log_effective_rank_gap": -24.0,
-    "log_rank_gap": -26.0,
-}
 
 
 def in_pairs_of_doubles(task: Task, heads: Callable[[int], list[tuple[Array, Array]]]) -> Recorded:
@@ -97,6 +88,8 @@ def in_pairs_of_doubles(task: Task, heads: Callable[[int], list[tuple[Array, Arr
 
     def cut(layer: int) -> Any:
         go_on(task.stop)
+        if task.ended(layer):
+            return []
         pairs = heads(layer)
         if last[0] is not pairs:
             last[:] = pairs, []

@@ -20,6 +20,7 @@ from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
+from ..metrics._registry import REGISTRY
 from .protocol import Job
 from .task import Task, budget
 
@@ -31,6 +32,7 @@ __all__ = [
     "jobs",
     "name",
     "operations",
+    "place_of",
     "ranks",
     "slots",
     "stacks",
@@ -41,7 +43,7 @@ __all__ = [
 F = np.ndarray[Any, Any]
 
 #: what this engine measures
-METRICS = _kernels.MEASURED
+METRICS = tuple(name for name, metric in REGISTRY.items() if metric.slot is not None)
 
 # arithmetic operations in a job: about a hundredth of a second
 _JOB = 1e9
@@ -147,7 +149,7 @@ def jobs(task: Task) -> list[Job]:
             last - first,
         )
 
-    ranks = slot[METRICS.index("effective_rank")] >= 0 or slot[METRICS.index("stable_rank")] >= 0
+    ranks = slot[place_of("effective_rank")] >= 0 or slot[place_of("stable_rank")] >= 0
     work = depth * heads * 2.0 * n * d * (n + d) + (count * 10.0 * n * d * min(n, d) if ranks else 0)
     pieces = 1
     if work * size > _WORTH_IT:
@@ -156,11 +158,16 @@ def jobs(task: Task) -> list[Job]:
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
 
 
+def place_of(metric: str) -> int:
+    """Return the place of a metric among the numbers of the kernels, by the name that they give it."""
+    return _kernels.MEASURED.index(str(REGISTRY[metric].slot))
+
+
 def slots(names: Sequence[str]) -> F:
-    """Where each of METRICS goes in an output that holds ``names``, -1 if nowhere."""
-    slot = np.full(len(METRICS), -1)
+    """Where each number of the kernels goes in an output that holds ``names``, -1 if nowhere."""
+    slot = np.full(len(_kernels.MEASURED), -1)
     for k, metric in enumerate(names):
-        slot[METRICS.index(metric)] = k
+        slot[place_of(metric)] = k
     return slot
 
 
@@ -188,7 +195,7 @@ def _by_lapack(row: F, slot: F, values: F, errors: F, eps: float, n: int, d: int
     if np.all(np.isfinite(state)) and np.any(state):
         found = ranks(np.linalg.svd(state, compute_uv=False), noise, eps)
     for name, value, error in zip(("effective_rank", "stable_rank"), found[::2], found[1::2], strict=True):
-        k = slot[METRICS.index(name)]
+        k = slot[place_of(name)]
         if k >= 0:
             values[k, system, column], errors[k, system, column] = value, error
 

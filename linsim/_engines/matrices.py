@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .._namespace import Array, on_device_of, to_host
+from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record, sharper
 from .._split import KINDS, choose_split, row_split
@@ -46,7 +47,7 @@ def jobs(task: Task) -> list[Job]:
 
         def asked(layer: int) -> Sequence[tuple[Array, Array]]:
             go_on(task.stop)
-            return matrices(0 if repeats else layer)
+            return [] if task.ended(layer) else matrices(0 if repeats else layer)
 
         def walk(split: Split) -> Recorded:
             walked = steps.states(started(here, split), asked, task.at, pace, bits)
@@ -58,7 +59,11 @@ def jobs(task: Task) -> list[Job]:
             return found
         # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
         plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
-        return sharper(found, walk(placed(plain, here)))
+        other, xp = walk(placed(plain, here)), namespace(here)
+        # of those alone: what is found of a system may not depend on the others of its batch
+        far = on_device_of((enlarged > _ENLARGED)[:, None], start)
+        errors = {name: xp.where(far, x, xp.full_like(x, xp.inf)) for name, x in other.errors.items()}
+        return sharper(found, replace(other, errors=errors))
 
     parts = [slice(0, task.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:

@@ -7,6 +7,7 @@ a small one.  At most two layers of states are alive at a time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 from .._namespace import Array
 from .._shadow import begin, heads_of
 from .._state import State, between_rescalings, normalise, scaled
+from ._ahead import kept
 
 __all__ = ["states"]
 
-# the pairs (A_h, H_h) of a layer; asked once for each, in order
+# the pairs (A_h, H_h) of a layer, none where a rule has ended; asked once for each, in order
 Heads = Callable[[int], Sequence[tuple[Array, Array]]]
 
 
@@ -33,8 +35,10 @@ def states(
 
     ``growth`` bounds log2 of the factor by which one layer can enlarge an
     entry; a part is rescaled before that can use up ``budget`` bits.
-    Not ``shadowed``: it is left with the noise that it started with.
+    Not ``shadowed``: it is left with the noise that it started with.  Each state knows the
+    attention that it goes into, which is asked for ahead of its layer.
     """
+    heads = kept(heads)
     every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
     state, layer = start, 0
     shadows = begin(start, growth) if shadowed else None
@@ -52,7 +56,13 @@ def states(
             if layer % every == 0:
                 state = normalise(state)
         state_now = normalise(state)
-        yield state_now if shadows is None else shadows.measured(state_now)
+        if shadows is not None:
+            state_now = shadows.measured(state_now)
+        yield replace(state_now, attention=functools.partial(_attention, heads, layer))
+
+
+def _attention(heads: Heads, layer: int) -> list[Array]:
+    return [A for A, _ in heads(layer)]
 
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:

@@ -45,7 +45,8 @@ class Task:
     ``numbers``: which systems of the batch these are, None for all; ``rounded_from_single``:
     matrices were float32 and stand for exactly stochastic ones; ``stop`` (1,) bool: ends the work
     when it becomes true; ``rng``: where rules that draw draw from; ``known``: what an engine that
-    gave these systems up had found out about them.
+    gave these systems up had found out about them; ``each``: the most operations that are spent on
+    more digits for one system, None where all share a budget.
     """
 
     rule: Rule
@@ -62,6 +63,7 @@ class Task:
     numbers: np.ndarray[Any, Any] | None = None
     rounded_from_single: bool = False
     known: Any = None
+    each: float | None = None
 
     @property
     def size(self) -> int:
@@ -97,6 +99,10 @@ class Task:
     def on_host(self) -> bool:
         """Whether the tokens are NumPy's."""
         return namespace(self.start) is np
+
+    def ended(self, layer: int) -> bool:
+        """Whether the rule has no such layer."""
+        return self.rule.max_depth is not None and layer >= self.rule.max_depth
 
     def picked(
         self,

@@ -67,12 +67,15 @@ def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
         return Measured(
             one.value + top * (metric.degree * LN2), one.error + (metric.degree * EPS) * xp.abs(top)
         )
-    exponent = xp.clip(metric.degree * top, -5000.0, 5000.0)
+    exponent = metric.degree * top + (xp.zeros_like(top) if one.exponent is None else one.exponent)
+    exponent = xp.clip(exponent, -5000.0, 5000.0)
     value, error = one.value, one.error
     for _ in range(5):  # in steps: a factor must fit a double as well
         step = xp.clip(exponent, -1000.0, 1000.0)
         value, error, exponent = scaled(value, step), scaled(error, step), exponent - step
-    return Measured(value, error)
+    # what is known to lie beyond the range of doubles is infinite, and rightly so
+    beyond = xp.isinf(value) & (one.error < 0.3 * xp.abs(one.value))
+    return Measured(value, xp.where(beyond, xp.zeros_like(error), error))
 
 
 def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dict[str, Measured]:

@@ -26,10 +26,15 @@ def is_logarithm(name: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A metric of b systems and its error, both (b, 1, 1); infinite where nothing is known."""
+    """A metric of b systems and its error, both (b, 1, 1); infinite where nothing is known.
+
+    Both are times 2**exponent (b, 1, 1), where there is one: of a plain metric that grows with X and may
+    be too small for a double at the scale of the state.
+    """
 
     value: Array
     error: Array
+    exponent: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from ._metric import Metric, is_logarithm
 from ._rank import RANK
 from ._similarity import SIMILARITY, SIZES
 
-__all__ = ["METRICS", "REGISTRY", "choose", "tolerances"]
+__all__ = ["METRICS", "REGISTRY", "choose", "measured_by", "needing", "tolerances"]
 
 #: every metric by its name
 REGISTRY: dict[str, Metric] = {metric.name: metric for metric in (*SIMILARITY, *ANGLE, *RANK, *SIZES)}
@@ -55,3 +55,14 @@ def tolerances(names: Iterable[str], single: bool, resolution: float | None) -> 
         name: resolution if resolution is not None else LOGARITHM if is_logarithm(name) else plain
         for name in names
     }
+
+
+def measured_by(law: str, smooth: bool) -> str:
+    """Return the metric that a law's gap is measured by, where the constant mode dominates or does not."""
+    (name,) = (m.name for m in REGISTRY.values() if m.law == law and m.smoothing in (None, smooth))
+    return name
+
+
+def needing(need: str, names: Iterable[str]) -> list[str]:
+    """Return those of the metrics that ask for one of :data:`linsim.metrics._metric.NEEDS`."""
+    return [name for name in names if need in REGISTRY[name].needs]
