@@ -15,7 +15,7 @@ from .metrics._evaluate import evaluate, of_tokens
 from .metrics._metric import Layer, is_logarithm
 from .metrics._registry import needing
 
-__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
+__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "record_together", "sharper"]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
@@ -111,6 +111,56 @@ def record(
         {"lapack": lapack},
         size,
         states_kept,
+        log_scale,
+    )
+
+
+def record_together(
+    groups: Iterable[tuple[slice, slice, State]],
+    size: int,
+    layers: np.ndarray[Any, Any],
+    names: tuple[str, ...],
+    given: Array,
+    zero_until: Array,
+    keep_states: bool,
+    methods: Any,
+    kinds: Any,
+    rounding: Any,
+) -> Recorded:
+    """Measure states of several systems and layers at once, NumPy arrays; other arguments as of :func:`record`.
+
+    ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
+    the first system, then of the second, and so on; ``zero_until`` (size, n, 1).
+    """
+    n, d = given.shape[-2:]
+    values, errors = ({name: np.empty((size, len(layers))) for name in names} for _ in range(2))
+    states = np.empty((size, len(layers), n, d), given.dtype) if keep_states else None
+    log_scale = np.empty((size, len(layers))) if keep_states else None
+    lapack = 0
+    for some, places, state in groups:
+        zero = (zero_until[some, None] >= layers[places][:, None, None]).reshape(-1, n, 1)
+        found, redone = evaluate(state, names, zero)
+        lapack += redone
+        shape = (some.stop - some.start, places.stop - places.start)
+        for metric, measured in found.items():
+            for held, x in ((values, measured.value), (errors, measured.error)):
+                held[metric][some, places] = np.broadcast_to(x, (zero.shape[0], 1, 1)).reshape(shape)
+        if states is not None and log_scale is not None:
+            full, e = _kept(state, zero)
+            states[some, places] = full.reshape(*shape, n, d)
+            log_scale[some, places] = e.reshape(shape) * _LN2
+    if layers[0] == 0:
+        for metric, measured in of_tokens(given, names).items():
+            values[metric][:, 0], errors[metric][:, 0] = measured.value[:, 0, 0], measured.error[:, 0, 0]
+    return Recorded(
+        values,
+        errors,
+        np.atleast_1d(methods),
+        np.atleast_1d(kinds),
+        np.atleast_1d(rounding),
+        {"lapack": lapack},
+        size,
+        states,
         log_scale,
     )
 

@@ -18,10 +18,10 @@ from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
-__all__ = ["jobs"]
+__all__ = ["ENLARGED", "jobs", "split_of"]
 
-# a cut that enlarges roundings by more than this is measured beside a plainer one
-_ENLARGED = 20.0
+#: a cut that enlarges roundings by more than this is measured beside a plainer one
+ENLARGED = 20.0
 
 
 def jobs(task: Task) -> list[Job]:
@@ -38,7 +38,7 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part, ...]
 
         here = own(start)
-        split, kinds, enlarged = _split(task, own)
+        split, kinds, enlarged = split_of(task, own)
         pace = float(np.max(growth if growth.size == 1 else growth[part]))
 
         @functools.cache
@@ -55,13 +55,13 @@ def jobs(task: Task) -> list[Job]:
             return record(walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error)
 
         found = walk(split)
-        if float(np.max(enlarged)) <= _ENLARGED:
+        if float(np.max(enlarged)) <= ENLARGED:
             return found
         # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
         plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
         other, xp = walk(placed(plain, here)), namespace(here)
         # of those alone: what is found of a system may not depend on the others of its batch
-        far = on_device_of((enlarged > _ENLARGED)[:, None], start)
+        far = on_device_of((enlarged > ENLARGED)[:, None], start)
         errors = {name: xp.where(far, x, xp.full_like(x, xp.inf)) for name, x in other.errors.items()}
         return sharper(found, replace(other, errors=errors))
 
@@ -71,7 +71,7 @@ def jobs(task: Task) -> list[Job]:
     return [Job(part, functools.partial(run, part)) for part in parts]
 
 
-def _split(
+def split_of(
     task: Task, own: Callable[[Array], Array]
 ) -> tuple[Split, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Choose the split on the host, from the inputs where they are, and place it beside the states."""

@@ -1,0 +1,395 @@
+"""Errors that travel along with a state: :mod:`linsim._shadow`, compiled.
+
+Errors are held as parts (see :mod:`.parts`) in single precision, ``copies`` of them, and the patterns
+by which they are moved as (pool, fixed) for each part, laid out like the part itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from .lanes import WIDTH, fma, load, splat, store
+from .layer import log2, power_of_two
+from .panels import row_squares
+from .parts import (
+    EMPTY,
+    IN_A,
+    IN_B,
+    IN_MEAN,
+    IN_R,
+    IN_ROW,
+    advance,
+    length,
+    normalise,
+    place_attention,
+    place_weights,
+    room,
+    take,
+    write_parts,
+)
+from .products import aligned, columns, rows
+
+__all__ = ["POOL", "SUM", "hold", "patterns", "walk"]
+
+_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+#: patterns by which shadows are moved, one after the other, as in linsim._shadow
+POOL = 8
+SUM = 0.2
+# powers of two below which sizes are near the end of single precision
+_BUDGET = 50.0
+
+
+@nb.njit(**_COMPILE)
+def patterns(a, r, b, R, mean):
+    """Lay patterns (some, copies, ., .) out like parts: a list of parts of one copy each time."""
+    some, copies, n, d = R.shape
+    whole = room(some * copies, n, d, R)
+    stored, height = columns(d, R.itemsize), rows(n)
+    one = room(copies, n, d, R)
+    e = np.zeros((copies, 5))
+    for k in range(some):
+        take(one, a[k], r[k], b[k], R[k], mean[k], e)
+        size = copies * height * stored
+        whole[0][k * size : (k + 1) * size] = one[0]
+        whole[1][k * copies * stored : (k + 1) * copies * stored] = one[1]
+        whole[2][k * copies * height : (k + 1) * copies * height] = one[2]
+        whole[3][k * copies : (k + 1) * copies] = one[3]
+        whole[4][k * copies * stored : (k + 1) * copies * stored] = one[4]
+    return whole[:5]
+
+
+@nb.njit(**_COMPILE)
+def _move_rows(X, first, count, n, d, pool, o, fixed, sign, x, y, c, heads, old, new):
+    """X = old X + new (x 1^T + sum y_h c_h^T) (sign pool + fixed), entry by entry."""
+    w = WIDTH // X.itemsize
+    stored = columns(d, X.itemsize)
+    kept, turn = splat(X, old), splat(X, sign)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        base = column * count + first * width
+        for j in range(0, width, w):
+            at = base + j
+            for i in range(n):
+                size = splat(X, x[i] * new)
+                for h in range(heads):
+                    size = fma(splat(X, y[h, i] * new), load(c, h * stored + column + j), size)
+                pattern = fma(load(pool, o + at), turn, load(fixed, at))
+                store(X, at, fma(size, pattern, load(X, at) * kept))
+                at += width
+
+
+@nb.njit(**_COMPILE)
+def _joined(e, p, to):
+    """Exponent of the sum of what stands at e[p] and at ``to``, and the factors that both get; sets e[p]."""
+    top = max(e[p], to)
+    old, new = power_of_two(e[p] - top), power_of_two(to - top)
+    e[p] = top
+    return old, new
+
+
+@nb.njit(**_COMPILE)
+def _look(parts, n, d, before, row):
+    """Sizes of a state: ``before[0]`` of its rows, ``before[1]`` |b_i|; ``row``: |a|, |r|, |R|, |mean|."""
+    X, r, b, a, mean, _ = parts
+    stored = columns(d, X.itemsize)
+    row_squares(X, 0, rows(n), n, d, before[0])
+    total = 0.0
+    for i in range(n):
+        total += before[0, i]
+        before[0, i] = math.sqrt(before[0, i])
+        before[1, i] = abs(b[i])
+    row[IN_A], row[IN_ROW], row[IN_MEAN] = abs(a[0]), length(r[:stored]), length(mean[:stored])
+    row[IN_R] = math.sqrt(total)
+
+
+@nb.njit(**_COMPILE)
+def _move(
+    errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, cut, lengths, condition, eps, e,
+    before, row, after, row_after, coupled, has_z, any_mean, x, y,
+):  # fmt: skip
+    """Move errors by what a layer rounds: ``_rounded`` and ``Shadows.step`` of linsim._shadow.
+
+    ``norms`` (heads, stored): of the columns of each H; ``sizes``: norms of A and of H; ``e``: the
+    exponents of the state; ``x`` (n,), ``y`` (heads, n): room.
+    """
+    X, r, b, a, mean, e_errors = errors
+    height, copies = rows(n), a.size
+    stored, count = columns(d, X.itemsize), a.size * height
+    lam, mu = cut
+    unit = math.log2(eps)
+    by_weights, by_attention = SUM * (1 + math.sqrt(n / d)), SUM * math.sqrt(float(n))
+    entry = 0.5 / math.sqrt(float(d))
+    top_R = top_r = top_b = top_mean = 0.0
+    for i in range(n):
+        x[i] = entry * after[0, i] * condition
+    for h in range(heads):
+        widest = 0.0
+        for j in range(d):
+            widest = max(widest, norms[h, j])
+        for i in range(n):
+            seen = 0.0
+            for j in range(n):
+                seen += abs(left[(h * height + i) * n + j]) * before[0, j]
+            y[h, i] = by_weights * seen * condition
+            top_R = max(top_R, x[i] + y[h, i] * widest)
+        top_r = max(top_r, by_weights * row[IN_ROW] * widest * condition)
+        top_mean = max(top_mean, by_weights * row[IN_MEAN] * widest)
+    own_r = entry * row_after[IN_ROW] * condition
+    own_mean = entry * row_after[IN_MEAN]
+    top_r, top_mean = max(top_r, own_r), max(top_mean, own_mean)
+    # what R feeds into r, at the larger of their scales
+    e_r, fed, shrunk = e[IN_ROW], 0.0, 1.0
+    if coupled:
+        fed = by_attention * lengths[0] * row_after[IN_R] / math.sqrt(float(d))
+        e_r = max(e[IN_ROW], e[IN_R])
+        shrunk, fed = power_of_two(e[IN_ROW] - e_r), fed * power_of_two(e[IN_R] - e_r)
+        top_r = max(top_r * shrunk, fed)
+    mode = 0.0
+    if has_z:
+        for i in range(n):
+            seen = 0.0
+            for j in range(n):
+                seen += abs(left[i * n + j]) * before[1, j]
+            before[0, i] = (by_attention * abs(mu) * seen + 0.5 * after[1, i]) * condition
+            top_b = max(top_b, before[0, i])
+        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer
+        turned = abs(lam) * sizes[1] * lengths[2] * lengths[3] + abs(mu) * sizes[0] * lengths[0] * lengths[1]
+        mode = 0.5 * row_after[IN_A] + 0.3 * turned * row[IN_A]
+    # layers that all but cancel the state leave the range of single precision before it is rescaled
+    lowest = 2.0**-_BUDGET
+    fits = True
+    up = np.zeros(5)
+    up[IN_A], up[IN_ROW], up[IN_B], up[IN_R], up[IN_MEAN] = mode, top_r, top_b, top_R, top_mean
+    for p in range(5):
+        if up[p] > 0:
+            fits = fits and up[p] >= lowest
+            up[p] = math.frexp(up[p])[1] - 1.0
+    if fits:
+        up[:] = 0.0
+    else:
+        normalise(errors, n, d, coupled)
+    sign = 1.0 if layer // POOL % 2 else -1.0
+    turn = layer % POOL
+    size = copies * height * stored
+    for k in range(copies):
+        own = e_errors[k]
+        old, new = _joined(own, IN_R, e[IN_R] + unit + up[IN_R])
+        new *= power_of_two(-up[IN_R])
+        _move_rows(
+            X, k * height, count, n, d, pools[0], turn * size, fixed[0], sign, x, y, norms32, heads, old, new
+        )
+        old, new = _joined(own, IN_ROW, e_r + unit + up[IN_ROW])
+        new *= power_of_two(-up[IN_ROW])
+        for j in range(d):
+            off = own_r
+            for h in range(heads):
+                off += by_weights * row[IN_ROW] * condition * norms[h, j]
+            at = k * stored + j
+            pattern = sign * pools[1][turn * copies * stored + at] + fixed[1][at]
+            r[at] = old * r[at] + (off * shrunk + fed) * new * pattern
+        if has_z:
+            old, new = _joined(own, IN_B, e[IN_B] + unit + up[IN_B])
+            new *= power_of_two(-up[IN_B])
+            for i in range(n):
+                at = k * height + i
+                pattern = sign * pools[2][turn * copies * height + at] + fixed[2][at]
+                b[at] = old * b[at] + before[0, i] * new * pattern
+            old, new = _joined(own, IN_A, e[IN_A] + unit + up[IN_A])
+            new *= power_of_two(-up[IN_A])
+            a[k] = old * a[k] + mode * new * (sign * pools[3][turn * copies + k] + fixed[3][k])
+        if any_mean:
+            old, new = _joined(own, IN_MEAN, e[IN_MEAN] + unit + up[IN_MEAN])
+            new *= power_of_two(-up[IN_MEAN])
+            for j in range(d):
+                off = own_mean
+                for h in range(heads):
+                    off += by_weights * row[IN_MEAN] * norms[h, j]
+                at = k * stored + j
+                pattern = sign * pools[4][turn * copies * stored + at] + fixed[4][at]
+                mean[at] = old * mean[at] + off * new * pattern
+
+
+@nb.njit(**_COMPILE)
+def _mean_square(lengths, safety):
+    """log2 of ``safety`` times the root mean square of what ``lengths`` are the log2 of."""
+    top = EMPTY
+    for k in range(lengths.size):
+        top = max(top, lengths[k])
+    square = 0.0
+    for k in range(lengths.size):
+        square += math.exp2(2 * max(max(lengths[k], EMPTY) - top, -200.0))
+    return top + 0.5 * math.log2(square / lengths.size) + math.log2(safety)
+
+
+@nb.njit(**_COMPILE)
+def _measure(errors, n, d, cut, safety, noise, noise_rows, squares, full):
+    """Write the noise of every part and of every token: ``Shadows.measured`` of linsim._shadow."""
+    X, r, b, a, mean, e = errors
+    _, v, _, z, _ = cut
+    height, stored, copies = rows(n), columns(d, X.itemsize), a.size
+    count = copies * height
+    lengths = np.empty((5, copies))
+    for k in range(copies):
+        row_squares(X, k * height, count, n, d, squares[k])
+        total = 0.0
+        for i in range(n):
+            total += squares[k, i]
+        lengths[IN_R, k] = log2(math.sqrt(total))
+        lengths[IN_A, k] = log2(abs(float(a[k])))
+        lengths[IN_ROW, k] = log2(length(r[k * stored : (k + 1) * stored]))
+        lengths[IN_B, k] = log2(length(b[k * height : (k + 1) * height]))
+        lengths[IN_MEAN, k] = log2(length(mean[k * stored : (k + 1) * stored]))
+        for p in range(5):
+            lengths[p, k] = max(lengths[p, k] + e[k, p], EMPTY)
+        # the tokens themselves: v (a z + r) + b z + R at one scale
+        top = max(max(e[k, IN_A], e[k, IN_ROW]), max(e[k, IN_B], e[k, IN_R]))
+        f_a, f_r = power_of_two(e[k, IN_A] - top), power_of_two(e[k, IN_ROW] - top)
+        f_b, f_R = power_of_two(e[k, IN_B] - top), power_of_two(e[k, IN_R] - top)
+        for j in range(stored):
+            full[0, j] = f_a * a[k] * z[j] + f_r * r[k * stored + j]
+            full[1, j] = f_b * z[j]
+        for i in range(n):
+            squares[k, i] = 0.0
+        w = 4 * (WIDTH // X.itemsize)
+        for column in range(0, stored, w):
+            width = min(w, stored - column)
+            at = column * count + k * height * width
+            for i in range(n):
+                x, y = float(v[i]), float(b[k * height + i])
+                own = 0.0
+                for j in range(width):
+                    t = x * full[0, column + j] + y * full[1, column + j] + f_R * X[at + j]
+                    own += t * t
+                squares[k, i] += own
+                at += width
+        for i in range(n):
+            squares[k, i] = log2(math.sqrt(squares[k, i])) + top
+    for p in range(5):
+        noise[p] = _mean_square(lengths[p], safety)
+    for i in range(n):
+        noise_rows[i] = _mean_square(squares[:, i].copy(), safety)
+
+
+@nb.njit(**_COMPILE)
+def hold(a, r, b, R, mean, e, held):
+    """Lay parts (m, copies, ., .), exponents (m, copies, 5), out as :func:`walk` takes them: (m, flat)."""
+    for s in range(R.shape[0]):
+        own = (held[0][s], held[1][s], held[2][s], held[3][s], held[4][s], held[5][s])
+        take(own, a[s], r[s], b[s], R[s], mean[s], e[s])
+
+
+@nb.njit(**_COMPILE)
+def walk(
+    A, H, first, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, coupled, any_mean, pools,
+    fixed, every, every_error, safety, layer, wanted, out, noise, noise_rows, stop,
+):  # fmt: skip
+    """Take m systems from ``layer`` through the ``wanted`` ones, and write their parts and noise there.
+
+    Parameters
+    ----------
+    A : (layers or 1, heads, b or 1, n, n), H : (layers or 1, heads, b or 1, d, d)
+    first : which system of A and H the first one here is
+    held, held_errors : parts as :func:`hold` leaves them, of the systems and their errors at ``layer``; changed
+    cuts, cuts32 : u, v, w, z (m, .) of the dtype of the states, and in single precision
+    eigenvalues : (m, 2) float64, lambda and mu
+    lengths : (m, 4), norms of u, v, w, z
+    condition : (m,), by how much cutting enlarges a rounding
+    coupled, any_mean : (m,) bool
+    pools, fixed : what :func:`patterns` returns
+    every : (m,) int, layers between rescalings of the state; every_error : int, of the errors
+    wanted : (k,) int, increasing layers
+    out : a, r, b, R, mean, e: (m, k, ...) parts of the recorded layers, written
+    noise, noise_rows : (m, k, 5), (m, k, n): log2 of their errors, written
+    stop : (1,) bool, ends the work when it becomes true
+    """
+    heads, n, d = A.shape[1], A.shape[3], H.shape[3]
+    X = held[0]
+    eps = 2.220446049250313e-16 if X.itemsize == 8 else 1.1920929e-07
+    copies = held_errors[3].shape[1]
+    height = rows(n)
+    stored, stored32 = columns(d, X.itemsize), columns(d, 4)
+    single = held_errors[0][0]
+    left, right = aligned(heads * height * n, X[0]), aligned(heads * d * stored, X[0])
+    left32, right32 = aligned(heads * height * n, single), aligned(heads * d * stored32, single)
+    norms, norms32, sizes = np.zeros((heads, stored)), aligned(heads * stored32, single), np.zeros(2)
+    T, T32 = aligned(height * stored, X[0]), aligned(copies * height * stored32, single)
+    fed, fed32, column, column32 = (
+        aligned(stored, X[0]),
+        aligned(stored32, single),
+        np.zeros(n, X.dtype),
+        np.zeros(n, single.dtype),
+    )
+    before, after, row, row_after = np.zeros((2, n)), np.zeros((2, n)), np.zeros(5), np.zeros(5)
+    x, y = np.zeros(n), np.zeros((heads, n))
+    squares, full = np.zeros((copies, n)), np.zeros((2, stored32))
+    begun = layer
+    for s in range(X.shape[0]):
+        state = (held[0][s], held[1][s], held[2][s], held[3][s], held[4][s], held[5][s])
+        errors = (
+            held_errors[0][s], held_errors[1][s], held_errors[2][s], held_errors[3][s], held_errors[4][s],
+            held_errors[5][s],
+        )  # fmt: skip
+        pair = (eigenvalues[s, 0], eigenvalues[s, 1])
+        cut = (cuts[0][s], cuts[1][s], cuts[2][s], cuts[3][s], pair)
+        cut32 = (cuts32[0][s], cuts32[1][s], cuts32[2][s], cuts32[3][s], pair)
+        has_z = lengths[s, 3] > 0
+        placed_A, placed_H = -1, -1
+        layer = begun
+        for t in range(wanted.size):
+            while layer < wanted[t]:
+                if stop[0]:
+                    return
+                at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
+                for h in range(heads):
+                    if placed_A != at_A:
+                        M = A[at_A, h, first + s if A.shape[2] > 1 else 0]
+                        place_attention(M, left, h)
+                        place_attention(M, left32, h)
+                        if h == 0:
+                            sizes[0] = _size(M)
+                    if placed_H != at_H:
+                        M = H[at_H, h, first + s if H.shape[2] > 1 else 0]
+                        place_weights(M, right, h)
+                        place_weights(M, right32, h)
+                        if h == 0:
+                            sizes[1] = _size(M)
+                        for j in range(d):
+                            norms[h, j] = length(M[:, j])
+                            norms32[h * stored32 + j] = norms[h, j]
+                placed_A, placed_H = at_A, at_H
+                _look(state, n, d, before, row)
+                advance(state, T, n, d, heads, left, right, cut, coupled[s], has_z, any_mean[s], fed, column)
+                advance(
+                    errors, T32, n, d, heads, left32, right32, cut32, coupled[s], has_z, any_mean[s], fed32,
+                    column32,
+                )  # fmt: skip
+                _look(state, n, d, after, row_after)
+                _move(
+                    errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, pair, lengths[s],
+                    condition[s], eps, state[5][0], before, row, after, row_after, coupled[s], has_z,
+                    any_mean[s], x, y,
+                )  # fmt: skip
+                layer += 1
+                if layer % every_error == 0:
+                    normalise(errors, n, d, coupled[s])
+                if layer % every[s if every.size > 1 else 0] == 0:
+                    normalise(state, n, d, coupled[s])
+            write_parts(
+                state, n, d, coupled[s], out[0][s, t : t + 1], out[1][s, t : t + 1], out[2][s, t : t + 1],
+                out[3][s, t : t + 1], out[4][s, t : t + 1], out[5][s, t : t + 1],
+            )  # fmt: skip
+            _measure(errors, n, d, cut32, safety, noise[s, t], noise_rows[s, t], squares, full)
+
+
+@nb.njit(**_COMPILE)
+def _size(M):
+    """Frobenius norm."""
+    out = 0.0
+    for i in range(M.shape[0]):
+        for j in range(M.shape[1]):
+            out += float(M[i, j]) * float(M[i, j])
+    return math.sqrt(out)
