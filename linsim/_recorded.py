@@ -127,7 +127,7 @@ def record_together(
     kinds: Any,
     rounding: Any,
 ) -> Recorded:
-    """Measure states of several systems and layers at once, NumPy arrays; other arguments as of :func:`record`.
+    """Measure NumPy states of several systems and layers at once; other arguments as of :func:`record`.
 
     ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
     the first system, then of the second, and so on; ``zero_until`` (size, n, 1).

@@ -35,7 +35,7 @@ from ._state import (
     scaled,
 )
 
-__all__ = ["Shadows", "begin", "heads_of"]
+__all__ = ["BUDGET", "COUNT", "SAFETY", "Shadows", "begin", "heads_of"]
 
 #: shadows of a state
 COUNT = 3
@@ -44,8 +44,8 @@ SAFETY = 2.0
 # of the patterns by which shadows are moved, one after the other
 _POOL = 8
 _FIXED = 0.3
-# bits by which entries may grow between rescalings
-_BUDGET = 50.0
+#: bits by which entries may grow between rescalings
+BUDGET = 50.0
 _SUM = 0.2
 
 
@@ -66,7 +66,7 @@ def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
     """Prepare the pairs (A_h, H_h) of a layer."""
     xp = namespace(heads[0][0])
 
-    wide = any(bool(xp.max(xp.abs(H)) > 2.0**_BUDGET) for _, H in heads)
+    wide = any(bool(xp.max(xp.abs(H)) > 2.0**BUDGET) for _, H in heads)
 
     def placed(M: Array) -> Array:
         return xp.astype(M, xp.float64 if wide else xp.float32)[:, None, :, :]
@@ -132,7 +132,7 @@ def _fits(size: Array) -> bool:
     """Whether sizes (b, ., .) are far above the least number of single precision, or zero."""
     xp = namespace(size)
     top = xp.max(size, axis=(-1, -2))
-    return not bool(xp.any((top > 0) & (top < 2.0**-_BUDGET)))
+    return not bool(xp.any((top > 0) & (top < 2.0**-BUDGET)))
 
 
 def _at_own_scale(size: Array, exponent: Array) -> tuple[Array, Array]:
@@ -243,12 +243,12 @@ def begin(state: State, growth: float) -> Shadows:
     if split.any_z:
         lengths = lengths + norm(split.w) * norm(split.z)
     condition = xp.astype(xp.maximum(0.15 * lengths, xp.ones_like(lengths)), state.R.dtype)
-    every = min(between_rescalings(pools["R"], 1), max(1, int(_BUDGET / max(growth, 1.0))))
+    every = min(between_rescalings(pools["R"], 1), max(1, int(BUDGET / max(growth, 1.0))))
     errors = State(single, **values, noise=state.noise)
     return Shadows(normalise(errors), pools, fixed, condition, every)
 
 
 def _single(x: Array) -> Array:
     xp = namespace(x)
-    fits = bool(xp.max(xp.abs(x)) <= 2.0**_BUDGET)  # an eigenvalue may not, of wide layers
+    fits = bool(xp.max(xp.abs(x)) <= 2.0**BUDGET)  # an eigenvalue may not, of wide layers
     return xp.astype(x, xp.float32 if fits else x.dtype)[:, None, ...]

@@ -7,6 +7,7 @@ the other: parts of the state, their errors, both rescaled.  Recorded layers are
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from .. import _kernels
 from .._parallel import workers
 from .._recorded import Recorded, record_together, sharper
-from .._shadow import SAFETY, begin
+from .._shadow import BUDGET, SAFETY, begin
 from .._split import row_split
 from .._state import PARTS, Split, State, between_rescalings
 from ..metrics._registry import needing
@@ -33,11 +34,11 @@ name = "parts"
 about = "compiled: layer by layer, along the dominant modes; every metric"
 
 # numbers of recorded states that are measured together
-_TOGETHER = 2**17
-# layers that enlarge entries by more powers of two leave the range of the errors, which are float32
-_WIDEST = 50.0
+_TOGETHER = 2**19
 # below so many operations another thread costs more than it gains
 _WORTH_IT = 3e6
+# numbers of the states of a job
+_JOB = 2**17
 
 
 def covers(task: Task) -> str:
@@ -50,8 +51,8 @@ def covers(task: Task) -> str:
         return "layers with different numbers of heads"
     if looking := needing("attention", task.names):
         return f"{', '.join(looking)}: attention stays in the kernel"
-    if float(np.max(task.growth)) > _WIDEST:
-        return f"layers that enlarge entries by more than 2^{_WIDEST:.0f}"
+    if float(np.max(task.growth)) > BUDGET:
+        return f"layers that enlarge entries by more than 2^{BUDGET:.0f}"
     return "" if _kernels.usable() else "numba does not work here"
 
 
@@ -63,7 +64,9 @@ def worthwhile(task: Task) -> str:
 def operations(task: Task) -> float:
     """Products of a layer, on the state and its three shadows, and singular values of what is recorded."""
     n, d, heads = task.n, task.d, len(task.rule.checked_heads(0))
-    return task.size * (4 * task.last * heads * 2.0 * n * d * (n + d) + len(task.layers) * 20.0 * n * d * min(n, d))
+    return task.size * (
+        4 * task.last * heads * 2.0 * n * d * (n + d) + len(task.layers) * 20.0 * n * d * min(n, d)
+    )
 
 
 def jobs(task: Task) -> list[Job]:
@@ -96,14 +99,17 @@ def jobs(task: Task) -> list[Job]:
 
     if not several:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
-    pieces = 1 if operations(task) < _WORTH_IT else min(size, workers())
+    pieces = 1
+    if operations(task) > _WORTH_IT:
+        pieces = min(size, workers() * max(1, round(size * task.n * task.d / (_JOB * workers()))))
     edges = [size * k // pieces for k in range(pieces + 1)]
-    return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
 
 
 def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F) -> Recorded:
     """Take the systems ``part`` of a task, whose tokens are ``here``, through the layers and measure them."""
-    from .._kernels.shadows import hold, patterns, walk
+    from .._kernels.panels import in_panels
+    from .._kernels.shadows import walk
 
     n, d, dtype, layers = task.n, task.d, here.dtype, task.layers
     growth = np.broadcast_to(task.growth, task.size)[part]
@@ -112,7 +118,12 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F
     errors = shadows.errors
     m = part.stop - part.start
     copies = errors.R.shape[1]
-    padded, padded32 = ((-(-d // w) * w) for w in (64 // dtype.itemsize, 16))
+    # rows and columns as the kernel stores them
+    height, padded, padded32 = (
+        -(-n // 4) * 4,
+        -(-d // (64 // dtype.itemsize)) * (64 // dtype.itemsize),
+        -(-d // 16) * 16,
+    )
 
     def vectors(split: Split, width: int, dtype: Any) -> tuple[F, ...]:
         out = []
@@ -126,37 +137,45 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F
     def of(x: F) -> F:
         return np.ascontiguousarray(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
 
-    def laid(parts: State, copies: int, width: int, dtype: Any) -> tuple[F, ...]:
-        height = -(-n // 4) * 4
-        sizes = (copies * height * width, copies * width, copies * height, copies, copies * width)
-        held = (*(np.zeros((m, size), dtype=dtype) for size in sizes), np.zeros((m, copies, 5)))
-        flat = []
-        for key in ("a", "r", "b", "R", "mean"):
-            x = getattr(parts, key)
-            x = x if x.ndim == 4 else x[:, None]
-            flat.append(np.ascontiguousarray(np.broadcast_to(x, (m, *x.shape[1:]))))
-        exponents = [np.reshape(getattr(parts, f"e_{key}"), (-1, copies)) for key in PARTS]
-        e = np.stack([np.broadcast_to(x, (m, copies)) for x in exponents], axis=-1)
-        hold(*flat, e, held)
-        return held
+    def laid(x: dict[str, F], width: int) -> tuple[F, ...]:
+        """X, r, b, a, mean of (k, copies, ., .) as the kernel takes them: (k, flat)."""
+        k, copies = x["R"].shape[:2]
 
-    held, held_errors = laid(state, 1, padded, dtype), laid(errors, copies, padded32, np.float32)
+        def flat(part: F, size: int) -> F:
+            out = np.zeros((k, copies, size), dtype=part.dtype)
+            out[:, :, : part.shape[-1] * part.shape[-2]] = part.reshape(k, copies, -1)
+            return out.reshape(k, -1)
+
+        r, b, a, mean = flat(x["r"], width), flat(x["b"], height), flat(x["a"], 1), flat(x["mean"], width)
+        return in_panels(x["R"], height), r, b, a, mean
+
+    def held_of(parts: State, copies: int, width: int) -> tuple[F, ...]:
+        x = {k: np.reshape(getattr(parts, k), (-1, copies, *getattr(parts, k).shape[-2:])) for k in PARTS}
+        x = {k: np.broadcast_to(part, (m, *part.shape[1:])) for k, part in x.items()}
+        exponents = [np.reshape(getattr(parts, f"e_{k}"), (-1, copies)) for k in PARTS]
+        e = np.stack([np.broadcast_to(part, (m, copies)) for part in exponents], axis=-1)
+        return (*laid(x, width), e)
+
+    held, held_errors = held_of(state, 1, padded), held_of(errors, copies, padded32)
     cuts, cuts32 = vectors(split, padded, dtype), vectors(split, padded32, np.float32)
     lengths = np.stack([np.linalg.norm(x.astype(np.float64), axis=-1) for x in cuts], axis=-1)
     eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
-    order = ("a", "r", "b", "R", "mean")
-    pools = patterns(*(shadows.pools[k] for k in order))
-    fixed = patterns(*(shadows.fixed[k][None] for k in order))
+    pools = tuple(np.ravel(x) for x in laid(shadows.pools, padded32))
+    fixed = tuple(np.ravel(x) for x in laid({k: x[None] for k, x in shadows.fixed.items()}, padded32))
     condition = of(shadows.condition).astype(np.float64)
     coupled = of(split.coupled) > 0
     any_mean = np.full(m, split.any_mean)
-    every = np.clip(budget(here) // np.maximum(growth, 1.0), 1, between_rescalings(here, 1)).astype(np.int64)
+
+    def between(room: float, like: F) -> F:
+        return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
+
+    every, every_error = between(budget(here), here), between(BUDGET, errors.R)
 
     def through(some: slice, layer: int, wanted: F) -> State:
         count, k = some.stop - some.start, len(wanted)
-        shapes = ((), (d,), (n,), (n, d), (d,))
+        shapes = ((1,), (d,), (n,), (n, d), (d,))
         out = (*(np.empty((count, k, *shape), dtype=dtype) for shape in shapes), np.empty((count, k, 5)))
-        noise, rows = np.empty((count, k, 5)), np.empty((count, k, n))
+        noise, noise_rows = np.empty((count, k, 5)), np.empty((count, k, n))
 
         def cut(arrays: tuple[F, ...]) -> tuple[F, ...]:
             return tuple(x[some] for x in arrays)
@@ -164,7 +183,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F
         walk(
             A, H, part.start + some.start, cut(held), cut(held_errors), cut(cuts), cut(cuts32),
             eigenvalues[some], lengths[some], condition[some], coupled[some], any_mean[some], pools, fixed,
-            every[some], shadows.every, SAFETY, layer, wanted, out, noise, rows, task.stop,
+            every[some], every_error[some], SAFETY, layer, wanted, out, noise, noise_rows, task.stop,
         )  # fmt: skip
         if task.stop[0]:
             raise StoppedError
@@ -183,7 +202,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F
             mean=mean.reshape(both, 1, d),
             **{f"e_{key}": e.reshape(both, 1, 5)[:, :, j : j + 1] for j, key in enumerate(PARTS)},
             noise=noise.reshape(both, 1, 5),
-            rows=rows.reshape(both, n, 1),
+            rows=noise_rows.reshape(both, n, 1),
         )
 
     until = np.broadcast_to(task.zero_until, (task.size, n))[part][:, :, None]

@@ -8,13 +8,24 @@ as there are stored columns, zero where those are padding.
 from __future__ import annotations
 
 import numba as nb
+import numpy as np
 
 from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total
 from .products import columns
 
-__all__ = ["add_outer", "peak", "read_rows", "row_products", "row_squares", "scale_rows", "weighted_rows"]
+__all__ = [
+    "add_outer",
+    "in_panels",
+    "peak",
+    "read_rows",
+    "row_products",
+    "row_squares",
+    "scale_rows",
+    "weighted_rows",
+]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+# called from compiled code alone: no wrappers, and kept with their callers
+_COMPILE = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 @nb.njit(**_COMPILE)
@@ -114,8 +125,8 @@ def scale_rows(X, first, count, n, d, factor, again):
 
 
 @nb.njit(**_COMPILE)
-def read_rows(X, first, count, M, factor, again):
-    """Read X factor again into a 2-d matrix."""
+def read_rows(X, first, count, M):
+    """Read X into a 2-d matrix."""
     n, d = M.shape
     w = 4 * (WIDTH // X.itemsize)
     stored = columns(d, X.itemsize)
@@ -124,4 +135,17 @@ def read_rows(X, first, count, M, factor, again):
         for i in range(n):
             at = column * count + (first + i) * width - column
             for j in range(column, min(column + width, d)):
-                M[i, j] = X[at + j] * factor * again
+                M[i, j] = X[at + j]
+
+
+def in_panels(M, height):
+    """Lay matrices (m, copies, n, d) out as panel matrices (m, flat), each copy padded to ``height`` rows."""
+    m, copies, n, d = M.shape
+    w, count = WIDTH // M.itemsize, copies * height
+    stored = -(-d // w) * w
+    out = np.zeros((m, count * stored), dtype=M.dtype)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        panel = out[:, column * count : (column + width) * count].reshape(m, copies, height, width)
+        panel[:, :, :n, : min(width, d - column)] = M[..., column : column + width]
+    return out

@@ -20,7 +20,7 @@ import numpy as np
 
 from .layer import power_of_two
 from .panels import add_outer, peak, read_rows, row_products, scale_rows, weighted_rows
-from .products import add_product, aligned, columns, pack, rows
+from .products import add_product, columns, pack, rows
 
 __all__ = [
     "EMPTY",
@@ -34,48 +34,16 @@ __all__ = [
     "normalise",
     "place_attention",
     "place_weights",
-    "room",
-    "take",
     "write_parts",
 ]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+# called from compiled code alone: no wrappers, and kept with their callers
+_COMPILE = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 #: the exponent of a part that is exactly zero, as in linsim._state
 EMPTY = -(2.0**60)
 #: places in linsim._state.PARTS
 IN_A, IN_ROW, IN_B, IN_R, IN_MEAN = 0, 1, 2, 3, 4
-
-
-@nb.njit(**_COMPILE)
-def room(copies, n, d, like):
-    """Return zeroed parts of the dtype of ``like``."""
-    stored, height = columns(d, like.itemsize), rows(n)
-    return (
-        aligned(copies * height * stored, like),
-        aligned(copies * stored, like),
-        aligned(copies * height, like),
-        aligned(copies, like),
-        aligned(copies * stored, like),
-        np.zeros((copies, 5)),
-    )
-
-
-@nb.njit(**_COMPILE)
-def take(parts, a, r, b, R, mean, e):
-    """Fill parts from arrays (copies, ., .), exponents (copies, 5)."""
-    copies, n, d = R.shape
-    stored, height = columns(d, R.itemsize), rows(n)
-    for k in range(copies):
-        pack(R[k], copies * height, parts[0], 0, k * height)
-        for j in range(d):
-            parts[1][k * stored + j] = r[k, 0, j]
-            parts[4][k * stored + j] = mean[k, 0, j]
-        for i in range(n):
-            parts[2][k * height + i] = b[k, i, 0]
-        parts[3][k] = a[k, 0, 0]
-        for p in range(5):
-            parts[5][k, p] = e[k, p]
 
 
 @nb.njit(**_COMPILE)
@@ -91,7 +59,7 @@ def place_attention(A, left, h):
 def place_weights(H, right, h):
     """Write H (d, d) as the right factor of head h, in panels."""
     d = H.shape[0]
-    pack(H, d, right, h * d * columns(d, right.itemsize))
+    pack(H, d, right, h * d * columns(d, right.itemsize), 0 * d)
 
 
 @nb.njit(**_COMPILE)
@@ -104,24 +72,26 @@ def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, f
     u, v, w, z, (lam, mu) = cut
     copies, height, stored = a.size, rows(n), columns(d, X.itemsize)
     count, wide = copies * height, d * stored
+    # numbers as variables: every constant would be compiled a function of its own
+    begin, fresh, lam_mean = 0 * n, n < 0, 1.0
     panel = min(256 // X.itemsize, stored)
     for h in range(heads):
         # T = X H, panel by panel of X
         for start in range(0, d, 256 // X.itemsize):
             width = min(panel, stored - start)
             add_product(
-                X, start * count, width, right, h * wide, d, start, T, 0, count, 0, count,
+                X, start * count, width, right, h * wide, d, start, T, begin, count, begin, count,
                 min(width, d - start), d, start == 0,
             )  # fmt: skip
         for k in range(copies):
             add_product(
-                left, h * height * n, n, T, 0, count, k * height, X, 0, count, k * height,
-                (k + 1) * height, n, d, False,
+                left, h * height * n, n, T, begin, count, k * height, X, begin, count, k * height,
+                (k + 1) * height, n, d, fresh,
             )  # fmt: skip
     for k in range(copies):
         row = r[k * stored : (k + 1) * stored]
         _through_weights(row, d, heads, right, lam, fed)
-        weighted_rows(u, X, 0, k * height, count, n, d, fed)
+        weighted_rows(u, X, begin, k * height, count, n, d, fed)
         for i in range(n):
             column[i] = -v[i]
         add_outer(X, k * height, count, n, d, column, fed)
@@ -152,21 +122,21 @@ def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, f
                 own[i] = column[i] - v[i] * share
             a[k] = (1 + lam * mu) * a[k]
         if any_mean:
-            _through_weights(mean[k * stored : (k + 1) * stored], d, heads, right, 1.0, fed)
+            _through_weights(mean[k * stored : (k + 1) * stored], d, heads, right, lam_mean, fed)
 
 
 @nb.njit(**_COMPILE)
 def _through_weights(row, d, heads, right, lam, fed):
     """row += lam row (sum of H)."""
-    stored = columns(d, right.itemsize)
+    stored, begin = columns(d, right.itemsize), 0 * d
     if heads == 1:
-        weighted_rows(row, right, 0, 0, d, d, d, fed)
+        weighted_rows(row, right, begin, begin, d, d, d, fed)
         for j in range(d):
             row[j] += lam * fed[j]
         return
     all_ = np.zeros(stored)
     for h in range(heads):
-        weighted_rows(row, right, h * d * stored, 0, d, d, d, fed)
+        weighted_rows(row, right, h * d * stored, begin, d, d, d, fed)
         for j in range(d):
             all_[j] += fed[j]
     for j in range(d):
@@ -189,7 +159,7 @@ def _top(x):
 
 @nb.njit(**_COMPILE)
 def _shifts(parts, n, d, k, coupled, shift, whole):
-    """By how many powers of two each part of copy k is to be lowered, and its exponent then."""
+    """Write by how many powers of two each part of copy k is to be lowered, and its exponent then."""
     X, r, b, a, mean, e = parts
     height, stored = rows(n), columns(d, X.itemsize)
     shift[IN_A] = float(abs(a[k]))
@@ -244,26 +214,14 @@ def normalise(parts, n, d, coupled):
 
 
 @nb.njit(**_COMPILE)
-def write_parts(parts, n, d, coupled, to_a, to_r, to_b, to_R, to_mean, to_e):
-    """Write each copy as :func:`normalise` would leave it: (copies, ...) arrays."""
-    X, r, b, a, mean, _ = parts
-    height, stored = rows(n), columns(d, X.itemsize)
-    shift = np.zeros(5)
-    for k in range(a.size):
-        _shifts(parts, n, d, k, coupled, shift, to_e[k])
-        one, two = _factors(shift[IN_A])
-        to_a[k] = a[k] * one * two
-        one, two = _factors(shift[IN_ROW])
-        for j in range(d):
-            to_r[k, j] = r[k * stored + j] * one * two
-        one, two = _factors(shift[IN_B])
-        for i in range(n):
-            to_b[k, i] = b[k * height + i] * one * two
-        one, two = _factors(shift[IN_R])
-        read_rows(X, k * height, a.size * height, to_R[k], one, two)
-        one, two = _factors(shift[IN_MEAN])
-        for j in range(d):
-            to_mean[k, j] = mean[k * stored + j] * one * two
+def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_e):
+    """Write the parts of one state as :func:`normalise` would leave them; ``copy``: room for parts."""
+    X, r, b, a, mean, e = copy
+    X[:], r[:], b[:], a[:], mean[:], e[:] = parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]
+    normalise(copy, n, d, coupled)
+    to_a[0] = a[0]
+    to_r[:], to_mean[:], to_b[:], to_e[:] = r[:d], mean[:d], b[:n], e[0]
+    read_rows(X, 0 * n, rows(n), to_R)
 
 
 @nb.njit(**_COMPILE)

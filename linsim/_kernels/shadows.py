@@ -26,15 +26,15 @@ from .parts import (
     normalise,
     place_attention,
     place_weights,
-    room,
-    take,
     write_parts,
 )
 from .products import aligned, columns, rows
 
-__all__ = ["POOL", "SUM", "hold", "patterns", "walk"]
+__all__ = ["POOL", "SUM", "walk"]
 
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+# called from compiled code alone: no wrappers, and kept with their callers
+_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 #: patterns by which shadows are moved, one after the other, as in linsim._shadow
 POOL = 8
@@ -43,26 +43,7 @@ SUM = 0.2
 _BUDGET = 50.0
 
 
-@nb.njit(**_COMPILE)
-def patterns(a, r, b, R, mean):
-    """Lay patterns (some, copies, ., .) out like parts: a list of parts of one copy each time."""
-    some, copies, n, d = R.shape
-    whole = room(some * copies, n, d, R)
-    stored, height = columns(d, R.itemsize), rows(n)
-    one = room(copies, n, d, R)
-    e = np.zeros((copies, 5))
-    for k in range(some):
-        take(one, a[k], r[k], b[k], R[k], mean[k], e)
-        size = copies * height * stored
-        whole[0][k * size : (k + 1) * size] = one[0]
-        whole[1][k * copies * stored : (k + 1) * copies * stored] = one[1]
-        whole[2][k * copies * height : (k + 1) * copies * height] = one[2]
-        whole[3][k * copies : (k + 1) * copies] = one[3]
-        whole[4][k * copies * stored : (k + 1) * copies * stored] = one[4]
-    return whole[:5]
-
-
-@nb.njit(**_COMPILE)
+@nb.njit(**_INNER)
 def _move_rows(X, first, count, n, d, pool, o, fixed, sign, x, y, c, heads, old, new):
     """X = old X + new (x 1^T + sum y_h c_h^T) (sign pool + fixed), entry by entry."""
     w = WIDTH // X.itemsize
@@ -82,7 +63,7 @@ def _move_rows(X, first, count, n, d, pool, o, fixed, sign, x, y, c, heads, old,
                 at += width
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**_INNER)
 def _joined(e, p, to):
     """Exponent of the sum of what stands at e[p] and at ``to``, and the factors that both get; sets e[p]."""
     top = max(e[p], to)
@@ -91,12 +72,12 @@ def _joined(e, p, to):
     return old, new
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**_INNER)
 def _look(parts, n, d, before, row):
     """Sizes of a state: ``before[0]`` of its rows, ``before[1]`` |b_i|; ``row``: |a|, |r|, |R|, |mean|."""
     X, r, b, a, mean, _ = parts
     stored = columns(d, X.itemsize)
-    row_squares(X, 0, rows(n), n, d, before[0])
+    row_squares(X, 0 * n, rows(n), n, d, before[0])
     total = 0.0
     for i in range(n):
         total += before[0, i]
@@ -106,7 +87,7 @@ def _look(parts, n, d, before, row):
     row[IN_R] = math.sqrt(total)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**_INNER)
 def _move(
     errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, cut, lengths, condition, eps, e,
     before, row, after, row_after, coupled, has_z, any_mean, x, y,
@@ -173,16 +154,17 @@ def _move(
     else:
         normalise(errors, n, d, coupled)
     sign = 1.0 if layer // POOL % 2 else -1.0
+    places = np.arange(5)
     turn = layer % POOL
     size = copies * height * stored
     for k in range(copies):
         own = e_errors[k]
-        old, new = _joined(own, IN_R, e[IN_R] + unit + up[IN_R])
+        old, new = _joined(own, places[IN_R], e[IN_R] + unit + up[IN_R])
         new *= power_of_two(-up[IN_R])
         _move_rows(
             X, k * height, count, n, d, pools[0], turn * size, fixed[0], sign, x, y, norms32, heads, old, new
         )
-        old, new = _joined(own, IN_ROW, e_r + unit + up[IN_ROW])
+        old, new = _joined(own, places[IN_ROW], e_r + unit + up[IN_ROW])
         new *= power_of_two(-up[IN_ROW])
         for j in range(d):
             off = own_r
@@ -192,17 +174,17 @@ def _move(
             pattern = sign * pools[1][turn * copies * stored + at] + fixed[1][at]
             r[at] = old * r[at] + (off * shrunk + fed) * new * pattern
         if has_z:
-            old, new = _joined(own, IN_B, e[IN_B] + unit + up[IN_B])
+            old, new = _joined(own, places[IN_B], e[IN_B] + unit + up[IN_B])
             new *= power_of_two(-up[IN_B])
             for i in range(n):
                 at = k * height + i
                 pattern = sign * pools[2][turn * copies * height + at] + fixed[2][at]
                 b[at] = old * b[at] + before[0, i] * new * pattern
-            old, new = _joined(own, IN_A, e[IN_A] + unit + up[IN_A])
+            old, new = _joined(own, places[IN_A], e[IN_A] + unit + up[IN_A])
             new *= power_of_two(-up[IN_A])
             a[k] = old * a[k] + mode * new * (sign * pools[3][turn * copies + k] + fixed[3][k])
         if any_mean:
-            old, new = _joined(own, IN_MEAN, e[IN_MEAN] + unit + up[IN_MEAN])
+            old, new = _joined(own, places[IN_MEAN], e[IN_MEAN] + unit + up[IN_MEAN])
             new *= power_of_two(-up[IN_MEAN])
             for j in range(d):
                 off = own_mean
@@ -213,7 +195,7 @@ def _move(
                 mean[at] = old * mean[at] + off * new * pattern
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**_INNER)
 def _mean_square(lengths, safety):
     """log2 of ``safety`` times the root mean square of what ``lengths`` are the log2 of."""
     top = EMPTY
@@ -225,7 +207,7 @@ def _mean_square(lengths, safety):
     return top + 0.5 * math.log2(square / lengths.size) + math.log2(safety)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**_INNER)
 def _measure(errors, n, d, cut, safety, noise, noise_rows, squares, full):
     """Write the noise of every part and of every token: ``Shadows.measured`` of linsim._shadow."""
     X, r, b, a, mean, e = errors
@@ -275,14 +257,6 @@ def _measure(errors, n, d, cut, safety, noise, noise_rows, squares, full):
 
 
 @nb.njit(**_COMPILE)
-def hold(a, r, b, R, mean, e, held):
-    """Lay parts (m, copies, ., .), exponents (m, copies, 5), out as :func:`walk` takes them: (m, flat)."""
-    for s in range(R.shape[0]):
-        own = (held[0][s], held[1][s], held[2][s], held[3][s], held[4][s], held[5][s])
-        take(own, a[s], r[s], b[s], R[s], mean[s], e[s])
-
-
-@nb.njit(**_COMPILE)
 def walk(
     A, H, first, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, coupled, any_mean, pools,
     fixed, every, every_error, safety, layer, wanted, out, noise, noise_rows, stop,
@@ -293,14 +267,14 @@ def walk(
     ----------
     A : (layers or 1, heads, b or 1, n, n), H : (layers or 1, heads, b or 1, d, d)
     first : which system of A and H the first one here is
-    held, held_errors : parts as :func:`hold` leaves them, of the systems and their errors at ``layer``; changed
+    held, held_errors : parts (m, flat) as in :mod:`.parts`, of systems and their errors at ``layer``; changed
     cuts, cuts32 : u, v, w, z (m, .) of the dtype of the states, and in single precision
     eigenvalues : (m, 2) float64, lambda and mu
     lengths : (m, 4), norms of u, v, w, z
     condition : (m,), by how much cutting enlarges a rounding
     coupled, any_mean : (m,) bool
-    pools, fixed : what :func:`patterns` returns
-    every : (m,) int, layers between rescalings of the state; every_error : int, of the errors
+    pools, fixed : patterns for X, r, b, a, mean, laid out like these, one behind the other
+    every, every_error : (m,) int, layers between rescalings of the state, and of the errors
     wanted : (k,) int, increasing layers
     out : a, r, b, R, mean, e: (m, k, ...) parts of the recorded layers, written
     noise, noise_rows : (m, k, 5), (m, k, n): log2 of their errors, written
@@ -326,6 +300,10 @@ def walk(
     before, after, row, row_after = np.zeros((2, n)), np.zeros((2, n)), np.zeros(5), np.zeros(5)
     x, y = np.zeros(n), np.zeros((heads, n))
     squares, full = np.zeros((copies, n)), np.zeros((2, stored32))
+    copy = (
+        aligned(height * stored, X[0]), aligned(stored, X[0]), aligned(height, X[0]), aligned(1, X[0]),
+        aligned(stored, X[0]), np.zeros((1, 5)),
+    )  # fmt: skip
     begun = layer
     for s in range(X.shape[0]):
         state = (held[0][s], held[1][s], held[2][s], held[3][s], held[4][s], held[5][s])
@@ -374,18 +352,18 @@ def walk(
                     any_mean[s], x, y,
                 )  # fmt: skip
                 layer += 1
-                if layer % every_error == 0:
+                if layer % every_error[s] == 0:
                     normalise(errors, n, d, coupled[s])
-                if layer % every[s if every.size > 1 else 0] == 0:
+                if layer % every[s] == 0:
                     normalise(state, n, d, coupled[s])
             write_parts(
-                state, n, d, coupled[s], out[0][s, t : t + 1], out[1][s, t : t + 1], out[2][s, t : t + 1],
-                out[3][s, t : t + 1], out[4][s, t : t + 1], out[5][s, t : t + 1],
+                state, n, d, coupled[s], copy, out[0][s, t], out[1][s, t], out[2][s, t], out[3][s, t],
+                out[4][s, t], out[5][s, t],
             )  # fmt: skip
             _measure(errors, n, d, cut32, safety, noise[s, t], noise_rows[s, t], squares, full)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**_INNER)
 def _size(M):
     """Frobenius norm."""
     out = 0.0

@@ -35,18 +35,17 @@ def evaluate(
     state.  Also returns how many matrices a kernel left to LAPACK.
     """
     view = View(state, zero_rows, layer)
-    full, e_full = view.full
-    xp = namespace(full)
+    xp = namespace(state.R)
     metrics = [REGISTRY[name] for name in names]
     results: dict[str, Measured] = {}
     for metric in metrics:
         if metric.name not in results:
             found = metric.of(view)
             results |= {metric.name: found} if isinstance(found, Measured) else found
-    exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
+    exists = view.content.largest > 0
     # what came out as zero by cancelling is rounding, and not known to be zero
     none = xp.all(state.noise <= EMPTY / 2, axis=-1, keepdims=True)
-    hidden = xp.where(none, xp.zeros_like(e_full), xp.full_like(e_full, xp.inf))
+    hidden = xp.where(none, xp.zeros_like(view.top), xp.full_like(view.top, xp.inf))
     out = {}
     for metric in metrics:
         one = _with_scale(metric, results[metric.name], view.top) if metric.degree else results[metric.name]
