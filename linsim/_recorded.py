@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
-from ._state import State, assemble, batch_of, scaled, stacked
+from ._state import State, assemble, batch_of, one_behind_the_other, scaled, stacked
 from .metrics._evaluate import evaluate, of_tokens
 from .metrics._metric import Layer, is_logarithm
 from .metrics._registry import needing
@@ -20,6 +20,8 @@ __all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "rec
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
 _TOGETHER = 2**16
+# those of a compiled engine, which looks at one after the other, until they hold these
+_BEHIND = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,6 @@ def record_together(
     size: int,
     layers: np.ndarray[Any, Any],
     names: tuple[str, ...],
-    given: Array,
     zero_until: Array,
     keep_states: bool,
     methods: Any,
@@ -130,28 +131,38 @@ def record_together(
     """Measure NumPy states of several systems and layers at once; other arguments as of :func:`record`.
 
     ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
-    the first system, then of the second, and so on; ``zero_until`` (size, n, 1).
+    the first system, then of the second, and so on.  They are measured as they come, several groups
+    together while they are small.  ``zero_until`` (size, n, 1).
     """
-    n, d = given.shape[-2:]
     values, errors = ({name: np.empty((size, len(layers))) for name in names} for _ in range(2))
-    states = np.empty((size, len(layers), n, d), given.dtype) if keep_states else None
-    log_scale = np.empty((size, len(layers))) if keep_states else None
+    kept: list[tuple[slice, slice, Array, Array]] = []
     lapack = 0
-    for some, places, state in groups:
-        zero = (zero_until[some, None] >= layers[places][:, None, None]).reshape(-1, n, 1)
-        found, redone = evaluate(state, names, zero)
+    for several in _while_small(groups):
+        zero = [
+            np.reshape(zero_until[some, None] >= layers[places][:, None, None], (-1, *zero_until.shape[1:]))
+            for some, places, _ in several
+        ]
+        found, redone = evaluate(
+            one_behind_the_other([state for *_, state in several]), names, np.concatenate(zero)
+        )
         lapack += redone
-        shape = (some.stop - some.start, places.stop - places.start)
-        for metric, measured in found.items():
-            for held, x in ((values, measured.value), (errors, measured.error)):
-                held[metric][some, places] = np.broadcast_to(x, (zero.shape[0], 1, 1)).reshape(shape)
-        if states is not None and log_scale is not None:
-            full, e = _kept(state, zero)
-            states[some, places] = full.reshape(*shape, n, d)
-            log_scale[some, places] = e.reshape(shape) * _LN2
-    if layers[0] == 0:
-        for metric, measured in of_tokens(given, names).items():
-            values[metric][:, 0], errors[metric][:, 0] = measured.value[:, 0, 0], measured.error[:, 0, 0]
+        first = 0
+        for (some, places, state), rows in zip(several, zero, strict=True):
+            shape, last = (some.stop - some.start, places.stop - places.start), first + len(rows)
+            for metric, measured in found.items():
+                for held, x in ((values, measured.value), (errors, measured.error)):
+                    whole = x if x.shape[0] > 1 else np.broadcast_to(x, (last, 1, 1))
+                    held[metric][some, places] = np.reshape(whole[first:last], shape)
+            if keep_states:
+                full, e = _kept(state, rows)
+                kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
+            first = last
+    states = log_scale = None
+    if keep_states:
+        states = np.empty((size, len(layers), *kept[0][2].shape[2:]), kept[-1][2].dtype)
+        log_scale = np.empty((size, len(layers)))
+        for some, places, full, e in kept:
+            states[some, places], log_scale[some, places] = full, e
     return Recorded(
         values,
         errors,
@@ -163,6 +174,23 @@ def record_together(
         states,
         log_scale,
     )
+
+
+def _while_small(
+    groups: Iterable[tuple[slice, slice, State]],
+) -> Iterator[list[tuple[slice, slice, State]]]:
+    """Collect groups of one dtype until they hold _BEHIND numbers."""
+    held: list[tuple[slice, slice, State]] = []
+    numbers = 0
+    for group in groups:
+        size, dtype = group[2].R.size, group[2].R.dtype
+        if held and (numbers + size > _BEHIND or dtype != held[0][2].R.dtype):
+            yield held
+            held, numbers = [], 0
+        held.append(group)
+        numbers += size
+    if held:
+        yield held
 
 
 def merged(

@@ -14,6 +14,7 @@ is the same at every layer, as is the rounding of A and H themselves.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -211,15 +212,13 @@ def begin(state: State, growth: float) -> Shadows:
     xp, split = namespace(state.R), state.split
     b, n, d = state.R.shape
     b = max(b, state.noise.shape[0])
-    generator = np.random.default_rng(0)
     device = array_api_compat.device(state.R)
-    shapes = {"a": (1, 1), "r": (1, d), "b": (n, 1), "R": (n, d), "mean": (1, d)}
+    shapes = _shapes(n, d)
 
-    def normal(*shape: int) -> Array:
-        return xp.asarray(generator.standard_normal(shape), dtype=xp.float32, device=device)
+    def placed(drawn: dict[str, np.ndarray[Any, Any]]) -> dict[str, Array]:
+        return {name: xp.asarray(x, dtype=xp.float32, device=device) for name, x in drawn.items()}
 
-    pools = {name: normal(_POOL, COUNT, *shape) for name, shape in shapes.items()}
-    fixed = {name: _FIXED * normal(COUNT, *shape) for name, shape in shapes.items()}
+    pools, fixed = (placed(drawn) for drawn in _patterns(n, d))
     single = split.map(lambda x: x[:, None, ...] if x.dtype == xp.bool else _single(x))
     noise = xp.broadcast_to(state.noise, (b, 1, len(PARTS)))
     values: dict[str, Any] = {}
@@ -246,6 +245,22 @@ def begin(state: State, growth: float) -> Shadows:
     every = min(between_rescalings(pools["R"], 1), max(1, int(BUDGET / max(growth, 1.0))))
     errors = State(single, **values, noise=state.noise)
     return Shadows(normalise(errors), pools, fixed, condition, every)
+
+
+def _shapes(n: int, d: int) -> dict[str, tuple[int, int]]:
+    return {"a": (1, 1), "r": (1, d), "b": (n, 1), "R": (n, d), "mean": (1, d)}
+
+
+@functools.lru_cache(maxsize=4)  # a run of a small system takes hardly longer than drawing them
+def _patterns(n: int, d: int) -> tuple[dict[str, np.ndarray[Any, Any]], ...]:
+    """Patterns by which shadows are moved in turn, and at every layer alike, float32."""
+    generator = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray[Any, Any]:
+        return generator.standard_normal(shape).astype(np.float32)
+
+    pools = {name: normal(_POOL, COUNT, *shape) for name, shape in _shapes(n, d).items()}
+    return pools, {name: np.float32(_FIXED) * normal(COUNT, *shape) for name, shape in _shapes(n, d).items()}
 
 
 def _single(x: Array) -> Array:

@@ -41,6 +41,7 @@ __all__ = [
     "norm",
     "normalise",
     "of_plain_tokens",
+    "one_behind_the_other",
     "plain_state",
     "scaled",
     "shifted",
@@ -343,6 +344,28 @@ def stacked(states: Sequence[State]) -> State:
         if isinstance(own[0], bool) or (shared and own[0].shape[0] == 1):
             return own[0]
         return several(own)  # states that are cut anew at every layer may differ
+
+    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values)
+
+
+def one_behind_the_other(states: Sequence[State]) -> State:
+    """Put states of any numbers of systems behind each other, all cut in ways of their own."""
+    if len(states) == 1:
+        return states[0]
+    xp, sizes_ = namespace(states[0].R), [batch_of(state) for state in states]
+
+    def several(arrays: list[Array]) -> Array:
+        whole = [xp.broadcast_to(x, (b, *x.shape[1:])) for x, b in zip(arrays, sizes_, strict=True)]
+        return xp.concat(whole, axis=0)
+
+    parts = [f.name for f in fields(State) if f.name not in ("split", "attention")]
+    if any(state.rows is None for state in states):
+        parts.remove("rows")
+    values = {name: several([getattr(state, name) for state in states]) for name in parts}
+
+    def cut(name: str) -> Any:
+        own = [getattr(state.split, name) for state in states]
+        return any(own) if isinstance(own[0], bool) else several(own)
 
     return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from .._recorded import Recorded, record_together, sharper
 from .._shadow import BUDGET, SAFETY, begin
 from .._split import row_split
 from .._state import PARTS, Split, State, between_rescalings
+from ..metrics._evaluate import as_given
 from ..metrics._registry import needing
 from .lanes import stacks
 from .matrices import ENLARGED, split_of
@@ -79,23 +80,31 @@ def jobs(task: Task) -> list[Job]:
     several = A.shape[2] > 1 or H.shape[2] > 1 or task.start.shape[0] > 1
 
     def run(first: int, last: int) -> Recorded:
-        part = slice(first, last)
+        part, m, layers = slice(first, last), last - first, task.layers
 
         def own(M: F) -> F:
             return M if M.shape[0] == 1 else M[part]
 
-        here = own(task.start)
+        here, until = own(task.start), np.broadcast_to(task.zero_until, (size, task.n))[part, :, None]
         split, kinds, enlarged = split_of(task, own)
-        found = _walked(task, here, split, A, H, part, kinds)
-        if float(np.max(enlarged)) <= ENLARGED:
-            return found
+        every = np.arange(m)
+        walks = [_walked(task, here, split, A, H, every + first, 0)]
         # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
-        plain = row_split([own(M).astype(np.float64) for M, _ in task.heads(0)], task.d, eps_of(here))
-        other = _walked(task, here, placed(plain, here), A, H, part, kinds)
-        # of those alone: what is found of a system may not depend on the others of its batch
-        far = (enlarged > ENLARGED)[:, None]
-        errors = {name: np.where(far, x, np.inf) for name, x in other.errors.items()}
-        return sharper(found, replace(other, errors=errors))
+        far = every[np.broadcast_to(enlarged > ENLARGED, m)]
+        if far.size:
+            plain = row_split(
+                [_some(own(M), far).astype(np.float64) for M, _ in task.heads(0)], task.d, eps_of(here)
+            )
+            there = _some(here, far)
+            walks.append(_walked(task, there, placed(plain, there), A, H, far + first, m))
+        if layers[0] == 0:
+            given = as_given(np.broadcast_to(here, (m, *here.shape[1:])))[0]
+            walks.insert(0, iter([(slice(0, m), slice(0, 1), given)]))
+        found = record_together(
+            itertools.chain(*walks), m + len(far), layers, task.names, np.concatenate([until, until[far]]),
+            task.keep_states, name, kinds, rounding(here, layers),
+        )  # fmt: skip
+        return _sharper(found, m, far, layers[0] == 0) if far.size else found
 
     if not several:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
@@ -106,17 +115,61 @@ def jobs(task: Task) -> list[Job]:
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
 
 
-def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F) -> Recorded:
-    """Take the systems ``part`` of a task, whose tokens are ``here``, through the layers and measure them."""
+def _some(x: F, which: F) -> F:
+    return x if x.shape[0] == 1 else x[which]
+
+
+def _sharper(found: Recorded, m: int, far: F, given: bool) -> Recorded:
+    """Of m systems and of those ``far`` of them once more, each value with the smaller error.
+
+    ``given``: the first layer was measured for the m systems only.
+    """
+
+    def once(x: F | None) -> Any:
+        return None if x is None else x[:m]
+
+    def again(x: F | None) -> Any:
+        if x is None:
+            return None
+        out = np.array(x[:m])
+        out[far] = x[m:]
+        return out
+
+    other = {metric: np.full((m, error.shape[1]), np.inf) for metric, error in found.errors.items()}
+    for metric, error in found.errors.items():
+        other[metric][far, int(given) :] = error[m:, int(given) :]
+    first = replace(
+        found,
+        values={metric: once(x) for metric, x in found.values.items()},
+        errors={metric: once(x) for metric, x in found.errors.items()},
+        size=m,
+        states=once(found.states),
+        log_scale=once(found.log_scale),
+    )
+    values = {metric: again(x) for metric, x in found.values.items()}
+    second = replace(
+        first, values=values, errors=other, states=again(found.states), log_scale=again(found.log_scale)
+    )
+    return sharper(first, second)
+
+
+_Group = tuple[slice, slice, State]
+
+
+def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F, place: int) -> Iterator[_Group]:
+    """Take some systems of a task, whose tokens are ``here``, through the layers; yield states of them.
+
+    ``numbers``: which of the systems of A and H they are; ``place``: of the first in what is recorded.
+    """
     from .._kernels.panels import in_panels
     from .._kernels.shadows import walk
 
     n, d, dtype, layers = task.n, task.d, here.dtype, task.layers
-    growth = np.broadcast_to(task.growth, task.size)[part]
+    growth = np.broadcast_to(task.growth, task.size)[numbers]
     state = started(here, split)
     shadows = begin(state, float(np.max(growth)))
     errors = shadows.errors
-    m = part.stop - part.start
+    m = len(numbers)
     copies = errors.R.shape[1]
     # rows and columns as the kernel stores them
     height, padded, padded32 = (
@@ -181,7 +234,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F
             return tuple(x[some] for x in arrays)
 
         walk(
-            A, H, part.start + some.start, cut(held), cut(held_errors), cut(cuts), cut(cuts32),
+            A, H, numbers[some], cut(held), cut(held_errors), cut(cuts), cut(cuts32),
             eigenvalues[some], lengths[some], condition[some], coupled[some], any_mean[some], pools, fixed,
             every[some], every_error[some], SAFETY, layer, wanted, out, noise, noise_rows, task.stop,
         )  # fmt: skip
@@ -205,21 +258,23 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, part: slice, kinds: F
             rows=noise_rows.reshape(both, n, 1),
         )
 
-    until = np.broadcast_to(task.zero_until, (task.size, n))[part][:, :, None]
-    return record_together(
-        _groups(m, layers, n * d, through), m, layers, task.names, here, until, task.keep_states, name, kinds,
-        rounding(here, layers),
-    )  # fmt: skip
+    skipped = int(layers[0] == 0)  # tokens are measured as they are given
+    for some, places, wanted, layer in _groups(m, layers[skipped:], n * d):
+        state = through(some, layer, wanted)
+        where = slice(place + some.start, place + some.stop)
+        yield where, slice(places.start + skipped, places.stop + skipped), state
 
 
-def _groups(m: int, layers: F, numbers: int, through: Callable[[slice, int, F], State]) -> Any:
-    """Yield systems, places of layers and their states, about _TOGETHER numbers at a time."""
+def _groups(m: int, layers: F, numbers: int) -> Iterator[tuple[slice, slice, F, int]]:
+    """Yield systems, places of layers, these layers, and the one before: about _TOGETHER numbers each."""
     k = len(layers)
+    if k == 0:
+        return
     systems = max(1, _TOGETHER // (numbers * k))
     at_once = k if systems > 1 else max(1, _TOGETHER // numbers)
     for s in range(0, m, systems):
         some, layer = slice(s, min(m, s + systems)), 0
         for t in range(0, k, at_once):
             wanted = layers[t : t + at_once]
-            yield some, slice(t, t + len(wanted)), through(some, layer, wanted)
+            yield some, slice(t, t + len(wanted)), wanted, layer
             layer = int(wanted[-1])

@@ -258,7 +258,7 @@ def _measure(errors, n, d, cut, safety, noise, noise_rows, squares, full):
 
 @nb.njit(**_COMPILE)
 def walk(
-    A, H, first, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, coupled, any_mean, pools,
+    A, H, numbers, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, coupled, any_mean, pools,
     fixed, every, every_error, safety, layer, wanted, out, noise, noise_rows, stop,
 ):  # fmt: skip
     """Take m systems from ``layer`` through the ``wanted`` ones, and write their parts and noise there.
@@ -266,7 +266,7 @@ def walk(
     Parameters
     ----------
     A : (layers or 1, heads, b or 1, n, n), H : (layers or 1, heads, b or 1, d, d)
-    first : which system of A and H the first one here is
+    numbers : (m,) int, which systems of A and H they are
     held, held_errors : parts (m, flat) as in :mod:`.parts`, of systems and their errors at ``layer``; changed
     cuts, cuts32 : u, v, w, z (m, .) of the dtype of the states, and in single precision
     eigenvalues : (m, 2) float64, lambda and mu
@@ -324,13 +324,13 @@ def walk(
                 at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
                 for h in range(heads):
                     if placed_A != at_A:
-                        M = A[at_A, h, first + s if A.shape[2] > 1 else 0]
+                        M = A[at_A, h, numbers[s] if A.shape[2] > 1 else 0]
                         place_attention(M, left, h)
                         place_attention(M, left32, h)
                         if h == 0:
                             sizes[0] = _size(M)
                     if placed_H != at_H:
-                        M = H[at_H, h, first + s if H.shape[2] > 1 else 0]
+                        M = H[at_H, h, numbers[s] if H.shape[2] > 1 else 0]
                         place_weights(M, right, h)
                         place_weights(M, right32, h)
                         if h == 0:

@@ -21,7 +21,7 @@ from ._metric import Layer, Measured, Metric
 from ._registry import REGISTRY
 from ._view import View
 
-__all__ = ["evaluate", "of_tokens"]
+__all__ = ["as_given", "evaluate", "of_tokens"]
 
 
 # what leaves the range of a double has an infinite error, and needs no warning
@@ -79,10 +79,17 @@ def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
 
 def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dict[str, Measured]:
     """Measure (b, n, d) tokens as they are given, in float64: the only errors are those of measuring."""
+    state, zero_rows = as_given(x)
+    return evaluate(state, names, zero_rows, layer)[0]
+
+
+def as_given(x: Array) -> tuple[State, Array]:
+    """Return (b, n, d) tokens, given exactly, as a state in float64, and which of them are zero (b, n, 1)."""
     xp = namespace(x)
     x = xp.astype(x, xp.float64, copy=False)
     e = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
     e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
     half = xp.floor(-e / 2)  # in two steps: entries near the ends of the range must not overflow
-    state = shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e)
-    return evaluate(state, names, ~xp.any(x != 0, axis=-1, keepdims=True), layer)[0]
+    return shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e), ~xp.any(
+        x != 0, axis=-1, keepdims=True
+    )
