@@ -11,17 +11,19 @@ import numpy as np
 
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
-from .._recorded import Recorded, record, sharper
+from .._recorded import Recorded, missing, record, sharper
 from .._split import KINDS, choose_split, row_split
 from .._state import Split
 from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
-__all__ = ["ENLARGED", "jobs", "split_of"]
+__all__ = ["ENLARGED", "blunt", "jobs", "split_of"]
 
-#: a cut that enlarges roundings by more than this is measured beside a plainer one
+# vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
+# than this, and some error is more than FINE, systems are cut along the mean alone as well
 ENLARGED = 20.0
+FINE = {"float64": 1e-9, "float32": 1e-5}
 
 
 def jobs(task: Task) -> list[Job]:
@@ -55,20 +57,31 @@ def jobs(task: Task) -> list[Job]:
             return record(walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error)
 
         found = walk(split)
-        if float(np.max(enlarged)) <= ENLARGED:
+        far = blunt(found, enlarged, task.precision)
+        if not far.any():
             return found
-        # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
         plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
         other, xp = walk(placed(plain, here)), namespace(here)
         # of those alone: what is found of a system may not depend on the others of its batch
-        far = on_device_of((enlarged > ENLARGED)[:, None], start)
-        errors = {name: xp.where(far, x, xp.full_like(x, xp.inf)) for name, x in other.errors.items()}
+        where = on_device_of(far[:, None], start)
+        errors = {name: xp.where(where, x, xp.full_like(x, xp.inf)) for name, x in other.errors.items()}
         return sharper(found, replace(other, errors=errors))
 
     parts = [slice(0, task.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
         parts = pieces(task.size, 6 * n * d + 2 * n * n + 2 * d * d, start)
     return [Job(part, functools.partial(run, part)) for part in parts]
+
+
+def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    """Which of the systems another cut may measure better, by as much as anyone would see, (b,) bool."""
+    rough = np.zeros(found.size, dtype=bool)
+    if float(np.max(enlarged)) <= ENLARGED:
+        return rough
+    fine = dict.fromkeys(found.errors, FINE[dtype])
+    for x in missing(found, fine).values():
+        rough = rough | np.any(to_host(x), axis=-1)
+    return rough & (enlarged > ENLARGED)
 
 
 def split_of(

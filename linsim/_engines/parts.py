@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from .._state import PARTS, Split, State, between_rescalings
 from ..metrics._evaluate import as_given
 from ..metrics._registry import needing
 from .lanes import stacks
-from .matrices import ENLARGED, split_of
+from .matrices import blunt, split_of
 from .protocol import Job
 from .task import StoppedError, Task, budget, eps_of, placed, rounding, started
 
@@ -87,24 +87,30 @@ def jobs(task: Task) -> list[Job]:
 
         here, until = own(task.start), np.broadcast_to(task.zero_until, (size, task.n))[part, :, None]
         split, kinds, enlarged = split_of(task, own)
-        every = np.arange(m)
-        walks = [_walked(task, here, split, A, H, every + first, 0)]
-        # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
-        far = every[np.broadcast_to(enlarged > ENLARGED, m)]
-        if far.size:
-            plain = row_split(
-                [_some(own(M), far).astype(np.float64) for M, _ in task.heads(0)], task.d, eps_of(here)
-            )
-            there = _some(here, far)
-            walks.append(_walked(task, there, placed(plain, there), A, H, far + first, m))
+        begun = []
         if layers[0] == 0:
             given = as_given(np.broadcast_to(here, (m, *here.shape[1:])))[0]
-            walks.insert(0, iter([(slice(0, m), slice(0, 1), given)]))
-        found = record_together(
-            itertools.chain(*walks), m + len(far), layers, task.names, np.concatenate([until, until[far]]),
-            task.keep_states, name, kinds, rounding(here, layers),
-        )  # fmt: skip
-        return _sharper(found, m, far, layers[0] == 0) if far.size else found
+            begun = [(slice(0, m), slice(0, 1), given)]
+
+        def record(groups: Iterable[_Group], until: F) -> Recorded:
+            size, keep, error = len(until), task.keep_states, rounding(here, layers)
+            return record_together(groups, size, layers, task.names, until, keep, name, kinds, error)
+
+        found = record(
+            itertools.chain(begun, _walked(task, here, split, A, H, np.arange(first, last))), until
+        )
+        far = np.flatnonzero(blunt(found, enlarged, task.precision))
+        if not far.size:
+            return found
+        plain = row_split(
+            [_some(own(M), far).astype(np.float64) for M, _ in task.heads(0)], task.d, eps_of(here)
+        )
+        there = _some(here, far)
+        if begun:  # which are known as well as can be
+            given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
+            begun = [(slice(0, len(far)), slice(0, 1), given)]
+        groups = _walked(task, there, placed(plain, there), A, H, far + first)
+        return sharper(found, _among(m, far, record(itertools.chain(begun, groups), until[far])))
 
     if not several:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
@@ -119,47 +125,33 @@ def _some(x: F, which: F) -> F:
     return x if x.shape[0] == 1 else x[which]
 
 
-def _sharper(found: Recorded, m: int, far: F, given: bool) -> Recorded:
-    """Of m systems and of those ``far`` of them once more, each value with the smaller error.
+def _among(m: int, far: F, found: Recorded) -> Recorded:
+    """What was found of some of m systems, with infinite errors for the others."""
 
-    ``given``: the first layer was measured for the m systems only.
-    """
-
-    def once(x: F | None) -> Any:
-        return None if x is None else x[:m]
-
-    def again(x: F | None) -> Any:
+    def spread(x: F | None, fill: float) -> Any:
         if x is None:
             return None
-        out = np.array(x[:m])
-        out[far] = x[m:]
+        out = np.full((m, *x.shape[1:]), fill, dtype=x.dtype)
+        out[far] = x
         return out
 
-    other = {metric: np.full((m, error.shape[1]), np.inf) for metric, error in found.errors.items()}
-    for metric, error in found.errors.items():
-        other[metric][far, int(given) :] = error[m:, int(given) :]
-    first = replace(
+    return replace(
         found,
-        values={metric: once(x) for metric, x in found.values.items()},
-        errors={metric: once(x) for metric, x in found.errors.items()},
+        values={metric: spread(x, 0.0) for metric, x in found.values.items()},
+        errors={metric: spread(x, np.inf) for metric, x in found.errors.items()},
         size=m,
-        states=once(found.states),
-        log_scale=once(found.log_scale),
+        states=spread(found.states, 0.0),
+        log_scale=spread(found.log_scale, 0.0),
     )
-    values = {metric: again(x) for metric, x in found.values.items()}
-    second = replace(
-        first, values=values, errors=other, states=again(found.states), log_scale=again(found.log_scale)
-    )
-    return sharper(first, second)
 
 
 _Group = tuple[slice, slice, State]
 
 
-def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F, place: int) -> Iterator[_Group]:
+def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterator[_Group]:
     """Take some systems of a task, whose tokens are ``here``, through the layers; yield states of them.
 
-    ``numbers``: which of the systems of A and H they are; ``place``: of the first in what is recorded.
+    ``numbers``: which of the systems of A and H they are.
     """
     from .._kernels.panels import in_panels
     from .._kernels.shadows import walk
@@ -261,8 +253,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F, place: in
     skipped = int(layers[0] == 0)  # tokens are measured as they are given
     for some, places, wanted, layer in _groups(m, layers[skipped:], n * d):
         state = through(some, layer, wanted)
-        where = slice(place + some.start, place + some.stop)
-        yield where, slice(places.start + skipped, places.stop + skipped), state
+        yield some, slice(places.start + skipped, places.stop + skipped), state
 
 
 def _groups(m: int, layers: F, numbers: int) -> Iterator[tuple[slice, slice, F, int]]:
