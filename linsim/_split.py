@@ -70,7 +70,8 @@ def choose_split(
     """
     size = max(A.shape[0], H.shape[0], x0.shape[0])
     n, d = A.shape[-1], H.shape[-1]
-    attention, weights = systems or (attention_eigensystem(A), weight_eigensystem(H))
+    stationary = perron_vector(A)
+    attention, weights = systems or (attention_eigensystem(A, EPS, stationary), weight_eigensystem(H))
     # only the direction of x0 matters, and its squares must not overflow
     x0 = x0 / np.max(np.abs(x0), axis=(-1, -2), keepdims=True)
     law = dominance(attention, weights, x0)
@@ -78,7 +79,7 @@ def choose_split(
     i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
     j, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
 
-    pi, preserved = _stationary_vectors(A, size, eps)
+    pi, preserved = _stationary_vectors(A, size, eps, stationary if eps <= EPS else None)
     v, u, lam = np.ones((size, n)), pi, np.ones(size)
     pick, right, left, value, off_A = _real_pairs(A, value_A, ~np.isnan(value_A) & (i != 0))
     # orthogonal to the constant mode exactly, not to rounding
@@ -146,9 +147,9 @@ def constant_split(A: F, d: int, size: int, eps: float) -> Split:
     )
 
 
-def _stationary_vectors(A: F, size: int, eps: float) -> tuple[F, B]:
+def _stationary_vectors(A: F, size: int, eps: float, stationary: tuple[F, B] | None = None) -> tuple[F, B]:
     """Left eigenvectors at eigenvalue 1 (size, n), and whether columns sum to 1 as well (size,)."""
-    pi, unique = perron_vector(A, eps)
+    pi, unique = stationary or perron_vector(A, eps)
     preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
     unique = np.broadcast_to(unique, size)
     pi = np.array(np.broadcast_to(pi, (size, A.shape[-1])))

@@ -355,7 +355,10 @@ def one_behind_the_other(states: Sequence[State]) -> State:
     xp, sizes_ = namespace(states[0].R), [batch_of(state) for state in states]
 
     def several(arrays: list[Array]) -> Array:
-        whole = [xp.broadcast_to(x, (b, *x.shape[1:])) for x, b in zip(arrays, sizes_, strict=True)]
+        whole = [
+            x if x.shape[0] == b else xp.broadcast_to(x, (b, *x.shape[1:]))
+            for x, b in zip(arrays, sizes_, strict=True)
+        ]
         return xp.concat(whole, axis=0)
 
     parts = [f.name for f in fields(State) if f.name not in ("split", "attention")]

@@ -24,6 +24,7 @@ from ..metrics._evaluate import as_given
 from ..metrics._registry import needing
 from .lanes import stacks
 from .matrices import blunt, split_of
+from .panels import held, laid_out, vectors
 from .protocol import Job
 from .task import StoppedError, Task, budget, eps_of, placed, rounding, started
 
@@ -153,7 +154,6 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
 
     ``numbers``: which of the systems of A and H they are.
     """
-    from .._kernels.panels import in_panels
     from .._kernels.shadows import walk
 
     n, d, dtype, layers = task.n, task.d, here.dtype, task.layers
@@ -162,51 +162,16 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
     shadows = begin(state, float(np.max(growth)))
     errors = shadows.errors
     m = len(numbers)
-    copies = errors.R.shape[1]
-    # rows and columns as the kernel stores them
-    height, padded, padded32 = (
-        -(-n // 4) * 4,
-        -(-d // (64 // dtype.itemsize)) * (64 // dtype.itemsize),
-        -(-d // 16) * 16,
-    )
-
-    def vectors(split: Split, width: int, dtype: Any) -> tuple[F, ...]:
-        out = []
-        for x, length in ((split.u, n), (split.v, n), (split.w, width), (split.z, width)):
-            x = np.reshape(x, (x.shape[0], -1))
-            whole = np.zeros((m, length), dtype=dtype)
-            whole[:, : x.shape[1]] = x
-            out.append(whole)
-        return tuple(out)
 
     def of(x: F) -> F:
         return np.ascontiguousarray(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
 
-    def laid(x: dict[str, F], width: int) -> tuple[F, ...]:
-        """X, r, b, a, mean of (k, copies, ., .) as the kernel takes them: (k, flat)."""
-        k, copies = x["R"].shape[:2]
-
-        def flat(part: F, size: int) -> F:
-            out = np.zeros((k, copies, size), dtype=part.dtype)
-            out[:, :, : part.shape[-1] * part.shape[-2]] = part.reshape(k, copies, -1)
-            return out.reshape(k, -1)
-
-        r, b, a, mean = flat(x["r"], width), flat(x["b"], height), flat(x["a"], 1), flat(x["mean"], width)
-        return in_panels(x["R"], height), r, b, a, mean
-
-    def held_of(parts: State, copies: int, width: int) -> tuple[F, ...]:
-        x = {k: np.reshape(getattr(parts, k), (-1, copies, *getattr(parts, k).shape[-2:])) for k in PARTS}
-        x = {k: np.broadcast_to(part, (m, *part.shape[1:])) for k, part in x.items()}
-        exponents = [np.reshape(getattr(parts, f"e_{k}"), (-1, copies)) for k in PARTS]
-        e = np.stack([np.broadcast_to(part, (m, copies)) for part in exponents], axis=-1)
-        return (*laid(x, width), e)
-
-    held, held_errors = held_of(state, 1, padded), held_of(errors, copies, padded32)
-    cuts, cuts32 = vectors(split, padded, dtype), vectors(split, padded32, np.float32)
+    state_held, errors_held = held(state, m), held(errors, m)
+    cuts, cuts32 = vectors(split, m, dtype), vectors(split, m, np.float32)
     lengths = np.stack([np.linalg.norm(x.astype(np.float64), axis=-1) for x in cuts], axis=-1)
     eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
-    pools = tuple(np.ravel(x) for x in laid(shadows.pools, padded32))
-    fixed = tuple(np.ravel(x) for x in laid({k: x[None] for k, x in shadows.fixed.items()}, padded32))
+    pools = tuple(np.ravel(x) for x in laid_out(shadows.pools))
+    fixed = tuple(np.ravel(x) for x in laid_out({k: x[None] for k, x in shadows.fixed.items()}))
     condition = of(shadows.condition).astype(np.float64)
     coupled = of(split.coupled) > 0
     any_mean = np.full(m, split.any_mean)
@@ -226,7 +191,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
             return tuple(x[some] for x in arrays)
 
         walk(
-            A, H, numbers[some], cut(held), cut(held_errors), cut(cuts), cut(cuts32),
+            A, H, numbers[some], cut(state_held), cut(errors_held), cut(cuts), cut(cuts32),
             eigenvalues[some], lengths[some], condition[some], coupled[some], any_mean[some], pools, fixed,
             every[some], every_error[some], SAFETY, layer, wanted, out, noise, noise_rows, task.stop,
         )  # fmt: skip
@@ -234,6 +199,9 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
             raise StoppedError
         both = count * k
         a, r, b, R, mean, e = out
+        exponents: dict[str, Any] = {
+            f"e_{key}": e.reshape(both, 1, 5)[:, :, j : j + 1] for j, key in enumerate(PARTS)
+        }
 
         def repeated(x: F) -> F:
             return x if x.shape[0] == 1 else np.repeat(x[some], k, axis=0)
@@ -245,7 +213,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
             b=b.reshape(both, n, 1),
             R=R.reshape(both, n, d),
             mean=mean.reshape(both, 1, d),
-            **{f"e_{key}": e.reshape(both, 1, 5)[:, :, j : j + 1] for j, key in enumerate(PARTS)},
+            **exponents,
             noise=noise.reshape(both, 1, 5),
             rows=noise_rows.reshape(both, n, 1),
         )

@@ -30,6 +30,7 @@ __all__ = [
     "IN_R",
     "IN_ROW",
     "advance",
+    "dot",
     "length",
     "normalise",
     "place_attention",
@@ -39,11 +40,31 @@ __all__ = [
 
 # called from compiled code alone: no wrappers, and kept with their callers
 _COMPILE = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# sums in any order, as many terms at once as registers hold
+_SUMMED = {**_COMPILE, "fastmath": {"reassoc", "contract", "nsz"}}
 
 #: the exponent of a part that is exactly zero, as in linsim._state
 EMPTY = -(2.0**60)
 #: places in linsim._state.PARTS
 IN_A, IN_ROW, IN_B, IN_R, IN_MEAN = 0, 1, 2, 3, 4
+
+
+@nb.njit(**_SUMMED)
+def dot(M, o, x, n):
+    """Return the sum of M[o + j] x[j]."""
+    out = 0.0
+    for j in range(n):
+        out += M[o + j] * x[j]
+    return out
+
+
+@nb.njit(**_SUMMED)
+def length(x):
+    """Euclidean length of a flat array."""
+    out = 0.0
+    for k in range(x.size):
+        out += float(x[k]) * float(x[k])
+    return math.sqrt(out)
 
 
 @nb.njit(**_COMPILE)
@@ -111,10 +132,7 @@ def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, f
             add_outer(X, k * height, count, n, d, column, z)
             own = b[k * height : (k + 1) * height]
             for i in range(n):
-                seen = 0.0
-                for j in range(n):
-                    seen += left[i * n + j] * own[j]
-                column[i] = own[i] + mu * seen
+                column[i] = own[i] + mu * dot(left, i * n, own, n)
             share = 0.0
             for i in range(n):
                 share += u[i] * column[i]
@@ -222,12 +240,3 @@ def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_
     to_a[0] = a[0]
     to_r[:], to_mean[:], to_b[:], to_e[:] = r[:d], mean[:d], b[:n], e[0]
     read_rows(X, 0 * n, rows(n), to_R)
-
-
-@nb.njit(**_COMPILE)
-def length(x):
-    """Euclidean length of a flat array."""
-    out = 0.0
-    for k in range(x.size):
-        out += float(x[k]) * float(x[k])
-    return math.sqrt(out)

@@ -35,6 +35,8 @@ __all__ = ["POOL", "SUM", "walk"]
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 # called from compiled code alone: no wrappers, and kept with their callers
 _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# sums in any order, as many terms at once as registers hold
+_SUMMED = {**_INNER, "fastmath": {"reassoc", "contract", "nsz"}}
 
 #: patterns by which shadows are moved, one after the other, as in linsim._shadow
 POOL = 8
@@ -112,10 +114,7 @@ def _move(
         for j in range(d):
             widest = max(widest, norms[h, j])
         for i in range(n):
-            seen = 0.0
-            for j in range(n):
-                seen += abs(left[(h * height + i) * n + j]) * before[0, j]
-            y[h, i] = by_weights * seen * condition
+            y[h, i] = by_weights * _sizes(left, (h * height + i) * n, before[0], n) * condition
             top_R = max(top_R, x[i] + y[h, i] * widest)
         top_r = max(top_r, by_weights * row[IN_ROW] * widest * condition)
         top_mean = max(top_mean, by_weights * row[IN_MEAN] * widest)
@@ -132,9 +131,7 @@ def _move(
     mode = 0.0
     if has_z:
         for i in range(n):
-            seen = 0.0
-            for j in range(n):
-                seen += abs(left[i * n + j]) * before[1, j]
+            seen = _sizes(left, i * n, before[1], n)
             before[0, i] = (by_attention * abs(mu) * seen + 0.5 * after[1, i]) * condition
             top_b = max(top_b, before[0, i])
         # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer
@@ -195,6 +192,25 @@ def _move(
                 mean[at] = old * mean[at] + off * new * pattern
 
 
+@nb.njit(**_SUMMED)
+def _sizes(M, o, x, n):
+    """Return the sum of |M[o + j]| x[j]."""
+    out = 0.0
+    for j in range(n):
+        out += abs(M[o + j]) * x[j]
+    return out
+
+
+@nb.njit(**_SUMMED)
+def _square(X, at, width, full, column, x, y, factor):
+    """Return the sum of squares of some columns of a row v r + b z + R."""
+    out = 0.0
+    for j in range(width):
+        t = x * full[0, column + j] + y * full[1, column + j] + factor * X[at + j]
+        out += t * t
+    return out
+
+
 @nb.njit(**_INNER)
 def _mean_square(lengths, safety):
     """log2 of ``safety`` times the root mean square of what ``lengths`` are the log2 of."""
@@ -241,12 +257,7 @@ def _measure(errors, n, d, cut, safety, noise, noise_rows, squares, full):
             width = min(w, stored - column)
             at = column * count + k * height * width
             for i in range(n):
-                x, y = float(v[i]), float(b[k * height + i])
-                own = 0.0
-                for j in range(width):
-                    t = x * full[0, column + j] + y * full[1, column + j] + f_R * X[at + j]
-                    own += t * t
-                squares[k, i] += own
+                squares[k, i] += _square(X, at, width, full, column, v[i], b[k * height + i], f_R)
                 at += width
         for i in range(n):
             squares[k, i] = log2(math.sqrt(squares[k, i])) + top
@@ -299,7 +310,7 @@ def walk(
     )
     before, after, row, row_after = np.zeros((2, n)), np.zeros((2, n)), np.zeros(5), np.zeros(5)
     x, y = np.zeros(n), np.zeros((heads, n))
-    squares, full = np.zeros((copies, n)), np.zeros((2, stored32))
+    squares, full = np.zeros((copies, n)), np.zeros((2, stored32), np.float32)
     copy = (
         aligned(height * stored, X[0]), aligned(stored, X[0]), aligned(height, X[0]), aligned(1, X[0]),
         aligned(stored, X[0]), np.zeros((1, 5)),

@@ -36,11 +36,12 @@ class Compiled:
 
     def _each(self, name: str) -> F:
         x = getattr(self.state, name)
-        return np.broadcast_to(x, (self.size, 1, x.shape[-1]))
+        return x if x.shape[0] == self.size else np.broadcast_to(x, (self.size, 1, x.shape[-1]))
 
     def _of(self, x: Any, *shape: int) -> F:
         x = np.reshape(x, (x.shape[0], *shape[1:]))
-        return _kernels.frozen(np.broadcast_to(x, shape).astype(np.float64, copy=False))
+        x = x if x.shape == shape else np.broadcast_to(x, shape)
+        return _kernels.frozen(x.astype(np.float64, copy=False))
 
     def content(self) -> Content:
         """The mean over tokens and what is left of each."""
@@ -83,8 +84,10 @@ class Compiled:
         zero = _kernels.frozen(np.broadcast_to(zero, (size, n, 1))[:, :, 0])
         parts = (self.a, self.r, self.b, self.R, self.e, self.v, self.z)
         angles(*parts, *self.pair, held, known, zero, self.unit, out)
-        *sums, above, one_side, aligned = np.moveaxis(out, -1, 0)[:, :, None, None]
-        return Angles(*sums, above > 0, one_side > 0, aligned > 0)
+        sums: dict[str, F] = dict(zip(ANGLES, np.moveaxis(out, -1, 0)[:, :, None, None], strict=True))
+        for name in ("above", "one_side", "aligned"):
+            sums[name] = sums[name] > 0
+        return Angles(**sums)
 
     def for_singular_values(self) -> F:
         """What singular values are found of: minors where the leading pair is split off, else the whole."""
