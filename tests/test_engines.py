@@ -326,8 +326,8 @@ def test_which_engine_applies():
     assert _kernels.MEASURED == NAMES
     A, H, x0 = drawn(9, 4, 3)
     assert simulate(Linear(A, H), x0, 3, metrics=NAMES).info.method == "lanes"
-    assert simulate(Linear(A, H), x0, 3).info.method == "iterate"
-    assert simulate(Linear(A, H), x0, 3, metrics=NAMES, keep_states=True).info.method == "iterate"
+    assert simulate(Linear(A, H), x0, 3).info.method == "parts"
+    assert simulate(Linear(A, H), x0, 3, metrics=NAMES, keep_states=True).info.method == "parts"
 
 
 def test_large_systems_take_bands():

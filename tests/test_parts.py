@@ -44,8 +44,10 @@ def agree(found, expected, dtype, errors=2.1):
         known = np.isfinite(a) & np.isfinite(b)
         size = 16 * eps * np.maximum(1, np.abs(b[known]))
         assert np.all(np.abs(a - b)[known] <= off_a[known] + off_b[known] + size), name
-        # what is small beside measuring itself, or about to be withheld, says nothing of the layers
-        told = known & (off_b < 0.1) & (off_b > 64 * eps * np.maximum(1, np.abs(b)))
+        # what is small beside measuring itself says nothing of the layers; where errors have grown 10^4-fold,
+        # those of the errors have too, and an ensemble of three is another one
+        size_b = eps * np.maximum(1, np.abs(b))
+        told = known & (off_b < 1e4 * size_b) & (off_b > 64 * size_b)
         assert np.all(off_a[told] <= errors * off_b[told] + size.max(initial=0)), name
         assert np.all(off_b[told] <= errors * off_a[told] + size.max(initial=0)), name
         ratios = off_a[told] / off_b[told]
@@ -98,8 +100,9 @@ def test_what_is_summed_in_a_kernel_is_what_whole_arrays_sum(dtype, monkeypatch)
             off = np.minimum(compiled[name].error, one.error)
             known = np.isfinite(b)
             # what measuring rounds is part of both errors
-            far = np.abs(a - b)[known] > off[known] + 8 * eps * np.maximum(1, np.abs(b[known]))
-            assert not np.any(far), (name, a[known][far], b[known][far], off[known][far])
+            a, b, off = a[known], b[known], off[known]
+            far = np.abs(a - b) > off + 8 * eps * np.maximum(1, np.abs(b))
+            assert not np.any(far), (name, a[far], b[far], off[far])
             np.testing.assert_allclose(
                 compiled[name].error, one.error, rtol=0.02, atol=64 * eps, err_msg=name
             )
@@ -139,7 +142,7 @@ def test_states_are_kept(dtype, monkeypatch):
     found = simulate(rule, x0, 12, method="parts", keep_states=True, dtype=dtype)
     expected = by_arrays(monkeypatch, rule, x0, 12, keep_states=True, dtype=dtype)
     np.testing.assert_allclose(found.states, expected.states, atol=200 * np.finfo(dtype).eps)
-    np.testing.assert_allclose(found.log_scale, expected.log_scale)
+    np.testing.assert_allclose(found.state_log_scale, expected.state_log_scale)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

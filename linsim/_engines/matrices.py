@@ -18,7 +18,7 @@ from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
-__all__ = ["ENLARGED", "blunt", "jobs", "split_of"]
+__all__ = ["ENLARGED", "blunt", "jobs", "split_of", "told_apart"]
 
 # vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
 # than this, and some error is more than FINE, systems are cut along the mean alone as well
@@ -57,15 +57,11 @@ def jobs(task: Task) -> list[Job]:
             return record(walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error)
 
         found = walk(split)
-        far = blunt(found, enlarged, task.precision)
-        if not far.any():
+        rough = blunt(found, enlarged, task.precision)
+        if not any(x.any() for x in rough.values()):
             return found
         plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
-        other, xp = walk(placed(plain, here)), namespace(here)
-        # of those alone: what is found of a system may not depend on the others of its batch
-        where = on_device_of(far[:, None], start)
-        errors = {name: xp.where(where, x, xp.full_like(x, xp.inf)) for name, x in other.errors.items()}
-        return sharper(found, replace(other, errors=errors))
+        return told_apart(found, walk(placed(plain, here)), rough)
 
     parts = [slice(0, task.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
@@ -73,15 +69,21 @@ def jobs(task: Task) -> list[Job]:
     return [Job(part, functools.partial(run, part)) for part in parts]
 
 
-def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
-    """Which of the systems another cut may measure better, by as much as anyone would see, (b,) bool."""
-    rough = np.zeros(found.size, dtype=bool)
+def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Of which systems another cut may measure a metric better by as much as anyone would see, (b,) bool."""
     if float(np.max(enlarged)) <= ENLARGED:
-        return rough
-    fine = dict.fromkeys(found.errors, FINE[dtype])
-    for x in missing(found, fine).values():
-        rough = rough | np.any(to_host(x), axis=-1)
-    return rough & (enlarged > ENLARGED)
+        return {}
+    gone = missing(found, dict.fromkeys(found.errors, FINE[dtype]))
+    return {name: np.any(to_host(x), axis=-1) & (enlarged > ENLARGED) for name, x in gone.items()}
+
+
+def told_apart(found: Recorded, other: Recorded, rough: dict[str, np.ndarray[Any, Any]]) -> Recorded:
+    """Of two ways the better one, where a metric of a system asks for it, whatever others do."""
+    errors = {}
+    for name, x in other.errors.items():
+        xp = namespace(x)
+        errors[name] = xp.where(on_device_of(rough[name][:, None], x), x, xp.full_like(x, xp.inf))
+    return sharper(found, replace(other, errors=errors))
 
 
 def split_of(

@@ -16,14 +16,14 @@ import numpy as np
 
 from .. import _kernels
 from .._parallel import workers
-from .._recorded import Recorded, record_together, sharper
+from .._recorded import Recorded, record_together
 from .._shadow import BUDGET, SAFETY, begin
 from .._split import row_split
 from .._state import PARTS, Split, State, between_rescalings
 from ..metrics._evaluate import as_given
 from ..metrics._registry import needing
 from .lanes import stacks
-from .matrices import blunt, split_of
+from .matrices import blunt, split_of, told_apart
 from .panels import held, laid_out, vectors
 from .protocol import Job
 from .task import StoppedError, Task, budget, eps_of, placed, rounding, started
@@ -100,7 +100,8 @@ def jobs(task: Task) -> list[Job]:
         found = record(
             itertools.chain(begun, _walked(task, here, split, A, H, np.arange(first, last))), until
         )
-        far = np.flatnonzero(blunt(found, enlarged, task.precision))
+        rough = blunt(found, enlarged, task.precision)
+        far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
             return found
         plain = row_split(
@@ -111,7 +112,8 @@ def jobs(task: Task) -> list[Job]:
             given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
             begun = [(slice(0, len(far)), slice(0, 1), given)]
         groups = _walked(task, there, placed(plain, there), A, H, far + first)
-        return sharper(found, _among(m, far, record(itertools.chain(begun, groups), until[far])))
+        again = _among(m, far, record(itertools.chain(begun, groups), until[far]))
+        return told_apart(found, again, rough)
 
     if not several:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]

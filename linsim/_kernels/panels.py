@@ -8,14 +8,12 @@ as there are stored columns, zero where those are padding.
 from __future__ import annotations
 
 import numba as nb
-import numpy as np
 
 from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total
 from .products import columns
 
 __all__ = [
     "add_outer",
-    "in_panels",
     "peak",
     "read_rows",
     "row_products",
@@ -136,16 +134,3 @@ def read_rows(X, first, count, M):
             at = column * count + (first + i) * width - column
             for j in range(column, min(column + width, d)):
                 M[i, j] = X[at + j]
-
-
-def in_panels(M, height):
-    """Lay matrices (m, copies, n, d) out as panel matrices (m, flat), each copy padded to ``height`` rows."""
-    m, copies, n, d = M.shape
-    w, count = WIDTH // M.itemsize, copies * height
-    stored = -(-d // w) * w
-    out = np.zeros((m, count * stored), dtype=M.dtype)
-    for column in range(0, stored, 4 * w):
-        width = min(4 * w, stored - column)
-        panel = out[:, column * count : (column + width) * count].reshape(m, copies, height, width)
-        panel[:, :, :n, : min(width, d - column)] = M[..., column : column + width]
-    return out

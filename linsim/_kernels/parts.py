@@ -87,7 +87,7 @@ def place_weights(H, right, h):
 def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, fed, column):
     """Take parts through a layer: ``_step`` of linsim._engines.steps.
 
-    ``T``: room for X; ``fed``: for a row; ``column``: for one number of each row.
+    ``T``: room for X twice; ``fed``: for a row; ``column``: for one number of each row.
     """
     X, r, b, a, mean, e = parts
     u, v, w, z, (lam, mu) = cut
@@ -96,12 +96,16 @@ def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, f
     # numbers as variables: every constant would be compiled a function of its own
     begin, fresh, lam_mean = 0 * n, n < 0, 1.0
     panel = min(256 // X.itemsize, stored)
+    source, o = X, begin
+    if heads > 1:  # every head starts from the state before the layer
+        source, o = T, count * stored
+        T[o:] = X
     for h in range(heads):
         # T = X H, panel by panel of X
         for start in range(0, d, 256 // X.itemsize):
             width = min(panel, stored - start)
             add_product(
-                X, start * count, width, right, h * wide, d, start, T, begin, count, begin, count,
+                source, o + start * count, width, right, h * wide, d, start, T, begin, count, begin, count,
                 min(width, d - start), d, start == 0,
             )  # fmt: skip
         for k in range(copies):

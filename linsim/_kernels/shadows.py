@@ -91,19 +91,18 @@ def _look(parts, n, d, before, row):
 
 @nb.njit(**_INNER)
 def _move(
-    errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, cut, lengths, condition, eps, e,
+    errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, cut, lengths, condition, unit, e,
     before, row, after, row_after, coupled, has_z, any_mean, x, y,
 ):  # fmt: skip
     """Move errors by what a layer rounds: ``_rounded`` and ``Shadows.step`` of linsim._shadow.
 
     ``norms`` (heads, stored): of the columns of each H; ``sizes``: norms of A and of H; ``e``: the
-    exponents of the state; ``x`` (n,), ``y`` (heads, n): room.
+    exponents of the state; ``unit``: log2 of its eps; ``x`` (n,), ``y`` (heads, n): room.
     """
     X, r, b, a, mean, e_errors = errors
     height, copies = rows(n), a.size
     stored, count = columns(d, X.itemsize), a.size * height
     lam, mu = cut
-    unit = math.log2(eps)
     by_weights, by_attention = SUM * (1 + math.sqrt(n / d)), SUM * math.sqrt(float(n))
     entry = 0.5 / math.sqrt(float(d))
     top_R = top_r = top_b = top_mean = 0.0
@@ -293,7 +292,7 @@ def walk(
     """
     heads, n, d = A.shape[1], A.shape[3], H.shape[3]
     X = held[0]
-    eps = 2.220446049250313e-16 if X.itemsize == 8 else 1.1920929e-07
+    unit = -52.0 if X.itemsize == 8 else -23.0  # log2 of eps
     copies = held_errors[3].shape[1]
     height = rows(n)
     stored, stored32 = columns(d, X.itemsize), columns(d, 4)
@@ -301,7 +300,7 @@ def walk(
     left, right = aligned(heads * height * n, X[0]), aligned(heads * d * stored, X[0])
     left32, right32 = aligned(heads * height * n, single), aligned(heads * d * stored32, single)
     norms, norms32, sizes = np.zeros((heads, stored)), aligned(heads * stored32, single), np.zeros(2)
-    T, T32 = aligned(height * stored, X[0]), aligned(copies * height * stored32, single)
+    T, T32 = aligned(2 * height * stored, X[0]), aligned(2 * copies * height * stored32, single)
     fed, fed32, column, column32 = (
         aligned(stored, X[0]),
         aligned(stored32, single),
@@ -359,7 +358,7 @@ def walk(
                 _look(state, n, d, after, row_after)
                 _move(
                     errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, pair, lengths[s],
-                    condition[s], eps, state[5][0], before, row, after, row_after, coupled[s], has_z,
+                    condition[s], unit, state[5][0], before, row, after, row_after, coupled[s], has_z,
                     any_mean[s], x, y,
                 )  # fmt: skip
                 layer += 1
