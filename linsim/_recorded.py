@@ -150,6 +150,7 @@ def merged(
     )
 
 
+@np.errstate(over="ignore")  # a limit beyond the range of doubles is none
 def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
     """Whether each value is too far off to be reported, (b, layers) bool by metric."""
     out = {}

@@ -81,7 +81,7 @@ def simulate(
         Layers to record, from 0 (the input) to depth; None records all.
     metrics : str or iterable of str, optional
         Names from ``linsim.metrics.METRICS``, or "plain" or "gaps" for all those whose names do
-        not begin, or begin, with ``log``; None records all.
+        not begin, or begin, with ``log``; None records all but those that need attention.
     method : {"auto", "iterate", "modal"}
         How to reach a layer: one after the other, or at once from the modes of A
         and H at a cost that does not depend on depth (``Linear`` only, up to layer

@@ -242,6 +242,24 @@ def test_tokens_at_hand_have_no_attention():
     assert np.isnan(measure(drawn(14)[2], ["edges"])["edges"])
 
 
+def test_a_limit_beyond_all_doubles_is_none():
+    run = simulate(Linear(np.eye(2), np.zeros((1, 1))), [[1.0], [-1 + 2**-52]], 1, metrics=["hfc_lfc"])
+    ratio = run.metrics["hfc_lfc"]
+    again = simulate(
+        Linear(np.eye(2), np.zeros((1, 1))), [[1.0], [-1 + 2**-52]], 1, metrics=["hfc_lfc"], resolution=1e300
+    )
+    assert np.all(ratio > 1e15)
+    np.testing.assert_array_equal(again.metrics["hfc_lfc"], ratio)
+
+
+def test_what_needs_attention_is_measured_where_it_is_named():
+    A, H, x0 = drawn(17)
+    for metrics in (None, "plain", "gaps"):
+        assert "edges" not in simulate(Linear(A, H), x0, 1, metrics=metrics).metrics
+        assert "edges" not in measure(x0, metrics)
+    assert list(simulate(Linear(A, H), x0, 1, metrics=["edges", "cosine"]).metrics) == ["cosine", "edges"]
+
+
 # --- the list ----------------------------------------------------------------------------------
 
 
