@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -232,7 +233,6 @@ def test_a_mask_or_weights_of_tokens_reach_the_metric():
     found, _ = evaluate(state, ["edges"], layer=Layer((A,), weights))
     expected = energy(A * weights, x0)
     np.testing.assert_allclose(found["edges"].value[:, 0, 0], expected, rtol=1e-12)
-    import dataclasses
 
     state = dataclasses.replace(state, attention=lambda: [A])
     never = np.full((1, N, 1), -1.0)
@@ -331,8 +331,7 @@ def test_the_order_of_the_list_gives_no_metric_another_number(engine, monkeypatc
 
 ONE_RUN = """
     import numpy as np, linsim
-    from linsim._engines import large, small
-from linsim._kernels import MEASURED
+    from linsim._kernels import MEASURED
     rng = np.random.default_rng(0)
     A = rng.uniform(0.1, 1, (5, 5)); A /= A.sum(axis=1, keepdims=True)
     rule, x0 = linsim.Linear(A, np.diag([0.5, 0.2, -0.3])), rng.normal(size=(4, 5, 3))
