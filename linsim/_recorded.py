@@ -151,6 +151,7 @@ def merged(
     )
 
 
+@np.errstate(over="ignore")
 def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
     """Whether each value is too far off to be reported, (b, layers) bool by metric."""
     out = {}
@@ -160,6 +161,8 @@ def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
         if not is_logarithm(name):  # absolute, and relative where it is large
             size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
             limit = limit * xp.maximum(size, xp.ones_like(size))
+            # one beyond the range of doubles still does not let pass what nothing is known of
+            limit = xp.minimum(limit, xp.full_like(limit, float(np.finfo(np.float64).max)))
         out[name] = ~(error <= limit)
     return out
 

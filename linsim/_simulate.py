@@ -57,7 +57,7 @@ def simulate(
         Layers to record, from 0 (the input) to depth; None records all.
     metrics : str or iterable of str, optional
         Names from ``linsim.metrics.METRICS``, or "plain" or "gaps" for all those whose names do
-        not begin, or begin, with ``log``; None records all.
+        not begin, or begin, with ``log``; None records all but those that need attention.
     method : {"auto", "modal", "squaring", "lanes", "bands", "iterate"}
         The engine.  "modal" and "squaring" reach any layer up to 2**30 at once, from the
         modes of A and H or of H alone, at a cost that does not depend on depth (rules X + A X H

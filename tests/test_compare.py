@@ -149,7 +149,7 @@ def test_single_precision_blurs_a_slope_more():
     x0 = tokens.gaussian(4, 2, rng=0)
     rule = Linear(SYMMETRIC, np.diag([1.0, 0.5]))
     found = {
-        dtype: simulate(rule, x0, 100, metrics="log_norm", dtype=dtype, method="iterate").slope("log_norm")
+        dtype: simulate(rule, x0, 100, metrics="log_norm", dtype=dtype, method="lanes").slope("log_norm")
         for dtype in ("float32", "float64")
     }
     assert found["float32"].uncertainty > 1e4 * found["float64"].uncertainty
