@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ._evaluate import evaluate, of_tokens
+from ._evaluate import of_tokens
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
+from ._sampled import measured as measured_with_samples
 from ._state import State, assemble, batch_of, scaled, stacked
 
 __all__ = ["Job", "Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
@@ -73,7 +74,7 @@ def record(
         size = batch_of(group[0])
         until = xp.broadcast_to(zero_until, (size, *zero_until.shape[1:]))
         zero = [until >= layers[first + k] for k in range(count)]
-        found, redone = evaluate(stacked(group), names, xp.concat(zero, axis=0))
+        found, redone = measured_with_samples(stacked(group), names, xp.concat(zero, axis=0))
         lapack += redone
         for name, measured in found.items():
             for held, x in ((values, measured.value), (errors, measured.error)):

@@ -125,7 +125,30 @@ class Shadows:
         # the ensemble may be far smaller than a float's range below its largest row
         rows = log2(xp.sqrt(xp.sum(xp.astype(full, xp.float64) ** 2, axis=-1, keepdims=True))) + e
         noise = xp.concat(xp.broadcast_arrays(*parts), axis=-1)
-        return replace(state, noise=noise, rows=_mean_square(rows))
+        rows = _mean_square(rows)
+        state = replace(state, noise=noise, rows=rows)
+        if state.R.dtype == xp.float64:
+            return state
+        enlarged = xp.zeros_like(rows[:, :1, :])
+        return replace(state, samples=self._samples(state), enlarged=enlarged)
+
+    def _samples(self, state: State) -> tuple[State, ...]:
+        """The state off by each of the errors, in double precision."""
+        xp = namespace(state.R)
+
+        def off(name: str, k: int) -> tuple[Array, Array]:
+            pair = []
+            for x in (getattr(state, name), getattr(self.errors, name)[:, k, ...]):
+                pair.append(xp.astype(x, xp.float64))
+            return combine(pair[0], getattr(state, f"e_{name}"), pair[1], getattr(self.errors, f"e_{name}")[:, k, ...])
+
+        out = []
+        for k in range(COUNT):
+            moved = {}
+            for name in PARTS:
+                moved[name], moved[f"e_{name}"] = off(name, k)
+            out.append(replace(state, **moved))
+        return tuple(out)
 
 
 def _fits(size: Array) -> bool:
