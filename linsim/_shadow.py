@@ -25,6 +25,7 @@ from ._namespace import Array, exponent_of, namespace
 from ._state import (
     EMPTY,
     PARTS,
+    Split,
     State,
     assemble,
     between_rescalings,
@@ -40,7 +41,7 @@ __all__ = ["Shadows", "begin", "heads_of"]
 #: shadows of a state
 COUNT = 3
 #: by how much their root mean square is enlarged, so that 99.9 % of errors are below
-SAFETY = 2.0
+SAFETY = 6.0
 # of the patterns by which shadows are moved, one after the other
 _POOL = 8
 _FIXED = 0.3
@@ -88,6 +89,7 @@ class Shadows:
     fixed: dict[str, Array]
     condition: Array
     every: int
+    splits: tuple[Split, ...]  # the vectors that cut the states as they might have been rounded, one for each
 
     def step(
         self,
@@ -147,7 +149,7 @@ class Shadows:
             moved = {}
             for name in PARTS:
                 moved[name], moved[f"e_{name}"] = off(name, k)
-            out.append(replace(state, **moved))
+            out.append(replace(state, split=self.splits[k], **moved))
         return tuple(out)
 
 
@@ -188,16 +190,16 @@ def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dic
     xp = namespace(before.R)
     n, d = before.R.shape[-2:]
     unit = float(np.log2(float(xp.finfo(before.R.dtype).eps)))
-    by_weights, by_attention = _SUM * (1 + float(np.sqrt(n / d))), _SUM * float(np.sqrt(n))
+    by_weights, by_attention = _SUM * float(np.sqrt(1 + n / d)), _SUM * float(np.sqrt(n))
 
     def each(x: Array) -> Array:
         return xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
 
     rows, row = each(before.R), each(before.r)
-    R = 0.5 * each(after.R) / float(np.sqrt(d))
-    r = 0.5 * each(after.r) / float(np.sqrt(d))
+    R = 0.3 * each(after.R) / float(np.sqrt(d))
+    r = 0.3 * each(after.r) / float(np.sqrt(d))
     for A, column in zip(heads.attention, heads.columns, strict=True):
-        R = R + by_weights * (A @ rows) * column
+        R = R + by_weights * xp.sqrt((A * A) @ (rows * rows)) * column
         r = r + by_weights * row * column
     out = {
         "R": (R * condition, before.e_R + unit),
@@ -260,7 +262,8 @@ def begin(state: State, growth: float) -> Shadows:
             even = xp.ones_like(spread) / float(np.sqrt(n))
             size = size * xp.where(known, 0.7 * spread + 0.3 * even, even)
         size = xp.astype(size / float(np.sqrt(shape[1])), xp.float32)
-        values[name] = size[:, None, :, :] * pools[name][:1, ...]
+        # a pattern of their own: those of the first layers would make up for a part of them
+        values[name] = size[:, None, :, :] * normal(1, COUNT, *shape)
         values[f"e_{name}"] = xp.broadcast_to(whole[:, None, :, :], (b, COUNT, 1, 1))
     lengths = norm(split.u) * norm(split.v)
     if split.any_z:
@@ -268,7 +271,23 @@ def begin(state: State, growth: float) -> Shadows:
     condition = xp.astype(xp.maximum(0.15 * lengths, xp.ones_like(lengths)), state.R.dtype)
     every = min(between_rescalings(pools["R"], 1), max(1, int(_BUDGET / max(growth, 1.0))))
     errors = State(single, **values, noise=state.noise)
-    return Shadows(normalise(errors), pools, fixed, condition, every)
+    splits = ()
+    if state.R.dtype != xp.float64:
+        splits = tuple(_rounded_otherwise(split, normal) for _ in range(COUNT))
+    return Shadows(normalise(errors), pools, fixed, condition, every, splits)
+
+
+def _rounded_otherwise(split: Split, normal: Callable[..., Array]) -> Split:
+    """The split with vectors as far off as theirs, which were rounded to the dtype of the states."""
+    xp = namespace(split.v)
+    unit = 0.25 * float(xp.finfo(split.v.dtype).eps)
+
+    def moved(x: Array) -> Array:
+        x = xp.astype(x, xp.float64)
+        return x + unit * x * xp.astype(normal(1, *x.shape[1:]), xp.float64)
+
+    v = xp.where(split.constant, xp.astype(split.v, xp.float64), moved(split.v))
+    return replace(split, v=v, z=moved(split.z))
 
 
 def _single(x: Array) -> Array:

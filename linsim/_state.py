@@ -133,7 +133,7 @@ def decompose(x: Array, split: Split) -> State:
     unit = float(xp.finfo(x.dtype).eps) * xp.astype(split.sensitivity, xp.float64)
     size_u, size_w, size_y = norm(split.u), norm(split.w), norm(y)
     noise_row = log2(unit * (size_u * size_y + norm(shift)))
-    noise_rest = log2(unit * (1 + size_u * norm(split.v)) * size_y)
+    noise_rest = log2(unit * (size_y + norm(split.v) * norm(row - shift)))
     state = State(
         split,
         a=a,
