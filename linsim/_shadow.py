@@ -41,7 +41,7 @@ __all__ = ["Shadows", "begin", "heads_of"]
 #: shadows of a state
 COUNT = 3
 #: by how much their root mean square is enlarged, so that 99.9 % of errors are below
-SAFETY = 6.0
+SAFETY = 3.0
 # of the patterns by which shadows are moved, one after the other
 _POOL = 8
 _FIXED = 0.3
