@@ -47,7 +47,9 @@ _POOL = 8
 _FIXED = 0.3
 # bits by which entries may grow between rescalings
 _BUDGET = 50.0
-_SUM = 0.2
+_EPS = float(np.finfo(np.float64).eps)
+# what sums of either sign round, for each root of their terms, and what a result does, of itself
+_SUM, _ENTRY = 0.2, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,7 @@ class Shadows:
     errors: State
     pools: dict[str, Array]
     fixed: dict[str, Array]
+    drift: dict[str, Array]
     condition: Array
     every: int
     splits: tuple[Split, ...]  # the vectors that cut the states as they might have been rounded, one for each
@@ -103,15 +106,16 @@ class Shadows:
         errors = advance(_cast(self.errors, "float64") if heads.wide else self.errors, heads.pairs)
         moved, rounded = {}, _rounded(before, after, heads, self.condition)
         # layers that all but cancel the state leave the range of single precision before it is rescaled
-        fits = all(_fits(size) for size, _ in rounded.values())
+        fits = all(_fits(size) for size, _, _ in rounded.values())
         if not fits:
             errors, rounded = normalise(errors), {name: _at_own_scale(*one) for name, one in rounded.items()}
-        for name, (size, exponent) in rounded.items():
+        for name, (size, exponent, change) in rounded.items():
             xp = namespace(size)
             pattern = self.pools[name][layer % _POOL, ...]
             pattern = (pattern if layer // _POOL % 2 else -pattern) + self.fixed[name]
             held, e = getattr(errors, name), getattr(errors, f"e_{name}")
             move = xp.astype(size[:, None, :, :], held.dtype) * pattern
+            move = move + xp.astype(change[:, None, :, :], held.dtype) * self.drift[name]
             moved[name], moved[f"e_{name}"] = combine(held, e, move, exponent[:, None, :, :])
         errors = replace(errors, **moved)
         if (layer + 1) % self.every == 0 or heads.wide:
@@ -131,8 +135,7 @@ class Shadows:
         state = replace(state, noise=noise, rows=rows)
         if state.R.dtype == xp.float64:
             return state
-        enlarged = xp.zeros_like(rows[:, :1, :])
-        return replace(state, samples=self._samples(state), enlarged=enlarged)
+        return replace(state, samples=self._samples(state))
 
     def _samples(self, state: State) -> tuple[State, ...]:
         """The state off by each of the errors, in double precision."""
@@ -142,7 +145,9 @@ class Shadows:
             pair = []
             for x in (getattr(state, name), getattr(self.errors, name)[:, k, ...]):
                 pair.append(xp.astype(x, xp.float64))
-            return combine(pair[0], getattr(state, f"e_{name}"), pair[1], getattr(self.errors, f"e_{name}")[:, k, ...])
+            return combine(
+                pair[0], getattr(state, f"e_{name}"), pair[1], getattr(self.errors, f"e_{name}")[:, k, ...]
+            )
 
         out = []
         for k in range(COUNT):
@@ -160,12 +165,12 @@ def _fits(size: Array) -> bool:
     return not bool(xp.any((top > 0) & (top < 2.0**-_BUDGET)))
 
 
-def _at_own_scale(size: Array, exponent: Array) -> tuple[Array, Array]:
-    """Return (size, exponent) with the largest entry of each system about 1."""
+def _at_own_scale(size: Array, exponent: Array, change: Array) -> tuple[Array, Array, Array]:
+    """Return (size, exponent, change) with the largest size of each system about 1."""
     xp = namespace(size)
     up = exponent_of(xp.max(size, axis=(-1, -2), keepdims=True))
     up = xp.where(up == -xp.inf, xp.zeros_like(up), up)
-    return scaled(size, -up), exponent + up
+    return scaled(size, -up), exponent + up, scaled(change, -up)
 
 
 def _cast(errors: State, dtype: str) -> State:
@@ -184,47 +189,59 @@ def _mean_square(lengths: Array) -> Array:
     return (top + 0.5 * xp.log2(square) + float(np.log2(SAFETY)))[:, 0, ...]
 
 
-def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dict[str, tuple[Array, Array]]:
-    """How much a layer rounds in each part: sizes (b, ., .) and exponents (b, 1, 1)."""
+def _rounded(
+    before: State, after: State, heads: Heads, condition: Array
+) -> dict[str, tuple[Array, Array, Array]]:
+    """What a layer rounds in each part: sizes (b, ., .), exponents (b, 1, 1), and its changes in the same unit.
+
+    What is the same at every layer, as the rounding of A or of an eigenvalue, is in proportion to
+    what the layer changes, with its sign: it adds up where the state alternates as well.
+    """
     split = before.split
     xp = namespace(before.R)
     n, d = before.R.shape[-2:]
     unit = float(np.log2(float(xp.finfo(before.R.dtype).eps)))
     by_weights, by_attention = _SUM * float(np.sqrt(1 + n / d)), _SUM * float(np.sqrt(n))
 
-    def each(x: Array) -> Array:
-        return xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
+    def square(x: Array) -> Array:
+        return xp.sum(x * x, axis=-1, keepdims=True)
 
-    rows, row = each(before.R), each(before.r)
-    R = 0.3 * each(after.R) / float(np.sqrt(d))
-    r = 0.3 * each(after.r) / float(np.sqrt(d))
+    rows, row = square(before.R), xp.sqrt(square(before.r))
+    R = (_ENTRY**2 / d) * square(after.R)
+    r = (_ENTRY / float(np.sqrt(d))) * xp.sqrt(square(after.r))
     for A, column in zip(heads.attention, heads.columns, strict=True):
-        R = R + by_weights * xp.sqrt((A * A) @ (rows * rows)) * column
+        R = R + by_weights**2 * ((A * A) @ rows) * (column * column)
         r = r + by_weights * row * column
+    # where the eigenvalue is 1 nothing of it is the same at every layer
+    change = xp.where(split.constant, 0.3 * (after.r - before.r), after.r - before.r)
     out = {
-        "R": (R * condition, before.e_R + unit),
-        "r": (r * condition, before.e_r + unit),
+        "R": (xp.sqrt(R) * condition, before.e_R + unit, after.R - before.R),
+        "r": (r * condition, before.e_r + unit, change),
     }
     if split.any_coupled:
         # what R feeds into r, at the larger of their scales
         fed = by_attention * norm(split.u) * norm(after.R) / float(np.sqrt(d))
         fed = split.coupled * xp.astype(fed, before.R.dtype)
         size, exponent = combine(r * condition, before.e_r, fed, before.e_R)
-        out["r"] = (size, exponent + unit)
+        out["r"] = (size, exponent + unit, scaled(change, before.e_r - exponent))
     if split.any_z:
-        own = xp.abs(split.mu) * (heads.attention[0] @ xp.abs(before.b))
-        out["b"] = ((by_attention * own + 0.5 * xp.abs(after.b)) * condition, before.e_b + unit)
-        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer
+        own = xp.astype(xp.abs(split.mu), before.b.dtype) * (heads.attention[0] @ xp.abs(before.b))
+        size = by_attention * own + _ENTRY * xp.abs(after.b)
+        out["b"] = (size * condition, before.e_b + unit, after.b - before.b)
+        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer; found in double precision,
+        # only what rounding M to single precision has done to it (the constant vector's is 1 whatever M)
         size_A, size_H = norm(heads.attention[0]), norm(heads.columns[0])
-        turned = xp.abs(split.lam) * size_H * norm(split.w) * norm(split.z)
-        turned = turned + xp.abs(split.mu) * size_A * norm(split.u) * norm(split.v)
-        mode = 0.5 * xp.abs(after.a) + 0.3 * xp.astype(turned, before.a.dtype) * xp.abs(before.a)
-        out["a"] = (mode, before.e_a + unit)
+        finer = _EPS / float(xp.finfo(before.R.dtype).eps)
+        turned = finer * xp.abs(split.lam) * size_H * norm(split.w) * norm(split.z)
+        held = xp.where(split.constant, xp.full_like(size_A, finer), xp.ones_like(size_A))
+        turned = turned + held * xp.abs(split.mu) * size_A * norm(split.u) * norm(split.v)
+        mode = _ENTRY * xp.abs(after.a) + 0.3 * xp.astype(turned, before.a.dtype) * xp.abs(before.a)
+        out["a"] = (mode, before.e_a + unit, after.a if unit < -30 else xp.zeros_like(after.a))
     if split.any_mean:
-        mean, size = each(before.mean), 0.5 * each(after.mean) / float(np.sqrt(d))
+        mean, size = xp.sqrt(square(before.mean)), _ENTRY * xp.sqrt(square(after.mean)) / float(np.sqrt(d))
         for column in heads.columns:
             size = size + by_weights * mean * column
-        out["mean"] = (size, before.e_mean + unit)
+        out["mean"] = (size, before.e_mean + unit, after.mean - before.mean)
     return out
 
 
@@ -244,12 +261,18 @@ def begin(state: State, growth: float) -> Shadows:
         return xp.asarray(generator.standard_normal(shape), dtype=xp.float32, device=device)
 
     pools = {name: normal(_POOL, COUNT, *shape) for name, shape in shapes.items()}
-    fixed = {name: _FIXED * normal(COUNT, *shape) for name, shape in shapes.items()}
+    fixed, drift = (
+        {name: _FIXED * normal(COUNT, *shape) for name, shape in shapes.items()} for _ in range(2)
+    )
     single = split.map(lambda x: x[:, None, ...] if x.dtype == xp.bool else _single(x))
     noise = xp.broadcast_to(state.noise, (b, 1, len(PARTS)))
     values: dict[str, Any] = {}
+    by_w = xp.log2(1 + norm(split.w))
     for k, (name, shape) in enumerate(shapes.items()):
         e = noise[:, :, k : k + 1]
+        if split.any_z and name != "mean":
+            # a and b take their shares of r and R with them, and round by half as much themselves
+            e = e - (by_w if name in ("r", "R") else xp.ones_like(by_w))
         whole = xp.where(e > EMPTY / 2, xp.floor(e), xp.full_like(e, EMPTY))
         size = xp.where(e > EMPTY / 2, xp.exp((e - whole) * float(np.log(2))), xp.zeros_like(e))
         if name in ("R", "b"):
@@ -265,16 +288,21 @@ def begin(state: State, growth: float) -> Shadows:
         # a pattern of their own: those of the first layers would make up for a part of them
         values[name] = size[:, None, :, :] * normal(1, COUNT, *shape)
         values[f"e_{name}"] = xp.broadcast_to(whole[:, None, :, :], (b, COUNT, 1, 1))
+    for part, share in (("r", "a"), ("R", "b")) if split.any_z else ():
+        taken = values[part] @ single.w
+        values[part] = values[part] - taken * single.z
+        e, e_share = values[f"e_{part}"], values[f"e_{share}"]
+        values[share], values[f"e_{share}"] = combine(taken, e, values[share], e_share)
     lengths = norm(split.u) * norm(split.v)
     if split.any_z:
         lengths = lengths + norm(split.w) * norm(split.z)
     condition = xp.astype(xp.maximum(0.15 * lengths, xp.ones_like(lengths)), state.R.dtype)
     every = min(between_rescalings(pools["R"], 1), max(1, int(_BUDGET / max(growth, 1.0))))
     errors = State(single, **values, noise=state.noise)
-    splits = ()
+    splits: tuple[Split, ...] = ()
     if state.R.dtype != xp.float64:
         splits = tuple(_rounded_otherwise(split, normal) for _ in range(COUNT))
-    return Shadows(normalise(errors), pools, fixed, condition, every, splits)
+    return Shadows(normalise(errors), pools, fixed, drift, condition, every, splits)
 
 
 def _rounded_otherwise(split: Split, normal: Callable[..., Array]) -> Split:
