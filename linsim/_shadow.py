@@ -61,8 +61,9 @@ class Heads:
 
     pairs: Sequence[tuple[Array, Array]]
     wide: bool
-    attention: list[Array]  # |A|, (b or 1, n, n) float64
-    columns: list[Array]  # norms of the columns of H, (b or 1, 1, d) float64
+    attention: list[Array]  # |A|, (b or 1, n, n) of the states' dtype
+    squares: list[Array]  # A^2, entry by entry
+    columns: list[Array]  # norms of the columns of H, (b or 1, 1, d)
 
 
 def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
@@ -78,6 +79,7 @@ def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
         [(placed(A), placed(H)) for A, H in heads],
         wide,
         [xp.abs(A) for A, _ in heads],
+        [A * A for A, _ in heads],
         [xp.sqrt(xp.sum(H * H, axis=-2, keepdims=True)) for _, H in heads],
     )
 
@@ -192,7 +194,7 @@ def _mean_square(lengths: Array) -> Array:
 def _rounded(
     before: State, after: State, heads: Heads, condition: Array
 ) -> dict[str, tuple[Array, Array, Array]]:
-    """What a layer rounds in each part: sizes (b, ., .), exponents (b, 1, 1), and its changes in the same unit.
+    """What a layer rounds in each part: sizes (b, ., .), exponents (b, 1, 1), and its changes in that unit.
 
     What is the same at every layer, as the rounding of A or of an eigenvalue, is in proportion to
     what the layer changes, with its sign: it adds up where the state alternates as well.
@@ -203,19 +205,19 @@ def _rounded(
     unit = float(np.log2(float(xp.finfo(before.R.dtype).eps)))
     by_weights, by_attention = _SUM * float(np.sqrt(1 + n / d)), _SUM * float(np.sqrt(n))
 
-    def square(x: Array) -> Array:
-        return xp.sum(x * x, axis=-1, keepdims=True)
+    def each(x: Array) -> Array:
+        return xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
 
-    rows, row = square(before.R), xp.sqrt(square(before.r))
-    R = (_ENTRY**2 / d) * square(after.R)
-    r = (_ENTRY / float(np.sqrt(d))) * xp.sqrt(square(after.r))
-    for A, column in zip(heads.attention, heads.columns, strict=True):
-        R = R + by_weights**2 * ((A * A) @ rows) * (column * column)
+    entry = _ENTRY / float(np.sqrt(d))
+    rows, row = each(before.R), each(before.r)
+    R, r = entry * each(after.R), entry * each(after.r)
+    for A, column in zip(heads.squares, heads.columns, strict=True):
+        R = xp.hypot(R, by_weights * xp.sqrt(A @ (rows * rows)) * column)
         r = r + by_weights * row * column
     # where the eigenvalue is 1 nothing of it is the same at every layer
     change = xp.where(split.constant, 0.3 * (after.r - before.r), after.r - before.r)
     out = {
-        "R": (xp.sqrt(R) * condition, before.e_R + unit, after.R - before.R),
+        "R": (R * condition, before.e_R + unit, after.R - before.R),
         "r": (r * condition, before.e_r + unit, change),
     }
     if split.any_coupled:
@@ -238,7 +240,7 @@ def _rounded(
         mode = _ENTRY * xp.abs(after.a) + 0.3 * xp.astype(turned, before.a.dtype) * xp.abs(before.a)
         out["a"] = (mode, before.e_a + unit, after.a if unit < -30 else xp.zeros_like(after.a))
     if split.any_mean:
-        mean, size = xp.sqrt(square(before.mean)), _ENTRY * xp.sqrt(square(after.mean)) / float(np.sqrt(d))
+        mean, size = each(before.mean), entry * each(after.mean)
         for column in heads.columns:
             size = size + by_weights * mean * column
         out["mean"] = (size, before.e_mean + unit, after.mean - before.mean)
