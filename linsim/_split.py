@@ -112,7 +112,7 @@ def choose_split(
         constant=column(constant),
         preserves_mean=column(preserved),
         coupled=np.zeros((1, 1, 1)),
-        sensitivity=column(0.3 + 0.5 * off * EPS / eps),
+        sensitivity=column(0.3 + off * EPS / eps),
         any_coupled=False,
         any_z=bool(np.any(has_z)),
         any_mean=bool(np.any(preserved & ~constant)),
