@@ -7,9 +7,13 @@ row and part by part, whatever the matrices do: transients of matrices far from 
 cancel, tokens of any size.  The noise of a part is their root mean square, times SAFETY.
 
 What a layer rounds, entry by entry (sums of k products of either sign lose about a fifth of
-sqrt(k) eps of the sum of their sizes, by the usual random model of rounding; Higham and Mary 2019):
-by H, row i loses in proportion to |R_i| |H_k|, and by A that of all rows it looks at.  A third of it
-is the same at every layer, as is the rounding of A and H themselves.
+eps times the root of their summed squares and of k, by the usual random model of rounding; Higham
+and Mary 2019): by H, row i loses in proportion to |R_i| |H_k|, and by A, whose row mixes errors of
+different tokens, the root of the squares of what it looks at.  A third of it is the same at every
+layer, as is the rounding of A and of eigenvalues, which follows the sign of what a layer changes.
+
+In single precision the shadows are also handed out as they are, as samples of the state for
+:mod:`linsim._sampled`.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ __all__ = ["Shadows", "begin", "heads_of"]
 
 #: shadows of a state
 COUNT = 3
-#: by how much their root mean square is enlarged, so that 99.9 % of errors are below
+#: by how much their root mean square is enlarged, so that 99.9 % of errors of metrics are below their bounds
 SAFETY = 3.0
 # of the patterns by which shadows are moved, one after the other
 _POOL = 8
