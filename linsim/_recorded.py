@@ -11,9 +11,10 @@ import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
 from ._state import State, assemble, batch_of, scaled, stacked
-from .metrics._evaluate import evaluate, of_tokens
+from .metrics._evaluate import of_tokens
 from .metrics._metric import Layer, is_logarithm
 from .metrics._registry import needing
+from .metrics._sampled import measured as measured_with_samples
 
 __all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
 
@@ -82,7 +83,7 @@ def record(
         layer = _beside(attention, tokens, size)
         if first == 0:
             of_input = _beside(attention[:1], tokens, size)
-        found, redone = evaluate(stacked(group), names, xp.concat(zero, axis=0), layer)
+        found, redone = measured_with_samples(stacked(group), names, xp.concat(zero, axis=0), layer)
         lapack += redone
         for name, measured in found.items():
             for held, x in ((values, measured.value), (errors, measured.error)):
