@@ -531,7 +531,7 @@ def state_of(cloud: Cloud, split: Split) -> State:
     def zeros(rows: int, columns: int) -> Array:
         return xp.zeros((k, rows, columns), dtype=rest.dtype, device=rest.device)
 
-    return State(
+    state = State(
         split,
         a=zeros(1, 1),
         r=centre,
@@ -547,6 +547,23 @@ def state_of(cloud: Cloud, split: Split) -> State:
         rows=rows,
         attention=cloud.attention,
     )
+    if not _single(rest):
+        return state
+    samples = []
+    for copy in range(1, 1 + cloud.probes):
+        own = slice(copy * k, (copy + 1) * k)
+        samples.append(
+            replace(
+                state,
+                r=cloud.centre[own, ...],
+                R=cloud.rest[own, ...],
+                mean=cloud.centre[own, ...],
+                e_r=cloud.e_centre[own, ...],
+                e_R=cloud.e_rest[own, ...],
+                e_mean=cloud.e_centre[own, ...],
+            )
+        )
+    return replace(state, samples=tuple(samples), enlarged=cloud.scale)
 
 
 def at_scale(cloud: Cloud) -> tuple[Array, Array, Array]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
 from ._state import State, assemble, batch_of, one_behind_the_other, scaled, stacked
-from .metrics._evaluate import evaluate, of_tokens
+from .metrics._evaluate import of_tokens
 from .metrics._metric import Layer, is_logarithm
 from .metrics._registry import needing
+from .metrics._sampled import measured as measured_with_samples
 
 __all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "record_together", "sharper"]
 
@@ -84,7 +85,7 @@ def record(
         layer = _beside(attention, tokens, size)
         if first == 0:
             of_input = _beside(attention[:1], tokens, size)
-        found, redone = evaluate(stacked(group), names, xp.concat(zero, axis=0), layer)
+        found, redone = measured_with_samples(stacked(group), names, xp.concat(zero, axis=0), layer)
         lapack += redone
         for name, measured in found.items():
             for held, x in ((values, measured.value), (errors, measured.error)):
@@ -142,7 +143,7 @@ def record_together(
             np.reshape(zero_until[some, None] >= layers[places][:, None, None], (-1, *zero_until.shape[1:]))
             for some, places, _ in several
         ]
-        found, redone = evaluate(
+        found, redone = measured_with_samples(
             one_behind_the_other([state for *_, state in several]), names, np.concatenate(zero)
         )
         lapack += redone
@@ -229,6 +230,7 @@ def merged(
     )
 
 
+@np.errstate(over="ignore")
 def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
     """Whether each value is too far off to be reported, (b, layers) bool by metric."""
     out = {}
@@ -238,6 +240,8 @@ def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
         if not is_logarithm(name):  # absolute, and relative where it is large
             size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
             limit = limit * xp.maximum(size, xp.ones_like(size))
+            # one beyond the range of doubles still does not let pass what nothing is known of
+            limit = xp.minimum(limit, xp.full_like(limit, float(np.finfo(np.float64).max)))
         out[name] = ~(error <= limit)
     return out
 

@@ -57,7 +57,7 @@ def simulate(
         Layers to record, from 0 (the input) to depth; None records all.
     metrics : str or iterable of str, optional
         Names from ``linsim.metrics.METRICS``, or "plain" or "gaps" for all those whose names do
-        not begin, or begin, with ``log``; None records all.
+        not begin, or begin, with ``log``; None records all but those that need attention.
     method : {"auto", "modal", "squaring", "lanes", "bands", "parts", "iterate"}
         The engine.  "modal" and "squaring" reach any layer up to 2**30 at once, from the
         modes of A and H or of H alone, at a cost that does not depend on depth (rules X + A X H
@@ -271,11 +271,11 @@ def engines(
     'modal'
     >>> print(linsim.engines(rule, 2, keep_states=True))
     iterate: layer by layer, along the dominant modes
-      modal     1.9e+05 operations
-      squaring  2.2e+04 operations
-      lanes     log_cosine_gap...
-      bands     log_cosine_gap...
-      iterate   2e+03 operations
+      modal     9.4e+04 operations
+      squaring  1.1e+04 operations
+      lanes     log_cosine_gap, ...
+      bands     log_cosine_gap, ...
+      iterate   1.7e+03 operations
     """
     if x0 is None and isinstance(rule, Rule):
         if rule.n is None or rule.d is None:

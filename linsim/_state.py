@@ -98,6 +98,8 @@ class State:
     ``attention``, where known: returns what the layer that the tokens go into looks at them with,
     (b or 1, n, n) for each head, none where there is no such layer.  A rule may have to draw it, so it
     is asked only for metrics that need it, and before the next state is.
+    ``samples``: states that rounding might have left instead of these, but for what they are off by,
+    which is 2**``enlarged`` (b, 1, 1) times as large; none where nobody looks at them.
     """
 
     split: Split
@@ -114,6 +116,8 @@ class State:
     noise: Array
     rows: Array | None = None
     attention: Callable[[], Sequence[Array]] | None = None
+    samples: tuple[State, ...] = ()
+    enlarged: Array | None = None
 
 
 PARTS = ("a", "r", "b", "R", "mean")
@@ -134,7 +138,7 @@ def decompose(x: Array, split: Split) -> State:
     unit = float(xp.finfo(x.dtype).eps) * xp.astype(split.sensitivity, xp.float64)
     size_u, size_w, size_y = norm(split.u), norm(split.w), norm(y)
     noise_row = log2(unit * (size_u * size_y + norm(shift)))
-    noise_rest = log2(unit * (1 + size_u * norm(split.v)) * size_y)
+    noise_rest = log2(unit * (size_y + norm(split.v) * norm(row - shift)))
     state = State(
         split,
         a=a,
@@ -303,7 +307,7 @@ def shifted(state: State, exponent: Array) -> State:
     """Return the state times 2**exponent, exactly."""
     exponents = {f"e_{name}": getattr(state, f"e_{name}") + exponent for name in PARTS}
     rows = None if state.rows is None else state.rows + exponent
-    return replace(state, **exponents, noise=state.noise + exponent, rows=rows)
+    return replace(state, **exponents, noise=state.noise + exponent, rows=rows, samples=(), enlarged=None)
 
 
 def scaled(x: Array, exponent: Array) -> Array:
@@ -328,24 +332,26 @@ def stacked(states: Sequence[State]) -> State:
     if len(states) == 1:
         return states[0]
     xp = namespace(states[0].R)
-    parts = [f.name for f in fields(State) if f.name not in ("split", "attention")]
+    parts = [f.name for f in fields(State) if f.name not in ("split", "attention", "samples")]
     b = batch_of(states[0])
 
-    def several(arrays: list[Array]) -> Array:
+    def joined(arrays: list[Array]) -> Array:
         return xp.concat([xp.broadcast_to(x, (b, *x.shape[1:])) for x in arrays], axis=0)
 
-    if any(state.rows is None for state in states):  # known of all of them, or of none
-        parts.remove("rows")
-    values = {name: several([getattr(state, name) for state in states]) for name in parts}
+    for name in ("rows", "enlarged"):
+        if any(getattr(state, name) is None for state in states):  # known of all of them, or of none
+            parts.remove(name)
+    values = {name: joined([getattr(state, name) for state in states]) for name in parts}
 
     def cut(name: str) -> Any:
         own = [getattr(state.split, name) for state in states]
         shared = all(x is own[0] for x in own)
         if isinstance(own[0], bool) or (shared and own[0].shape[0] == 1):
             return own[0]
-        return several(own)  # states that are cut anew at every layer may differ
+        return joined(own)  # states that are cut anew at every layer may differ
 
-    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values)
+    samples = tuple(stacked(same) for same in zip(*[state.samples for state in states], strict=True))
+    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values, samples=samples)
 
 
 def one_behind_the_other(states: Sequence[State]) -> State:
@@ -361,16 +367,20 @@ def one_behind_the_other(states: Sequence[State]) -> State:
         ]
         return xp.concat(whole, axis=0)
 
-    parts = [f.name for f in fields(State) if f.name not in ("split", "attention")]
-    if any(state.rows is None for state in states):
-        parts.remove("rows")
+    parts = [f.name for f in fields(State) if f.name not in ("split", "attention", "samples")]
+    for name in ("rows", "enlarged"):
+        if any(getattr(state, name) is None for state in states):
+            parts.remove(name)
     values = {name: several([getattr(state, name) for state in states]) for name in parts}
 
     def cut(name: str) -> Any:
         own = [getattr(state.split, name) for state in states]
         return any(own) if isinstance(own[0], bool) else several(own)
 
-    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values)
+    samples = tuple(
+        one_behind_the_other(same) for same in zip(*[state.samples for state in states], strict=True)
+    )
+    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values, samples=samples)
 
 
 def assemble(state: State) -> tuple[Array, Array]:

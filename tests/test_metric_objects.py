@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -16,6 +17,7 @@ import pytest
 
 import linsim
 from linsim import Block, Layered, Linear, MultiHead, RandomWeights, simulate
+from linsim._engines import lanes
 from linsim._kernels import MEASURED
 from linsim._namespace import namespace
 from linsim.attention import FromTokens
@@ -45,7 +47,8 @@ def _edges(view):
     if view.layer.tokens is not None:
         square = square * view.layer.tokens
     heads = sum(xp.astype(A, xp.float64) for A in view.layer.attention)
-    return Measured(xp.sum(heads * square, axis=(-1, -2), keepdims=True) / 2, zero)
+    value = xp.sum(heads * square, axis=(-1, -2), keepdims=True) / 2
+    return Measured(value, 1e-14 * value)
 
 
 EDGES = Metric(
@@ -230,7 +233,6 @@ def test_a_mask_or_weights_of_tokens_reach_the_metric():
     found, _ = evaluate(state, ["edges"], layer=Layer((A,), weights))
     expected = energy(A * weights, x0)
     np.testing.assert_allclose(found["edges"].value[:, 0, 0], expected, rtol=1e-12)
-    import dataclasses
 
     state = dataclasses.replace(state, attention=lambda: [A])
     never = np.full((1, N, 1), -1.0)
@@ -240,6 +242,23 @@ def test_a_mask_or_weights_of_tokens_reach_the_metric():
 
 def test_tokens_at_hand_have_no_attention():
     assert np.isnan(measure(drawn(14)[2], ["edges"])["edges"])
+
+
+def test_a_limit_beyond_all_doubles_lets_pass_what_is_known():
+    from linsim._recorded import Recorded, missing
+
+    value, error = np.array([[1e300, 1e300, 2.0]]), np.array([[1e307, np.inf, 1e10]])
+    label = np.asarray([""])
+    found = Recorded({"hfc_lfc": value}, {"hfc_lfc": error}, label, label, np.zeros(1), {}, 1)
+    assert missing(found, {"hfc_lfc": 1e9})["hfc_lfc"].tolist() == [[False, True, True]]
+
+
+def test_what_needs_attention_is_measured_where_it_is_named():
+    A, H, x0 = drawn(17)
+    for metrics in (None, "plain", "gaps"):
+        assert "edges" not in simulate(Linear(A, H), x0, 1, metrics=metrics).metrics
+        assert "edges" not in measure(x0, metrics)
+    assert list(simulate(Linear(A, H), x0, 1, metrics=["edges", "cosine"]).metrics) == ["cosine", "edges"]
 
 
 # --- the list ----------------------------------------------------------------------------------
@@ -278,8 +297,8 @@ def test_a_metric_that_does_not_fit_is_refused():
 
 
 SETTINGS = {
-    "lanes": ({"n": 5, "d": 3, "batch": (4,)}, {"method": "iterate"}),
-    "bands": ({"n": 260, "d": 3}, {"method": "iterate"}),
+    "lanes": ({"n": 5, "d": 3, "batch": (4,)}, {"method": "lanes"}),
+    "bands": ({"n": 260, "d": 3}, {"method": "bands"}),
     "modal": ({"n": 5, "d": 3, "batch": (4,)}, {"method": "modal"}),
     "parts": ({"n": 5, "d": 3}, {"method": "parts"}),
     "iterate": ({"n": 5, "d": 3}, {"method": "iterate", "keep_states": True}),
@@ -302,6 +321,8 @@ def test_the_order_of_the_list_gives_no_metric_another_number(engine, monkeypatc
         monkeypatch.delitem(REGISTRY, name)
     for name, metric in turned.items():
         monkeypatch.setitem(REGISTRY, name, metric)
+    # read off the list when it was imported
+    monkeypatch.setattr(lanes, "METRICS", lanes.METRICS[::-1])
     after = run()
     assert list(after.metrics) == names[::-1]
     for name in names:

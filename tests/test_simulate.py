@@ -109,7 +109,7 @@ def test_broadcasting_is_system_by_system(shapes):
         equal({k: v[index] for k, v in run.metrics.items()}, one.metrics)
         np.testing.assert_allclose(run.states[index], one.states, rtol=1e-11, atol=1e-13)
         assert run.info.split[index] == one.info.split
-        for name in METRICS:
+        for name in OF_TOKENS:
             assert run.info.unmeasured_from[name].shape == batch
             assert run.info.unmeasured_from[name][index] == one.info.unmeasured_from[name]
 
@@ -224,20 +224,20 @@ def test_layers(small, layers, expected):
     run, full = simulate(*small, 7, layers=layers), simulate(*small, 7)
     assert list(run.layers) == list(expected)
     assert np.issubdtype(run.layers.dtype, np.integer)
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_allclose(
             run.metrics[name], full.metrics[name][list(expected)], rtol=1e-13, atol=1e-13
         )
 
 
 def test_metrics_selection(small):
-    assert list(simulate(*small, 2).metrics) == list(METRICS)
+    assert list(simulate(*small, 2).metrics) == list(OF_TOKENS)
     run = simulate(*small, 2, metrics=["log_norm", "cosine"])
     assert list(run.metrics) == ["cosine", "log_norm"]
     assert set(run.info.unmeasured_from) == {"cosine", "log_norm"}
     assert list(simulate(*small, 2, metrics="cosine").metrics) == ["cosine"]
     full = simulate(*small, 2).metrics
-    for name in METRICS:
+    for name in OF_TOKENS:
         # one metric alone may go another way than all of them
         alone = simulate(*small, 2, metrics=name).metrics[name]
         np.testing.assert_allclose(alone, full[name], rtol=1e-13, atol=1e-13)
@@ -251,7 +251,7 @@ def test_depth_zero_measures_the_input(small):
 
 def test_same_twice(small):
     first, second = (simulate(*small, 30, rng=0).metrics for _ in range(2))
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_array_equal(first[name], second[name])
 
 
@@ -313,7 +313,7 @@ def test_float32(xp):
         Linear(xp.array(A, "float32"), xp.array(H, "float32")), xp.array(x0, "float32"), 10, keep_states=True
     )
     assert str(run.states.dtype).endswith("float32")
-    for name in METRICS:
+    for name in OF_TOKENS:
         found, exact = xp.host(run.metrics[name]), expected.metrics[name]
         good = np.isfinite(found)
         assert np.all(good[:2]), name
@@ -424,10 +424,10 @@ def test_to_xarray():
     rng = np.random.default_rng(17)
     run = simulate(Linear(attention(rng, 2, 1), weight(rng)), rng.normal(size=(3, 4, 3)), 5, layers=[0, 2, 5])
     ds = run.to_xarray()
-    assert set(METRICS) <= set(ds.data_vars)
+    assert set(OF_TOKENS) <= set(ds.data_vars)
     assert dict(ds.sizes) == {"batch_0": 2, "batch_1": 3, "layer": 3}
     assert list(ds["layer"].values) == [0, 2, 5]
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_array_equal(ds[name].values, run.metrics[name])
         assert ds[name].attrs["long_name"] == METRICS[name]
     assert ds.attrs["method"] == "parts"
@@ -452,7 +452,7 @@ def test_info(small):
     assert info.method == "parts"
     assert info.reason
     assert 0 < info.error_estimate < 1e-12
-    assert set(info.unmeasured_from) == set(METRICS)
+    assert set(info.unmeasured_from) == set(OF_TOKENS)
     assert simulate(*small, 9, method="iterate").info.reason.startswith("asked for")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from .. import _kernels
 from .._parallel import workers
 from .._recorded import Recorded, record_together
-from .._shadow import BUDGET, SAFETY, begin
+from .._shadow import BUDGET, COUNT, SAFETY, begin
 from .._split import row_split
 from .._state import PARTS, Split, State, between_rescalings
 from ..metrics._evaluate import as_given
@@ -173,10 +173,13 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
     lengths = np.stack([np.linalg.norm(x.astype(np.float64), axis=-1) for x in cuts], axis=-1)
     eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
     pools = tuple(np.ravel(x) for x in laid_out(shadows.pools))
-    fixed = tuple(np.ravel(x) for x in laid_out({k: x[None] for k, x in shadows.fixed.items()}))
+    fixed, drift = (
+        tuple(np.ravel(x) for x in laid_out({k: x[None] for k, x in patterns.items()}))
+        for patterns in (shadows.fixed, shadows.drift)
+    )
     condition = of(shadows.condition).astype(np.float64)
     coupled = of(split.coupled) > 0
-    any_mean = np.full(m, split.any_mean)
+    constant, any_mean = of(split.constant), np.full(m, split.any_mean)
 
     def between(room: float, like: F) -> F:
         return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
@@ -187,6 +190,12 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
         count, k = some.stop - some.start, len(wanted)
         shapes = ((1,), (d,), (n,), (n, d), (d,))
         out = (*(np.empty((count, k, *shape), dtype=dtype) for shape in shapes), np.empty((count, k, 5)))
+        # in single precision errors are samples, too
+        each = 0 if dtype == np.float64 else k
+        off = (
+            *(np.empty((count, each, COUNT, *shape), dtype=np.float32) for shape in shapes),
+            np.empty((count, each, COUNT, 5)),
+        )
         noise, noise_rows = np.empty((count, k, 5)), np.empty((count, k, n))
 
         def cut(arrays: tuple[F, ...]) -> tuple[F, ...]:
@@ -194,21 +203,23 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
 
         walk(
             A, H, numbers[some], cut(state_held), cut(errors_held), cut(cuts), cut(cuts32),
-            eigenvalues[some], lengths[some], condition[some], coupled[some], any_mean[some], pools, fixed,
-            every[some], every_error[some], SAFETY, layer, wanted, out, noise, noise_rows, task.stop,
+            eigenvalues[some], lengths[some], condition[some], constant[some], coupled[some], any_mean[some],
+            pools, fixed, drift,
+            every[some], every_error[some], SAFETY, layer, wanted, out, off, noise, noise_rows, task.stop,
         )  # fmt: skip
         if task.stop[0]:
             raise StoppedError
         both = count * k
+
+        def repeated(x: F) -> F:
+            return x if x.shape[0] == 1 else np.repeat(x[some], k, axis=0)
+
         a, r, b, R, mean, e = out
         exponents: dict[str, Any] = {
             f"e_{key}": e.reshape(both, 1, 5)[:, :, j : j + 1] for j, key in enumerate(PARTS)
         }
 
-        def repeated(x: F) -> F:
-            return x if x.shape[0] == 1 else np.repeat(x[some], k, axis=0)
-
-        return State(
+        found = State(
             split.map(repeated),
             a=a.reshape(both, 1, 1),
             r=r.reshape(both, 1, d),
@@ -219,6 +230,22 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
             noise=noise.reshape(both, 1, 5),
             rows=noise_rows.reshape(both, n, 1),
         )
+        if not each:
+            return found
+        a, r, b, R, mean, e = off
+        exponents = {f"e_{key}": e.reshape(both, COUNT, 1, 5)[..., j : j + 1] for j, key in enumerate(PARTS)}
+        own = State(
+            errors.split,
+            a=a.reshape(both, COUNT, 1, 1),
+            r=r.reshape(both, COUNT, 1, d),
+            b=b.reshape(both, COUNT, n, 1),
+            R=R.reshape(both, COUNT, n, d),
+            mean=mean.reshape(both, COUNT, 1, d),
+            **exponents,
+            noise=errors.noise,
+        )
+        splits = tuple(cut.map(repeated) for cut in shadows.splits)
+        return replace(found, samples=replace(shadows, errors=own, splits=splits).samples(found))
 
     skipped = int(layers[0] == 0)  # tokens are measured as they are given
     for some, places, wanted, layer in _groups(m, layers[skipped:], n * d):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .._namespace import Array
+from .._namespace import Array, namespace
 from .._shadow import begin, heads_of
 from .._state import State, between_rescalings, normalise, scaled
 from ._ahead import kept
@@ -67,8 +67,9 @@ def _attention(heads: Heads, layer: int) -> list[Array]:
 
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
     split = state.split
+    lam, mu = (_of_dtype(x, state.R) for x in (split.lam, split.mu))
     R = state.R + _total(A @ (state.R @ H) for A, H in heads)
-    r = state.r + split.lam * _total(state.r @ H for _, H in heads)
+    r = state.r + lam * _total(state.r @ H for _, H in heads)
     fed = split.u @ R
     R = R - split.v * fed
     if split.any_coupled:
@@ -79,12 +80,18 @@ def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
         ((A, _),) = heads
         R = R - (R @ split.w) * split.z
         r = r - (r @ split.w) * split.z
-        b = state.b + split.mu * (A @ state.b)
+        b = state.b + mu * (A @ state.b)
         changes["b"] = b - split.v * (split.u @ b)
-        changes["a"] = (1 + split.lam * split.mu) * state.a
+        # the one factor of a part that is a single number: rounded, it would be off at every layer alike
+        factor = 1 + split.lam * split.mu
+        changes["a"] = _of_dtype(factor * _of_dtype(state.a, factor), state.a)
     if split.any_mean:
         changes["mean"] = state.mean + _total(state.mean @ H for _, H in heads)
     return replace(state, R=R, r=r, **changes)
+
+
+def _of_dtype(x: Array, like: Array) -> Array:
+    return namespace(x).astype(x, like.dtype, copy=False)
 
 
 def _total(terms: Any) -> Array:

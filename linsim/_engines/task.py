@@ -262,4 +262,6 @@ def placed(split: Split, start: Array) -> Split:
     def place(x: np.ndarray[Any, Any]) -> Array:
         return on_device_of(np.ascontiguousarray(x), start, xp.bool if x.dtype == bool else start.dtype)
 
-    return split.map(place)
+    # eigenvalues keep their digits: what they lose is lost at every layer alike
+    eigenvalues = {k: on_device_of(np.ascontiguousarray(getattr(split, k)), start) for k in ("lam", "mu")}
+    return replace(split.map(place), **eigenvalues)

@@ -11,9 +11,9 @@ import math
 import numba as nb
 import numpy as np
 
-from .lanes import WIDTH, fma, load, splat, store
+from .lanes import WIDTH, fma, load, splat, sqrt, store
 from .layer import log2, power_of_two
-from .panels import row_squares
+from .panels import read_rows, row_squares
 from .parts import (
     EMPTY,
     IN_A,
@@ -28,7 +28,7 @@ from .parts import (
     place_weights,
     write_parts,
 )
-from .products import aligned, columns, rows
+from .products import aligned, columns, index, rows
 
 __all__ = ["POOL", "SUM", "walk"]
 
@@ -40,29 +40,39 @@ _SUMMED = {**_INNER, "fastmath": {"reassoc", "contract", "nsz"}}
 
 #: patterns by which shadows are moved, one after the other, as in linsim._shadow
 POOL = 8
-SUM = 0.2
+SUM, ENTRY = 0.2, 0.3
+_EPS = 2.0**-52
 # powers of two below which sizes are near the end of single precision
 _BUDGET = 50.0
 
 
 @nb.njit(**_INNER)
-def _move_rows(X, first, count, n, d, pool, o, fixed, sign, x, y, c, heads, old, new):
-    """X = old X + new (x 1^T + sum y_h c_h^T) (sign pool + fixed), entry by entry."""
+def _move_rows(
+    X, first, count, n, d, pool, o, fixed, sign, x, y, c, heads, change, height, drift, old, new,
+):  # fmt: skip
+    """X = old X + new (s (sign pool + fixed) + change drift), entry by entry.
+
+    s^2 = x[1]^2 (x[0]^2 + sum (y_h c_h)^2): squares of what is at most 1 leave no range.  ``change``: of
+    ``height`` rows, in panels.
+    """
     w = WIDTH // X.itemsize
     stored = columns(d, X.itemsize)
-    kept, turn = splat(X, old), splat(X, sign)
+    kept, turn, moved = splat(X, old), splat(X, sign), splat(X, new)
     for column in range(0, stored, 4 * w):
         width = min(4 * w, stored - column)
         base = column * count + first * width
         for j in range(0, width, w):
-            at = base + j
+            at, at_change = base + j, column * height + j
             for i in range(n):
-                size = splat(X, x[i] * new)
+                size = splat(X, x[0, i] * x[0, i])
                 for h in range(heads):
-                    size = fma(splat(X, y[h, i] * new), load(c, h * stored + column + j), size)
+                    part = splat(X, y[h, i]) * load(c, h * stored + column + j)
+                    size = fma(part, part, size)
                 pattern = fma(load(pool, o + at), turn, load(fixed, at))
-                store(X, at, fma(size, pattern, load(X, at) * kept))
+                off = fma(sqrt(size) * x[1, i], pattern, load(change, at_change) * load(drift, at))
+                store(X, at, fma(off, moved, load(X, at) * kept))
                 at += width
+                at_change += width
 
 
 @nb.njit(**_INNER)
@@ -91,32 +101,45 @@ def _look(parts, n, d, before, row):
 
 @nb.njit(**_INNER)
 def _move(
-    errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, cut, lengths, condition, unit, e,
-    before, row, after, row_after, coupled, has_z, any_mean, x, y,
+    errors, pools, fixed, drift, layer, n, d, heads, left, norms, norms32, sizes, cut, lengths, condition,
+    unit, e, before, row, after, row_after, old_parts, parts, change, constant, coupled, has_z, any_mean, x,
+    y,
 ):  # fmt: skip
     """Move errors by what a layer rounds: ``_rounded`` and ``Shadows.step`` of linsim._shadow.
 
-    ``norms`` (heads, stored): of the columns of each H; ``sizes``: norms of A and of H; ``e``: the
-    exponents of the state; ``unit``: log2 of its eps; ``x`` (n,), ``y`` (heads, n): room.
+    ``norms`` (heads, stored): of the columns of each H; ``norms32``: over the largest; ``sizes``: norms of A
+    and of H; ``e``: exponents of the state; ``unit``: log2 of its eps; ``x`` (2, n), ``y`` (heads, n): room.
     """
     X, r, b, a, mean, e_errors = errors
     height, copies = rows(n), a.size
     stored, count = columns(d, X.itemsize), a.size * height
     lam, mu = cut
-    by_weights, by_attention = SUM * (1 + math.sqrt(n / d)), SUM * math.sqrt(float(n))
-    entry = 0.5 / math.sqrt(float(d))
+    by_weights, by_attention = SUM * math.sqrt(1 + n / d), SUM * math.sqrt(float(n))
+    entry = ENTRY / math.sqrt(float(d))
     top_R = top_r = top_b = top_mean = 0.0
     for i in range(n):
-        x[i] = entry * after[0, i] * condition
+        x[0, i] = entry * after[0, i] * condition
+        x[1, i] = x[0, i]
     for h in range(heads):
         widest = 0.0
         for j in range(d):
             widest = max(widest, norms[h, j])
         for i in range(n):
-            y[h, i] = by_weights * _sizes(left, (h * height + i) * n, before[0], n) * condition
-            top_R = max(top_R, x[i] + y[h, i] * widest)
+            y[h, i] = (
+                by_weights
+                * math.sqrt(_squares(left, (h * height + i) * n, before[0], n))
+                * condition
+                * widest
+            )
+            x[1, i] = max(x[1, i], y[h, i])
         top_r = max(top_r, by_weights * row[IN_ROW] * widest * condition)
         top_mean = max(top_mean, by_weights * row[IN_MEAN] * widest)
+    for i in range(n):
+        top_R = max(top_R, x[1, i])
+        if x[1, i] > 0:
+            x[0, i] /= x[1, i]
+            for h in range(heads):
+                y[h, i] /= x[1, i]
     own_r = entry * row_after[IN_ROW] * condition
     own_mean = entry * row_after[IN_MEAN]
     top_r, top_mean = max(top_r, own_r), max(top_mean, own_mean)
@@ -131,11 +154,14 @@ def _move(
     if has_z:
         for i in range(n):
             seen = _sizes(left, i * n, before[1], n)
-            before[0, i] = (by_attention * abs(mu) * seen + 0.5 * after[1, i]) * condition
+            before[0, i] = (by_attention * abs(mu) * seen + ENTRY * after[1, i]) * condition
             top_b = max(top_b, before[0, i])
-        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer
-        turned = abs(lam) * sizes[1] * lengths[2] * lengths[3] + abs(mu) * sizes[0] * lengths[0] * lengths[1]
-        mode = 0.5 * row_after[IN_A] + 0.3 * turned * row[IN_A]
+        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer; found in double precision,
+        # only what rounding M to single precision has done to it (the constant vector's is 1 whatever M)
+        finer = _EPS * power_of_two(-unit)
+        turned = finer * abs(lam) * sizes[1] * lengths[2] * lengths[3]
+        turned += (finer if constant else 1.0) * abs(mu) * sizes[0] * lengths[0] * lengths[1]
+        mode = ENTRY * row_after[IN_A] + 0.3 * turned * row[IN_A]
     # layers that all but cancel the state leave the range of single precision before it is rescaled
     lowest = 2.0**-_BUDGET
     fits = True
@@ -149,6 +175,10 @@ def _move(
         up[:] = 0.0
     else:
         normalise(errors, n, d, coupled)
+    # what is the same at every layer is in proportion to what the layer changes, with its sign; where the
+    # eigenvalue is 1 nothing of the row is
+    _difference(parts[0], old_parts[0], n, d, height, change)
+    steady = (0.3 if constant else 1.0) * shrunk
     sign = 1.0 if layer // POOL % 2 else -1.0
     places = np.arange(5)
     turn = layer % POOL
@@ -158,7 +188,24 @@ def _move(
         old, new = _joined(own, places[IN_R], e[IN_R] + unit + up[IN_R])
         new *= power_of_two(-up[IN_R])
         _move_rows(
-            X, k * height, count, n, d, pools[0], turn * size, fixed[0], sign, x, y, norms32, heads, old, new
+            X,
+            k * height,
+            count,
+            n,
+            d,
+            pools[0],
+            turn * size,
+            fixed[0],
+            sign,
+            x,
+            y,
+            norms32,
+            heads,
+            change,
+            height,
+            drift[0],
+            old,
+            new,
         )
         old, new = _joined(own, places[IN_ROW], e_r + unit + up[IN_ROW])
         new *= power_of_two(-up[IN_ROW])
@@ -168,17 +215,22 @@ def _move(
                 off += by_weights * row[IN_ROW] * condition * norms[h, j]
             at = k * stored + j
             pattern = sign * pools[1][turn * copies * stored + at] + fixed[1][at]
-            r[at] = old * r[at] + (off * shrunk + fed) * new * pattern
+            moved = (off * shrunk + fed) * pattern + steady * (parts[1][j] - old_parts[1][j]) * drift[1][at]
+            r[at] = old * r[at] + moved * new
         if has_z:
             old, new = _joined(own, places[IN_B], e[IN_B] + unit + up[IN_B])
             new *= power_of_two(-up[IN_B])
             for i in range(n):
                 at = k * height + i
                 pattern = sign * pools[2][turn * copies * height + at] + fixed[2][at]
-                b[at] = old * b[at] + before[0, i] * new * pattern
+                moved = before[0, i] * pattern + (parts[2][i] - old_parts[2][i]) * drift[2][at]
+                b[at] = old * b[at] + moved * new
             old, new = _joined(own, places[IN_A], e[IN_A] + unit + up[IN_A])
             new *= power_of_two(-up[IN_A])
-            a[k] = old * a[k] + mode * new * (sign * pools[3][turn * copies + k] + fixed[3][k])
+            moved = mode * (sign * pools[3][turn * copies + k] + fixed[3][k])
+            if unit < -30:
+                moved += parts[3][0] * drift[3][k]
+            a[k] = old * a[k] + moved * new
         if any_mean:
             old, new = _joined(own, places[IN_MEAN], e[IN_MEAN] + unit + up[IN_MEAN])
             new *= power_of_two(-up[IN_MEAN])
@@ -188,7 +240,8 @@ def _move(
                     off += by_weights * row[IN_MEAN] * norms[h, j]
                 at = k * stored + j
                 pattern = sign * pools[4][turn * copies * stored + at] + fixed[4][at]
-                mean[at] = old * mean[at] + off * new * pattern
+                moved = off * pattern + (parts[4][j] - old_parts[4][j]) * drift[4][at]
+                mean[at] = old * mean[at] + moved * new
 
 
 @nb.njit(**_SUMMED)
@@ -198,6 +251,25 @@ def _sizes(M, o, x, n):
     for j in range(n):
         out += abs(M[o + j]) * x[j]
     return out
+
+
+@nb.njit(**_SUMMED)
+def _squares(M, o, x, n):
+    """Return the sum of (M[o + j] x[j])^2."""
+    out = 0.0
+    for j in range(n):
+        out += (M[o + j] * x[j]) * (M[o + j] * x[j])
+    return out
+
+
+@nb.njit(**_INNER)
+def _difference(X, Y, n, d, height, out):
+    """Write X - Y, one matrix each in panels of its dtype, in panels of single precision."""
+    size, size32 = X.itemsize, out.itemsize
+    for i in range(n):
+        for j in range(d):
+            at = index(i, j, height, d, size)
+            out[index(i, j, height, d, size32)] = X[at] - Y[at]
 
 
 @nb.njit(**_SUMMED)
@@ -268,8 +340,9 @@ def _measure(errors, n, d, cut, safety, noise, noise_rows, squares, full):
 
 @nb.njit(**_COMPILE)
 def walk(
-    A, H, numbers, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, coupled, any_mean, pools,
-    fixed, every, every_error, safety, layer, wanted, out, noise, noise_rows, stop,
+    A, H, numbers, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, constant, coupled,
+    any_mean, pools, fixed, drift, every, every_error, safety, layer, wanted, out, out_errors, noise,
+    noise_rows, stop,
 ):  # fmt: skip
     """Take m systems from ``layer`` through the ``wanted`` ones, and write their parts and noise there.
 
@@ -282,11 +355,12 @@ def walk(
     eigenvalues : (m, 2) float64, lambda and mu
     lengths : (m, 4), norms of u, v, w, z
     condition : (m,), by how much cutting enlarges a rounding
-    coupled, any_mean : (m,) bool
-    pools, fixed : patterns for X, r, b, a, mean, laid out like these, one behind the other
+    constant, coupled, any_mean : (m,) bool
+    pools, fixed, drift : patterns for X, r, b, a, mean, laid out like these, one behind the other
     every, every_error : (m,) int, layers between rescalings of the state, and of the errors
     wanted : (k,) int, increasing layers
     out : a, r, b, R, mean, e: (m, k, ...) parts of the recorded layers, written
+    out_errors : the same of the errors, (m, k or 0, copies, ...)
     noise, noise_rows : (m, k, 5), (m, k, n): log2 of their errors, written
     stop : (1,) bool, ends the work when it becomes true
     """
@@ -308,12 +382,14 @@ def walk(
         np.zeros(n, single.dtype),
     )
     before, after, row, row_after = np.zeros((2, n)), np.zeros((2, n)), np.zeros(5), np.zeros(5)
-    x, y = np.zeros(n), np.zeros((heads, n))
+    x, y = np.zeros((2, n)), np.zeros((heads, n))
     squares, full = np.zeros((copies, n)), np.zeros((2, stored32), np.float32)
     copy = (
         aligned(height * stored, X[0]), aligned(stored, X[0]), aligned(height, X[0]), aligned(1, X[0]),
         aligned(stored, X[0]), np.zeros((1, 5)),
     )  # fmt: skip
+    old_parts = (copy[0].copy(), copy[1].copy(), copy[2].copy(), copy[3].copy(), copy[4].copy())
+    change = aligned(height * stored32, single)
     begun = layer
     for s in range(X.shape[0]):
         state = (held[0][s], held[1][s], held[2][s], held[3][s], held[4][s], held[5][s])
@@ -347,9 +423,13 @@ def walk(
                             sizes[1] = _size(M)
                         for j in range(d):
                             norms[h, j] = length(M[:, j])
-                            norms32[h * stored32 + j] = norms[h, j]
+                        widest = max(norms[h, :d].max(), 1e-300)
+                        for j in range(d):
+                            norms32[h * stored32 + j] = norms[h, j] / widest
                 placed_A, placed_H = at_A, at_H
                 _look(state, n, d, before, row)
+                for_old = (state[0], state[1], state[2], state[3], state[4])
+                _keep(for_old, old_parts)
                 advance(state, T, n, d, heads, left, right, cut, coupled[s], has_z, any_mean[s], fed, column)
                 advance(
                     errors, T32, n, d, heads, left32, right32, cut32, coupled[s], has_z, any_mean[s], fed32,
@@ -357,9 +437,9 @@ def walk(
                 )  # fmt: skip
                 _look(state, n, d, after, row_after)
                 _move(
-                    errors, pools, fixed, layer, n, d, heads, left, norms, norms32, sizes, pair, lengths[s],
-                    condition[s], unit, state[5][0], before, row, after, row_after, coupled[s], has_z,
-                    any_mean[s], x, y,
+                    errors, pools, fixed, drift, layer, n, d, heads, left, norms, norms32, sizes, pair,
+                    lengths[s], condition[s], unit, state[5][0], before, row, after, row_after, old_parts,
+                    for_old, change, constant[s], coupled[s], has_z, any_mean[s], x, y,
                 )  # fmt: skip
                 layer += 1
                 if layer % every_error[s] == 0:
@@ -371,6 +451,28 @@ def walk(
                 out[4][s, t], out[5][s, t],
             )  # fmt: skip
             _measure(errors, n, d, cut32, safety, noise[s, t], noise_rows[s, t], squares, full)
+            if out_errors[5].shape[1] > 0:
+                _write_errors(
+                    errors, n, d, out_errors[0][s, t], out_errors[1][s, t], out_errors[2][s, t],
+                    out_errors[3][s, t], out_errors[4][s, t], out_errors[5][s, t],
+                )  # fmt: skip
+
+
+@nb.njit(**_INNER)
+def _keep(parts, to):
+    to[0][:], to[1][:], to[2][:], to[3][:], to[4][:] = parts[0], parts[1], parts[2], parts[3], parts[4]
+
+
+@nb.njit(**_INNER)
+def _write_errors(errors, n, d, to_a, to_r, to_b, to_R, to_mean, to_e):
+    """Write errors as they are, (copies, ...) each."""
+    X, r, b, a, mean, e = errors
+    copies, height, stored = a.size, rows(n), columns(d, X.itemsize)
+    for k in range(copies):
+        to_a[k, 0] = a[k]
+        to_r[k, :], to_mean[k, :] = r[k * stored : k * stored + d], mean[k * stored : k * stored + d]
+        to_b[k, :], to_e[k, :] = b[k * height : k * height + n], e[k]
+        read_rows(X, k * height, copies * height, to_R[k])
 
 
 @nb.njit(**_INNER)

@@ -24,7 +24,7 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
         of NumPy, PyTorch, JAX, CuPy, or another library of the array API standard.
     metrics : str or iterable of str, optional
         Names from :data:`linsim.metrics.METRICS`, or "plain" or "gaps" for all those whose names do not
-        begin, or begin, with ``log``; None means all of them.
+        begin, or begin, with ``log``; None means all of them but those that need the attention of a layer.
 
     Returns
     -------

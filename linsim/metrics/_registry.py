@@ -25,9 +25,14 @@ PLAIN, PLAIN_SINGLE, LOGARITHM = 1e-3, 1e-2, 1e-2
 
 
 def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return metric names in the order of :data:`REGISTRY`; None means all, "plain" and "gaps" halves."""
+    """Return metric names in the order of :data:`REGISTRY`.
+
+    None means all that tokens alone determine, "plain" and "gaps" halves of them.  What needs attention is
+    measured where it is named: it may have to be drawn for, and tokens at hand have none.
+    """
+    of_tokens = [name for name, metric in REGISTRY.items() if "attention" not in metric.needs]
     if metrics is None:
-        return tuple(REGISTRY)
+        return tuple(of_tokens)
     if not isinstance(metrics, str | Iterable):
         raise _validate.refusal(
             InvalidTypeError,
@@ -38,8 +43,8 @@ def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
         )
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     halves = {
-        "plain": {name for name in REGISTRY if not is_logarithm(name)},
-        "gaps": {name for name in REGISTRY if is_logarithm(name)},
+        "plain": {name for name in of_tokens if not is_logarithm(name)},
+        "gaps": {name for name in of_tokens if is_logarithm(name)},
     }
     wanted: set[str] = set()
     for name in names:
