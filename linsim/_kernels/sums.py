@@ -86,9 +86,9 @@ def _sums_of_rows(x, S, out):
 @nb.njit(**_INNER)
 def _scaled(x, length):
     """Divide x by ``length``, unless that is 0."""
-    by = 1 / length if length > 0 else 1.0
-    for j in range(x.size):
-        x[j] *= by
+    by = length if length > 0 else 1.0
+    for j in range(x.size):  # a single number becomes 1 or -1 exactly
+        x[j] /= by
 
 
 @nb.njit(**_INNER)
