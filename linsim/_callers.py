@@ -29,6 +29,7 @@ _AT_HOME_ANYWHERE = {np.ndarray, int, float, str, bool, type(None)}
 _HELD = {
     "Linear": ("A", "H"),
     "MultiHead": ("A", "H"),
+    "Factored": ("W_V", "W_O"),
     "RandomWeights": ("A",),
     "Block": ("A", "weights", "gain", "bias"),
     "FromTokens": ("mask", "query_key"),
@@ -128,6 +129,8 @@ def native_rule(rule: Any, home: Home) -> Any:
     new = replace(rule, **changed)
     if hasattr(rule, "spacing"):
         object.__setattr__(new, "spacing", rule.spacing)
+    if getattr(rule, "factors", None) is not None:
+        object.__setattr__(new, "factors", native_rule(rule.factors, home))
     return new
 
 
