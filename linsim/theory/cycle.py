@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import NotCoveredError
+from ._arnoldi import Work, leading
+from ._heads import Stacked, stacked, sum_of_heads
 from .dominance import DOUBLE, NOISE, Precision, tie
 from .spectra import EPS, B, C, F, I, doubly_stochastic, weight_eigensystem
 from .verdicts import SILENT
@@ -31,6 +34,11 @@ Heads = tuple[F, F]
 # Up to this many unknowns LAPACK finds every mode; beyond, ARPACK the leading ones
 # (on one core they cost the same near 250; at 400 LAPACK takes 0.2 s, ARPACK 0.1 s).
 DENSE = 400
+LARGEST_MATRIX = 1500  # the same for the constant modes, d of them: one matrix, in a few seconds
+STATES = 2**25  # numbers that eigenmatrices of constant modes may take: leading ones, where not all fit
+LARGE = 5000  # above this many unknowns digits of eigenvalues are weighed against what they cost
+ARITHMETIC = 5e11  # multiplications that may be spent there, some ten seconds on two processors
+PRODUCTS = (300, 20000)  # but at least and at most so many products with the map
 MODES = 10  # asked of ARPACK
 KRYLOV = 48  # vectors it keeps
 RESTARTS = 300
@@ -74,12 +82,13 @@ class Cycle:
 
     ``scales`` are powers of two that divide each layer, so that long cycles
     neither overflow nor underflow.  ``eps`` is the relative spacing of the
-    numbers that the entries were given in.
+    numbers that the entries were given in.  ``thin``: layers whose weights are of low rank.
     """
 
     layers: tuple[Heads, ...]
     scales: tuple[float, ...]
     eps: float = EPS
+    thin: tuple[Stacked | None, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -100,19 +109,45 @@ class Cycle:
 
     def apply(self, X: Any) -> Any:
         """Send states (..., n, d) through all layers."""
-        for (A, H), scale in zip(self.layers, self.scales, strict=True):
-            X = (X + sum(a @ (X @ h) for a, h in zip(A, H, strict=True))) / scale
+        thin = self.thin or (None,) * len(self.layers)
+        for (A, H), low, scale in zip(self.layers, thin, self.scales, strict=True):
+            X = (X + (sum_of_heads(A, H, X) if low is None else low.apply(A, X))) / scale
         return X
+
+    def map(self, x: Any) -> Any:
+        """Send one state, as a vector, through all layers, in the precision that it has."""
+        cycle = self.single if x.dtype == np.float32 else self
+        return cycle.apply(x.reshape(self.shape)).ravel()
 
     @property
     def transposed(self) -> Cycle:
         """The cycle of the transposed map: transposed layers in opposite order."""
         layers = ((np.swapaxes(A, -1, -2), np.swapaxes(H, -1, -2)) for A, H in reversed(self.layers))
-        return Cycle(tuple(layers), self.scales[::-1], self.eps)
+        thin = tuple(low and low.transposed for low in reversed(self.thin))
+        return Cycle(tuple(layers), self.scales[::-1], self.eps, thin)
 
     def block(self, part: slice) -> Cycle:
         """The diagonal block of some rows of a block triangular cycle."""
-        return Cycle(tuple((A[:, part, part], H) for A, H in self.layers), self.scales, self.eps)
+        layers = tuple((A[:, part, part], H) for A, H in self.layers)
+        return Cycle(layers, self.scales, self.eps, self.thin)
+
+    @cached_property
+    def single(self) -> Cycle:
+        """The same map in single precision, for iterations that need no more."""
+        layers = tuple((A.astype(np.float32), H.astype(np.float32)) for A, H in self.layers)
+        thin = tuple(low and low.single for low in self.thin)
+        return Cycle(layers, self.scales, self.eps, thin)
+
+    @property
+    def work(self) -> float:
+        """Multiplications of one application."""
+        n, d = self.shape
+        thin = self.thin or (None,) * len(self.layers)
+        each = [
+            len(A) * n * d * (n + d) if low is None else n * len(low.O) * (n + 2 * d)
+            for (A, _), low in zip(self.layers, thin, strict=True)
+        ]
+        return float(sum(each))
 
     def growths(self) -> F:
         """ln of the factor by which each layer enlarges a generic state; -inf where it erases it."""
@@ -126,13 +161,13 @@ class Cycle:
     def rescaled(self, growths: F) -> Cycle:
         """The same layers, divided by powers of two near exp(growths)."""
         finite = np.where(np.isfinite(growths), growths, 0.0)
-        return Cycle(self.layers, tuple((2.0 ** np.round(finite / np.log(2))).tolist()), self.eps)
+        scales = tuple((2.0 ** np.round(finite / np.log(2))).tolist())
+        return Cycle(self.layers, scales, self.eps, self.thin)
 
     def rounding(self) -> float:
         """Relative error that rounding leaves, that of the entries too: large where a layer cancels."""
         bounds = [
-            1 + sum(np.linalg.norm(a, 2) * np.linalg.norm(h, 2) for a, h in zip(A, H, strict=True))
-            for A, H in self.layers
+            1 + sum(_norm(a) * _norm(h) for a, h in zip(A, H, strict=True)) for A, H in self.layers
         ]
         with np.errstate(divide="ignore"):
             cancelled = np.array(bounds) / np.exp(self.growths())
@@ -144,11 +179,28 @@ class Cycle:
         Layers multiplied from the first and from the last round differently,
         so the two products show what is lost between layers.
         """
+        if self.shape[0] == 1:  # then a head is a number times its weights
+            parts = [
+                (np.eye(self.size) + np.sum(A * H, axis=0).T) / scale
+                for (A, H), scale in zip(self.layers, self.scales, strict=True)
+            ]
+            first, last = parts[0], parts[-1]
+            for p, q in zip(parts[1:], parts[-2::-1], strict=True):
+                first, last = p @ first, last @ q
+            norm = float(np.linalg.norm(first))
+            return first, float(np.linalg.norm(first - last)) + 4 * self.rounding() * norm
         units = np.eye(self.size).reshape(self.size, *self.shape)
         first = self.apply(units).reshape(self.size, self.size).T
         last = self.transposed.apply(units).reshape(self.size, self.size)
         norm = float(np.linalg.norm(first))
         return first, float(np.linalg.norm(first - last)) + 4 * self.rounding() * norm
+
+
+def _norm(M: F) -> float:
+    """The 2-norm, or of large matrices a bound of it that costs no decomposition."""
+    if len(M) <= DENSE:
+        return float(np.linalg.norm(M, 2))
+    return float(min(np.linalg.norm(M), np.sqrt(np.linalg.norm(M, 1) * np.linalg.norm(M, np.inf))))
 
 
 CONSTANT, REST = slice(0, 1), slice(1, None)
@@ -171,7 +223,9 @@ def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, F]:
         symmetric = np.all(np.abs(mirrored - A) <= within, axis=(-1, -2))
         T[symmetric] = (T[symmetric] + np.swapaxes(T[symmetric], -1, -2)) / 2
         turned.append((T, H))
-    cycle = Cycle(tuple(turned), (1.0,) * len(turned), max(precision[:2]))
+    large = n * layers[0][1].shape[-1] > LARGE
+    thin = tuple(stacked(H) for _, H in turned) if large else ()
+    cycle = Cycle(tuple(turned), (1.0,) * len(turned), max(precision[:2]), thin)
     if len(turned) == 1:
         return cycle, reflection
     parts = [cycle.block(part).growths() for part in (CONSTANT, REST)[: min(n, 2)]]
@@ -190,6 +244,8 @@ class Spectrum(NamedTuple):
     ``left @ right = I``; ``error`` is that of each value, ``growth`` as in
     :class:`Eigensystem`.  ``unknown`` bounds the moduli of modes that are not
     listed, because ARPACK stopped or rounding hides them; 0: all are listed.
+    ``vague`` is how far a vector may be off, where more than rounding is missing; ``products`` counts
+    those that were spent.
     """
 
     values: C
@@ -199,15 +255,39 @@ class Spectrum(NamedTuple):
     growth: I
     error: F
     unknown: float
+    vague: float = 0.0
+    products: int = 0
 
 
-def _spectrum(block: Cycle) -> Spectrum:
+class Effort(NamedTuple):
+    """What leading modes of a large map may cost: products with it (None: as its size suggests).
+
+    ``bar``: show how many; ``left``: find left vectors even of what has not settled.
+    """
+
+    products: int | None = None
+    bar: bool = False
+    left: bool = False
+
+    def of(self, block: Cycle) -> int:
+        """Products that one block may cost: about as much arithmetic for every size."""
+        if self.products is not None:
+            return self.products
+        return int(np.clip(ARITHMETIC / block.work, *PRODUCTS))
+
+
+def _spectrum(block: Cycle, effort: Effort) -> Spectrum:
     """The modes of a block, found at its own scale: ARPACK and sums of squares need values near 1."""
     if block.size == 0:
         none, empty = np.zeros(0), np.zeros((0, 0), dtype=np.complex128)
         return Spectrum(none.astype(np.complex128), empty, empty, none, none.astype(np.int64), none, 0.0)
     own = block.rescaled(block.growths())
-    found = _all_modes(own) if block.size <= DENSE else _leading_modes(own)
+    if block.size <= (DENSE if block.shape[0] > 1 else LARGEST_MATRIX):
+        found = _all_modes(own)
+    elif block.size <= LARGE:
+        found = _leading_modes(own)
+    else:
+        found = _approximate_modes(own, effort)
     factor = float(np.exp(own.log_scale - block.log_scale))
     return found._replace(
         values=found.values * factor, error=found.error * factor, unknown=found.unknown * factor
@@ -268,6 +348,52 @@ def _leading_modes(block: Cycle) -> Spectrum:
     return Spectrum(values, right, dual, condition, np.zeros(kept, dtype=np.int64), error, unknown)
 
 
+def _approximate_modes(block: Cycle, effort: Effort) -> Spectrum:
+    """The leading modes of a block so large that every product with it counts."""
+    allowed = effort.of(block)
+    with Work(allowed, effort.bar) as work:
+        right = leading(block.map, block.size, 0, work, allowed)
+        if right is None:
+            raise unseparated(block, "ARPACK found none")
+        settled = right.reached <= BLURRED
+        left = None
+        if settled or effort.left:
+            left = leading(block.transposed.map, block.size, 1, work, work.spent + allowed, right.reached)
+    modulus = np.abs(right.values)
+    gaps = np.flatnonzero(modulus[1:] < (1 - BLURRED) * modulus[:-1])
+    if not gaps.size:
+        raise unseparated(block, f"at least {modulus.size} of them have the same modulus")
+    kept = int(gaps[-1]) + 1
+    values, vectors, residual = right.values[:kept], right.vectors[:, :kept], right.residual
+    # without left vectors the error is that of the map of which the values are exact
+    condition, dual, share = np.full(kept, np.inf), np.conj(vectors.T), np.ones(kept)
+    if left is not None:
+        gram = left.vectors.T @ right.vectors
+        if gram.shape[0] == gram.shape[1] and np.linalg.cond(gram) < 1 / (1e3 * EPS):
+            dual = np.linalg.solve(gram, left.vectors.T)[:kept]
+            condition = np.linalg.norm(dual, axis=1)
+    if settled:
+        share = np.minimum(condition, 1 / EPS)
+        # quotients of both vectors are off by the product of their errors
+        both = np.einsum("ij,ji->i", dual, right.images[:, :kept])
+        values = np.where(values.imag == 0, both.real, both)
+    modulus = np.abs(np.append(values, right.values[kept:]))
+    apart = np.abs(right.values[:kept, None] - right.values[None, :])
+    apart[np.arange(kept), np.arange(kept)] = np.inf
+    vague = float(np.max(share * residual[:kept] / np.min(apart, axis=1)))
+    if settled and vague <= BLURRED:
+        # a Krylov space of one vector may hold one vector of a multiple eigenvalue
+        rest, _ = _arpack(block, 2, 1, (values, vectors, dual), 1e-4 / float(np.max(condition)))
+        if np.abs(rest[0]) > (1 + 1e-3) * modulus[kept]:
+            raise unseparated(block, "a leading eigenvalue is multiple")
+    rounding = 4 * block.rounding() * np.sqrt(block.size) * modulus[0]
+    error = (rounding + residual[:kept]) * share
+    # what is not listed is smaller than what is, if only by less than either is known
+    unknown = float(min(modulus[kept] + residual[kept], modulus[kept - 1]))
+    growth = np.zeros(kept, dtype=np.int64)
+    return Spectrum(values, vectors, dual, condition, growth, error, unknown, vague, work.spent)
+
+
 def _arpack(
     block: Cycle, count: int, seed: int, without: tuple[C, C, C] | None = None, tolerance: float = 0.0
 ) -> tuple[C, C]:
@@ -316,6 +442,7 @@ class Modes:
     index : (m,) int, position within its block
     condition, growth, error : (m,), as in :class:`Spectrum`
     blur : (m,), smaller entries of an eigenmatrix are not told from zero
+    vague : (m,), how far an eigenmatrix may be off where an iteration was stopped early
     resonant : (m,) bool, no eigenmatrix: a constant mode of equal value grows beside it
     noise : smaller coefficients, relatively, count as absent
     unknown : bound of the moduli that are not listed
@@ -333,6 +460,7 @@ class Modes:
     growth: I
     error: F
     blur: F
+    vague: F
     resonant: B
     noise: float
 
@@ -342,17 +470,18 @@ class Modes:
         return max(block.unknown for block in self.blocks)
 
 
-def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Modes:
+def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = Effort()) -> Modes:  # noqa: B008
     cycle, reflection = _turned(layers, precision)
     n, d = cycle.shape
     means, rest = cycle.block(CONSTANT), cycle.block(REST)
-    constant, other = _spectrum(means), _spectrum(rest)
+    constant, other = _spectrum(means, effort), _spectrum(rest, effort)
+    every, constant = constant, _first(constant, max(STATES // (n * d), MODES))
     states = np.zeros((constant.values.size + other.values.size, n, d), dtype=np.complex128)
     low, high = states[: constant.values.size], states[constant.values.size :]
     low[:, 0, :] = constant.right.T
     high[:, 1:, :] = other.right.T.reshape(other.values.size, n - 1, d)
     fed = cycle.apply(high)[:, 0, :]
-    high[:, 0, :], resonant = _lift(means.matrix()[0], other.values, other.error, fed)
+    high[:, 0, :], resonant = _lift(means.matrix()[0], other.values, other.error, fed, every.values)
     stretch = np.linalg.norm(states, axis=(-1, -2))
 
     def both(p: Any, q: Any) -> Any:
@@ -382,30 +511,65 @@ def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Modes:
         growth[order],
         error[order],
         blur[order],
+        both(np.zeros(constant.values.size), np.full(other.values.size, other.vague))[order],
         both(np.zeros(constant.values.size, dtype=bool), resonant)[order],
         # NOISE is far more than the rounding of doubles
         max(NOISE, 16 * precision.coarsest if precision.coarsest > EPS else 0.0),
     )
 
 
-def _lift(matrix: F, values: C, error: F, fed: C) -> tuple[C, B]:
-    """Constant rows c of eigenmatrices, (value - matrix) c = fed, and where there is none."""
+def _first(spectrum: Spectrum, count: int) -> Spectrum:
+    """The leading modes of a block, near ``count`` of them, cut where moduli differ."""
+    modulus = np.abs(spectrum.values)
+    gaps = np.flatnonzero(modulus[1:] < (1 - BLURRED) * modulus[:-1]) + 1
+    gaps = gaps[gaps <= count]
+    if modulus.size <= count or not gaps.size:
+        return spectrum
+    kept = int(gaps[-1])
+    return spectrum._replace(
+        values=spectrum.values[:kept],
+        right=spectrum.right[:, :kept],
+        left=spectrum.left[:kept],
+        condition=spectrum.condition[:kept],
+        growth=spectrum.growth[:kept],
+        error=spectrum.error[:kept],
+        unknown=max(spectrum.unknown, float(modulus[kept])),
+    )
+
+
+def _lift(matrix: F, values: C, error: F, fed: C, known: C) -> tuple[C, B]:
+    """Constant rows c of eigenmatrices, (value - matrix) c = fed, and where there is none.
+
+    ``known``: eigenvalues of a large matrix, for which a Schur form takes longer than a few solutions.
+    """
     from scipy.linalg import schur
     from scipy.linalg.lapack import ztrsyl
 
     resonant = np.zeros(values.size, dtype=bool)
     if not np.any(fed):
         return fed, resonant
-    R, Z = schur(matrix.astype(np.complex128), output="complex")
-    rows, scale, _ = ztrsyl(-R, np.diag(values), Z.conj().T @ fed.T)
-    rows = (Z @ (rows / scale)).T
-    nearest = np.min(np.abs(values[:, None] - np.diag(R)[None, :]), axis=1)
+    if len(matrix) > DENSE and known.size == len(matrix):
+        own, unit = known, np.eye(len(matrix))
+        with np.errstate(all="ignore"):  # what is singular is found, and solved, below
+            rows = np.stack([_solved(value * unit - matrix, b) for value, b in zip(values, fed, strict=True)])
+    else:
+        R, Z = schur(matrix.astype(np.complex128), output="complex")
+        rows, scale, _ = ztrsyl(-R, np.diag(values), Z.conj().T @ fed.T)
+        own, rows = np.diag(R), (Z @ (rows / scale)).T
+    nearest = np.min(np.abs(values[:, None] - own[None, :]), axis=1)
     for k in np.flatnonzero(nearest <= np.maximum(error, 1e3 * EPS * np.linalg.norm(matrix))):
         shifted = values[k] * np.eye(len(matrix)) - matrix
         rows[k] = np.linalg.lstsq(shifted, fed[k], rcond=BLURRED)[0]
         missed = np.linalg.norm(shifted @ rows[k] - fed[k])
         resonant[k] = missed > BLURRED * np.linalg.norm(fed[k])
     return rows, resonant
+
+
+def _solved(M: C, b: C) -> C:
+    try:
+        return np.linalg.solve(M, b)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(b)
 
 
 def coefficients(modes: Modes, wanted: Sequence[int], x0: F) -> C:

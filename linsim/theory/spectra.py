@@ -185,6 +185,8 @@ def weight_eigensystem(H: F, eps: float = EPS, factors: tuple[F, F] | None = Non
     low = {s: modes for s, form in thin.items() if (modes := _of_low_rank(H[s], form, eps))}
     if not low:
         return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
+    if len(low) == len(H) == 1:
+        return low[0]
     wide = ~symmetric
     wide[list(low)] = False
     stacked = Eigensystem(*(np.concatenate(parts) for parts in zip(*map(_parts, low.values()), strict=True)))
