@@ -32,7 +32,9 @@ class Work:
 
         self.products, self.spent = products, 0
         # None: quiet where standard error is no terminal
-        self._bar = tqdm(total=products, unit="product", desc="linsim predict", leave=False, disable=None if bar else True)
+        self._bar = tqdm(
+            total=products, unit="product", desc="linsim predict", leave=False, disable=None if bar else True
+        )
 
     def step(self) -> None:
         """Count one product."""

@@ -166,9 +166,7 @@ class Cycle:
 
     def rounding(self) -> float:
         """Relative error that rounding leaves, that of the entries too: large where a layer cancels."""
-        bounds = [
-            1 + sum(_norm(a) * _norm(h) for a, h in zip(A, H, strict=True)) for A, H in self.layers
-        ]
+        bounds = [1 + sum(_norm(a) * _norm(h) for a, h in zip(A, H, strict=True)) for A, H in self.layers]
         with np.errstate(divide="ignore"):
             cancelled = np.array(bounds) / np.exp(self.growths())
         return float(np.sum(np.minimum(self.eps * cancelled, 1.0)))
@@ -481,7 +479,11 @@ def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Eff
     low[:, 0, :] = constant.right.T
     high[:, 1:, :] = other.right.T.reshape(other.values.size, n - 1, d)
     fed = cycle.apply(high)[:, 0, :]
-    high[:, 0, :], resonant = _lift(means.matrix()[0], other.values, other.error, fed, every.values)
+    matrix = means.matrix()[0]
+    if d > DENSE and every.values.size == d:  # a Schur form takes longer than a few solutions
+        high[:, 0, :], resonant = _lift_few(matrix, other.values, other.error, fed, every.values)
+    else:
+        high[:, 0, :], resonant = _lift(matrix, other.values, other.error, fed)
     stretch = np.linalg.norm(states, axis=(-1, -2))
 
     def both(p: Any, q: Any) -> Any:
@@ -537,25 +539,30 @@ def _first(spectrum: Spectrum, count: int) -> Spectrum:
     )
 
 
-def _lift(matrix: F, values: C, error: F, fed: C, known: C) -> tuple[C, B]:
-    """Constant rows c of eigenmatrices, (value - matrix) c = fed, and where there is none.
-
-    ``known``: eigenvalues of a large matrix, for which a Schur form takes longer than a few solutions.
-    """
+def _lift(matrix: F, values: C, error: F, fed: C) -> tuple[C, B]:
+    """Constant rows c of eigenmatrices, (value - matrix) c = fed, and where there is none."""
     from scipy.linalg import schur
     from scipy.linalg.lapack import ztrsyl
 
-    resonant = np.zeros(values.size, dtype=bool)
     if not np.any(fed):
-        return fed, resonant
-    if len(matrix) > DENSE and known.size == len(matrix):
-        own, unit = known, np.eye(len(matrix))
-        with np.errstate(all="ignore"):  # what is singular is found, and solved, below
-            rows = np.stack([_solved(value * unit - matrix, b) for value, b in zip(values, fed, strict=True)])
-    else:
-        R, Z = schur(matrix.astype(np.complex128), output="complex")
-        rows, scale, _ = ztrsyl(-R, np.diag(values), Z.conj().T @ fed.T)
-        own, rows = np.diag(R), (Z @ (rows / scale)).T
+        return fed, np.zeros(values.size, dtype=bool)
+    R, Z = schur(matrix.astype(np.complex128), output="complex")
+    rows, scale, _ = ztrsyl(-R, np.diag(values), Z.conj().T @ fed.T)
+    return _without_poles(matrix, values, error, fed, (Z @ (rows / scale)).T, np.diag(R))
+
+
+def _lift_few(matrix: F, values: C, error: F, fed: C, known: C) -> tuple[C, B]:
+    """The same for a few values and a matrix whose eigenvalues are known."""
+    if not np.any(fed):
+        return fed, np.zeros(values.size, dtype=bool)
+    unit = np.eye(len(matrix))
+    rows = np.stack([_solved(value * unit - matrix, b) for value, b in zip(values, fed, strict=True)])
+    return _without_poles(matrix, values, error, fed, rows, known)
+
+
+def _without_poles(matrix: F, values: C, error: F, fed: C, rows: C, own: C) -> tuple[C, B]:
+    """Rows again where a value is an eigenvalue of the matrix, and whether there is one."""
+    resonant = np.zeros(values.size, dtype=bool)
     nearest = np.min(np.abs(values[:, None] - own[None, :]), axis=1)
     for k in np.flatnonzero(nearest <= np.maximum(error, 1e3 * EPS * np.linalg.norm(matrix))):
         shifted = values[k] * np.eye(len(matrix)) - matrix
@@ -566,6 +573,7 @@ def _lift(matrix: F, values: C, error: F, fed: C, known: C) -> tuple[C, B]:
 
 
 def _solved(M: C, b: C) -> C:
+    """The solution, or nothing where M is singular: the caller looks there again."""
     try:
         return np.linalg.solve(M, b)
     except np.linalg.LinAlgError:

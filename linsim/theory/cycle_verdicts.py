@@ -225,9 +225,10 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effor
     undecided = [name for name, q in rates.items() if np.isnan(q)]
     chained = bool(np.any(modes.growth > 0) or np.any(modes.resonant))
     # unlisted modes settle no slower than the largest that they could be
+    beyond = [block.unknown / (top or 1.0) for block in modes.blocks]
     within = max(
-        constant_next / (constant_first or 1.0),
-        max(other_next, min(unknown, other_first)) / (other_first or 1.0),
+        max(constant_next, min(beyond[0], constant_first)) / (constant_first or 1.0),
+        max(other_next, min(beyond[1], other_first)) / (other_first or 1.0),
         q_token if q_token < 1 - close else 0.0,
     )
     across = max(whole.relaxation, _two(size)[1], unknown)

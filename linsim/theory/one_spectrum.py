@@ -84,8 +84,8 @@ class OneSpectrum:
     >>> law = linsim.predict(None, np.diag([1.0, -2.5]))
     >>> law.regime, law.regime_if_real, law.threshold
     ('undecided', 'undecided', -0.4)
-    >>> linsim.predict(linsim.attention.from_spectrum([1, 0.5, -0.25], rng=0), None).boundary.round(12)
-    -2.666666666667
+    >>> linsim.predict(linsim.attention.from_spectrum([1, 0.5, -0.25], rng=0), None).boundary
+    -2.6666666666...
     """
 
     given: str
@@ -128,7 +128,9 @@ def of_weights(system: Eigensystem, batch: tuple[int, ...], eps: float) -> OneSp
     """Judge (b, d) spectra of weights, given to a relative spacing of ``eps``."""
     errors = _errors(system, eps)
     rows = zip(system.values, errors, system.growth, strict=True)
-    found = [_weights(mu, error, np.max(growth[np.abs(mu) <= error], initial=0)) for mu, error, growth in rows]
+    found = [
+        _weights(mu, error, np.max(growth[np.abs(mu) <= error], initial=0)) for mu, error, growth in rows
+    ]
     regime, real, converges, threshold, condition = zip(*found, strict=True)
     return OneSpectrum(
         "weights",
@@ -233,5 +235,5 @@ def _shaped(values: Any, batch: tuple[int, ...], dtype: Any = None) -> Any:
     """Values of a stack in the shape of the batch; a single one as itself."""
     if batch == ():
         (value,) = values
-        return value
+        return value.item() if isinstance(value, np.generic) else value
     return np.array(values, dtype=dtype).reshape(batch)
