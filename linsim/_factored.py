@@ -96,7 +96,7 @@ class Factored:
         return self.H.dtype
 
     @cached_property
-    def H(self) -> Array:
+    def H(self) -> Array:  # noqa: N802
         """The product, (..., d, d)."""
         V, O = native(self.W_V), native(self.W_O)  # noqa: E741
         xp = namespace(V, O)
@@ -127,7 +127,7 @@ def factors_of(value: Any) -> Factored | None:
     if not isinstance(value, Sequence) or not value or not all(isinstance(x, Factored) for x in value):
         return None
     shapes = [(tuple(x.W_V.shape), tuple(x.W_O.shape)) for x in value]
-    if len({(V[:-1], O[:-2], O[-1]) for V, O in shapes}) > 1:
+    if len({(V[:-1], W[:-2], W[-1]) for V, W in shapes}) > 1:
         raise _validate.refusal(
             ShapeError,
             "H",

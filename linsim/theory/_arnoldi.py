@@ -1,4 +1,4 @@
-"""Leading modes of a map that is only applied: Arnoldi iteration in stages, as far as a number of products reaches.
+"""Leading modes of a map that is only applied: Arnoldi iteration in stages, within a number of products.
 
 Eigenvalues of sums of random heads fill a disk, and its rim holds many of nearly the same modulus: digits
 of the leading ones cost products with the map in proportion to one over their distance.  Each stage
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Work", "Ritz", "leading"]
+__all__ = ["Ritz", "Work", "leading"]
 
 F = np.ndarray[Any, np.dtype[np.float64]]
 C = np.ndarray[Any, np.dtype[np.complex128]]
@@ -31,10 +31,8 @@ class Work:
         from tqdm.auto import tqdm
 
         self.products, self.spent = products, 0
-        # None: quiet where standard error is no terminal
-        self._bar = tqdm(
-            total=products, unit="product", desc="linsim predict", leave=False, disable=None if bar else True
-        )
+        quiet = None if bar else True  # None: where standard error is no terminal
+        self._bar = tqdm(total=products, unit="product", desc="linsim predict", leave=False, disable=quiet)
 
     def step(self) -> None:
         """Count one product."""

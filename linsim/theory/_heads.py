@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +24,7 @@ WORTH_IT = 2**26
 
 def _groups(count: int) -> list[slice]:
     edges = [count * k // min(GROUPS, count) for k in range(min(GROUPS, count) + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def _summed(part: Any, count: int, work: float) -> Any:
@@ -89,6 +90,6 @@ def stacked(H: F) -> Stacked | None:
         if thin is None:
             return None
         found.append((thin.left * thin.values, thin.right.T))
-    edges = np.cumsum([0, *(len(O) for _, O in found)])
+    edges = np.cumsum([0, *(len(right) for _, right in found)])
     V, O = np.concatenate([V for V, _ in found], axis=1), np.concatenate([O for _, O in found])  # noqa: E741
     return Stacked(np.ascontiguousarray(V), np.ascontiguousarray(O), tuple(edges.tolist()))

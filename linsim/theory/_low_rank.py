@@ -83,7 +83,7 @@ class Modal(NamedTuple):
 
 
 def modal(H: Thin) -> Modal | None:
-    """The modes of H; None where zero is more than the d - r vectors of its kernel (a Jordan block), or nearly."""
+    """The modes of H; None where its kernel does not hold all of the eigenvalue zero (a Jordan block)."""
     P, K, s = H.left, H.right, H.values
     d, r = P.shape
     kernel = np.linalg.qr(K, mode="complete")[0][:, r:]

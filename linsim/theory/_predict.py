@@ -12,7 +12,8 @@ from .._callers import in_callers_library
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Layered, Linear, MultiHead
-from .cycle import Effort, Heads, simplest
+from ._cycle_map import Heads, simplest
+from .cycle import Effort
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
 from .one_spectrum import of_attention, of_weights

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NotCoveredError
-from .cycle import BLURRED, ILL, REST, Effort, Heads, Modes, coefficients, modes_of, unseparated
+from ._cycle_map import Heads
+from .cycle import BLURRED, FREELY, ILL, REST, Effort, Modes, coefficients, modes_of, unseparated
 from .dominance import DOUBLE, TIE, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 from .spectra import B, C, F
 
 __all__ = ["cycle_verdicts", "repeated"]
 
-_FREELY = Effort()
 FRAMES = 4  # random compressions that look at a minor
 VAGUEST = 0.05  # of generic eigenmatrices no compression gives less
 EXACT = 1e-6  # relative error from which on a law says how well its eigenvalues are known
@@ -160,7 +160,7 @@ class Judged(NamedTuple):
     needed: tuple[int, ...]
 
 
-def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = _FREELY) -> Judged:
+def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = FREELY) -> Judged:
     """Read every verdict off the modes of one system."""
     modes, k = modes_of(layers, precision, effort), len(layers)
     close = tie(max(precision[:2]))
@@ -336,7 +336,7 @@ def cycle_verdicts(
     x0: F | None,
     batch: tuple[int, ...],
     precision: Precision = DOUBLE,
-    effort: Effort = _FREELY,
+    effort: Effort = FREELY,
 ) -> Prediction:
     """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None, known to a ``precision``."""
     count = max(M.shape[0] for layer in layers for M in layer)

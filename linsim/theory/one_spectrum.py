@@ -163,9 +163,9 @@ def _weights(mu: Any, error: F, chain: int) -> tuple[str, str, bool | None, floa
         # beside a Jordan block only larger attention eigenvalues gain powers of depth
         converges = None if chain else False
         text = (
-            "No constant mode outgrows those of weight eigenvalue 0, in which all attention eigenvalues tie, so "
-            f"it never smooths. It sharpens iff an attention eigenvalue has |1 + lambda mu| > {c:.6g} for some "
-            f"mu (of a real spectrum: below {threshold:.6g})."
+            "No constant mode outgrows those of weight eigenvalue 0, in which all attention eigenvalues tie: "
+            "it never smooths. It sharpens iff an attention eigenvalue has |1 + lambda mu| > "
+            f"{c:.6g} for some mu (of a real spectrum: below {threshold:.6g})."
         )
         if threshold <= -1:
             # |1 + lambda mu| <= 1 for every real lambda: only complex ones may do more
@@ -184,7 +184,8 @@ def _weights(mu: Any, error: F, chain: int) -> tuple[str, str, bool | None, floa
         else f"of a real spectrum the smallest eigenvalue above {threshold:.6g}"
     )
     text = (
-        f"It smooths iff every attention eigenvalue but 1 has |1 + lambda mu| < {c:.6g} for all mu: {clause}. "
+        f"It smooths iff every attention eigenvalue but 1 has |1 + lambda mu| < {c:.6g} for all mu: "
+        f"{clause}. "
         "It sharpens iff one has more."
     )
     return UNDECIDED, real, None, threshold, text
@@ -216,8 +217,9 @@ def of_attention(system: Eigensystem, batch: tuple[int, ...], eps: float) -> One
             first = "It never smooths: 1 is a multiple eigenvalue. " if never else ""
             smooth = "balanced" if never else "smoothing"
             conditions.append(
-                f"{first}Weight eigenvalues inside a disk (real ones: between {edge:.6g} and 0) sharpen, those "
-                f"outside do not: all outside is {smooth}; sharpening if that of largest |1 + mu| is inside."
+                f"{first}Weight eigenvalues inside a disk (real ones: between {edge:.6g} and 0) sharpen, "
+                f"those outside do not: all outside is {smooth}; sharpening if that of largest "
+                "|1 + mu| is inside."
             )
     return OneSpectrum(
         "attention",
