@@ -78,7 +78,7 @@ class Cycle:
     @cached_property
     def single(self) -> Cycle:
         """The same map in single precision, for iterations that need no more."""
-        layers = tuple((A.astype(np.float32), H.astype(np.float32)) for A, H in self.layers)
+        layers: Any = tuple((A.astype(np.float32), H.astype(np.float32)) for A, H in self.layers)
         thin = tuple(low and low.single for low in self.thin)
         return Cycle(layers, self.scales, self.eps, thin)
 

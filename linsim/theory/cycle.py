@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NotCoveredError
-from ._arnoldi import Work, leading
+from ._arnoldi import Ritz, Work, leading
 from ._cycle_map import Cycle, Heads
 from ._heads import stacked
 from .dominance import DOUBLE, NOISE, Precision, tie
@@ -42,7 +42,7 @@ __all__ = [
 # (on one core they cost the same near 250; at 400 LAPACK takes 0.2 s, ARPACK 0.1 s).
 DENSE = 400
 LARGEST_MATRIX = 1500  # the same for the constant modes, d of them: one matrix, in a few seconds
-STATES = 2**25  # numbers that eigenmatrices of constant modes may take: leading ones, where not all fit
+STATES = 2**22  # numbers that eigenmatrices of constant modes may take: leading ones, where not all fit
 LARGE = 5000  # above this many unknowns digits of eigenvalues are weighed against what they cost
 ARITHMETIC = 5e11  # multiplications that may be spent there, some ten seconds on two processors
 PRODUCTS = (300, 20000)  # but at least and at most so many products with the map
@@ -116,12 +116,14 @@ class Spectrum(NamedTuple):
 class Effort(NamedTuple):
     """What leading modes of a large map may cost: products with it (None: as its size suggests).
 
-    ``bar``: show how many; ``left``: find left vectors even of what has not settled.
+    ``bar``: show how many; ``left``: find left vectors even of what has not settled.  ``found``: what
+    was found, by the place in memory of the weights, for when the same law is asked for in fewer digits.
     """
 
     products: int | None = None
     bar: bool = False
     left: bool = False
+    found: dict[Any, tuple[Ritz, Ritz | None, int]] | None = None
 
     def of(self, block: Cycle) -> int:
         """Products that one block may cost: about as much arithmetic for every size."""
@@ -207,15 +209,12 @@ def _leading_modes(block: Cycle) -> Spectrum:
 
 def _approximate_modes(block: Cycle, effort: Effort) -> Spectrum:
     """The leading modes of a block so large that every product with it counts."""
-    allowed = effort.of(block)
-    with Work(allowed, effort.bar) as work:
-        right = leading(block.map, block.size, 0, work, allowed)
-        if right is None:
-            raise unseparated(block, "ARPACK found none")
-        settled = right.reached <= BLURRED
-        left = None
-        if settled or effort.left:
-            left = leading(block.transposed.map, block.size, 1, work, work.spent + allowed, right.reached)
+    key = tuple(H.__array_interface__["data"][0] for _, H in block.layers)
+    known = effort.found if effort.found is not None else {}
+    if key not in known:
+        known[key] = _iterated(block, effort)
+    right, left, spent = known[key]
+    settled = right.reached <= BLURRED
     modulus = np.abs(right.values)
     gaps = np.flatnonzero(modulus[1:] < (1 - BLURRED) * modulus[:-1])
     if not gaps.size:
@@ -248,7 +247,20 @@ def _approximate_modes(block: Cycle, effort: Effort) -> Spectrum:
     # what is not listed is smaller than what is, if only by less than either is known
     unknown = float(min(modulus[kept] + residual[kept], modulus[kept - 1]))
     growth = np.zeros(kept, dtype=np.int64)
-    return Spectrum(values, vectors, dual, condition, growth, error, unknown, vague, work.spent)
+    return Spectrum(values, vectors, dual, condition, growth, error, unknown, vague, spent)
+
+
+def _iterated(block: Cycle, effort: Effort) -> tuple[Ritz, Ritz | None, int]:
+    """Right modes, left ones where they are of use, and the products spent."""
+    allowed = effort.of(block)
+    with Work(allowed, effort.bar) as work:
+        right = leading(block.map, block.size, 0, work, allowed)
+        if right is None:
+            raise unseparated(block, "ARPACK found none")
+        left = None
+        if right.reached <= BLURRED or effort.left:
+            left = leading(block.transposed.map, block.size, 1, work, work.spent + allowed, right.reached)
+        return right, left, work.spent
 
 
 def _arpack(
@@ -434,7 +446,7 @@ def _without_poles(matrix: F, values: C, error: F, fed: C, rows: C, own: C) -> t
 def _solved(M: C, b: C) -> C:
     """The solution, or nothing where M is singular: the caller looks there again."""
     try:
-        return np.linalg.solve(M, b)
+        return np.asarray(np.linalg.solve(M, b), dtype=np.complex128)
     except np.linalg.LinAlgError:
         return np.zeros_like(b)
 

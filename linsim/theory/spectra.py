@@ -179,7 +179,7 @@ def weight_eigensystem(H: F, eps: float = EPS, factors: tuple[F, F] | None = Non
         np.put_along_axis(values, order[:, :absent], 0.0, axis=-1)
     thin = {
         s: found
-        for s in np.flatnonzero(~symmetric)
+        for s in np.flatnonzero(~symmetric).tolist()
         if (found := detected(H[s]) if factors is None else thin_product(*(M[s] for M in factors)))
     }
     low = {s: modes for s, form in thin.items() if (modes := _of_low_rank(H[s], form, eps))}
