@@ -206,3 +206,15 @@ def test_what_is_refused():
         MultiHead(np.stack([A, A]), [Factored(V, O), Factored(V[:4], O[:, :4])])
     with pytest.raises(ShapeError):
         MultiHead(np.stack([A, A]), [Factored(V, O)])
+
+
+def test_a_stack_of_every_kind_is_its_matrices_one_by_one():
+    rng = np.random.default_rng(0)
+    (V, O), full = factors(64, 4), rng.normal(size=(64, 64)) / 8  # noqa: E741
+    kinds = [V @ O, full, full + full.T, O.T @ V.T, -full, V @ V.T, 2 * V @ O]
+    for chosen in (kinds, kinds[::-1], kinds[:1] + kinds[3:4], kinds[1:3], kinds[2:4]):
+        stack = weight_eigensystem(np.stack(chosen))
+        for k, H in enumerate(chosen):
+            one = weight_eigensystem(H[None])
+            for name, value in vars(one).items():
+                np.testing.assert_allclose(getattr(stack, name)[k], value[0], err_msg=name, atol=1e-14)

@@ -21,7 +21,7 @@ C = np.ndarray[Any, np.dtype[np.complex128]]
 WANTED = 4  # leading eigenvalues: two pairs, or one and what may tie with it
 KRYLOV = 96  # vectors kept: more cost memory traffic, fewer cost products
 # relative residual of a stage, and the dtype that is enough for it (half the memory traffic)
-STAGES = ((1e-2, "f4"), (1e-3, "f4"), (1e-4, "f4"), (1e-6, "f8"), (1e-8, "f8"), (1e-10, "f8"))
+STAGES = ((1e-1, "f4"), (1e-2, "f4"), (1e-3, "f4"), (1e-4, "f4"), (1e-6, "f8"), (1e-8, "f8"), (1e-10, "f8"))
 
 
 class Work:
@@ -33,6 +33,10 @@ class Work:
         self.products, self.spent = products, 0
         quiet = None if bar else True  # None: where standard error is no terminal
         self._bar = tqdm(total=products, unit="product", desc="linsim predict", leave=False, disable=quiet)
+
+    def allow(self, products: int) -> None:
+        """Let the bar end at so many products."""
+        self._bar.total = products
 
     def step(self) -> None:
         """Count one product."""
@@ -73,6 +77,7 @@ def leading(
     start = np.random.default_rng(seed).standard_normal(size)
     found: Ritz | None = None
     ncv, began = min(KRYLOV, size), work.spent
+    work.allow(until)
     for tolerance, dtype in STAGES:
         if found is not None:
             if found.reached <= tolerance:
@@ -92,7 +97,7 @@ def leading(
                 k=min(WANTED, size - 2),
                 v0=start.astype(dtype),
                 ncv=ncv,
-                maxiter=50 if found is None else max(2, (until - work.spent) // (ncv - WANTED)),
+                maxiter=max(3, (until - work.spent) // max(ncv - WANTED, 1)),
                 tol=tolerance,
             )
         except ArpackError:
