@@ -92,6 +92,13 @@ def test_a_jordan_block_at_zero_is_found(d):
     assert law.input_convergence  # the constant part gains a power of depth that the others lack
 
 
+def test_a_core_that_is_exactly_zero():
+    system = weight_eigensystem(
+        np.eye(3, k=1)[None] * [1, 1, 0], factors=(np.eye(3, 1)[None], np.eye(1, 3, 1)[None])
+    )
+    assert sorted(system.growth[0].tolist()) == [0, 0, 1]
+
+
 def test_a_jordan_block_elsewhere_is_found():
     rng = np.random.default_rng(0)
     Q = weights.orthogonal(8, rng=rng)
