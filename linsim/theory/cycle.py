@@ -98,8 +98,8 @@ class Spectrum(NamedTuple):
     ``left @ right = I``; ``error`` is that of each value, ``growth`` as in
     :class:`Eigensystem`.  ``unknown`` bounds the moduli of modes that are not
     listed, because ARPACK stopped or rounding hides them; 0: all are listed.
-    ``vague`` is how far a vector may be off, where more than rounding is missing; ``products`` counts
-    those that were spent.
+    Where an iteration was stopped early: how far a vector may be off (``vague``), what is ``missing`` of
+    the values, relatively, beside rounding, and the ``products`` that were spent.
     """
 
     values: C
@@ -111,6 +111,7 @@ class Spectrum(NamedTuple):
     unknown: float
     vague: float = 0.0
     products: int = 0
+    missing: float = 0.0
 
 
 class Effort(NamedTuple):
@@ -244,10 +245,11 @@ def _approximate_modes(block: Cycle, effort: Effort) -> Spectrum:
             raise unseparated(block, "a leading eigenvalue is multiple")
     rounding = 4 * block.rounding() * np.sqrt(block.size) * modulus[0]
     error = (rounding + residual[:kept]) * share
+    missing = float(np.max(residual[:kept] * share) / modulus[0])
     # what is not listed is smaller than what is, if only by less than either is known
     unknown = float(min(modulus[kept] + residual[kept], modulus[kept - 1]))
     growth = np.zeros(kept, dtype=np.int64)
-    return Spectrum(values, vectors, dual, condition, growth, error, unknown, vague, spent)
+    return Spectrum(values, vectors, dual, condition, growth, error, unknown, vague, spent, missing)
 
 
 def _iterated(block: Cycle, effort: Effort) -> tuple[Ritz, Ritz | None, int]:

@@ -19,7 +19,7 @@ __all__ = ["cycle_verdicts", "repeated"]
 
 FRAMES = 4  # random compressions that look at a minor
 VAGUEST = 0.05  # of generic eigenmatrices no compression gives less
-EXACT = 1e-6  # relative error from which on a law says how well its eigenvalues are known
+EXACT = 1e-6  # a relative error of leading eigenvalues beyond which rates are not called known
 
 
 class Minor(NamedTuple):
@@ -219,9 +219,8 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effor
         "rank_gap": factor(whole.factor, 1) if collapse else 1.0,
     }
     other = modes.blocks[1]
-    coarse = max((float(b.error[0] / abs(b.values[0])) for b in modes.blocks if b.values.size), default=0.0)
-    known = not other.products or coarse <= EXACT
-    cost = f", moduli to {coarse:.1g} after {other.products} products" if other.products else ""
+    known = other.missing <= EXACT
+    cost = f", moduli to {other.missing:.1g} after {other.products} products" if other.products else ""
     undecided = [name for name, q in rates.items() if np.isnan(q)]
     chained = bool(np.any(modes.growth > 0) or np.any(modes.resonant))
     # unlisted modes settle no slower than the largest that they could be
