@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ._low_rank import Thin, detected, modal
+from ._low_rank import thin as thin_product
+
 __all__ = [
     "Eigensystem",
     "attention_eigensystem",
@@ -161,12 +164,67 @@ def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
     return Eigensystem(*merged)
 
 
-def weight_eigensystem(H: F, eps: float = EPS) -> Eigensystem:
-    """Decompose (b, d, d) weights; those symmetric up to a spacing of ``eps`` by the symmetric solver."""
+def weight_eigensystem(H: F, eps: float = EPS, factors: tuple[F, F] | None = None) -> Eigensystem:
+    """Decompose (b, d, d) weights; those symmetric up to a spacing of ``eps`` by the symmetric solver.
+
+    Low rank is used, found or given as ``factors`` (b, d, r) and (b, r, d) of H: the eigenvalues that
+    these leave out are zero exactly.
+    """
     scale = np.max(np.abs(H), axis=(-1, -2), keepdims=True)
     symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * eps * scale, axis=(-1, -2))
     values, vectors = np.linalg.eigh(H[symmetric])
-    return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
+    if factors is not None:
+        absent = max(H.shape[-1] - factors[0].shape[-1], 0)
+        order = np.argsort(np.abs(values), axis=-1, kind="stable")
+        np.put_along_axis(values, order[:, :absent], 0.0, axis=-1)
+    thin = {
+        s: found
+        for s in np.flatnonzero(~symmetric).tolist()
+        if (found := detected(H[s]) if factors is None else thin_product(*(M[s] for M in factors)))
+    }
+    low = {s: modes for s, form in thin.items() if (modes := _of_low_rank(H[s], form, eps))}
+    if not low:
+        return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
+    if len(low) == len(H) == 1:
+        return low[0]
+    wide = ~symmetric
+    wide[list(low)] = False
+    stacked = Eigensystem(*(np.concatenate(parts) for parts in zip(*map(_parts, low.values()), strict=True)))
+    here = np.zeros(len(H), dtype=bool)
+    here[list(low)] = True
+    rest = _merge(symmetric[~here], _orthogonal(values, vectors), _general(H[wide], eps))
+    return _merge(here, stacked, rest)
+
+
+def _parts(system: Eigensystem) -> list[Any]:
+    return [getattr(system, field.name) for field in fields(Eigensystem)]
+
+
+def _of_low_rank(H: F, thin: Thin, eps: float) -> Eigensystem | None:
+    """Decompose one (d, d) matrix by its thin form; None where rounding mixes zero with other eigenvalues."""
+    modes = modal(thin)
+    if modes is None:
+        return None
+    d, r = len(H), len(modes.core)
+    condition = np.linalg.norm(modes.left, axis=-1)
+    norm = max(float(np.linalg.norm(thin.values)), thin.size)
+    own = modes.values[None, :r]
+    if np.any(np.abs(own) <= 32 * np.sqrt(d) * EPS * norm * np.maximum(condition[:r], np.max(condition[r:]))):
+        return None
+    growth = np.zeros((1, d), dtype=np.int64)
+    own, growth[:, :r] = _jordan(modes.core[None], own, condition[None, :r], np.array([norm]), eps)
+    values = modes.values[None].copy()
+    values[:, :r] = own
+    return Eigensystem(
+        values=values,
+        right=modes.right[None],
+        left=modes.left[None],
+        condition=condition[None],
+        basis_condition=np.array([modes.basis_condition]),
+        norm=np.array([norm]),
+        diagonalizable=np.array([modes.basis_condition < 1e7 and not np.any(growth)]),
+        growth=growth,
+    )
 
 
 def _orthogonal(values: F, vectors: F) -> Eigensystem:

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 from . import _draws, _spectra, _validate
+from ._factored import Factored, factors_of
 from ._namespace import Array, roundoff
 from ._rule import Rule
 from .attention import FromTokens
@@ -16,11 +17,13 @@ from .errors import InvalidTypeError, ShapeError
 __all__ = ["Layered", "Linear", "MultiHead", "RandomWeights", "Rule"]
 
 
-def _keep(rule: Linear | MultiHead, A: Array, H: Array) -> None:
+def _keep(rule: Linear | MultiHead, A: Array, given: Any, H: Array, factors: Factored | None) -> None:
     """Set the matrices, as checked, in the library that each was given in."""
-    object.__setattr__(rule, "spacing", max(roundoff(rule.A), roundoff(rule.H)))
+    of_H = roundoff(given) if factors is None else factors.spacing
+    object.__setattr__(rule, "spacing", max(roundoff(rule.A), of_H))
     object.__setattr__(rule, "A", _validate.kept(rule.A, A))
-    object.__setattr__(rule, "H", _validate.kept(rule.H, H))
+    object.__setattr__(rule, "H", _validate.kept(given, H))
+    object.__setattr__(rule, "factors", factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,7 @@ class Linear(Rule):
     A : array, shape (..., n, n)
         Attention: entries >= 0 (zeros are masks), rows summing to 1 within
         1e-8 (float32: 1e-5; half precision: by its own rounding); normalised once, here.
-    H : array, shape (..., d, d)
+    H : array, shape (..., d, d), or :class:`linsim.weights.Factored`
         Value times projection, W_V W_proj.  Batch axes broadcast with A's.
 
     Attributes
@@ -43,6 +46,8 @@ class Linear(Rule):
     spacing : float
         Relative distance of neighbouring numbers in the coarsest dtype that A and H
         came in (float64: 2**-52, float32: 2**-23, float16: 2**-10, bfloat16: 2**-7).
+    factors : linsim.weights.Factored or None
+        What H was given as, if not as an array; H itself is an array in any case.
 
     Raises
     ------
@@ -67,13 +72,16 @@ class Linear(Rule):
     A: Array
     H: Array
     spacing: float = field(init=False, repr=False)
+    factors: Factored | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         A = _validate.attention_matrix(self.A)
-        H = _validate.square(self.H, "H", shape="(..., d, d)")
-        _validate.one_library("A and H", self.A, self.H)
+        factors = factors_of(self.H)
+        given = self.H if factors is None else factors.H
+        H = _validate.square(given, "H", shape="(..., d, d)")
+        _validate.one_library("A and H", self.A, given)
         _validate.broadcast_batches(A=A.shape[:-2], H=H.shape[:-2])
-        _keep(self, A=A, H=H)
+        _keep(self, A, given, H, factors)
 
     @property
     def n(self) -> int:
@@ -110,13 +118,14 @@ class MultiHead(Rule):
     ----------
     A : array, shape (..., h, n, n)
         Attention of each head, checked and normalised as in :class:`Linear`.
-    H : array, shape (..., h, d, d)
+    H : array, shape (..., h, d, d), or :class:`linsim.weights.Factored`, or a list of these
         Value times projection of each head.
 
     Attributes
     ----------
     A, H : array
     spacing : float
+    factors : linsim.weights.Factored or None
         As in :class:`Linear`.
 
     Raises
@@ -141,11 +150,14 @@ class MultiHead(Rule):
     A: Array
     H: Array
     spacing: float = field(init=False, repr=False)
+    factors: Factored | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         A = _validate.attention_matrix(self.A, ndim=3, shape="(..., h, n, n)")
-        H = _validate.square(self.H, "H", ndim=3, shape="(..., h, d, d)")
-        _validate.one_library("A and H", self.A, self.H)
+        factors = factors_of(self.H)
+        given = self.H if factors is None else factors.H
+        H = _validate.square(given, "H", ndim=3, shape="(..., h, d, d)")
+        _validate.one_library("A and H", self.A, given)
         if A.shape[-3] != H.shape[-3]:
             raise _validate.refusal(
                 ShapeError,
@@ -155,7 +167,7 @@ class MultiHead(Rule):
                 "Give each head its own H.",
             )
         _validate.broadcast_batches(A=A.shape[:-3], H=H.shape[:-3])
-        _keep(self, A=A, H=H)
+        _keep(self, A, given, H, factors)
 
     @property
     def n(self) -> int:

@@ -4,6 +4,7 @@ from ._predict import predict
 from .dominance import boundary, disk
 from .gain import pre_norm_ratio, real_regime, swap_ratios
 from .mixture import Mixture, mixture
+from .one_spectrum import OneSpectrum
 from .prediction import REGIMES, Assumption, Mode, Prediction
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Assumption",
     "Mixture",
     "Mode",
+    "OneSpectrum",
     "Prediction",
     "boundary",
     "disk",

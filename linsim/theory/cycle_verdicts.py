@@ -10,13 +10,16 @@ import numpy as np
 
 from .._eigen import B, C, F
 from ..errors import NotCoveredError
-from .cycle import ILL, REST, Heads, Modes, coefficients, modes_of, unseparated
+from ._cycle_map import Heads
+from .cycle import BLURRED, FREELY, ILL, REST, Effort, Modes, coefficients, modes_of, unseparated
 from .dominance import DOUBLE, TIE, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 
 __all__ = ["cycle_verdicts", "repeated"]
 
 FRAMES = 4  # random compressions that look at a minor
+VAGUEST = 0.05  # of generic eigenmatrices no compression gives less
+EXACT = 1e-6  # a relative error of leading eigenvalues beyond which rates are not called known
 
 
 class Minor(NamedTuple):
@@ -37,13 +40,14 @@ def _minors(modes: Modes, size: F, frames: F) -> Minor:
     across = np.random.default_rng(1).standard_normal((len(frames), modes.states.shape[-1], 2))
     seen = np.swapaxes(frames[:, None] @ modes.states @ across[:, None], 0, 1)  # (m, t, 2, 2)
     largest, following, pair = 0.0, 0.0, (0, 0)
+    unseen = np.maximum(modes.blur, np.minimum(modes.vague, VAGUEST))
     for p in range(size.size):
         if size[p] ** 2 <= following:
             break
         a, b = seen[p], seen[p:]
         minor = a[:, 0, 0] * b[..., 1, 1] + b[..., 0, 0] * a[:, 1, 1]
         minor = minor - a[:, 0, 1] * b[..., 1, 0] - b[..., 0, 1] * a[:, 1, 0]
-        there = np.max(np.abs(minor), axis=-1) > np.maximum(modes.blur[p], modes.blur[p:])
+        there = np.max(np.abs(minor), axis=-1) > np.maximum(unseen[p], unseen[p:])
         products = np.where(there, size[p] * size[p:], 0.0)
         top = int(np.argmax(products))
         if products[top] > (1 + TIE) * largest:
@@ -86,6 +90,13 @@ def _gap(modes: Modes, size: F, unknown: float, frames: F, reach: float = 1.0) -
     )
 
 
+def _unlisted_pairs(modes: Modes, size: F, top: float) -> float:
+    """Bound of the products with an unlisted mode that may make a minor: two constant modes make none."""
+    constant, other = (block.unknown / (top or 1.0) for block in modes.blocks)
+    reach = float(np.max(size[~modes.constant], initial=0.0))
+    return max(other * float(np.max(size, initial=0.0)), constant * max(reach, other))
+
+
 def _silent_gaps(modes: Modes, size: F, unknown: float, entries: B, heard: B) -> list[Gap]:
     """Gaps of the angles: among tokens in the dominant modes, and of each other token to these.
 
@@ -125,7 +136,8 @@ def _limit_rank(modes: Modes, dominant: B, weights: C | None = None) -> tuple[in
     share = np.max(singular / singular[:, :1], axis=0)
     threshold = np.max(modes.blur[dominant])
     counted = share > threshold
-    return int(np.sum(counted)), not np.any((share < 100 * threshold) & (share > threshold / 3))
+    sure = not np.any((share < 100 * threshold) & (share > threshold / 3))
+    return int(np.sum(counted)), sure and bool(np.all(modes.vague[dominant] <= BLURRED))
 
 
 def _require_single_chains(modes: Modes, dominant: B) -> None:
@@ -148,15 +160,16 @@ class Judged(NamedTuple):
     needed: tuple[int, ...]
 
 
-def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
+def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = FREELY) -> Judged:
     """Read every verdict off the modes of one system."""
-    modes, k = modes_of(layers, precision), len(layers)
+    modes, k = modes_of(layers, precision, effort), len(layers)
     close = tie(max(precision[:2]))
     n, d = modes.cycle.shape
     modulus, constant = np.abs(modes.values), modes.constant
     top = float(np.max(modulus, initial=0.0))
     vanishes = top == 0
     size, unknown = modulus / (top or 1.0), modes.unknown / (top or 1.0)
+    pairs = _unlisted_pairs(modes, size, top)
 
     tied = top - modulus <= np.minimum(modes.error + np.max(modes.error[:1], initial=0.0), close * top)
     dominant = tied & (modes.growth == np.max(modes.growth[tied], initial=0))
@@ -190,7 +203,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
     rows = np.linalg.norm(modes.states, axis=-1)
     entries = rows > modes.blur[:, None] * np.max(rows, axis=-1, keepdims=True)
     heard = np.any(entries[dominant], axis=0) if not vanishes else np.ones(n, dtype=bool)
-    whole = _gap(modes, size, unknown, _frames(n, np.ones(n, dtype=bool)))
+    whole = _gap(modes, size, pairs, _frames(n, np.ones(n, dtype=bool)))
     gaps = [whole] if np.all(heard) or not collapse else _silent_gaps(modes, size, unknown, entries, heard)
     if not np.all(heard) and any(np.isnan(gap.factor) and gap.bound >= 1 - close for gap in gaps):
         raise unseparated(modes.cycle.block(REST), "some tokens follow weaker ones")
@@ -205,12 +218,16 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
         "cosine_gap": factor(q_angle, 2) if angle else 1.0,
         "rank_gap": factor(whole.factor, 1) if collapse else 1.0,
     }
+    other = modes.blocks[1]
+    known = other.missing <= EXACT
+    cost = f", moduli to {other.missing:.1g} after {other.products} products" if other.products else ""
     undecided = [name for name, q in rates.items() if np.isnan(q)]
     chained = bool(np.any(modes.growth > 0) or np.any(modes.resonant))
     # unlisted modes settle no slower than the largest that they could be
+    beyond = [block.unknown / (top or 1.0) for block in modes.blocks]
     within = max(
-        constant_next / (constant_first or 1.0),
-        max(other_next, min(unknown, other_first)) / (other_first or 1.0),
+        max(constant_next, min(beyond[0], constant_first)) / (constant_first or 1.0),
+        max(other_next, min(beyond[1], other_first)) / (other_first or 1.0),
         q_token if q_token < 1 - close else 0.0,
     )
     across = max(whole.relaxation, _two(size)[1], unknown)
@@ -218,6 +235,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
 
     first = [int(np.flatnonzero(part)[0]) for part in (constant, ~constant) if np.any(part)]
     condition = float(np.max(modes.condition[first], initial=1.0))
+    settled = bool(np.all(np.isfinite(modes.condition[first])))
     smallest = min(float(np.min(A)) for A, _ in layers)
     polynomial = (smooth and factor(q_token, 1) == 1) or (collapse and rates["rank_gap"] == 1)
     largest = 0.0 if vanishes else float(np.exp((np.log(top) + modes.cycle.log_scale) / k))
@@ -226,7 +244,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
         Assumption(
             "operator is diagonalizable near its leading modes",
             condition < ILL and not np.any(modes.growth[first] > 0),
-            f"condition of the leading eigenvalues {condition:.3g}",
+            f"condition of the leading eigenvalues {condition:.3g}" if settled else "unsettled, not computed",
         ),
         Assumption(
             "regime boundary is resolved",
@@ -247,8 +265,8 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
         Assumption("limit rank is clear of rounding", clear, f"rank {rank} of at most {min(n, d)}"),
         Assumption(
             "the modes that decide the rates are known",
-            not undecided,
-            f"unknown: {', '.join(undecided)}" if undecided else f"{modulus.size} of {n * d} modes",
+            not undecided and known,
+            f"unknown: {', '.join(undecided)}" if undecided else f"{modulus.size} of {n * d} modes{cost}",
         ),
     )
     law = Prediction(
@@ -313,7 +331,11 @@ def repeated(law: Prediction, period: int, batch: tuple[int, ...]) -> Prediction
 
 
 def cycle_verdicts(
-    layers: Sequence[Heads], x0: F | None, batch: tuple[int, ...], precision: Precision = DOUBLE
+    layers: Sequence[Heads],
+    x0: F | None,
+    batch: tuple[int, ...],
+    precision: Precision = DOUBLE,
+    effort: Effort = FREELY,
 ) -> Prediction:
     """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None, known to a ``precision``."""
     count = max(M.shape[0] for layer in layers for M in layer)
@@ -321,7 +343,7 @@ def cycle_verdicts(
     def of(stack: F, s: int) -> F:
         return stack[s if stack.shape[0] > 1 else 0]
 
-    systems = [_judge([(of(A, s), of(H, s)) for A, H in layers], precision) for s in range(count)]
+    systems = [_judge([(of(A, s), of(H, s)) for A, H in layers], precision, effort) for s in range(count)]
     total = int(np.prod(batch, dtype=int))
     judged = [systems[s if count > 1 else 0] for s in range(total)]
     if x0 is not None:

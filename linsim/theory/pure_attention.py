@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _validate
 from .._eigen import EPS, F
+from .._factored import dense
 from .._namespace import Array, namespace, to_host
 from ..errors import ShapeError
 
@@ -191,7 +192,7 @@ def collapse_threshold(M: Array, H: Array) -> F:
 def _layer(M: Any, H: Any, d: int | None = None) -> tuple[Array, Array]:
     """Check M and H, which must have one size, that of the tokens if given."""
     M = _validate.square(M, "M", shape="(..., d, d)")
-    H = _validate.square(H, "H", shape="(..., d, d)")
+    H = _validate.square(dense(H), "H", shape="(..., d, d)")
     for name, value in (("M", M), ("H", H)):
         expected = int(M.shape[-1]) if d is None else d
         if value.shape[-1] != expected:
