@@ -270,11 +270,11 @@ def engines(
     'modal'
     >>> print(linsim.engines(rule, 2, keep_states=True))
     iterate: layer by layer, along the dominant modes
-      modal     1.9e+05 operations
-      squaring  2.2e+04 operations
-      lanes     log_cosine_gap...
-      bands     log_cosine_gap...
-      iterate   2e+03 operations
+      modal     9.4e+04 operations
+      squaring  1.1e+04 operations
+      lanes     log_cosine_gap, ...
+      bands     log_cosine_gap, ...
+      iterate   1.7e+03 operations
     """
     if x0 is None and isinstance(rule, Rule):
         if rule.n is None or rule.d is None:

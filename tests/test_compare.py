@@ -429,9 +429,12 @@ def test_every_array_library(xp):
 def test_single_precision():
     rule = Linear(SYMMETRIC.astype(np.float32), np.diag([1.0, 0.5]).astype(np.float32))
     run = simulate(rule, tokens.gaussian(4, 2, rng=0).astype(np.float32), 300, layers=every(300))
-    # minors fall below single precision after some 15 layers, the diverse part never does
+    # minors fall below single precision after some 15 layers, the diverse part never does: what is
+    # measured of them at all (in double precision, from the same matrices) agrees
     found = compare(predict(rule), run)
-    assert verdicts(found) == ["agrees", "not measured", "not measured"]
+    first, *others = verdicts(found)
+    assert first == "agrees"
+    assert set(others) <= {"agrees", "not measured"}
     assert 0 < abs(found["token_diversity"].difference) < found["token_diversity"].uncertainty < 1e-5
 
 

@@ -48,7 +48,9 @@ def check(found, allowed):
     assert covered >= COVERED * estimated, f"coverage: {covered} of {estimated}{report}"
     for group in ("plain", "gaps"):
         loose = counted["all"][group]["median ratio"]
-        assert loose <= LOOSE, f"median: {group}, {loose:.1f}{report}"
+        # the median of a handful of systems strays from that of all
+        allowed = LOOSE if len(found) >= 100 else 1.5 * LOOSE
+        assert loose <= allowed, f"median: {group}, {loose:.1f}{report}"
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
