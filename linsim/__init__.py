@@ -16,11 +16,11 @@ over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own.
 from . import attention, errors, escalation, masks, metrics, theory, tokens, weights
 from ._compare import Compared, Comparison, compare
 from ._simulate import METHODS, simulate
-from ._sweep import sweep
 from .block import Block, Deescalation
 from .errors import LinsimError
 from .lyapunov import LyapunovExponents, lyapunov_exponents
 from .rules import Layered, Linear, MultiHead, RandomWeights
+from .sweeps import sweep
 from .theory import predict
 from .trajectory import RunInfo, Slope, Trajectory
 

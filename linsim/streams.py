@@ -117,6 +117,10 @@ def _pack(item: Any) -> bytes:
             text = str(item).encode()
             return b"i" + struct.pack("<q", len(text)) + text
         item = float(item)
+    if isinstance(item, complex):
+        if item.imag != 0:
+            return b"c" + struct.pack("<dd", item.real + 0.0, item.imag + 0.0)
+        item = item.real
     if isinstance(item, float):
         # + 0.0 turns -0.0 into 0.0; NaNs have many bit patterns
         return b"f" + struct.pack("<d", math.nan if math.isnan(item) else item + 0.0)
@@ -125,7 +129,7 @@ def _pack(item: Any) -> bytes:
         "keys",
         f"an entry of type {type(item).__name__}",
         "numbers and text",
-        "Use real coordinates or names.",
+        "Use numbers or names as coordinates.",
     )
 
 
@@ -139,7 +143,7 @@ class RowGenerator(Generator):
 
     Parameters
     ----------
-    keys : iterable of k tuples of int, float or str
+    keys : iterable of k tuples of int, float, complex or str
         What each row is.  Equal keys give equal streams; 1 and 1.0, and 0.0 and -0.0,
         are equal.
 

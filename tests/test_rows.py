@@ -151,14 +151,18 @@ def test_default_rng_returns_it_unchanged_and_copies_keep_the_state():
         np.testing.assert_array_equal(other.random(K), expected)
 
 
-@pytest.mark.parametrize("keys", [[], [(1 + 2j,)], [(None,)], [([1],)]])
+@pytest.mark.parametrize("keys", [[], [(None,)], [([1],)]])
 def test_bad_keys_are_refused(keys):
     with pytest.raises((InvalidTypeError, InvalidValueError), match="keys"):
         RowGenerator(keys)
 
 
 scalars = st.one_of(
-    st.integers(-(2**70), 2**70), st.floats(allow_nan=False), st.text(max_size=4), st.booleans()
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.complex_numbers(allow_nan=False),
+    st.text(max_size=4),
+    st.booleans(),
 )
 
 

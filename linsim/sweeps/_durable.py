@@ -1,0 +1,110 @@
+"""Files that are whole or absent, and on the disk when a call returns; one writer for a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import _validate
+from ..errors import FileFormatError
+
+__all__ = ["one_writer", "refused_by_disk", "sync_folder", "write"]
+
+
+def write(path: Path, data: bytes, *, synced: bool = True) -> None:
+    """Put ``data`` into a file that had other contents, or none, until this has returned.
+
+    A reader, and whoever comes after a crash, sees the old contents or the new ones.
+    """
+    # a dot in front: Zarr takes no such name for a chunk
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            if synced:
+                os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Put on the disk which names a folder has, after files in it were renamed."""
+    if os.name == "nt":  # has no handle of a folder, and orders renames by itself
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some network file systems know no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def one_writer(folder: Path, store: str) -> Iterator[None]:
+    """Hold ``folder`` alone while the block runs; the system lets go of it however this process ends."""
+    with _refusals(store), open(folder / ".lock", "ab") as file:
+        if not _locked(file):
+            raise _validate.refusal(
+                FileFormatError,
+                "store",
+                f"{store} in use by another sweep",
+                "one writer at a time",
+                "Wait for it, or stop it.",
+            )
+        yield
+
+
+def _locked(file: Any) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def _refusals(store: str) -> Iterator[None]:
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except OSError as error:
+        raise refused_by_disk(error, store) from error
+
+
+def refused_by_disk(error: OSError, store: str) -> FileFormatError:
+    """Return the one line for a disk that is full, read-only, or gone."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    found = _validate.refusal(
+        FileFormatError,
+        "store",
+        f"{store}, which cannot be written to ({error.strerror or error})",
+        "room on the disk" if full else "a store that this process may write to",
+        "All finished blocks are kept: make room, and run the same again."
+        if full
+        else "Check its permissions, or choose another.",
+    )
+    assert isinstance(found, FileFormatError)
+    return found
