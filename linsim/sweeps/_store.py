@@ -21,7 +21,7 @@ import numpy as np
 from .. import _validate
 from ..errors import FileFormatError, InvalidTypeError
 from ._blocks import Block, blocks_of
-from ._durable import one_writer, sync_folder, write
+from ._durable import one_writer, rename, write
 from ._grid import Grid
 from ._memory import dims_of, flat_reasons, unfinished, variable_of
 from ._variables import PREDICTED, status_attributes
@@ -129,8 +129,7 @@ class Store:
         attributes = {**attributes, "methods": "", "layout": json.dumps(layout)}
         _add_arrays(group, grid, [*metrics, "status"], layout)
         _write_root(partial, attributes)
-        os.rename(partial, path)
-        sync_folder(path.absolute().parent)
+        rename(partial, path)
         return cls(path, grid, attributes)
 
     @contextlib.contextmanager
@@ -179,12 +178,8 @@ class Store:
             self.methods |= result.methods
             self.attributes["methods"] = ", ".join(sorted(self.methods))
             _write_root(self.path, self.attributes)
-        folders = set()
-        for name in self.names[:-1]:
-            if name in result.values:
-                folders.add(self._write_chunk(name, block, result.values[name], computed))
-        for folder in folders:
-            sync_folder(folder)
+        values = {name: result.values[name] for name in self.names[:-1] if name in result.values}
+        write(dict(self._chunk(name, block, x, computed) for name, x in values.items()))
         before = dict(self.reasons)
         for number in self._flat_numbers(block, computed):
             self.reasons.pop(number, None)
@@ -192,7 +187,7 @@ class Store:
         if self.reasons != before:
             self._write_reasons()
         # everything else is on the disk: from here on the block is done
-        sync_folder(self._write_chunk("status", block, result.status, computed))
+        write(dict([self._chunk("status", block, result.status, computed)]))
         status = self.status[block.slices].reshape(-1).copy()
         which = slice(None) if computed is None else computed
         status[which] = result.status[which]
@@ -205,9 +200,10 @@ class Store:
         at = [a + b for a, b in zip(inside, block.start, strict=True)]
         return list(np.ravel_multi_index(at, self.grid.shape).tolist())
 
-    def _write_chunk(
+    def _chunk(
         self, name: str, block: Block, values: np.ndarray[Any, Any], computed: np.ndarray[Any, Any] | None
-    ) -> Path:
+    ) -> tuple[Path, bytes]:
+        """Return the file of a block's chunk, and what is to be in it."""
         array = self.arrays[name]
         if computed is not None and len(computed) < block.size:
             old = np.asarray(array[block.slices]).reshape(values.shape).copy()
@@ -218,20 +214,13 @@ class Store:
         chunk[tuple(slice(0, extent) for extent in shaped.shape)] = shaped
         place = (*block.place, 0) if variable_of(name).layered else block.place
         path = self.path / name / array.metadata.encode_chunk_key(place)
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for folder in path.parents:  # new folders are names in older ones
-                sync_folder(folder.parent)
-                if folder == self.path / name:
-                    break
-        write(path, chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).tobytes())
-        return path.parent
+        return path, chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).tobytes()
 
     def _write_reasons(self) -> None:
         path = self.path / "status" / "zarr.json"
         node = json.loads(path.read_bytes())
         node["attributes"] = status_attributes(self.reasons)
-        write(path, _text(node))
+        write({path: _text(node)})
         _write_root(self.path, self.attributes)
 
     # --- reading and growing -------------------------------------------------------------
@@ -277,7 +266,7 @@ class Store:
             larger.reasons[int(np.ravel_multi_index(new, grid.shape))] = text
         if larger.reasons:
             larger._write_reasons()
-        os.rename(scratch, target)
+        rename(scratch, target)
         _finish_extension(self.path)
         return Store(self.path, grid, larger.attributes)
 
@@ -304,9 +293,8 @@ def _finish_extension(path: Path) -> None:
     if extended.is_dir():
         if path.is_dir():
             shutil.rmtree(replaced, ignore_errors=True)
-            os.rename(path, replaced)
-        os.rename(extended, path)
-        sync_folder(path.absolute().parent)
+            rename(path, replaced)
+        rename(extended, path)
     if path.is_dir():
         shutil.rmtree(replaced, ignore_errors=True)
 
@@ -329,6 +317,8 @@ def _add_arrays(group: Any, grid: Grid, names: Sequence[str], layout: dict[str, 
             dimension_names=dims_of(name, grid),
             # random numbers do not shrink, and what is not compressed can be written in one piece
             compressors=None,
+            # all chunks in one folder: fewer names to bring to the disk
+            chunk_key_encoding={"name": "default", "separator": "."},
             attributes=status_attributes({}) if name == "status" else about.attributes(name),
         )
 
@@ -345,7 +335,7 @@ def _write_root(path: Path, attributes: dict[str, Any]) -> None:
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
         "node_type": "group",
     }
-    write(path / "zarr.json", _text(root))
+    write({path / "zarr.json": _text(root)})
 
 
 def _text(node: dict[str, Any]) -> bytes:
