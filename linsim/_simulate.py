@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +33,7 @@ from .rules import Layered, Linear, MultiHead, RandomWeights, Rule
 from .theory.spectra import meant
 from .trajectory import RunInfo, Trajectory
 
-__all__ = ["recorded_layers", "simulate"]
+__all__ = ["each_alone", "recorded_layers", "simulate"]
 
 #: names of ``method``
 METHODS = ("auto", "iterate", "modal")
@@ -40,6 +42,10 @@ METHODS = ("auto", "iterate", "modal")
 _LONG = 3e7
 # the most operations that are spent on more digits for values that rounding hides: some seconds
 _MORE_DIGITS = 1e11
+# where systems of a batch belong to nobody's call in particular: as much as that for each, whatever their
+# number, so that a result does not depend on which systems share a batch
+_EACH_ALONE = 1e9
+_each_alone: contextvars.ContextVar[float | None] = contextvars.ContextVar("_each_alone", default=None)
 # bytes of a user's draws that are kept for a second pass, for each piece of the work
 _TAPE = 2**27
 # a cut that enlarges roundings by more than this is measured beside a plainer one
@@ -48,6 +54,16 @@ _ENLARGED = 20.0
 _SINGLE = float(np.finfo(np.float32).eps)
 # a token that is exactly zero at every layer
 _FOREVER = 2**62
+
+
+@contextlib.contextmanager
+def each_alone() -> Iterator[None]:
+    """Let no system's result depend on which others are in its batch, while the block runs."""
+    token = _each_alone.set(_EACH_ALONE)
+    try:
+        yield
+    finally:
+        _each_alone.reset(token)
 
 
 @in_callers_library
@@ -178,7 +194,19 @@ def simulate(
     # how far states are known is told by their norm
     measured = choose([*names, "log_norm"]) if keep_states else names
     allowed = tolerances(measured, precision == "float32", resolution)
-    plan = _Plan(rule, depth, start, batch, backend, wanted, measured, keep_states, stop, allowed)
+    plan = _Plan(
+        rule,
+        depth,
+        start,
+        batch,
+        backend,
+        wanted,
+        measured,
+        keep_states,
+        stop,
+        allowed,
+        each=_each_alone.get(),
+    )
     if isinstance(rule, RandomWeights) and isinstance(rule.A, FromTokens):
         # layers that depend on the state are no product of matrices: blocks with nothing else
         block = Block(rule.A, weights=rule.kind, std=rule.std, norm=None)
@@ -276,6 +304,8 @@ def _with_more_digits(
         last = plan.layers[wanted.shape[-1] - 1 - np.argmax(wanted[numbers, ::-1], axis=-1)]
         order = np.argsort(last, kind="stable")
         spent = doubled.cost(n, d, heads, 1) * np.maximum(last[order], 1) * np.arange(1, len(order) + 1)
+        if plan.each is not None:  # whether one goes again may not depend on how many others do
+            spent = doubled.cost(n, d, heads, 1) * np.maximum(last[order], 1) * (_MORE_DIGITS / plan.each)
         numbers = np.sort(numbers[order[spent <= _MORE_DIGITS]])
         if numbers.size:
             again = in_pairs(numbers, _last(wanted[numbers]) + 1)
@@ -405,7 +435,8 @@ class _Plan:
 
     ``start``: their tokens, flattened; ``batch``: the batch shape of the rule and x0 together;
     ``numbers``: which of its systems these are, None for all; ``allowed``: the largest error of each
-    metric; ``rounded_from_single``: matrices were float32 and stand for exactly stochastic ones.
+    metric; ``rounded_from_single``: matrices were float32 and stand for exactly stochastic ones; ``each``:
+    the most operations that are spent on more digits for one system, None where all share ``_MORE_DIGITS``.
     """
 
     rule: Rule
@@ -420,6 +451,7 @@ class _Plan:
     allowed: Mapping[str, float]
     numbers: np.ndarray[Any, Any] | None = None
     rounded_from_single: bool = False
+    each: float | None = None
 
     @property
     def size(self) -> int:
@@ -710,7 +742,11 @@ def _split_jobs(plan: _Plan, growth: np.ndarray[Any, Any]) -> list[Job]:
             return found
         # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
         plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, _eps(here))
-        return sharper(found, walk(_placed(plain, here)))
+        other, xp = walk(_placed(plain, here)), namespace(here)
+        # of those alone: what is found of a system may not depend on the others of its batch
+        far = on_device_of((enlarged > _ENLARGED)[:, None], start)
+        errors = {name: xp.where(far, x, xp.full_like(x, xp.inf)) for name, x in other.errors.items()}
+        return sharper(found, replace(other, errors=errors))
 
     parts = [slice(0, plan.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:

@@ -17,7 +17,7 @@ import numpy as np
 from .. import _validate
 from .._callers import home_within, native_rule
 from .._namespace import namespace, native, to_host
-from .._simulate import simulate
+from .._simulate import each_alone, simulate
 from ..block import Block as LayerBlock
 from ..errors import (
     BackendError,
@@ -199,9 +199,10 @@ def _simulated(job: Job, systems: Systems, out: Result) -> None:
     if isinstance(rule, RandomWeights | LayerBlock):
         # each point draws for itself, even where all share the rule and x0
         x0 = _each(x0, count)
-    run = simulate(
-        rule, x0, job.depth, layers=job.layers, metrics=job.metrics, backend=job.backend, rng=streams
-    )
+    with each_alone():
+        run = simulate(
+            rule, x0, job.depth, layers=job.layers, metrics=job.metrics, backend=job.backend, rng=streams
+        )
     laws = _laws(rule, count) if job.predictions else []
     # nothing was raised: all of it counts
     for name in job.metrics:
