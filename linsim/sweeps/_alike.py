@@ -91,15 +91,19 @@ def _same_array(batch: Any, row: int, count: int, alone: Any) -> bool:
         together, single = (np.asarray(to_host(x) if _is_array(x) else x) for x in (batch, alone))
     except (TypeError, ValueError):
         return False
-    # shared by all points, or one a point; alone there is one point
-    mine = together[row] if together.ndim and together.shape[0] == count > 1 else together
-    mine, single = _core(mine), _core(single)
-    if mine.shape != single.shape:
+    # shared by all points, or one a point; an axis of tokens may be as long as the batch
+    shared = _equal(_core(together), _core(single))
+    rowwise = together.ndim > 0 and together.shape[0] == count > 1
+    return shared or (rowwise and _equal(_core(together[row]), _core(single)))
+
+
+def _equal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    if a.shape != b.shape:
         return False
-    if mine.dtype.kind not in "fc":
-        return bool(np.array_equal(mine, single))
-    size = max(float(np.max(np.abs(x), initial=0.0)) for x in (mine, single))
-    return bool(np.allclose(mine, single, rtol=0, atol=_TOLERANCE * size, equal_nan=True))
+    if a.dtype.kind not in "fc":
+        return bool(np.array_equal(a, b))
+    size = max(float(np.max(np.abs(x), initial=0.0)) for x in (a, b))
+    return bool(np.allclose(a, b, rtol=0, atol=_TOLERANCE * size, equal_nan=True))
 
 
 def _core(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -125,12 +125,12 @@ class Grid:
 
 
 def _check_name(name: Any, taken: set[str]) -> None:
-    if not isinstance(name, str) or not name or name in taken or "/" in name:
+    if not isinstance(name, str) or name in taken or "/" in name or name.split() != [name]:
         raise _validate.refusal(
             InvalidValueError,
             "grid",
             f"an axis named {name!r}",
-            "a name that is no dim or variable",
+            "a name that is no dim or variable, without blanks and slashes",
             "Rename it.",
         )
 

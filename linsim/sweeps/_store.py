@@ -65,7 +65,7 @@ def read_attributes(path: Path, argument: str = "store") -> dict[str, Any] | Non
         return None
     try:
         root = json.loads((path / "zarr.json").read_bytes())
-        attributes = dict(root["attributes"])
+        attributes = {k: v for k, v in root["attributes"].items() if k != "coordinates"}
         if attributes["source"] != SOURCE or "spec" not in attributes:
             raise KeyError("source")
     except (OSError, ValueError, KeyError, TypeError):
@@ -329,8 +329,10 @@ def _write_root(path: Path, attributes: dict[str, Any]) -> None:
     names = list(layout["coordinates"])
     names += [name for name in layout["variables"] if (path / name / "zarr.json").is_file()]
     metadata = {name: json.loads((path / name / "zarr.json").read_bytes()) for name in names}
+    # those that are no dims of their own, which only this attribute tells from variables (CF conventions)
+    apart = [name for name in layout["coordinates"] if metadata[name]["dimension_names"] != [name]]
     root = {
-        "attributes": attributes,
+        "attributes": {**attributes, "coordinates": " ".join(apart)} if apart else attributes,
         "zarr_format": 3,
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
         "node_type": "group",
