@@ -30,8 +30,6 @@ from ._work import Job, Result, Systems, compute
 __all__ = ["Task", "results", "worker_count"]
 
 _DIED = "the worker died (killed, out of memory, or a crash in compiled code)"
-#: seconds after which a silent scheduler is given up
-PATIENCE = 10.0
 
 
 @dataclass(eq=False)
@@ -226,7 +224,7 @@ def _failed(task: Task, job: Job) -> Result:
         out.values[name] = np.full((task.block.size, len(job.layers)), np.nan)
     out.status[task.numbers] = FAILED
     out.reasons = {int(number): _DIED for number in task.numbers}
-    out.error = RuntimeError(_DIED)
+    out.error = BackendError(f"executor: {_DIED}")
     return out
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate
-from ..errors import FileFormatError, InvalidValueError, ShapeError
+from ..errors import BackendError, FileFormatError, InvalidValueError, ShapeError
 from ._durable import refused_by_disk
 from ._executors import Task, results
 from ._grid import Grid
@@ -207,7 +207,7 @@ def _give_up_on_bugs(result: Result) -> None:
     error = result.error
     if error is None or np.any(result.status != FAILED):
         return
-    if isinstance(error, ShapeError) or not isinstance(error, InvalidValueError):
+    if isinstance(error, ShapeError) or not isinstance(error, InvalidValueError | BackendError):
         raise error
 
 
