@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Block", "blocks_of", "rectangle"]
@@ -38,20 +38,25 @@ class Block:
         return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
 
 
-def rectangle(shape: Sequence[int], target: int) -> tuple[int, ...]:
+def rectangle(shape: Sequence[int], target: int, short: Collection[int] = ()) -> tuple[int, ...]:
     """Return the extents of blocks of about ``target`` systems, never more, long along the last dims.
+
+    ``short``: dims along which they are short, as long as there are others.
 
     >>> rectangle((100, 41, 2), 400), rectangle((100, 41, 2), 20), rectangle((3, 2), 1000)
     ((4, 41, 2), (1, 9, 2), (3, 2))
+    >>> rectangle((100, 41, 2), 400, short=[1])
+    (100, 2, 2)
     """
-    out, room = [], max(1, target)
-    for extent in reversed(shape):
+    out, room = [1] * len(shape), max(1, target)
+    for dim in sorted(range(len(shape)), key=lambda dim: (dim in short, -dim)):
+        extent = shape[dim]
         # equal parts, as few as there must be: none is left over that is much smaller
         part = extent if extent <= room else math.ceil(extent / math.ceil(extent / room))
         part = min(part, room)
-        out.append(part)
+        out[dim] = part
         room = room // part if part == extent else 1
-    return tuple(reversed(out))
+    return tuple(out)
 
 
 def blocks_of(shape: Sequence[int], extents: Sequence[int]) -> Iterator[Block]:

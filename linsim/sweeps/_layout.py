@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from ._blocks import Block, rectangle
 from ._grid import Grid
 from ._work import Job, Systems, compute, made
 
-__all__ = ["batch_size", "block_extents", "bytes_of", "probe"]
+__all__ = ["Cost", "batch_size", "block_extents", "bytes_of", "probe"]
 
 # A batch holds about this many numbers: fewer are spent on calls, more leave the cache and gain nothing
-_NUMBERS = 2**22
+_NUMBERS = 2**20
 _LARGEST_BATCH = 4096
 # Of a system, that many times its own numbers are alive while it is simulated and predicted (measured:
 # 12 to 30 with all metrics, whose engine carries shadows and temporaries of every part)
@@ -30,6 +31,18 @@ _LARGEST_BLOCK = 2**14
 # bytes of one variable in a block
 _CHUNK_BYTES = 2**24
 _PROBE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds: ``call`` for a batch, however small, and ``each`` for every system in it."""
+
+    call: float
+    each: float
+
+    def of(self, systems: int, batches: int) -> float:
+        """Return the seconds of some systems in some batches."""
+        return self.call * batches + self.each * systems
 
 
 def bytes_of(budget: Any) -> int | None:
@@ -93,33 +106,55 @@ def _memory() -> int:
         return 2**33
 
 
-def probe(job: Job, grid: Grid) -> float:
-    """Return the seconds that a system costs, measured on ever more of them, up to a tenth of a second."""
+def probe(job: Job, grid: Grid) -> Cost:
+    """Measure what systems cost, one alone and ever more together, up to a fraction of a second."""
     quiet = replace(job, record=True)
-    count = 1
+    taken: dict[int, float] = {}
+    count, most = 1, min(_one_batch(job, grid).size, job.batch)
     while True:
-        systems = _spread(grid, count)
+        systems = _spread(job, grid, count)
         if count == 1:
             compute(quiet, systems)  # the first call compiles
         before = time.perf_counter()
         compute(quiet, systems)
-        seconds = time.perf_counter() - before
-        if seconds > _PROBE_SECONDS or count >= min(grid.total, job.batch):
-            return seconds / count
-        count = min(8 * count, grid.total, job.batch)
+        taken[count] = time.perf_counter() - before
+        if (taken[count] > _PROBE_SECONDS and count > 1) or count >= most:
+            break
+        count = min(8 * count, most)
+    each = (taken[count] - taken[1]) / (count - 1) if count > 1 else taken[1]
+    each = max(each, 1e-3 * taken[count] / count)  # noise may make many cheaper than one
+    return Cost(max(taken[1] - each, 0.0) if count > 1 else 0.0, each)
 
 
-def _spread(grid: Grid, count: int) -> Systems:
-    """Systems from everywhere in the grid."""
-    numbers = np.linspace(0, grid.total - 1, count).astype(np.int64)
-    at = list(np.unravel_index(numbers, grid.shape))
-    return Systems(count, np.arange(count), at[-1], grid.points(at), grid.points(at, labels=True))
+def _one_batch(job: Job, grid: Grid) -> Block:
+    """All systems that may share a batch with one in the middle of the grid."""
+    apart = {axis.dim for axis in grid.axes if axis.name in job.batch_by}
+    middle = {dim: size // 2 for dim, size in grid.sizes.items() if dim in apart}
+    start = tuple(middle.get(dim, 0) for dim in grid.sizes)
+    stop = tuple(middle[dim] + 1 if dim in middle else size for dim, size in grid.sizes.items())
+    return Block(start, stop, start)
 
 
-def block_extents(grid: Grid, layers: int, seconds: float, batch: int, workers: int) -> tuple[int, ...]:
-    """Return the extents of blocks: some seconds of work, whole batches, several for each worker."""
-    target = _BLOCK_SECONDS / max(seconds, 1e-9)
+def _spread(job: Job, grid: Grid, count: int) -> Systems:
+    """Systems of one batch from everywhere in the grid."""
+    block = _one_batch(job, grid)
+    numbers = np.linspace(0, block.size - 1, count).astype(np.int64)
+    found = Systems.of(grid, block, numbers)
+    return replace(found, size=count, numbers=np.arange(count))
+
+
+def block_extents(
+    grid: Grid, layers: int, cost: Cost, batch: int, workers: int, batch_by: Collection[str]
+) -> tuple[int, ...]:
+    """Return the extents of blocks: some seconds of work, whole batches, several for each worker.
+
+    Points that share a batch are in one block, as far as that goes.
+    """
+    # a call of make and of the engines should not cost more than what it is for
+    target = max((_BLOCK_SECONDS - cost.call) / cost.each, cost.call / cost.each)
     target = min(target, _LARGEST_BLOCK, _CHUNK_BYTES / (8 * layers), max(1.0, grid.total / (4 * workers)))
     if target > batch:
         target -= target % batch
-    return rectangle(grid.shape, max(1, int(target)))
+    dims = list(grid.sizes)
+    short = {dims.index(axis.dim) for axis in grid.axes if axis.name in batch_by}
+    return rectangle(grid.shape, max(1, int(target)), short)

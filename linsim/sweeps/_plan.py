@@ -17,7 +17,7 @@ from ._blocks import Block, blocks_of, rectangle
 from ._detect import batch_axes, named_axes
 from ._executors import worker_count
 from ._grid import Grid
-from ._layout import batch_size, block_extents, bytes_of, probe
+from ._layout import Cost, batch_size, block_extents, bytes_of, probe
 from ._provenance import check_same, spec_of
 from ._store import SOURCE, path_of, read_attributes
 from ._variables import RESERVED
@@ -31,7 +31,7 @@ _BATCHES = 4
 
 @dataclass(eq=False)
 class Plan:
-    """``attributes``: those of the store as it will be; ``stored_attributes``: as it is; ``seconds`` and
+    """``attributes``: those of the store as it will be; ``stored_attributes``: as it is; ``cost`` and
     ``bytes``: of one system, None where nobody measured; ``grows``: the grid has points that it lacks."""
 
     job: Job
@@ -42,7 +42,7 @@ class Plan:
     executor: Any
     stored_attributes: dict[str, Any] | None = None
     grows: bool = False
-    seconds: float | None = None
+    cost: Cost | None = None
     bytes: int | None = None
 
     @property
@@ -125,23 +125,24 @@ def planned(
         if grows:  # the new values may be the first that show what make reads for all of a batch
             job = replace(job, batch_by=batch_axes(make, space, seed, job.batch_by))
             layout["batch_by"] = list(job.batch_by)
+        cost = probe(job, space) if measured else None
         attributes = {**there, "spec": json.dumps(spec), "layout": json.dumps(layout)}
-        return Plan(job, space, extents, path, attributes, executor, there, grows)
+        return Plan(job, space, extents, path, attributes, executor, there, grows, cost)
     # where every point is made alone there is nothing to find out
     job = replace(job, batch_by=() if size == 1 else batch_axes(make, space, seed, batch_by))
     number, each = batch_size(job, space, room)
     job = replace(job, batch=size or number)
-    seconds = None
+    cost = None
     if measured or path is not None or workers > 1:
-        seconds = probe(job, space)
-        extents = block_extents(space, len(wanted), seconds, job.batch, workers)
+        cost = probe(job, space)
+        extents = block_extents(space, len(wanted), cost, job.batch, workers, job.batch_by)
     else:
         extents = rectangle(space.shape, _BATCHES * max(job.batch, 128))
     attributes = {"source": SOURCE, "seed": seed, "depth": depth, "backend": backend or "numpy"}
     attributes |= {"linsim_version": _version(), "methods": "", "spec": json.dumps(spec)}
     layout = {"block": list(extents), "batch_by": list(job.batch_by), "batch": job.batch}
     attributes["layout"] = json.dumps(layout)
-    return Plan(job, space, extents, path, attributes, executor, seconds=seconds, bytes=each)
+    return Plan(job, space, extents, path, attributes, executor, cost=cost, bytes=each)
 
 
 def _version() -> str:

@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -36,8 +36,8 @@ __all__ = ["SOURCE", "Store", "path_of", "read_attributes"]
 SOURCE = "linsim.sweep"
 
 
-def path_of(store: Any, argument: str = "store") -> Path | None:
-    """Return a path in a directory that can be written to, or refuse."""
+def path_of(store: Any, argument: str = "store", *, writable: bool = True) -> Path | None:
+    """Return a path, unless told otherwise in a directory that can be written to, or refuse."""
     if store is None:
         return None
     try:
@@ -47,7 +47,7 @@ def path_of(store: Any, argument: str = "store") -> Path | None:
             InvalidTypeError, argument, type(store).__name__, "a path", "Pass a str or a Path."
         ) from None
     parent = path.absolute().parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
+    if writable and not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise _validate.refusal(
             FileFormatError,
             argument,
@@ -80,16 +80,18 @@ def read_attributes(path: Path, argument: str = "store") -> dict[str, Any] | Non
 
 
 class Store:
-    """The arrays of one sweep, open for writing by this process alone."""
+    """The arrays of one sweep, to be read, or written by this process alone."""
 
-    def __init__(self, path: Path, grid: Grid, attributes: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, grid: Grid, attributes: dict[str, Any], mode: Literal["r", "r+"] = "r+"
+    ) -> None:
         import zarr
 
         self.path, self.grid, self.attributes = path, grid, dict(attributes)
         self.layout = json.loads(attributes["layout"])
         self.extents = tuple(self.layout["block"])
         self.methods = set(filter(None, attributes["methods"].split(", ")))
-        self.group = zarr.open_group(str(path), mode="r+", zarr_format=3, use_consolidated=False)
+        self.group = zarr.open_group(str(path), mode=mode, zarr_format=3, use_consolidated=False)
         self.names = [name for name in self.layout["variables"] if (path / name).is_dir()]
         self.arrays: dict[str, Any] = {name: self.group[name] for name in self.names}
         self.reasons = _reasons(self.arrays["status"].attrs.asdict())
