@@ -10,8 +10,8 @@ import numpy as np
 
 from ._executors import worker_count
 from ._memory import variable_of
-from ._plan import Plan, planned
-from ._spec import Spec, SpecMaker
+from ._plan import Plan
+from ._spec import Spec
 from ._status import status
 from ._variables import PREDICTED
 
@@ -76,16 +76,7 @@ def explain(spec: Spec, store: Any = None, *, executor: Any = None, budget: Any 
     >>> found.points, found.systems, found.left
     (2, 6, 6)
     """
-    plan = planned(
-        SpecMaker(spec),
-        spec.grid,
-        **spec.options(),
-        store=store,
-        executor=executor,
-        budget=budget,
-        measured=True,
-    )
-    return _explained(plan)
+    return _explained(spec.planned(store=store, executor=executor, budget=budget, measured=True))
 
 
 def _explained(plan: Plan) -> Explained:

@@ -150,8 +150,8 @@ def block_extents(
 
     Points that share a batch are in one block, as far as that goes.
     """
-    # a call of make and of the engines should not cost more than what it is for
-    target = max((_BLOCK_SECONDS - cost.call) / cost.each, cost.call / cost.each)
+    # what a batch costs, however small, should be the lesser part
+    target = max((_BLOCK_SECONDS - cost.call) / cost.each, 2 * cost.call / cost.each)
     target = min(target, _LARGEST_BLOCK, _CHUNK_BYTES / (8 * layers), max(1.0, grid.total / (4 * workers)))
     if target > batch:
         target -= target % batch

@@ -19,6 +19,8 @@ __all__ = ["plot", "save_plot"]
 
 # more lines than this cannot be told apart
 _LINES = 12
+# and a longer explanation has no room beside an axis
+_LONG_NAME = 30
 _FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -146,7 +148,7 @@ def _line_along(x: str, color: str | None, axes: dict[str, str]) -> bool:
 
 def _label(ds: xarray.Dataset, name: str) -> str:
     long = ds[name].attrs.get("long_name", name)
-    return name if long == name else f"{name}: {long}"
+    return name if long == name or len(long) > _LONG_NAME else f"{name}: {long}"
 
 
 def _means(ds: xarray.Dataset, name: str, dims: set[Any]) -> Any:

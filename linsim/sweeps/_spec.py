@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -92,6 +93,7 @@ class Spec:
     layers: Any = None
     replicates: int = 1
     seed: int = 0
+    file: tuple[Path, str] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._parts()
@@ -112,7 +114,7 @@ class Spec:
             read = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise refused_toml(path, error) from error
-        known = {one.name for one in fields(cls)}
+        known = {one.name for one in fields(cls) if one.init}
         with located(path, text):
             for key in read:
                 if key not in known:
@@ -122,7 +124,9 @@ class Spec:
                     raise _validate.refusal(
                         InvalidValueError, key, "nothing", "a value", f"Write {key} = ... at the top."
                     )
-            return cls(**read)
+            found = cls(**read)
+        object.__setattr__(found, "file", (path, text))
+        return found
 
     # --- what it says --------------------------------------------------------------------
 
@@ -225,7 +229,9 @@ class Spec:
     @property
     def text(self) -> str:
         """All of it, as one line of JSON."""
-        return json.dumps({one.name: getattr(self, one.name) for one in fields(self)}, sort_keys=True)
+        return json.dumps(
+            {one.name: getattr(self, one.name) for one in fields(self) if one.init}, sort_keys=True
+        )
 
     def options(self) -> dict[str, Any]:
         """What :func:`linsim.sweep` is given, beside ``make`` and ``grid``."""
@@ -240,9 +246,17 @@ class Spec:
 
     def run(self, store: Any = None, **options: Any) -> xarray.Dataset:
         """Sweep it; ``options`` as for :func:`linsim.sweep`."""
-        from ._run import sweep
+        from ._run import carry_out
 
-        return sweep(SpecMaker(self), self.grid, store=store, **{**self.options(), **options})
+        progress = options.pop("progress", True)
+        return carry_out(self.planned(store=store, **options), progress)
+
+    def planned(self, **options: Any) -> Any:
+        """Check everything, and choose what is left open; a refusal names the line of the file."""
+        from ._plan import planned
+
+        with located(*self.file) if self.file is not None else contextlib.nullcontext():
+            return planned(SpecMaker(self), self.grid, **{**self.options(), **options})
 
 
 class SpecMaker:
