@@ -16,7 +16,29 @@ PATIENCE = 10.0
 
 
 def connect(address: str) -> Any:
-    """Return a client of the scheduler at an address, or refuse within seconds."""
+    """Return a client of a running dask scheduler, or refuse within seconds.
+
+    Parameters
+    ----------
+    address : str
+        As ``tcp://10.0.0.1:8786``.
+
+    Returns
+    -------
+    distributed.Client
+        For ``executor=`` of :func:`linsim.sweep`.
+
+    Raises
+    ------
+    BackendError
+        If no scheduler answers there.
+    MissingExtraError
+        Without the extra ``dask``.
+
+    Examples
+    --------
+    >>> client = connect("tcp://127.0.0.1:8786")  # doctest: +SKIP
+    """
     try:
         from distributed import Client
     except ImportError:
