@@ -20,7 +20,7 @@ from .block import Block, Deescalation
 from .errors import LinsimError
 from .lyapunov import LyapunovExponents, lyapunov_exponents
 from .rules import Layered, Linear, MultiHead, RandomWeights
-from .sweeps import sweep
+from .sweeps import sweep, trace
 from .theory import predict
 from .trajectory import RunInfo, Slope, Trajectory
 
@@ -51,6 +51,7 @@ __all__ = [
     "sweep",
     "theory",
     "tokens",
+    "trace",
     "weights",
 ]
 

@@ -52,7 +52,7 @@ def sweep(
             _print_status(sweeps.status(_one_store(spec, out)), as_json)
             return
         if spec is None:
-            raise _refusal("SPEC", "nothing", "a TOML file", "Write one: docs/sweeps.md has three.")
+            raise _refusal("SPEC", "nothing", "a TOML file", "Write one, or take one of examples/.")
         if workers is not None and dask is not None:
             raise _refusal("--dask", "it beside --workers", "one of the two", "Leave one out.")
         read = sweeps.Spec.from_toml(spec)

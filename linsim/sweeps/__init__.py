@@ -5,7 +5,8 @@
 :func:`explain` tells beforehand what it will cost, and :func:`save_plot` draws it.
 """
 
-from ._accessor import SweepAccessor, on_import
+from ._accessor import SweepAccessor
+from ._accessor import on_import as _on_import
 from ._dask import connect
 from ._design import design
 from ._explain import Explained, explain
@@ -13,12 +14,14 @@ from ._plot import save_plot
 from ._run import sweep
 from ._spec import Spec
 from ._status import StoreStatus, open_store, status
+from ._trace import Trace, trace
 
 __all__ = [
     "Explained",
     "Spec",
     "StoreStatus",
     "SweepAccessor",
+    "Trace",
     "connect",
     "design",
     "explain",
@@ -26,6 +29,7 @@ __all__ = [
     "save_plot",
     "status",
     "sweep",
+    "trace",
 ]
 
-on_import()
+_on_import()

@@ -13,7 +13,7 @@ from typing import Any
 from .. import _validate
 from ..errors import FileFormatError
 
-__all__ = ["one_writer", "put", "refused_by_disk", "rename", "write"]
+__all__ = ["in_use", "one_writer", "put", "refused_by_disk", "rename", "write"]
 
 _SIDE_BY_SIDE = 16
 
@@ -89,14 +89,21 @@ def one_writer(folder: Path, store: str) -> Iterator[None]:
     """Hold ``folder`` alone while the block runs; the system lets go of it however this process ends."""
     with _refusals(store), open(folder / ".lock", "ab") as file:
         if not _locked(file):
-            raise _validate.refusal(
-                FileFormatError,
-                "store",
-                f"{store} in use by another sweep",
-                "one writer at a time",
-                "Wait for it, or stop it.",
-            )
+            raise in_use(store)
         yield
+
+
+def in_use(store: str) -> FileFormatError:
+    """Return the refusal of a store that another sweep writes to."""
+    found = _validate.refusal(
+        FileFormatError,
+        "store",
+        f"{store} in use by another sweep",
+        "one writer at a time",
+        "Wait for it, or stop it.",
+    )
+    assert isinstance(found, FileFormatError)
+    return found
 
 
 def _locked(file: Any) -> bool:

@@ -34,16 +34,24 @@ _DIED = "the worker died (killed, out of memory, or a crash in compiled code)"
 
 @dataclass(eq=False)
 class Task:
-    """Systems of a block that are computed as one; ``deaths``: how many workers it was on that died."""
+    """Systems of a block that are computed as one; ``numbers``: which, None for all.
+
+    ``deaths``: how many workers it was on that died.
+    """
 
     block: Block
-    numbers: np.ndarray[Any, Any]
+    numbers: np.ndarray[Any, Any] | None = None
     deaths: int = 0
 
     @property
-    def whole(self) -> bool:
-        """Whether it is all of its block."""
-        return len(self.numbers) == self.block.size
+    def size(self) -> int:
+        """Number of systems."""
+        return self.block.size if self.numbers is None else len(self.numbers)
+
+    @property
+    def chosen(self) -> np.ndarray[Any, Any]:
+        """The numbers of the systems, also where they are all."""
+        return np.arange(self.block.size) if self.numbers is None else self.numbers
 
 
 def worker_count(executor: Any) -> int:
@@ -211,8 +219,8 @@ class _Pool:
     def _suspected(self, task: Task, alone: bool) -> Iterator[tuple[Task, Result]]:
         if not alone or task.deaths < 2:
             self.suspects.append(task)
-        elif len(task.numbers) > 1:
-            for half in np.array_split(task.numbers, 2):
+        elif task.size > 1:
+            for half in np.array_split(task.chosen, 2):
                 self.suspects.appendleft(Task(task.block, half, deaths=1))
         else:
             yield task, _failed(task, self.job)
@@ -222,8 +230,8 @@ def _failed(task: Task, job: Job) -> Result:
     out = Result(status=np.zeros(task.block.size, dtype=np.int8))
     for name in job.metrics:
         out.values[name] = np.full((task.block.size, len(job.layers)), np.nan)
-    out.status[task.numbers] = FAILED
-    out.reasons = {int(number): _DIED for number in task.numbers}
+    out.status[task.chosen] = FAILED
+    out.reasons = {int(number): _DIED for number in task.chosen}
     out.error = BackendError(f"executor: {_DIED}")
     return out
 

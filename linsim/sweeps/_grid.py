@@ -6,7 +6,8 @@ An axis is what :func:`linsim.sweep` varies along one dim: numbers, whole number
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +71,15 @@ class Grid:
         return cls(tuple(axes), {**sizes, "replicate": replicates})
 
     @classmethod
-    def from_spec(cls, axes: Mapping[str, Any], replicates: int) -> Grid:
-        """Return the grid that :meth:`spec` told of, with labels for values."""
+    def stored(cls, axes: Mapping[str, Any], replicates: int, coordinate: Callable[[str], Values]) -> Grid:
+        """Return the grid that :meth:`spec` told of, given its :meth:`coordinates`; values are labels."""
         found = []
         for name, axis in axes.items():
-            pairs = isinstance(axis["values"][0], list)
-            labels = np.asarray([complex(*z) for z in axis["values"]] if pairs else axis["values"])
+            if axis["complex"]:
+                labels = coordinate(f"{name}_real") + 1j * coordinate(f"{name}_imag")
+            else:
+                labels = coordinate(name)
+                labels = labels.astype(str) if labels.dtype.kind in "OTU" else labels
             found.append(Axis(name, axis["dim"], labels, labels, labels.dtype.kind in "Ub"))
         return cls(tuple(found), {**{a.dim: len(a.labels) for a in found}, "replicate": replicates})
 
@@ -94,6 +98,11 @@ class Grid:
         at = dict(zip(self.sizes, indices, strict=False))
         return {axis.name: (axis.labels if labels else axis.values)[at[axis.dim]] for axis in self.axes}
 
+    def rows(self, dim: str) -> list[tuple[Any, ...]]:
+        """What tells the places along a dim apart: the labels of its axes, together."""
+        columns = [axis.labels.tolist() for axis in self.axes if axis.dim == dim]
+        return list(zip(*columns, strict=True))
+
     def named(self, number: int) -> str:
         """Return the coordinates and the replicate of a system, given its flat number."""
         at = np.unravel_index(number, self.shape)
@@ -101,8 +110,16 @@ class Grid:
         return f"{named(labels, 0)}, replicate {at[-1]}"
 
     def spec(self) -> dict[str, Any]:
-        """The axes as JSON: by name, their dim and labels, complex numbers as pairs."""
-        return {axis.name: {"dim": axis.dim, "values": _plain(axis.labels)} for axis in self.axes}
+        """What tells the axes from others, as JSON: they may be too long to be written down."""
+        return {
+            axis.name: {
+                "dim": axis.dim,
+                "length": len(axis.labels),
+                "complex": axis.labels.dtype.kind == "c",
+                "hash": _hash(axis.labels),
+            }
+            for axis in self.axes
+        }
 
     def coordinates(self) -> Iterator[tuple[str, str, Values, dict[str, Any]]]:
         """Yield (name, dim, values, attributes) of every coordinate, in forms that Zarr and netCDF hold.
@@ -211,10 +228,13 @@ def _numbers(values: Any, where: str) -> Values:
     return found.astype(np.complex128 if found.dtype.kind == "c" else np.float64)
 
 
-def _plain(labels: Values) -> list[Any]:
-    if labels.dtype.kind == "c":
-        return [[z.real, z.imag] for z in labels.tolist()]
-    return list(labels.tolist())
+def _hash(labels: Values) -> str:
+    """A hash of values; 1 and 1.0 are one."""
+    if labels.dtype.kind in "OTU":
+        data = "\0".join(labels.tolist()).encode()
+    else:
+        data = np.ascontiguousarray(labels.astype("<c16") + 0.0).tobytes()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def named(points: Mapping[str, Any], k: int) -> str:

@@ -39,12 +39,15 @@ class InMemory:
         self.reasons: dict[int, str] = {}
         self.methods: set[str] = set()
 
-    def write(self, block: Block, result: Result, computed: np.ndarray[Any, Any]) -> None:
-        """Keep the result of a block; ``computed``: the systems that it is about."""
+    def write(self, block: Block, result: Result, computed: np.ndarray[Any, Any] | None = None) -> None:
+        """Keep the result of a block; ``computed``: the systems that it is about, where not all."""
         for name, values in {**result.values, "status": result.status}.items():
             if name not in self.arrays:
                 shape = (*self.grid.shape, *values.shape[1:])
                 self.arrays[name] = np.full(shape, variable_of(name).missing, dtype=values.dtype)
+            if computed is None:
+                self.arrays[name][block.slices] = values.reshape(*block.shape, *values.shape[1:])
+                continue
             inside = np.unravel_index(computed, block.shape)
             at = tuple(k + start for k, start in zip(inside, block.start, strict=True))
             self.arrays[name][at] = values[computed]

@@ -19,7 +19,7 @@ from ._executors import worker_count
 from ._grid import Grid
 from ._layout import Cost, batch_size, block_extents, bytes_of, probe
 from ._provenance import check_same, spec_of
-from ._store import SOURCE, path_of, read_attributes
+from ._store import SOURCE, grid_of, path_of, read_attributes
 from ._variables import RESERVED
 from ._work import Job, Make
 
@@ -78,10 +78,12 @@ def planned(
     batch_by: Iterable[str] | None = None,
     predictions: bool = True,
     measured: bool = False,
+    detect: bool = True,
 ) -> Plan:
     """Check the arguments of :func:`linsim.sweep` and choose what is left open.
 
-    ``measured``: find out what a system costs even where nothing depends on it.
+    ``measured``: find out what a system costs even where nothing depends on it; ``detect``: find out which
+    axes need one value a batch, besides ``batch_by``.
     """
     if not callable(make):
         raise _validate.refusal(
@@ -117,19 +119,20 @@ def planned(
     record = on_error == "record"
     job = Job(make, depth, wanted, names, seed, backend, size or 1, every, bool(predictions), record)
     if path is not None and there is not None:
-        grows = check_same(json.loads(there["spec"]), spec, str(path))
+        stored = json.loads(there["spec"])
+        grows = check_same(stored, spec, str(path), lambda: grid_of(path, stored), space)
         layout = json.loads(there["layout"])
         known = set(layout["batch_by"]) | set(named_axes(batch_by, every))
         job = replace(job, batch_by=tuple(sorted(known)), batch=size or layout["batch"])
         extents = tuple(layout["block"])
         if grows:  # the new values may be the first that show what make reads for all of a batch
-            job = replace(job, batch_by=batch_axes(make, space, seed, job.batch_by))
+            job = replace(job, batch_by=_apart(job, space, job.batch_by, detect))
             layout["batch_by"] = list(job.batch_by)
         cost = probe(job, space) if measured else None
         attributes = {**there, "spec": json.dumps(spec), "layout": json.dumps(layout)}
         return Plan(job, space, extents, path, attributes, executor, there, grows, cost)
     # where every point is made alone there is nothing to find out
-    job = replace(job, batch_by=() if size == 1 else batch_axes(make, space, seed, batch_by))
+    job = replace(job, batch_by=() if size == 1 else _apart(job, space, batch_by, detect))
     number, each = batch_size(job, space, room)
     job = replace(job, batch=size or number)
     cost = None
@@ -143,6 +146,12 @@ def planned(
     layout = {"block": list(extents), "batch_by": list(job.batch_by), "batch": job.batch}
     attributes["layout"] = json.dumps(layout)
     return Plan(job, space, extents, path, attributes, executor, cost=cost, bytes=each)
+
+
+def _apart(job: Job, grid: Grid, wanted: Any, detect: bool) -> tuple[str, ...]:
+    if not detect:
+        return tuple(named_axes(wanted, [axis.name for axis in grid.axes]))
+    return batch_axes(job.make, grid, job.seed, wanted)
 
 
 def _version() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from .. import _validate
 from ..errors import FileFormatError
 from ._grid import Grid
 
-__all__ = ["check_same", "extends", "maker_of", "spec_of"]
+__all__ = ["check_same", "maker_of", "spec_of"]
 
 
 def maker_of(make: Any) -> dict[str, str]:
@@ -46,8 +46,12 @@ def spec_of(grid: Grid, make: Any, **options: Any) -> dict[str, Any]:
     return dict(json.loads(json.dumps(spec)))
 
 
-def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], store: str) -> bool:
+def check_same(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], store: str, there: Callable[[], Grid], here: Grid
+) -> bool:
     """Refuse a store that was made from another specification; return whether ``wanted`` has more points.
+
+    ``there`` reads the grid of the store, where it must be looked at.
 
     The text of ``make`` may have changed (a bad point was put right): the caller compares values.
     """
@@ -57,7 +61,8 @@ def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], store: str)
             different.append(f"{key} {_short(stored.get(key))} there, {_short(wanted.get(key))} here")
     if stored["make"]["name"] != wanted["make"]["name"]:
         different.append(f"make {stored['make']['name']} there, {wanted['make']['name']} here")
-    different += _axes_differ(stored["axes"], wanted["axes"])
+    if stored["axes"] != wanted["axes"]:
+        different += _axes_differ(stored["axes"], wanted["axes"], there(), here)
     if stored["replicates"] > wanted["replicates"]:
         different.append(f"replicates {stored['replicates']} there, {wanted['replicates']} here")
     if different:
@@ -68,40 +73,27 @@ def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], store: str)
             "a store of this one, or of one with fewer points",
             "Choose another store, or remove this one.",
         )
-    return extends(stored, wanted)
-
-
-def extends(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether points, or replicates, were added."""
     return bool(stored["axes"] != wanted["axes"] or stored["replicates"] != wanted["replicates"])
 
 
-def _axes_differ(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _axes_differ(stored: Mapping[str, Any], wanted: Mapping[str, Any], there: Grid, here: Grid) -> list[str]:
     if list(stored) != list(wanted):
         return [f"axes {', '.join(stored)} there, {', '.join(wanted)} here"]
-    out = []
-    dims: dict[str, list[str]] = {}
-    for name, axis in stored.items():
-        if axis["dim"] != wanted[name]["dim"]:
-            out.append(f"axis {name} along {axis['dim']} there, along {wanted[name]['dim']} here")
-        dims.setdefault(axis["dim"], []).append(name)
-    for dim, names in dims.items() if not out else ():
-        there, here = (
-            list(zip(*(map(_key, axes[name]["values"]) for name in names), strict=True))
-            for axes in (stored, wanted)
-        )
-        known = set(here)
-        gone = [row for row in there if row not in known]
+    out = [
+        f"axis {name} along {axis['dim']} there, along {wanted[name]['dim']} here"
+        for name, axis in stored.items()
+        if axis["dim"] != wanted[name]["dim"]
+    ]
+    for dim in there.sizes if not out else ():
+        if dim == "replicate":
+            continue
+        known = set(here.rows(dim))
+        gone = [row for row in there.rows(dim) if row not in known]
         if gone:
             shown = ", ".join(_short(row[0] if len(row) == 1 else row) for row in gone[:3])
-            out.append(
-                f"{dim} with {len(gone)} values that are missing here ({shown}{', ...' * (len(gone) > 3)})"
-            )
+            more = ", ..." * (len(gone) > 3)
+            out.append(f"{dim} with {len(gone)} values that are missing here ({shown}{more})")
     return out
-
-
-def _key(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _short(value: Any) -> str:

@@ -16,11 +16,10 @@ from .. import _validate
 from ..errors import BackendError, FileFormatError, InvalidValueError, ShapeError
 from ._durable import refused_by_disk
 from ._executors import Task, results
-from ._grid import Grid
 from ._memory import InMemory
 from ._plan import Plan, planned
 from ._progress import bar, list_failures
-from ._store import Store
+from ._store import Store, grid_of
 from ._variables import DONE, FAILED, MEASURED_ONLY
 from ._work import Make, Result, Systems, compute
 
@@ -163,7 +162,7 @@ def carry_out(plan: Plan, progress: bool) -> xarray.Dataset:
         elif plan.existing:
             sink = _reopened(plan, held)
         tasks = _tasks(plan, sink)
-        left = sum(len(task.numbers) for task in tasks)
+        left = sum(task.size for task in tasks)
         shown = held.enter_context(bar(plan.grid.total, plan.grid.total - left, progress))
         # left first: what was computed is written, whatever ends the work
         writer = held.enter_context(_Writer()) if plan.path is not None else None
@@ -180,7 +179,7 @@ def carry_out(plan: Plan, progress: bool) -> xarray.Dataset:
                 sink.write(task.block, result, task.numbers)
             else:
                 writer.put(sink, task, result)
-            shown.update(len(task.numbers))
+            shown.update(task.size)
         if writer is not None:
             writer.finish()
         shown.close()
@@ -195,8 +194,9 @@ def carry_out(plan: Plan, progress: bool) -> xarray.Dataset:
 def _tasks(plan: Plan, sink: InMemory | Store | None) -> list[Task]:
     if isinstance(sink, Store):
         missing = [(block, sink.missing(block)) for block in sink.blocks()]
-        return [Task(block, numbers) for block, numbers in missing if len(numbers)]
-    return [Task(block, np.arange(block.size)) for block in plan.blocks()]
+        # whole blocks are told by themselves: their numbers would take more memory than their values
+        return [Task(b, None if len(n) == b.size else n) for b, n in missing if len(n)]
+    return [Task(block) for block in plan.blocks()]
 
 
 def _give_up_on_bugs(result: Result) -> None:
@@ -229,8 +229,8 @@ def _reopened(plan: Plan, held: contextlib.ExitStack) -> Store:
     assert plan.path is not None
     stored = plan.stored_attributes or {}
     spec = json.loads(stored["spec"])
-    grid = Grid.from_spec(spec["axes"], spec["replicates"]) if plan.grows else plan.grid
     try:
+        grid = grid_of(plan.path, spec) if plan.grows else plan.grid
         store = held.enter_context(Store(plan.path, grid, stored).alone())
         if spec["make"]["source"] != plan.spec["make"]["source"]:
             _check_values(plan, store)

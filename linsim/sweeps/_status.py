@@ -8,8 +8,7 @@ from typing import Any
 
 from .. import _validate
 from ..errors import FileFormatError
-from ._grid import Grid
-from ._store import Store, path_of, read_attributes
+from ._store import Store, grid_of, path_of, read_attributes
 from ._variables import DONE, FAILED, MEASURED_ONLY, PENDING
 
 __all__ = ["StoreStatus", "open_store", "status"]
@@ -36,7 +35,7 @@ class StoreStatus:
     def lines(self) -> list[str]:
         """Return it as text."""
         share = 100 * self.done / self.total
-        axes = ", ".join(f"{name} ({len(axis['values'])})" for name, axis in self.spec["axes"].items())
+        axes = ", ".join(f"{name} ({axis['length']})" for name, axis in self.spec["axes"].items())
         out = [
             f"store     {self.store} (linsim {self.version})",
             f"axes      {axes}, {self.spec['replicates']} replicates, depth {self.spec['depth']}",
@@ -57,7 +56,7 @@ def _opened(store: Any, argument: str) -> tuple[Store, dict[str, Any]]:
             FileFormatError, argument, f"nothing at {store}", "the store of a sweep", "Check the path."
         )
     spec = json.loads(attributes["spec"])
-    return Store(path, Grid.from_spec(spec["axes"], spec["replicates"]), attributes, "r"), spec
+    return Store(path, grid_of(path, spec), attributes, "r"), spec
 
 
 def status(store: Any) -> StoreStatus:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ import numpy as np
 from .. import _validate
 from ..errors import FileFormatError, InvalidTypeError
 from ._blocks import Block, blocks_of
-from ._durable import one_writer, rename, write
+from ._durable import in_use, one_writer, rename, write
 from ._grid import Grid
 from ._memory import dims_of, flat_reasons, unfinished, variable_of
 from ._variables import PREDICTED, status_attributes
@@ -30,7 +30,7 @@ from ._work import Result
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["SOURCE", "Store", "path_of", "read_attributes"]
+__all__ = ["SOURCE", "Store", "grid_of", "path_of", "read_attributes"]
 
 #: what marks a store as ours, in its attributes
 SOURCE = "linsim.sweep"
@@ -79,6 +79,14 @@ def read_attributes(path: Path, argument: str = "store") -> dict[str, Any] | Non
     return attributes
 
 
+def grid_of(path: Path, spec: Mapping[str, Any]) -> Grid:
+    """Return the grid of a store, with labels for values."""
+    import zarr
+
+    group: Any = zarr.open_group(str(path), mode="r", zarr_format=3)
+    return Grid.stored(spec["axes"], spec["replicates"], lambda name: np.asarray(group[name][...]))
+
+
 class Store:
     """The arrays of one sweep, to be read, or written by this process alone."""
 
@@ -106,7 +114,8 @@ class Store:
         """Make an empty store at a path that is free; it appears whole.  ``attributes`` hold its layout."""
         import zarr
 
-        partial = _beside(path, "partial")
+        _remove_leftovers(path)
+        partial = _beside(path, f"partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         group = zarr.create_group(str(partial), zarr_format=3)
         coordinates = [*grid.coordinates()]
@@ -131,6 +140,9 @@ class Store:
         attributes = {**attributes, "methods": "", "layout": json.dumps(layout)}
         _add_arrays(group, grid, [*metrics, "status"], layout)
         _write_root(partial, attributes)
+        if os.path.lexists(path):  # another sweep was faster
+            shutil.rmtree(partial)
+            raise in_use(str(path))
         rename(partial, path)
         return cls(path, grid, attributes)
 
@@ -281,11 +293,8 @@ def _old_places(old: Grid, new: Grid) -> list[np.ndarray[Any, Any]]:
             index = np.arange(size)
             places.append(np.where(index < old.sizes[dim], index, -1))
             continue
-        columns = [
-            tuple(axis.labels.tolist() for axis in grid.axes if axis.dim == dim) for grid in (old, new)
-        ]
-        known = {row: k for k, row in enumerate(zip(*columns[0], strict=True))}
-        places.append(np.asarray([known.get(row, -1) for row in zip(*columns[1], strict=True)]))
+        known = {row: k for k, row in enumerate(old.rows(dim))}
+        places.append(np.asarray([known.get(row, -1) for row in new.rows(dim)]))
     return places
 
 
@@ -304,6 +313,24 @@ def _finish_extension(path: Path) -> None:
 def _beside(path: Path, what: str) -> Path:
     """Return a name beside a store that nobody else takes."""
     return path.with_name(f".{path.name}.linsim-{what}")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes left behind that were killed while they made this store."""
+    for left in path.absolute().parent.glob(f"{_beside(path, 'partial').name}-*"):
+        number = left.name.rpartition("-")[2]
+        if number.isdigit() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _add_arrays(group: Any, grid: Grid, names: Sequence[str], layout: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from .. import _validate
 from .._callers import home_within, native_rule
 from .._namespace import namespace, native, to_host
+from .._parallel import in_parallel, workers
 from .._simulate import each_alone, simulate
 from ..block import Block as LayerBlock
 from ..errors import (
@@ -40,6 +41,8 @@ __all__ = ["Job", "LabelError", "Make", "Result", "Systems", "compute", "located
 
 Make = Callable[[dict[str, Any], Any], tuple[Any, Any]]
 
+# fewer laws than this are not worth another thread
+_LAWS = 64
 # nobody's point is to blame for these: no backend, no module, no more memory
 _NOT_A_POINT = (BackendError, MissingExtraError, MemoryError)
 
@@ -222,22 +225,27 @@ def _laws(rule: Any, count: int) -> list[tuple[slice, Any]]:
     """Return (which systems, their law) for those that a law covers."""
     if not isinstance(rule, Linear | MultiHead | Layered):
         return []
-    if rule.batch_shape in ((), (1,)):
-        count = 1  # one law for all, if any
-    found: list[tuple[slice, Any]] = []
-    waiting = [slice(0, count)]
-    while waiting:
-        part = waiting.pop()
-        try:
-            law = predict(rule if part == slice(0, count) else sliced(rule, part))
-        except NotCoveredError:
-            # whether a system is covered must not depend on the others of its batch
-            middle = (part.start + part.stop) // 2
-            if middle > part.start:
-                waiting += [slice(part.start, middle), slice(middle, part.stop)]
-            continue
-        found.append((part if count > 1 else slice(None), law))
-    return found
+    if rule.batch_shape in ((), (1,)):  # one law for all, if any
+        return [(slice(None), law) for _, law in _covered(rule, slice(0, 1))]
+    # on all cores: decompositions let go of the interpreter
+    number = max(1, min(workers(), count // _LAWS))
+    edges = [count * k // number for k in range(number + 1)]
+    parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
+    found = in_parallel(lambda part: _covered(sliced(rule, part), part), parts)
+    return [law for some in found for law in some]
+
+
+def _covered(rule: Any, part: slice) -> list[tuple[slice, Any]]:
+    """The laws of a rule for the systems of a part; whether one is covered must not depend on the others."""
+    try:
+        return [(part, predict(rule))]
+    except NotCoveredError:
+        middle = (part.start + part.stop) // 2
+        if middle == part.start:
+            return []
+        halves = (slice(part.start, middle), slice(middle, part.stop))
+        own = (slice(0, middle - part.start), slice(middle - part.start, part.stop - part.start))
+        return [law for half, at in zip(halves, own, strict=True) for law in _covered(sliced(rule, at), half)]
 
 
 def sliced(rule: Any, part: slice) -> Any:
