@@ -17,11 +17,11 @@ from . import attention, errors, escalation, masks, metrics, theory, tokens, wei
 from ._compare import Compared, Comparison, compare
 from ._rule import Rule
 from ._simulate import METHODS, Engines, engines, simulate
-from ._sweep import sweep
 from .block import Block, Deescalation
 from .errors import LinsimError
 from .lyapunov import LyapunovExponents, lyapunov_exponents
 from .rules import Layered, Linear, MultiHead, RandomWeights
+from .sweeps import sweep, trace
 from .theory import predict
 from .trajectory import RunInfo, Slope, Trajectory
 
@@ -55,6 +55,7 @@ __all__ = [
     "sweep",
     "theory",
     "tokens",
+    "trace",
     "weights",
 ]
 

@@ -48,7 +48,7 @@ MEASURES = (
 )
 
 #: where the two sides meet; everything else in the library must do without the one that predicts
-MEETS = ("linsim._compare", "linsim._sweep", "linsim.escalation", "linsim.testing")
+MEETS = ("linsim._compare", "linsim.sweeps", "linsim.escalation", "linsim.testing")
 
 #: the one place on the measuring side that asks which modes win: it picks what a state is split along
 PICKS_A_SPLIT = ("linsim._split", "linsim.theory.dominance")
@@ -283,8 +283,8 @@ def test_every_module_is_read(modules, found):
     assert {package_of(name) for name in modules} == set(PACKAGES)
     assert "linsim.figures.gallery" in modules
     shown = {(arrow.importer, arrow.imported) for arrow in found}
-    assert ("linsim._sweep", "linsim.streams") in shown  # from .module import name
-    assert ("linsim._sweep", "linsim._validate") in shown  # from . import module
+    assert ("linsim.sweeps._work", "linsim.streams") in shown  # from .module import name
+    assert ("linsim.sweeps._work", "linsim._validate") in shown  # from . import module
     assert ("linsim.app.cli", "linsim.bench.runner") in shown  # inside a function
     assert ("linsim.app.demo", "linsim") in shown  # from .. import name
     assert ("proofs_check.certificates", "linsim.checks") in shown  # from package import module
@@ -300,10 +300,10 @@ WRONG = {
         "linsim.theory.bounds -> linsim.bench.report",
     ),
     "up, inside a function": (
-        "linsim._sweep",
+        "linsim.sweeps._run",
         "def later():\n    from linsim.figures import make",
         upward,
-        "linsim._sweep -> linsim.figures.make",
+        "linsim.sweeps._run -> linsim.figures.make",
     ),
     "up, for its types": (
         "linsim.rules",
@@ -352,9 +352,9 @@ WRONG = {
     ),
     "private name of a private module": (
         "proofs_check.steps",
-        "from linsim._sweep import sweep",
+        "from linsim.sweeps._run import sweep",
         private,
-        "linsim._sweep.sweep",
+        "linsim.sweeps._run.sweep",
     ),
     "private attribute": (
         "linsim.figures.style",

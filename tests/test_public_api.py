@@ -21,6 +21,7 @@ MODULES = [
             "escalation",
             "masks",
             "metrics",
+            "sweeps",
             "testing",
             "theory",
             "theory.feed_forward",

@@ -67,7 +67,7 @@ def test_a_rule_shared_by_all_points():
 def test_rules_without_a_law_have_no_predictions():
     def make(point, rng):
         k = len(point["p"])
-        rule = linsim.MultiHead(np.full((k, 2, 3, 3), 1 / 3), np.zeros((k, 2, 2, 2)))
+        rule = linsim.RandomWeights(linsim.attention.uniform(3))
         return rule, linsim.tokens.gaussian(3, 2, size=k, rng=rng)
 
     ds = linsim.sweep(make, {"p": [1.0]}, depth=2, progress=False)
@@ -115,7 +115,7 @@ def never(point, rng):
         ({"grid": {"p": [[1.0]]}}, ShapeError, "grid"),
         ({"grid": {"p": [1.0, 1.0]}}, ShapeError, "grid"),
         ({"grid": {"p": [np.nan]}}, InvalidValueError, "grid"),
-        ({"grid": {"p": ["a"]}}, InvalidTypeError, "grid"),
+        ({"grid": {"p": [object()]}}, InvalidTypeError, "grid"),
         ({"grid": {"layer": [1.0]}}, InvalidValueError, "grid"),
         ({"grid": {1: [1.0]}}, InvalidValueError, "grid"),
         ({"depth": -1}, InvalidValueError, "depth"),
