@@ -129,7 +129,7 @@ class Blocks:
         """Return the self-attention of one block."""
         query, key, value = self._query_key_value(layer)
         path = self._path(layer, value)
-        return AttentionPart(path, query, key, self._rotary(path.head_width))
+        return AttentionPart(path, query, key, path.kv_heads, self._rotary(path.head_width))
 
     def value_path(self, layer: int) -> ValuePath:
         """Return values and projection of one block, without reading queries and keys of their own."""

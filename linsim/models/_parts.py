@@ -5,11 +5,13 @@ Stored orientations, fused matrices and names end here: whatever the file, ``wei
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 from ._tensors import Array
 
-__all__ = ["AttentionPart", "BlockParts", "Dense", "FeedForwardPart", "Norm", "Rotary", "ValuePath"]
+__all__ = ["AttentionPart", "BlockParts", "Dense", "FeedForwardPart", "Norm", "Rotary", "ValuePath", "mapped"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class AttentionPart:
     path: ValuePath
     query: Dense
     key: Dense
+    key_heads: int
     rotary: Rotary | None = None
 
 
@@ -101,3 +104,11 @@ class BlockParts:
     feed_forward: FeedForwardPart
     order: str
     parallel: bool = False
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return parts with every array in them changed."""
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: mapped(getattr(value, field.name), change) for field in fields(value)}
+        return type(value)(**parts)
+    return value if value is None or isinstance(value, str | int | float) else change(value)
