@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["curves", "curves_caption", "spectra", "spectra_caption"]
 
-#: beyond this many tenths of a percent of all eigenvalues the axes do not reach
+#: percent of the eigenvalues on either side that the axes leave out
 _EDGE = 0.5
 
 
@@ -42,6 +42,8 @@ def spectra(layers: Sequence[LayerSpectra | LayerReport], lambda_min: float) -> 
     high, low = max(high, 0.1), min(low, centre - radius)
     height = max(np.percentile(np.abs(mu.imag), 100 - _EDGE), radius)
     pad = 0.05 * (high - low)
+    if high - low < 8 * height < 40 * (high - low):
+        ax.set_aspect("equal")  # else one of the two would be a line
     ax.axvline(0, color=COLOURS["black"], lw=0.5)
     ax.set(xlabel="Re $\\mu$", ylabel="Im $\\mu$")
     ax.set(xlim=(low - pad, high + pad), ylim=(-1.08 * height, 1.08 * height))
@@ -54,10 +56,11 @@ def spectra_caption(layers: Sequence[LayerSpectra | LayerReport], lambda_min: fl
     whole = np.concatenate([one.effective.eigenvalues for one in layers])
     inside = np.abs(whole + 1 / (1 + lambda_min)) < 1 / (1 + lambda_min)
     return (
-        f"Effective weight eigenvalues of all {len(layers)} layers of {name}, exact zeros left out. Shaded: the "
-        f"disk in which lambda_min = {lambda_min:.3g} beats the constant mode, |mu + 1/(1 + lambda_min)| < 1/(1 + "
-        f"lambda_min); {np.mean(inside):.1%} of the eigenvalues lie in it. What one layer does to its tokens is not "
-        "told by these alone. Axes leave out up to half a percent on each side."
+        f"Effective weight eigenvalues of all {len(layers)} layers of {name}, exact zeros left out. "
+        f"Shaded: the disk in which lambda_min = {lambda_min:.3g} beats the constant mode, "
+        f"|mu + 1/(1 + lambda_min)| < 1/(1 + lambda_min); {np.mean(inside):.1%} of the eigenvalues lie "
+        "in it. What one layer does to its tokens is not told by these alone. Axes leave out up to half a "
+        "percent on each side."
     )
 
 
@@ -70,16 +73,19 @@ def curves(run: ModelRun) -> Figure:
     if run.curves.largest_share.max() > 0.5:
         label = "without the largest token"
         top.plot(depth, run.curves.others["hfc_lfc"], color=COLOURS["orange"], label=label)
-    top.set(yscale="log", ylabel="HFC/LFC", xlim=(0, depth[-1]))
+    top.set(ylabel="HFC/LFC", xlim=(0, depth[-1]))
+    low, high = top.dataLim.intervaly
+    if high > 20 * low:
+        top.set_yscale("log")
     top.legend()
     layers = depth[:-1]
     bottom.axhline(0, color=COLOURS["black"], lw=0.5)
-    measured, step, law = (
-        [getattr(one, name) for one in run.layers] for name in ("measured", "step", "law")
-    )
+    measured, step, law = ([getattr(one, name) for one in run.layers] for name in ("measured", "step", "law"))
     bottom.plot(layers, law, color=COLOURS["vermilion"], ls="--", label="law of many layers")
     bottom.plot(layers, measured, color=COLOURS["blue"], label="measured")
-    bottom.plot(layers, step, "o", color=COLOURS["black"], ms=2.5, mfc="none", mew=0.7, label="one exact step")
+    bottom.plot(
+        layers, step, "o", color=COLOURS["black"], ms=2.5, mfc="none", mew=0.7, label="one exact step"
+    )
     bottom.set(xlabel="layer", ylabel="change across attention\nof ln(HFC/LFC)", xlim=(0, depth[-1]))
     bottom.legend()
     for label, ax in zip("ab", (top, bottom), strict=True):
@@ -92,8 +98,9 @@ def curves_caption(run: ModelRun, name: str) -> str:
     n = len(run.layers)
     step, law = (sum(getattr(one, f"{column}_agrees") for one in run.layers) for column in ("step", "law"))
     return (
-        f"{run.states.shape[1]} tokens in {name}. a, HFC/LFC of the tokens that enter each layer, and leave the "
-        "last. b, change of ln(HFC/LFC) across the attention sublayer: measured, predicted by one exact step of "
-        "the linear layer given its attention maps (heads apart, biases, each token's sigma), and by the law of "
-        f"many equal layers. The step has the measured sign in {step} of {n} layers, the law in {law}."
+        f"{run.states.shape[1]} tokens in {name}. a, HFC/LFC of the tokens that enter each layer, and leave "
+        "the last. b, change of ln(HFC/LFC) across the attention sublayer: measured, predicted by one exact "
+        "step of the linear layer given its attention maps (heads apart, biases, each token's sigma), and by "
+        f"the law of many equal layers. The step has the measured sign in {step} of {n} layers, the law in "
+        f"{law}."
     )

@@ -26,8 +26,8 @@ def model(
         str,
         typer.Argument(
             metavar="PATH",
-            help="A directory with config.json and weights, one file (.safetensors, .gguf, .onnx; PyTorch's where "
-            "torch is installed), or PACKAGE:PATH in an installed package.",
+            help="A directory with config.json and weights, one file (.safetensors, .gguf, .onnx; PyTorch's "
+            "where torch is installed), or PACKAGE:PATH in an installed package.",
         ),
     ],
     text: Annotated[str | None, typer.Option("--text", help="Run it on this text.")] = None,
@@ -45,11 +45,14 @@ def model(
     states: Annotated[
         Path | None,
         typer.Option(
-            "--states", metavar="FILE", help="Run it on your hidden states (n, d) or (layers + 1, n, d), .npy."
+            "--states",
+            metavar="FILE",
+            help="Run it on your hidden states (n, d) or (layers + 1, n, d), .npy.",
         ),
     ] = None,
     lambda_min: Annotated[
-        float, typer.Option("--lambda-min", help="Smallest eigenvalue of A that regimes without input assume.")
+        float,
+        typer.Option("--lambda-min", help="Smallest eigenvalue of A that regimes without input assume."),
     ] = 0.0,
     per_head: Annotated[bool, typer.Option("--per-head", help="Also say it of each head.")] = False,
     what_if: Annotated[
@@ -57,7 +60,7 @@ def model(
         typer.Option(
             "--what-if",
             metavar="CHANGE",
-            help="Also run it changed: sharpen, smooth, deescalate=TAU, flip-gain or no-bias; may be repeated.",
+            help="Also run it changed: sharpen, smooth, deescalate=TAU, flip-gain, no-bias; may be repeated.",
         ),
     ] = None,
     part: Annotated[
@@ -107,7 +110,11 @@ def model(
             others = [opened.run(**given, what_if=change) for change in what_if or ()]
         elif what_if:
             raise checks.refusal(
-                InvalidValueError, "--what-if", "no input", "an input", "Add --text, --ids, --image or --states."
+                InvalidValueError,
+                "--what-if",
+                "no input",
+                "an input",
+                "Add --text, --ids, --image or --states.",
             )
         result = model_report.as_json(opened, run, others, lambda_min)
         printed = model_report.lines(opened, run, others, lambda_min, per_head)
@@ -177,7 +184,7 @@ def _write(
         if out is not None:
             (out / "model.txt").write_text("\n".join(printed) + "\n", encoding="utf-8")
             (out / "model.json").write_text(json.dumps(plain(result), allow_nan=False), encoding="utf-8")
-            arrays = {f"raw_{one.layer}": one.raw.whole for one in opened.spectra}
+            arrays: Any = {f"raw_{one.layer}": one.raw.whole for one in opened.spectra}
             arrays |= {f"effective_{one.layer}": one.effective.whole for one in opened.spectra}
             with open(out / "eigenvalues.npz", "wb") as file:
                 np.savez(file, **arrays)
@@ -193,15 +200,14 @@ def _write(
 def _pictures(
     opened: Model, run: ModelRun | None, lambda_min: float, folder: Path
 ) -> list[tuple[list[Path], str]]:
-    from ..figures import checkpoint, style
+    from ..figures.checkpoint import curves, curves_caption, spectra, spectra_caption
+    from ..figures.style import write
 
     name = f"{opened.family} ({opened.path.name})"
     layers = opened.spectra if run is None else run.layers
     low = lambda_min if run is None else float(np.median([one.lambda_min for one in run.layers]))
-    drawn = [("spectra", checkpoint.spectra(layers, low), checkpoint.spectra_caption(layers, low, name))]
+    drawn = [("spectra", spectra(layers, low), spectra_caption(layers, low, name))]
     if run is not None:
-        drawn.append(("curves", checkpoint.curves(run), checkpoint.curves_caption(run, name)))
+        drawn.append(("curves", curves(run), curves_caption(run, name)))
     command = f"linsim model {opened.path.name} --out DIR"
-    return [
-        (style.write(picture, text, command, None, folder, stem), text) for stem, picture, text in drawn
-    ]
+    return [(write(picture, text, command, None, folder, stem), text) for stem, picture, text in drawn]

@@ -41,7 +41,8 @@ def _spectra_table(spectra: Sequence[LayerSpectra], lambda_min: float) -> list[s
     """One row a layer: the spectrum as stored, and beside it the one that the stream meets."""
     folded = any(one.effective is not one.raw for one in spectra)
     same = not folded
-    head = f"{'layer':>5} | {'Re mu':^15} {'< 0':>4} {'[-1,0)':>6} {'beyond':>6} {'zeros':>5} {'|1+mu|':>7} {'skew':>5}"
+    head = f"{'layer':>5} | {'Re mu':^15} {'< 0':>4} {'[-1,0)':>6} {'beyond':>6} {'zeros':>5} "
+    head += f"{'|1+mu|':>7} {'skew':>5}"
     title = " " * 5 + " | " + f"{'H as stored':<54}"
     if folded:
         title += " | effective: gain, scale, centring"
@@ -75,12 +76,13 @@ def _span(spectrum: Spectrum) -> str:
 def _spectra_words(model: Model, lambda_min: float) -> list[str]:
     spectra = model.spectra
     text = [
-        f"Shares are of the eigenvalues that are not exactly zero; beyond: Re mu < -2/(1+a), a = {lambda_min:g}."
+        "Shares are of the eigenvalues that are not exactly zero; beyond: Re mu < -2/(1+a), "
+        f"a = {lambda_min:g}."
     ]
     if any(one.over_sigma for one in spectra):
         text.append(
-            "The norm divides by each token's sigma, which only an input tells: effective mu are at sigma = 1, "
-            "and their size says nothing yet, their signs do."
+            "The norm divides by each token's sigma, which only an input tells: effective mu are at "
+            "sigma = 1, and their size says nothing yet, their signs do."
         )
         text.append(_regimes_by_sigma(spectra, lambda_min))
     elif model.order == "post":
@@ -100,11 +102,7 @@ def _spectra_words(model: Model, lambda_min: float) -> list[str]:
 
 def _regimes_by_sigma(spectra: Sequence[LayerSpectra], lambda_min: float) -> str:
     """Say for which sigma the layers sharpen, if any does."""
-    some = [
-        (one.layer, ranges)
-        for one in spectra
-        if (ranges := one.effective.sharpens_within(lambda_min))
-    ]
+    some = [(one.layer, ranges) for one in spectra if (ranges := one.effective.sharpens_within(lambda_min))]
     if not some:
         return f"At lambda_min = {lambda_min:g} every layer smooths in the long run, whatever sigma is."
     said = [
@@ -113,8 +111,8 @@ def _regimes_by_sigma(spectra: Sequence[LayerSpectra], lambda_min: float) -> str
     ]
     more = f" and {len(some) - 4} more" if len(some) > 4 else ""
     return (
-        f"At lambda_min = {lambda_min:g} {len(some)} of {len(spectra)} layers sharpen in the long run for some "
-        f"sigma: layer {'; layer '.join(said)}{more}. The others smooth, whatever it is."
+        f"At lambda_min = {lambda_min:g} {len(some)} of {len(spectra)} layers sharpen in the long run for "
+        f"some sigma: layer {'; layer '.join(said)}{more}. The others smooth, whatever it is."
     )
 
 
@@ -135,9 +133,9 @@ def _run_table(run: ModelRun) -> list[str]:
     """One row a layer: where the tokens are, and three columns of what attention does to them."""
     curves, layers = run.curves, run.layers
     rows = [
-        f"{'':>5} | {'tokens that enter':^23} | {'change of ln HFC/LFC across attention':^50} | then, measured",
-        f"{'layer':>5} | {'HFC/LFC':>7} {'cosine':>7} {'rank':>7} | {'measured':>8} {'one step':>8} {'law':>7} "
-        f"{'in short':<16} {'head':>7} | {'norm':>6} {'feed-f.':>7}",
+        f"{'':>5} | {'tokens that enter':^23} | {'change of ln HFC/LFC across attention':^50} | behind it",
+        f"{'layer':>5} | {'HFC/LFC':>7} {'cosine':>7} {'rank':>7} | {'measured':>8} {'one step':>8} "
+        f"{'law':>7} {'in short':<16} {'head':>7} | {'norm':>6} {'feed-f.':>7}",
     ]
     for one in layers:
         k = one.layer
@@ -146,8 +144,8 @@ def _run_table(run: ModelRun) -> list[str]:
             told = one.verdict + ", step not"
         rows.append(
             f"{k:>5} | {curves.all['hfc_lfc'][k]:>7.3f} {curves.all['cosine'][k]:>7.3f} "
-            f"{curves.all['effective_rank'][k]:>7.1f} | {one.measured:>+8.3f} {one.step:>+8.3f} {one.law:>+7.2f} "
-            f"{told:<16} {_strongest(one):>7} | {one.norm:>+6.2f} {one.feed_forward:>+7.2f}"
+            f"{curves.all['effective_rank'][k]:>7.1f} | {one.measured:>+8.3f} {one.step:>+8.3f} "
+            f"{one.law:>+7.2f} {told:<16} {_strongest(one):>7} | {one.norm:>+6.2f} {one.feed_forward:>+7.2f}"
         )
     last = len(layers)
     rows.append(
@@ -185,10 +183,13 @@ def _run_words(model: Model, run: ModelRun) -> list[str]:
         who = f" ({run.tokens[run.curves.sink]})" if run.tokens else ""
         text.append(
             f"Token {run.curves.sink}{who} holds up to {share.max():.1%} of the squared norm (entering layer "
-            f"{jump}), and these metrics measure little else: without it HFC/LFC there is {rest[jump]:.3g}, not "
-            f"{curve[jump]:.3g}, and goes from {rest[0]:.3g} to {rest[-1]:.3g}."
+            f"{jump}), and these metrics measure little else: without it HFC/LFC there is {rest[jump]:.3g}, "
+            f"not {curve[jump]:.3g}, and goes from {rest[0]:.3g} to {rest[-1]:.3g}."
         )
-    text.append("head: the one that does most of it, and ln HFC/LFC with less that without it. + : apart.")
+    text.append(
+        "head: the one that does most of it, and ln HFC/LFC behind attention with it less that without it. "
+        "norm and feed-f.: changes of ln HFC/LFC across the norm behind the sum and across what follows."
+    )
     return _wrapped(text)
 
 
@@ -254,7 +255,9 @@ def as_json(
         for entry, report in zip(layers, run.layers, strict=True):
             entry["measured"] = _measured(report)
         found["run"] = _run(run)
-        found["what_if"] = [_run(other) | {"layers": [_measured(r) for r in other.layers]} for other in others]
+        found["what_if"] = [
+            _run(other) | {"layers": [_measured(r) for r in other.layers]} for other in others
+        ]
     return found
 
 

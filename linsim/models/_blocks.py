@@ -7,7 +7,6 @@ import numpy as np
 from .. import _validate
 from ..errors import FileFormatError, InvalidValueError, ShapeError
 from ._config import Config
-from ._layouts import Layout
 from ._parts import AttentionPart, BlockParts, Dense, FeedForwardPart, Norm, Rotary, ValuePath
 from ._recognise import Stack
 from ._tensors import Array, Tensors

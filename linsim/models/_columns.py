@@ -104,9 +104,15 @@ def observe(run: LayerRun, keep: Array | None) -> Observed:
     """Take from a layer what a report needs; its weights can then go."""
     host = HostLayer(run)
     tokens = np.arange(len(host.x)) if keep is None else np.flatnonzero(keep)
+    entering, attended, normed, leaving = (
+        to_host(x)[tokens] for x in (run.entering, run.attended, run.normed, run.leaving)
+    )
     return Observed(
         run.layer,
-        *(to_host(x)[tokens] for x in (run.entering, run.attended, run.normed, run.leaving)),
+        entering,
+        attended,
+        normed,
+        leaving,
         host.step()[tokens],
         host.step(bias=False)[tokens],
         host.step(token_scales=False)[tokens],

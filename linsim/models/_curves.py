@@ -32,7 +32,7 @@ class Curves:
 
 
 def heaviest(states: Array) -> tuple[Array, int]:
-    """Return the largest token's share of ||X||^2 in each state, and the token whose share is ever largest."""
+    """Return the largest share of ||X||^2 in each state, and the token that ever has the largest."""
     squares = (states**2).sum(axis=-1)
     shares = squares / squares.sum(axis=-1, keepdims=True)
     return shares.max(axis=-1), int(np.unravel_index(shares.argmax(), shares.shape)[-1])

@@ -9,9 +9,9 @@ import numpy as np
 from .. import _validate
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from ._blocks import Blocks
+from ._forward import activated, dense, normed
 from ._parts import Dense
 from ._tensors import Array
-from ._forward import activated, dense, normed
 
 __all__ = ["INPUTS", "embed", "final_norm"]
 
@@ -249,7 +249,9 @@ def _timm(blocks: Blocks, image: Array) -> Array:
             "a plain ViT",
             "Pass hidden states with --states.",
         )
-    extra = [_table(blocks, name).reshape(1, -1) for name in ("cls_token", "dist_token") if _has(blocks, name)]
+    extra = [
+        _table(blocks, name).reshape(1, -1) for name in ("cls_token", "dist_token") if _has(blocks, name)
+    ]
     return np.concatenate([*extra, x]) + _on_grid(_table(blocks, "pos_embed"), len(extra), grid)
 
 

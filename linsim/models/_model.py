@@ -105,7 +105,9 @@ class Model:
         scale = ", layer scale" if first.layer_scale is not None else ""
         mask = ", causal" if self.causal else ""
         part = f" {self.part} part" if len(self.parts) > 1 else ""
-        return f"{self.family}{part} ({self.kind}): {layers}, {heads}, width {self.width}, {kind}{scale}{mask}"
+        return (
+            f"{self.family}{part} ({self.kind}): {layers}, {heads}, width {self.width}, {kind}{scale}{mask}"
+        )
 
     @cached_property
     def spectra(self) -> list[LayerSpectra]:
@@ -258,11 +260,12 @@ def _padding(keep: Any, n: int) -> Array | None:
     if keep is None:
         return None
     kept = np.asarray(keep)
+    count = int(kept.sum()) if kept.dtype == bool else "no"
     if kept.shape != (n,) or kept.dtype != bool or not kept.any():
         raise _validate.refusal(
             ShapeError,
             "keep",
-            f"shape {kept.shape}, dtype {kept.dtype}, {int(np.sum(kept)) if kept.dtype == bool else '?'} kept",
+            f"shape {kept.shape}, dtype {kept.dtype}, {count} kept",
             f"({n},) booleans, one of them True",
             "Pass True for every token that is not padding.",
         )

@@ -48,7 +48,5 @@ def from_patterns(tensors: Tensors, value: str, projection: str, *, conv1d: bool
             if name not in tensors.shapes:
                 tensors.read(name)
     ends = [pattern.removesuffix(".weight") for pattern in (value, projection)]
-    layout = Layout(
-        "named by patterns", "", value, value=ends[0], output=ends[1], order="", conv1d=conv1d
-    )
+    layout = Layout("named by patterns", "", value, value=ends[0], output=ends[1], order="", conv1d=conv1d)
     return Stack(layout, "", len(layers))

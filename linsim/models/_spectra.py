@@ -234,7 +234,7 @@ def _all(path: ValuePath, *, effective: bool) -> tuple[Spectrum, tuple[Spectrum,
         left, right = Factors(parts.left[::group], right, 0, 0).together()
     else:
         left, right = parts.together()
-    heads = ()
+    heads: tuple[Spectrum, ...] = ()
     if path.heads > 1:
         heads = tuple(
             _spectrum(left, right, parts.head_rank)

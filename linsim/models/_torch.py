@@ -32,7 +32,7 @@ class TorchFile(Tensors):
                 "torch",
                 f"it not installed, and {files[0].name} is a pickle, which runs what its author wrote",
                 "PyTorch, whose weights_only loader runs nothing, or a safetensors file",
-                "Where torch is installed, convert: python -c \"import torch, safetensors.torch as s; "
+                'Where torch is installed, convert: python -c "import torch, safetensors.torch as s; '
                 f"s.save_file({{k: v.clone() for k, v in torch.load('{files[0].name}', weights_only=True)"
                 ".items()}, 'model.safetensors')\".",
             ) from None
