@@ -21,6 +21,7 @@ MODULES = [
             "escalation",
             "masks",
             "metrics",
+            "models",
             "testing",
             "theory",
             "theory.feed_forward",

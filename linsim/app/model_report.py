@@ -46,7 +46,7 @@ def _spectra_table(spectra: Sequence[LayerSpectra], lambda_min: float) -> list[s
     title = " " * 5 + " | " + f"{'H as stored':<54}"
     if folded:
         title += " | effective: gain, scale, centring"
-        head += f" | {'Re mu':^15} {'< 0':>4} {'zeros':>5} {'|1+mu|':>7} {'gains<0':>7}"
+        head += f" | {'Re mu':^15} {'< 0':>4} {'zeros':>5} {'|1+mu|':>7} {'g<0':>4} {'s<0':>4}"
     else:
         head += f" {'regime':>11}"
     rows = [title.rstrip(), head]
@@ -63,7 +63,7 @@ def _spectra_table(spectra: Sequence[LayerSpectra], lambda_min: float) -> list[s
             seen = one.effective
             row += (
                 f" | {_span(seen)} {seen.fraction_negative:>4.0%} {seen.exact_zeros:>5} {seen.growth:>7.3g} "
-                f"{one.negative_gains:>7}"
+                f"{one.negative_gains:>4} {one.negative_scales:>4}"
             )
         rows.append(row)
     return rows
@@ -82,7 +82,8 @@ def _spectra_words(model: Model, lambda_min: float) -> list[str]:
     if any(one.over_sigma for one in spectra):
         text.append(
             "The norm divides by each token's sigma, which only an input tells: effective mu are at "
-            "sigma = 1, and their size says nothing yet, their signs do."
+            "sigma = 1, and their size says nothing yet, their signs do. g<0, s<0: negative gains of the "
+            "norm and entries of the layer scale."
         )
         text.append(_regimes_by_sigma(spectra, lambda_min))
     elif model.order == "post":
@@ -268,6 +269,7 @@ def _layer(one: LayerSpectra, lambda_min: float) -> dict[str, Any]:
         "effective": _spectrum(one.effective, lambda_min) | {"over_sigma": one.over_sigma},
         "negative_gains": one.negative_gains,
         "gains": one.gains,
+        "negative_layer_scales": one.negative_scales,
         "heads": [
             _spectrum(raw, lambda_min) | {"effective": _spectrum(seen, lambda_min)}
             for raw, seen in zip(one.raw_heads, one.effective_heads, strict=True)

@@ -38,12 +38,12 @@ class Blocks:
 
     def name(self, layer: int, rest: str) -> str:
         """Return the whole name of a tensor of one block."""
-        return self._named(self._stored(layer), rest)
+        return self._named(self.stored(layer), rest)
 
     def _named(self, stored: int, rest: str) -> str:
         return (self.stack.prefix + self.layout.block + rest).replace("{layer}", str(stored))
 
-    def _stored(self, layer: int) -> int:
+    def stored(self, layer: int) -> int:
         """Return which stored block runs as ``layer``: ALBERT's groups are run many times each."""
         return layer * self.stack.blocks // self.count if self.layout.shared else layer
 

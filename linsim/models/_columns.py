@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._namespace import to_host
-from ._forward import LayerRun
-from ._spectra import LayerSpectra, Spectrum
+from ._forward import Change, LayerRun
+from ._parts import mapped
+from ._spectra import LayerSpectra, Spectrum, of_path
 from ._step import HostLayer, log_ratio
 from ._tensors import Array
 
@@ -98,11 +99,17 @@ class Observed:
     inverse_sigma: float
     others: Array
     heads: Array
+    #: of the weights that were used, where they are not the checkpoint's
+    spectra: LayerSpectra | None
 
 
-def observe(run: LayerRun, keep: Array | None) -> Observed:
-    """Take from a layer what a report needs; its weights can then go."""
+def observe(run: LayerRun, keep: Array | None, change: Change | None) -> Observed:
+    """Take from a layer what a report needs; its weights can then go.
+
+    What is done to the states after attention is done to the predicted ones as well.
+    """
     host = HostLayer(run)
+    after = (lambda x: x) if change is None else change.attended
     tokens = np.arange(len(host.x)) if keep is None else np.flatnonzero(keep)
     entering, attended, normed, leaving = (
         to_host(x)[tokens] for x in (run.entering, run.attended, run.normed, run.leaving)
@@ -113,12 +120,13 @@ def observe(run: LayerRun, keep: Array | None) -> Observed:
         attended,
         normed,
         leaving,
-        host.step()[tokens],
-        host.step(bias=False)[tokens],
-        host.step(token_scales=False)[tokens],
+        after(host.step())[tokens],
+        after(host.step(bias=False))[tokens],
+        after(host.step(token_scales=False))[tokens],
         float(host.scale.mean()),
         host.other_eigenvalues(tokens),
         host.head_shares(tokens),
+        None if change is None else of_path(run.layer, mapped(run.parts.attention.path, to_host)),
     )
 
 

@@ -22,7 +22,18 @@ from ..errors import InvalidValueError, NotCoveredError, ShapeError
 from ._blocks import Blocks
 from ._parts import AttentionPart, BlockParts, Dense, FeedForwardPart, Norm, Rotary, mapped
 
-__all__ = ["Change", "LayerRun", "activated", "check", "dense", "normed", "walk"]
+__all__ = [
+    "Change",
+    "LayerRun",
+    "activated",
+    "attention_maps",
+    "causal_mask",
+    "check",
+    "dense",
+    "deviation",
+    "normed",
+    "walk",
+]
 
 
 @dataclass(frozen=True)
@@ -308,6 +319,11 @@ def _normal_cdf(x: Array) -> Array:
     else:
         from cupyx.scipy.special import ndtr
     return ndtr(x)
+
+
+def causal_mask(n: int, like: Array) -> Array:
+    """Return True where a token may attend to itself and those before it, (n, n)."""
+    return on_device_of(np.tril(np.ones((n, n), bool)), like)
 
 
 def _mask(n: int, causal: bool, keep: Array | None, like: Array) -> Array | None:

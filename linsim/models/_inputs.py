@@ -164,7 +164,7 @@ def _longest(text: str, vocabulary: dict[str, int]) -> list[str]:
             InvalidValueError,
             "text",
             f"{unknown} of {len(words)} characters that the vocabulary lacks",
-            f"its own notation, of entries as {', '.join(list(vocabulary)[-4:])}",
+            f"its own notation, with entries as {', '.join(list(vocabulary)[:4])}",
             "Write the text in the notation that this model was trained on.",
         )
     return words
@@ -195,9 +195,9 @@ def pixels(source: Source, file: str | Path, config: Config) -> Array:
         with Image.open(file) as opened:
             picture = opened.convert("RGB")
     except FileNotFoundError:
-        raise corrupt(file, "image", "no such file") from None
+        raise corrupt(file, "image", "no such file", "image") from None
     except Exception as error:  # Pillow's readers raise what they like
-        raise corrupt(file, "image", error) from None
+        raise corrupt(file, "image", error, "image") from None
     said = _json(source.folder / "preprocessor_config.json")
     crop = said.get("crop_size", said.get("size", {}))
     crop = crop.get("height", crop.get("shortest_edge")) if isinstance(crop, dict) else crop
@@ -214,5 +214,5 @@ def _array(file: Path) -> Array:
     try:
         value = np.load(file, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise corrupt(file, "NumPy", error) from None
+        raise corrupt(file, "NumPy", error, "input") from None
     return np.asarray(value)

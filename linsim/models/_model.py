@@ -20,11 +20,12 @@ from ._config import Config
 from ._curves import Curves, measured
 from ._embed import embed, final_norm, takes
 from ._files import Source, open_source
-from ._forward import check, walk
+from ._forward import attention_maps, causal_mask, check, deviation, normed, walk
 from ._inputs import pixels, tokenise
+from ._parts import mapped
 from ._patterns import from_patterns
 from ._recognise import choose, stacks
-from ._spectra import LayerSpectra, spectra
+from ._spectra import LayerSpectra, factors, spectra
 from ._tensors import Array
 from ._whatif import change_of
 
@@ -160,6 +161,15 @@ class Model:
         change = None if what_if is None else change_of(what_if)
         x, later, tokens = self._entering(text, ids, image, features, states)
         padding = _padding(keep, x.shape[0])
+        count = len(x) if padding is None else int(padding.sum())
+        if count < 2:
+            raise _validate.refusal(
+                InvalidValueError,
+                "input",
+                f"{count} token",
+                "at least 2",
+                "One token has nobody to become like: give a longer input.",
+            )
         return self._measured(x, later, tokens, padding, what_if, change, keep_attention, backend)
 
     @on_one_thread
@@ -178,16 +188,58 @@ class Model:
         known = None if later is None else to_backend(later, backend)
         seen, stack, attention = [], [x], []
         for run in walk(self._blocks, given, states=known, keep=padding, change=change):
-            seen.append(observe(run, padding))
+            seen.append(observe(run, padding, change))
             stack.append(to_host(run.leaving))
             if keep_attention:
                 attention.append(to_host(run.attention))
         states = np.stack(stack) if later is None else later
         curves = measured(states, padding)
         sink = curves.sink if padding is None else int(np.sum(padding[: curves.sink]))
-        layers = [report(one, law, sink) for one, law in zip(seen, self.spectra, strict=True)]
+        layers = [report(one, one.spectra or law, sink) for one, law in zip(seen, self.spectra, strict=True)]
         last = final_norm(self._blocks, states[-1])
         return ModelRun(states, last, layers, curves, tokens, attention, what_if or "")
+
+    def linear(self, layer: int, x: Any) -> tuple[Array, Array]:
+        """Return A and H of each head at these tokens, for rules of one's own.
+
+        ``linsim.MultiHead(A, H)`` is then the attention sublayer without biases and, where a norm stands
+        before it, with the mean of 1/sigma for every token.
+
+        Parameters
+        ----------
+        layer : int
+            From 0.
+        x : (n, d) array
+            What enters that layer, as ``run.states[layer]``.
+
+        Returns
+        -------
+        A : array, shape (heads, n, n)
+        H : array, shape (heads, d, d)
+            Effective.
+
+        Raises
+        ------
+        InvalidValueError, ShapeError, NotCoveredError
+            If there is no such layer, x has another width, or the model's attention is not written out.
+        """
+        check(self._blocks)
+        _validate.count(layer, "layer")
+        if layer >= self.layers:
+            raise _validate.refusal(
+                InvalidValueError, "layer", layer, f"0 to {self.layers - 1}", "Count from 0."
+            )
+        x = to_host(_validate.array(x, "x", ndim=2, shape=f"(n, {self.width})")).astype(np.float64)
+        if x.ndim != 2 or x.shape[-1] != self.width:
+            raise _validate.refusal(
+                ShapeError, "x", f"shape {x.shape}", f"(n, {self.width})", "Pass one state of this model."
+            )
+        part = mapped(self._blocks.attention(layer), lambda w: w.astype(np.float64))
+        norm = part.path.norm if self.order == "pre" else None
+        scale = 1.0 if norm is None else float((1 / deviation(x, norm)).mean())
+        A = attention_maps(normed(x, norm), part, causal_mask(len(x), x) if self.causal else None)
+        left, right = factors(part.path, effective=True).each()
+        return A, scale * (left @ right)
 
     def _entering(
         self, text: Any, ids: Any, image: Any, features: Any, states: Any
@@ -353,5 +405,14 @@ def names(path: str | Path) -> Mapping[str, tuple[int, ...]]:
     ------
     FileFormatError, MissingExtraError
         As :func:`load` does.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, safetensors.numpy
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> safetensors.numpy.save_file({"enc.0.v": np.eye(4)}, f"{folder.name}/model.safetensors")
+    >>> names(folder.name)
+    {'enc.0.v': (4, 4)}
+    >>> folder.cleanup()
     """
     return dict(open_source(path).tensors.shapes)

@@ -32,8 +32,10 @@ __all__ = ["Factors", "LayerSpectra", "Spectrum", "factors", "of_path", "spectra
 
 @dataclass(frozen=True)
 class Factors:
-    """H of each head as left (h, d, w) times right (h, w, d), and how many of its d eigenvalues can be
-    nonzero at all, for one head and for all together.
+    """H of head h as left[h // group], (d, w), times right[h], (w, d), and the largest rank it can have.
+
+    ``left`` is float64, (k, d, w): heads of a group share their values.  ``right`` keeps the stored dtype
+    where nothing is folded in, (h, w, d): a float64 copy of every projection would be most of the memory.
     """
 
     left: Array
@@ -41,10 +43,24 @@ class Factors:
     head_rank: int
     rank: int
 
+    @property
+    def group(self) -> int:
+        """How many heads share one left factor."""
+        return len(self.right) // len(self.left)
+
+    def head(self, h: int) -> tuple[Array, Array]:
+        """Return the factors of one head, float64."""
+        return self.left[h // self.group], self.right[h].astype(np.float64)
+
+    def each(self) -> tuple[Array, Array]:
+        """Return the factors of every head, (h, d, w) and (h, w, d), float64."""
+        return np.repeat(self.left, self.group, axis=0), self.right.astype(np.float64)
+
     def together(self) -> tuple[Array, Array]:
-        """Return the sum over heads as (d, h w) times (h w, d)."""
-        heads, d, width = self.left.shape
-        return self.left.swapaxes(0, 1).reshape(d, heads * width), self.right.reshape(heads * width, d)
+        """Return the sum over heads as (d, k w) times (k w, d), float64: projections of a group add up."""
+        kv_heads, d, width = self.left.shape
+        right = self.right.reshape(kv_heads, self.group, width, d).sum(axis=1, dtype=np.float64)
+        return self.left.swapaxes(0, 1).reshape(d, kv_heads * width), right.reshape(kv_heads * width, d)
 
 
 @dataclass(frozen=True)
@@ -178,6 +194,8 @@ class LayerSpectra:
     #: gains of the norm of this sublayer: how many are negative, and how many there are
     negative_gains: int
     gains: int
+    #: entries of the layer scale that are negative; each turns the sign of a row of what is added
+    negative_scales: int
     #: whether the effective spectrum still has to be divided by a token's sigma
     over_sigma: bool
 
@@ -193,7 +211,7 @@ def factors(path: ValuePath, *, effective: bool) -> Factors:
     """
     heads, width, d = path.heads, path.head_width, path.output.weight.shape[1]
     value = path.value.weight.astype(np.float64).reshape(d, path.kv_heads, width)
-    right = path.output.weight.astype(np.float64).reshape(heads, width, d)
+    right = path.output.weight.reshape(heads, width, d)
     feed = d  # how many features of a token reach the values
     if effective:
         if path.order == "pre" and path.norm is not None:
@@ -205,9 +223,8 @@ def factors(path: ValuePath, *, effective: bool) -> Factors:
             feed -= lost
         if path.layer_scale is not None:
             right = right * path.layer_scale.astype(np.float64)
-    left = np.repeat(value.swapaxes(0, 1), heads // path.kv_heads, axis=0)
     rank = min(path.kv_heads * width, feed)
-    return Factors(left, right, min(width, feed), rank)
+    return Factors(value.swapaxes(0, 1), right, min(width, feed), rank)
 
 
 def _spectrum(left: Array, right: Array, rank: int) -> Spectrum:
@@ -227,20 +244,10 @@ def _spectrum(left: Array, right: Array, rank: int) -> Spectrum:
 
 def _all(path: ValuePath, *, effective: bool) -> tuple[Spectrum, tuple[Spectrum, ...]]:
     parts = factors(path, effective=effective)
-    if path.heads > path.kv_heads:
-        # query heads that share values share their projections as well: sum those first
-        group = path.heads // path.kv_heads
-        right = parts.right.reshape(path.kv_heads, group, *parts.right.shape[1:]).sum(axis=1)
-        left, right = Factors(parts.left[::group], right, 0, 0).together()
-    else:
-        left, right = parts.together()
     heads: tuple[Spectrum, ...] = ()
     if path.heads > 1:
-        heads = tuple(
-            _spectrum(left, right, parts.head_rank)
-            for left, right in zip(parts.left, parts.right, strict=True)
-        )
-    return _spectrum(left, right, parts.rank), heads
+        heads = tuple(_spectrum(*parts.head(h), parts.head_rank) for h in range(path.heads))
+    return _spectrum(*parts.together(), parts.rank), heads
 
 
 def of_path(layer: int, path: ValuePath) -> LayerSpectra:
@@ -257,6 +264,7 @@ def of_path(layer: int, path: ValuePath) -> LayerSpectra:
         heads,
         0 if gain is None else int(np.sum(gain < 0)),
         0 if gain is None else gain.size,
+        0 if path.layer_scale is None else int(np.sum(path.layer_scale < 0)),
         path.order == "pre" and path.norm is not None,
     )
 
@@ -272,8 +280,8 @@ def spectra(blocks: Blocks, *, workers: int | None = None) -> list[LayerSpectra]
 
     workers = workers or min(os.cpu_count() or 1, 4)
     _validate.count(workers, "workers", minimum=1)
-    first = {blocks.name(layer, ""): layer for layer in reversed(range(blocks.count))}
+    first = {blocks.stored(layer): layer for layer in reversed(range(blocks.count))}
     with ThreadPoolExecutor(workers) as pool:
         done = list(pool.map(lambda layer: of_path(layer, blocks.value_path(layer)), first.values()))
     found = dict(zip(first, done, strict=True))
-    return [replace(found[blocks.name(layer, "")], layer=layer) for layer in range(blocks.count)]
+    return [replace(found[blocks.stored(layer)], layer=layer) for layer in range(blocks.count)]

@@ -41,7 +41,7 @@ class HostLayer:
         sigma = run.inverse_sigma
         self.scale = np.ones(len(self.x)) if sigma is None else to_host(sigma)
         parts = factors(path, effective=True)
-        self.left, self.right = parts.left, parts.right
+        self.left, self.right = parts.each()
         self.bias = _bias(path)
 
     def added(self, *, token_scales: bool = True) -> Array:

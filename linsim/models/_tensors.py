@@ -74,15 +74,15 @@ def _nearest(name: str, names: Mapping[str, Any]) -> str:
     return near[0] if near else "(nothing)"
 
 
-def corrupt(path: Any, kind: str, error: BaseException | str) -> Exception:
+def corrupt(path: Any, kind: str, error: BaseException | str, argument: str = "path") -> Exception:
     """Return the error for a file that its own library cannot read."""
     said = " ".join(str(error).split())[:160] or type(error).__name__
     return _validate.refusal(
         FileFormatError,
-        "path",
+        argument,
         f"{path}, no readable {kind} file ({said})",
         f"a whole {kind} file",
-        "It is cut short, damaged or of another kind: download it again.",
+        "It is missing, cut short, damaged or of another kind: take it anew.",
     )
 
 

@@ -3,7 +3,8 @@
 ``sharpen`` and ``smooth`` move every eigenvalue of each head's effective H to the nearest point of
 [-1, 0] or [0, 1], with its eigenvectors (arXiv 2401.04301); ``deescalate=TAU`` takes TAU of the tokens'
 mean off after every attention (arXiv 2312.06182); ``flip-gain`` turns the sign of the gain of the norm
-that stands before attention, or behind it; ``no-bias`` removes every bias of the blocks.
+that stands before attention, or behind it; ``no-bias`` removes every bias of the blocks.  Columns of a
+changed model are of the changed weights; the law knows nothing of de-escalation.
 """
 
 from __future__ import annotations
@@ -118,8 +119,8 @@ def _clipped(parts: BlockParts, inverse_sigma: Array | None, low: float, high: f
     like = path.value.weight
     host = mapped(path, to_host)
     scale = 1.0 if inverse_sigma is None else float(to_host(inverse_sigma).mean())
-    found = factors(host, effective=True)
-    mu, S = np.linalg.eig(found.right @ found.left * scale)
+    left, right = factors(host, effective=True).each()
+    mu, S = np.linalg.eig(right @ left * scale)
     size = np.abs(mu).max(axis=-1, keepdims=True)
     nonzero = np.abs(mu) > 1e-12 * size
     ratio = np.where(nonzero, np.clip(mu.real, low, high) / np.where(nonzero, mu, 1.0), 1.0)
