@@ -11,8 +11,9 @@ from threadpoolctl import threadpool_limits
 
 import linsim
 from linsim import models
-from linsim.models._forward import activated
+from linsim.models._forward import activated, walk
 from linsim.models._step import log_ratio
+from linsim.models._whatif import change_of
 
 PARTS = [(name, None) for name in FAMILIES] + [("clip", "text")]
 
@@ -104,6 +105,21 @@ def test_linear_is_the_layer_without_biases(name):
         np.testing.assert_allclose(
             [values.real.min(), values.real.max()], [mine[0], mine[-1]], atol=1e-7 * largest
         )
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "qwen2", "dinov2", "gpt_neox"])
+def test_other_array_libraries(xp, name):
+    """A layer is run where its tokens live, and with nothing but the array API: so CuPy runs it too."""
+    model = opened(name)
+    wanted = model.run(**input_of(name))
+    for run in walk(model._blocks, xp.array(wanted.states[0])):
+        assert xp.owns(run.leaving)
+        assert xp.owns(run.attention)
+        np.testing.assert_allclose(xp.host(run.leaving), wanted.states[run.layer + 1], rtol=0, atol=1e-12)
+    for what in ("sharpen", "deescalate=0.5", "no-bias"):
+        changed = list(walk(model._blocks, xp.array(wanted.states[0]), change=change_of(what)))
+        other = model.run(**input_of(name), what_if=what).states[-1]
+        np.testing.assert_allclose(xp.host(changed[-1].leaving), other, rtol=0, atol=1e-8)
 
 
 def test_heads_that_are_left_out(tmp_path):

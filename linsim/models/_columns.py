@@ -109,7 +109,7 @@ def observe(run: LayerRun, keep: Array | None, change: Change | None) -> Observe
     What is done to the states after attention is done to the predicted ones as well.
     """
     host = HostLayer(run)
-    after = (lambda x: x) if change is None else change.attended
+    after = (change or Change()).attended
     tokens = np.arange(len(host.x)) if keep is None else np.flatnonzero(keep)
     entering, attended, normed, leaving = (
         to_host(x)[tokens] for x in (run.entering, run.attended, run.normed, run.leaving)

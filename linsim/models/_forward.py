@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _validate
-from .._namespace import Array, namespace, on_device_of
+from .._namespace import Array, erfc, namespace, on_device_of
 from ..errors import InvalidValueError, NotCoveredError, ShapeError
 from ._blocks import Blocks
 from ._parts import AttentionPart, BlockParts, Dense, FeedForwardPart, Norm, Rotary, mapped
@@ -241,7 +241,7 @@ def attention_maps(fed: Array, part: AttentionPart, mask: Array | None) -> Array
     key = _repeated(key, path.heads)
     scores = query @ xp.permute_dims(key, (0, 2, 1)) / query.shape[-1] ** 0.5
     if mask is not None:
-        scores = xp.where(mask, scores, xp.asarray(-np.inf))
+        scores = xp.where(mask, scores, on_device_of(-np.inf, scores))
     weights = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
     return weights / xp.sum(weights, axis=-1, keepdims=True)
 
@@ -295,7 +295,7 @@ def activated(x: Array, name: str) -> Array:
     """Apply an activation by the name that a config.json gives it."""
     xp = namespace(x)
     if name == "gelu":
-        return x * _normal_cdf(x)
+        return x * 0.5 * erfc(x * -(0.5**0.5))  # x times the normal distribution function
     if name in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"):
         return 0.5 * x * (1 + xp.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
     if name in ("quick_gelu", "silu", "swish"):
@@ -311,14 +311,6 @@ def activated(x: Array, name: str) -> Array:
         "gelu, gelu_new, quick_gelu, silu or relu",
         "Leave the input out: the spectra need no activation.",
     )
-
-
-def _normal_cdf(x: Array) -> Array:
-    if isinstance(x, np.ndarray):
-        from scipy.special import ndtr
-    else:
-        from cupyx.scipy.special import ndtr
-    return ndtr(x)
 
 
 def causal_mask(n: int, like: Array) -> Array:
