@@ -333,7 +333,7 @@ def test_gguf_is_the_same_model(tmp_path):
     """Its rotary pairs are neighbours, which gives the same scores."""
     file = gguf_of(tmp_path / "m.gguf", tensors_of("llama"), config_of("llama"))
     model = models.load(file)
-    assert (model.family, model.heads, model.kv_heads, model.kind) == ("Llama (GGUF)", 3, 1, "GGUF")
+    assert (model.family, model.heads, model.kv_heads, model.kind) == ("Llama", 3, 1, "GGUF")
     run = model.run(**input_of("llama"))
     wanted = models.load(HERE / "llama").run(**input_of("llama"))
     np.testing.assert_allclose(run.states, wanted.states, atol=1e-12)

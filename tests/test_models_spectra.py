@@ -8,6 +8,7 @@ from checkpoints import FAMILIES, HERE, config_of, input_of, tensors_of, write
 
 import linsim
 from linsim import models
+from linsim.models._spectra import factors
 
 PARTS = [(name, None) for name in FAMILIES] + [("clip", "text")]
 
@@ -77,6 +78,8 @@ def test_exact_zeros_are_counted_apart():
     assert {head.exact_zeros for head in grouped.raw_heads} == {16}
     centred = models.load(HERE / "gpt2").spectra[0]
     assert (centred.raw.exact_zeros, centred.effective.exact_zeros) == (0, 1)
+    path = models.load(HERE / "gpt2")._blocks.value_path(0)
+    assert (factors(path, effective=False).rank, factors(path, effective=True).rank) == (24, 23)
     one = centred.effective
     assert one.fraction_negative == np.mean(one.eigenvalues.real < 0)
 

@@ -146,7 +146,7 @@ def _run_table(run: ModelRun) -> list[str]:
         rows.append(
             f"{k:>5} | {curves.all['hfc_lfc'][k]:>7.3f} {curves.all['cosine'][k]:>7.3f} "
             f"{curves.all['effective_rank'][k]:>7.1f} | {one.measured:>+8.3f} {one.step:>+8.3f} "
-            f"{one.law:>+7.2f} {told:<16} {_strongest(one):>7} | {one.norm:>+6.2f} {one.feed_forward:>+7.2f}"
+            f"{one.law:>+7.2f} {told:<16} {_strongest(one):>7} | {_norm(one)} {one.feed_forward:>+7.2f}"
         )
     last = len(layers)
     rows.append(
@@ -154,6 +154,11 @@ def _run_table(run: ModelRun) -> list[str]:
         f"{curves.all['effective_rank'][last]:>7.1f} |"
     )
     return rows
+
+
+def _norm(one: LayerReport) -> str:
+    """Return what the norm behind the sum did, if one is there."""
+    return f"{one.norm:>+6.2f}" if one.norm else f"{'-':>6}"
 
 
 def _strongest(one: LayerReport) -> str:

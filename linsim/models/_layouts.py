@@ -274,7 +274,7 @@ _PHI3 = Layout(
 )
 
 _GGUF = Layout(
-    "Llama (GGUF)",
+    "Llama",
     block="blk.{layer}.",
     marker="attn_v.weight",
     query="attn_q",

@@ -57,7 +57,7 @@ def stacks(tensors: Tensors) -> list[Stack]:
             NotCoveredError,
             "path",
             f"{len(tensors.shapes)} tensors of no known family, as {', '.join(list(tensors.shapes)[:3])}",
-            "one of " + ", ".join(layout.name for layout in LAYOUTS),
+            "one of " + ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS)),
             "Name the value and projection matrices: --value-pattern 'NAME.{layer}.NAME' "
             "--projection-pattern 'NAME.{layer}.NAME' --heads COUNT.",
         )
