@@ -167,6 +167,9 @@ def test_padding_first_moves_the_sink_with_it():
     rest = np.delete(np.arange(len(states)), [0, 2])
     curve = linsim.metrics.measure(run.states[:, rest], ["hfc_lfc"])["hfc_lfc"]
     np.testing.assert_allclose(run.curves.others["hfc_lfc"], curve, rtol=1e-12)
+    for layer, one in zip(walk(model._blocks, states, keep=keep), run.layers, strict=True):
+        change = log_ratio(layer.attended[rest]) - log_ratio(layer.entering[rest])
+        assert one.without_sink["measured"] == pytest.approx(change, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "albert"])
@@ -177,6 +180,16 @@ def test_states_of_ones_own(name):
         again = model.run(states=given)
         np.testing.assert_array_equal(again.states, run.states)
         assert [one.measured for one in again.layers] == [one.measured for one in run.layers]
+
+
+def test_tokens_that_are_all_alike():
+    """Nothing is left to smooth: numbers that have no value are NaN, and nothing warns."""
+    run = models.load(HERE / "bert").run(states=np.zeros((4, 24)))
+    for one in run.layers:
+        assert one.verdict == "neither" or np.isfinite(one.measured)
+    first = run.layers[0]
+    assert np.isnan(first.escalation_rate)
+    assert np.isnan(first.measured) or first.measured == np.inf
 
 
 def test_an_escalation_rate_is_that_of_its_definition():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 import sys
 
 import numpy as np
@@ -59,6 +60,13 @@ def test_towers_and_decoders_are_told_apart():
     H = tensors[f"{at}.v_proj.weight"].T.astype(float) @ tensors[f"{at}.out_proj.weight"].T
     assert decoder.spectra[0].raw.real_max == pytest.approx(np.linalg.eigvals(H).real.max(), abs=1e-6)
     refused(lambda: models.load(HERE / "clip", part="audio"), "'text'", "'vision'")
+
+
+def test_a_look_alike_with_norms_after_the_sum_is_not_taken_for_whisper(tmp_path):
+    """BART has Whisper's names but for the convolutions."""
+    tensors = {k: v for k, v in tensors_of("whisper").items() if "conv" not in k}
+    folder = write(tmp_path, tensors, config_of("whisper") | {"model_type": "bart"})
+    refused(lambda: models.load(folder), "no known family", kind=NotCoveredError)
 
 
 def test_cross_attention_is_no_self_attention(tmp_path):
@@ -216,6 +224,22 @@ def test_other_floating_types(tmp_path, dtype):
     np.testing.assert_array_equal(model.run(**input_of("bert")).states, wanted.run(**input_of("bert")).states)
 
 
+def test_bfloat16_in_a_process_that_knows_nothing_of_it(tmp_path):
+    """NumPy has no bfloat16: reading imports what gives it one, and names it where it is missing."""
+    tensors = {"a.0.v": np.eye(4), "a.0.o": 3 * np.eye(4)}
+    folder = write(tmp_path, {k: v.astype(ml_dtypes.bfloat16) for k, v in tensors.items()})
+    code = (
+        "import sys, linsim\n{}"
+        f"model = linsim.models.load({str(folder)!r}, value_pattern='a.{{layer}}.v', "
+        "projection_pattern='a.{{layer}}.o')\n"
+        "print(model.spectra[0].raw.real_max)"
+    )
+    for before, said in (("", "3.0"), ("sys.modules['ml_dtypes'] = None\n", "pip install 'linsim[models]'")):
+        command = [sys.executable, "-c", code.format(before)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert said in (done.stdout or done.stderr)
+
+
 def test_shards(tmp_path):
     from safetensors.numpy import save_file
 
@@ -274,6 +298,12 @@ def test_missing_and_broken_tensors(tmp_path):
     refused(lambda: models.load(write(tmp_path / "e", wide, config)).spectra, "(24, 24)", "(16, 24)")
     flat = tensors | {name: np.ones(24, np.float32)}
     refused(lambda: models.load(write(tmp_path / "f", flat, config)).spectra, "a matrix")
+
+
+@pytest.mark.parametrize("epsilon", [-1, -1e308, 1e308])
+def test_an_epsilon_that_is_none(tmp_path, epsilon):
+    folder = write(tmp_path, tensors_of("bert"), config_of("bert") | {"layer_norm_eps": epsilon})
+    refused(lambda: models.load(folder).spectra, "epsilon")
 
 
 def test_broken_config(tmp_path):
@@ -442,6 +472,12 @@ def test_a_graph_knows_orientation_by_itself(tmp_path):
     model = models.load(tmp_path / "model.onnx", heads=3)
     wanted = models.load(HERE / "gpt2")
     np.testing.assert_array_equal(model.spectra[0].raw.eigenvalues, wanted.spectra[0].raw.eigenvalues)
+
+
+def test_names_that_are_no_text(tmp_path):
+    file = onnx_of(tmp_path / "model.onnx", tensors_of("bert"))
+    file.write_bytes(file.read_bytes().replace(b"embeddings.LayerNorm.bias", b"embeddings.\xffayerNorm.bias"))
+    refused(lambda: models.load(file), "no readable ONNX")
 
 
 def test_truncated_onnx(tmp_path):

@@ -84,6 +84,20 @@ def test_exact_zeros_are_counted_apart():
     assert one.fraction_negative == np.mean(one.eigenvalues.real < 0)
 
 
+def test_a_zero_is_counted_by_what_it_is_not_by_its_size(tmp_path):
+    """Far from normal, rounding moves the zero that centring makes to where other eigenvalues are."""
+    tensors, config = tensors_of("gpt2"), config_of("gpt2")
+    far = np.eye(24) + 20 * np.triu(np.ones((24, 24)), 1)
+    tensors["h.0.attn.c_attn.weight"][:, 48:] = np.eye(24)
+    tensors["h.0.attn.c_proj.weight"] = far.astype(np.float32)
+    tensors["h.0.ln_1.weight"][:] = 1
+    one = models.load(write(tmp_path, tensors, config)).spectra[0]
+    centred = (np.eye(24) - 1 / 24) @ far
+    smallest = np.abs(np.linalg.eigvals(centred)).min()
+    assert smallest > 24 * np.finfo(float).eps * np.linalg.norm(centred)
+    assert one.effective.exact_zeros == 1
+
+
 def test_a_gain_of_zero_takes_a_mode_away(tmp_path):
     tensors, config = tensors_of("gpt2"), config_of("gpt2")
     gain = tensors["h.0.ln_1.weight"]

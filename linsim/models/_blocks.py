@@ -210,6 +210,14 @@ class Blocks:
         kind = "layer" if bias is not None else self.layout.norm_kind
         names = ("layer_norm_eps", "layer_norm_epsilon", "layernorm_epsilon", "rms_norm_eps")
         epsilon = self.config.number(*names)
+        if epsilon is not None and not 0 <= epsilon < 1:
+            raise _validate.refusal(
+                FileFormatError,
+                "config.json",
+                f"a norm's epsilon of {epsilon:g}",
+                "a small number from 0",
+                "Take the model's own config.json.",
+            )
         return Norm(kind, gain, bias, self.layout.epsilon if epsilon is None else epsilon)
 
     def _scale(self, layer: int, which: int) -> Array | None:

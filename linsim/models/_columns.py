@@ -70,18 +70,20 @@ class LayerReport:
 
     @property
     def verdict(self) -> str:
-        """Return "smooths" or "sharpens", by what was measured."""
+        """Return "smooths" or "sharpens", by what was measured; "neither" of tokens that are all alike."""
+        if np.isnan(self.measured) or self.measured == 0:
+            return "neither"
         return "smooths" if self.measured < 0 else "sharpens"
 
     @property
     def step_agrees(self) -> bool:
         """Whether one exact step has the sign of what was measured."""
-        return (self.step < 0) == (self.measured < 0)
+        return bool(np.sign(self.step) == np.sign(self.measured))
 
     @property
     def law_agrees(self) -> bool:
         """Whether the law has."""
-        return (self.law < 0) == (self.measured < 0)
+        return bool(np.sign(self.law) == np.sign(self.measured))
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def report(seen: Observed, spectra: LayerSpectra, sink: int) -> LayerReport:
         after - middle,
         end - after,
         end - start,
-        1 - _diversity(middle) / _diversity(start),
+        1 - _diversity(middle) / _diversity(start) if start > -np.inf else float("nan"),
         seen.heads,
         {
             "measured": log_ratio(seen.attended[rest]) - before,

@@ -34,7 +34,8 @@ class Curves:
 def heaviest(states: Array) -> tuple[Array, int]:
     """Return the largest share of ||X||^2 in each state, and the token that ever has the largest."""
     squares = (states**2).sum(axis=-1)
-    shares = squares / squares.sum(axis=-1, keepdims=True)
+    whole = squares.sum(axis=-1, keepdims=True)
+    shares = squares / np.where(whole > 0, whole, 1.0)  # of nothing nobody has a share
     return shares.max(axis=-1), int(np.unravel_index(shares.argmax(), shares.shape)[-1])
 
 

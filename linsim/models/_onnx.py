@@ -34,13 +34,14 @@ class Onnx(Tensors):
             self._graph = onnx.load(str(file)).graph
             self._constants = {tensor.name: tensor for tensor in self._graph.initializer}
             self._constants |= _constant_nodes(self._graph)
+            self._alias = _names(self._graph, set(self._constants))
         except Exception as error:  # protobuf, onnx and missing side files each have their own kinds
             raise corrupt(file, "ONNX", error) from None
         self._to_array = onnx.numpy_helper.to_array
-        if not self._constants:
-            raise corrupt(file, "ONNX", "no constants in it")
+        # what is no text any more comes as bytes
+        if not self._constants or not all(isinstance(name, str) for name in self._constants):
+            raise corrupt(file, "ONNX", "no constants in it, or without names")
         self.metadata = {"from_onnx": True}
-        self._alias = _names(self._graph, set(self._constants))
         taken = {constant for constant, _ in self._alias.values()}
         self.oriented = frozenset(self._alias)
         plain = {name: (name, False) for name in self._constants if name not in taken}
