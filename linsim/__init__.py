@@ -4,7 +4,8 @@ Build the parts (:mod:`~linsim.attention`, :mod:`~linsim.weights`,
 :mod:`~linsim.tokens`), put them in a layer rule (:class:`Linear`,
 :class:`MultiHead`, :class:`Layered`), :func:`simulate` it to any depth,
 :func:`predict` its limit from spectra alone, :func:`compare` the two, :func:`sweep`
-over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own.
+over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own, and
+:mod:`~linsim.models` opens pretrained checkpoints.
 
 >>> import numpy as np, linsim
 >>> A = linsim.attention.softmax(6, 4, rng=0)
@@ -13,7 +14,7 @@ over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own.
 'sharpening'
 """
 
-from . import attention, errors, escalation, masks, metrics, theory, tokens, weights
+from . import attention, errors, escalation, masks, metrics, models, theory, tokens, weights
 from ._compare import Compared, Comparison, compare
 from ._rule import Rule
 from ._simulate import METHODS, Engines, engines, simulate
@@ -50,6 +51,7 @@ __all__ = [
     "lyapunov_exponents",
     "masks",
     "metrics",
+    "models",
     "predict",
     "simulate",
     "sweep",

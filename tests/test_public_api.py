@@ -21,6 +21,7 @@ MODULES = [
             "escalation",
             "masks",
             "metrics",
+            "models",
             "sweeps",
             "testing",
             "theory",

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from .files import read_array
+from .model import model
 from .output import one_line, print_json
 from .sweep import plot, sweep
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 
 app.command()(sweep)
 app.command()(plot)
+app.command()(model)
 
 _A = Annotated[
     Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")
