@@ -197,7 +197,7 @@ def _one_spectrum(A: Any, H: Any, x0: Any) -> Any:
         )
     if A is None and (H is None or H is _NOTHING):
         raise _validate.refusal(
-            InvalidTypeError, "rule", "None, and no H", "a rule, A, or H", "Call predict(A, H)."
+            InvalidTypeError, "rule", "NoneType, and no H", "a rule, A, or H", "Call predict(A, H)."
         )
     if A is None:
         rule = Linear([[1.0]], H)

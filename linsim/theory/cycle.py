@@ -247,7 +247,7 @@ def _approximate_modes(block: Cycle, effort: Effort) -> Spectrum:
     error = (rounding + residual[:kept]) * share
     missing = float(np.max(residual[:kept] * share) / modulus[0])
     # what is not listed is smaller than what is, if only by less than either is known
-    unknown = float(min(modulus[kept] + residual[kept], modulus[kept - 1]))
+    unknown = float(min(modulus[kept] + residual[kept], (1 - BLURRED) * modulus[kept - 1]))
     growth = np.zeros(kept, dtype=np.int64)
     return Spectrum(values, vectors, dual, condition, growth, error, unknown, vague, spent, missing)
 
