@@ -41,6 +41,8 @@ def in_the_way(task: Task) -> str:
     """Return what has no closed form, "" where one can be looked for."""
     if task.rule.single_head is None:
         return f"{type(task.rule).__name__}: modes are those of one A and one H"
+    if task.driven or not task.rule.stochastic:
+        return "a bias has no modes of one A and one H" if task.driven else "attention that is not stochastic"
     if task.last > DEEPEST:
         return f"layer {task.last} is beyond {DEEPEST}, where phases lose their digits"
     return ""
