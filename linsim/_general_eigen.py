@@ -29,7 +29,7 @@ def row_sums(A: F, eps: float = EPS) -> F:
     size = np.max(np.sum(np.abs(A), axis=-1), axis=-1)
     middle = np.mean(sums, axis=-1)
     slack = 16 * A.shape[-1] * eps * size
-    whole = np.round(middle)
+    whole = np.round(middle) + 0.0  # not -0
     middle = np.where(np.abs(middle - whole) <= slack, whole, middle)
     return np.where(np.max(np.abs(sums - middle[:, None]), axis=-1) <= slack, middle, np.nan)
 

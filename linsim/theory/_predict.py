@@ -11,8 +11,9 @@ from .._blas import on_one_thread
 from .._callers import in_callers_library
 from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError
+from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
+from .affine import affine_verdicts
 from .cycle import Heads, simplest
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
@@ -122,6 +123,8 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         X = _flat(X, batch, 2)
     rules: Any = rule.rules if isinstance(rule, Layered) else [rule]
     given = _precision(rules, x0)
+    if any(getattr(one, "bias", None) is not None or not one.stochastic for one in rules):
+        return _affine(rule, X, batch, given)
     layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)
     law = _judged(layers, X, batch, given)
@@ -129,6 +132,26 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     if seeming != given:
         law = with_caution(law, _judged(layers, X, batch, seeming), seeming)
     return repeated(law, len(layers), batch) if isinstance(rule, Layered) else law
+
+
+def _affine(rule: Any, X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
+    """The law of one head with a bias, a scale, or attention that is not stochastic."""
+    heads = [rule] if isinstance(rule, Linear) else []
+    if isinstance(rule, MultiHead) and rule.A.shape[-3] == 1:
+        heads = [rule]
+    if not heads:
+        raise NotCoveredError(
+            f"rule: found {type(rule).__name__} with a bias, a scale or attention that is not stochastic; "
+            "expected one head and one layer, Linear. Use linsim.simulate to measure."
+        )
+    ((A, H),) = (tuple(to_host(M).astype(np.float64) for M in pair) for pair in rule.heads(0))
+    row = None if rule.bias is None else to_host(rule.bias).astype(np.float64)
+    A, H = (_flat(M, batch, 2) for M in (A, H))
+    if rule.stochastic:
+        A = meant(A, precision.attention)
+    return affine_verdicts(
+        A, H, None if row is None else _flat(row, batch, 1), X, batch, precision, rule.stochastic
+    )
 
 
 def _judged(layers: tuple[Heads, ...], X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
