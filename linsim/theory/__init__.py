@@ -4,6 +4,7 @@ from ._predict import predict
 from .dominance import boundary, disk
 from .gain import pre_norm_ratio, real_regime, swap_ratios
 from .mixture import Mixture, mixture
+from .one_step import Step, step
 from .prediction import REGIMES, Assumption, Mode, Prediction
 
 __all__ = [
@@ -12,11 +13,13 @@ __all__ = [
     "Mixture",
     "Mode",
     "Prediction",
+    "Step",
     "boundary",
     "disk",
     "mixture",
     "pre_norm_ratio",
     "predict",
     "real_regime",
+    "step",
     "swap_ratios",
 ]

@@ -136,10 +136,8 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
 
 def _affine(rule: Any, X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
     """The law of one head with a bias, a scale, or attention that is not stochastic."""
-    heads = [rule] if isinstance(rule, Linear) else []
-    if isinstance(rule, MultiHead) and rule.A.shape[-3] == 1:
-        heads = [rule]
-    if not heads:
+    single = isinstance(rule, Linear) or (isinstance(rule, MultiHead) and rule.A.shape[-3] == 1)
+    if not single:
         raise NotCoveredError(
             f"rule: found {type(rule).__name__} with a bias, a scale or attention that is not stochastic; "
             "expected one head and one layer, Linear. Use linsim.simulate to measure."

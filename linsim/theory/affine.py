@@ -20,7 +20,7 @@ sigma_2/sigma_1 close no faster than tokens converge where it dominates.  Statem
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -67,16 +67,19 @@ def affine_verdicts(
         size = max(M.shape[0] for M in (A, H) if M is not None)
         shape = (size, A.shape[-1], H.shape[-1])
         none = Beyond(
-            np.broadcast_to(constant, size), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=int), stochastic
+            np.broadcast_to(constant, size),
+            np.zeros(shape, dtype=bool),
+            np.zeros(shape, dtype=int),
+            stochastic,
         )
         law = dominance(attention, weights, x0, precision, none)
         marked = None if stochastic else np.broadcast_to(constant, law.rho.shape[0])
-        bounds = Bounds(attention, weights, law, x0, A, H, precision.tokens, marked)
+        bounds = Bounds(attention, weights, law, cast(F, x0), A, H, precision.tokens, marked)
         none = none._replace(constant=np.broadcast_to(constant, law.rho.shape[0]))
         return verdicts(A, H, x0, attention, weights, law, batch, precision, none, bounds)
     if not np.all(constant):
         raise NotCoveredError(
-            "bias: found attention whose rows sum to different numbers, which mixes a bias with the other modes; "
+            "bias: found attention whose rows sum to different numbers, which mixes a bias with other modes; "
             "expected rows that all sum to one number. Use linsim.simulate to measure."
         )
     return _driven(A, H, bias, x0, attention, weights, batch, precision, stochastic)
@@ -105,7 +108,9 @@ def _driven(
     wide_H[:, :d, :d], wide_H[:, d, :d] = H, below
     wide = None
     if x0 is not None:
-        wide = np.concatenate([np.broadcast_to(x0, (size, n, d)), np.ones((size, n, 1)) * unit[..., None]], axis=-1)
+        wide = np.concatenate(
+            [np.broadcast_to(x0, (size, n, d)), np.ones((size, n, 1)) * unit[..., None]], axis=-1
+        )
     absent = np.zeros((size, n, d + 1), dtype=bool)
     absent[:, 1:, d] = True
     absent[:, :, d] |= still[:, None]
@@ -200,9 +205,7 @@ class DrivenBounds:
             if gap == "hfc_lfc":
                 return ratio
             if gap == "token_diversity":
-                return np.where(
-                    np.isneginf(h), -np.inf, np.minimum(2 * h - np.logaddexp(2 * h, 2 * p), 0.0)
-                )
+                return np.where(np.isneginf(h), -np.inf, np.minimum(2 * h - np.logaddexp(2 * h, 2 * p), 0.0))
             if gap == "cosine_gap":
                 return self._cosine(h, p, n)
             m = min(n, d)

@@ -106,9 +106,7 @@ def known(
     """
     rows = hidden(A, attention, stochastic=constant is None, constant=constant)
     columns = hidden(H, weights)
-    size, error = np.abs(c), _coefficient_error(
-        attention, weights, rows, columns, c, x0, eps, constant
-    )
+    size, error = np.abs(c), _coefficient_error(attention, weights, rows, columns, c, x0, eps, constant)
     sure = size > error
     basis = attention.diagonalizable & weights.diagonalizable
     doubt = ~sure & (error > 0) & basis[:, None, None]
