@@ -197,8 +197,8 @@ def lyapunov_exponents(
         )
     if rule.moves_by == "matrices" and (not rule.stochastic or _drives(rule)):
         raise NotCoveredError(
-            f"rule: found {type(rule).__name__} with a bias, a scale or attention that is not stochastic; expected "
-            "X + sum_h A_h X H_h with rows that sum to 1. Use linsim.simulate to measure."
+            f"rule: found {type(rule).__name__} with a bias, a scale or attention that is not stochastic; "
+            "expected X + sum_h A_h X H_h with rows that sum to 1. Use linsim.simulate to measure."
         )
     depth = _validate.count(depth, "depth", minimum=2)
     burn_in = _validate.count(burn_in, "burn_in")

@@ -177,7 +177,7 @@ def test_a_bias_decides_where_every_mode_shrinks():
     A, x0 = np.array([[0.75, 0.25], [0.25, 0.75]]), np.array([[1.0, 2.0], [0.0, -1.0]])
     H, bias = np.diag([-0.5, -0.25]), np.array([1.0, 3.0])
     plain, driven = predict(A, H, x0=x0), predict(Linear(A, H, bias=bias), x0=x0)
-    assert plain.regime == "sharpening" and driven.regime == "smoothing"
+    assert (plain.regime, driven.regime) == ("sharpening", "smoothing")
     # modes 1 + mu / 2 of the other token vector: 3/4 and 7/8; the drive has modulus 1
     assert driven.rates["token_diversity"] == pytest.approx((7 / 8) ** 2)
     assert driven.rates["rank_gap"] == pytest.approx(7 / 8)
@@ -191,7 +191,7 @@ def test_linear_growth_where_the_bias_meets_a_null_vector():
     A, x0 = np.array([[0.75, 0.25], [0.25, 0.75]]), np.array([[1.0, 2.0], [0.0, -1.0]])
     H = np.diag([0.0, -0.25])
     law = predict(Linear(A, H, bias=[1.0, 0.0]), x0=x0)
-    assert law.input_convergence and law.limit_rank == 1
+    assert (law.input_convergence, law.limit_rank) == (True, 1)
     run = simulate(Linear(A, H, bias=[1.0, 0.0]), x0, 10**4, layers=[10**3, 10**4], method="iterate")
     assert run.metrics["log_hfc_lfc"][0] - run.metrics["log_hfc_lfc"][1] == pytest.approx(
         np.log(10), rel=1e-3
@@ -211,21 +211,74 @@ def test_a_bias_of_zero_is_none():
     np.testing.assert_allclose(found, plain, atol=1e-11)
 
 
-def test_layers_and_heads_without_a_law_say_what_to_do():
-    rule, x0 = drawn(5, "stochastic", True)
-    for several in (
-        Layered([rule, rule]),
-        MultiHead(
-            np.stack([rule.A, rule.A.T / rule.A.T.sum(axis=1, keepdims=True)]),
-            [rule.H, -rule.H],
-            bias=rule.bias,
-        ),
-    ):
-        with pytest.raises(NotCoveredError, match=r"linsim\.simulate"):
-            predict(several)
-        simulate(several, x0, 2)
+def several(seed):
+    """Two heads, or a cycle of two layers, with a bias: a rule, and the matrix of one period."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(2, 5)), int(rng.integers(1, 4))
+    A = [(np.eye(n) + softmax(rng, n)) / 2 for _ in range(2)]
+    H = [rng.normal(size=(d, d)) / np.sqrt(d) / 2 - rng.choice([0.0, 0.4, 0.7]) * np.eye(d) for _ in range(2)]
+    rows = rng.normal(size=(2, d))
+    if seed % 2:
+        rule = MultiHead(np.stack(A), np.stack(H), bias=rows[0])
+        layers = [(list(zip(A, H, strict=True)), rows[0])]
+    else:
+        rule = Layered([Linear(A[0], H[0], bias=rows[0]), Linear(A[1], H[1])])
+        layers = [([(A[0], H[0])], rows[0]), ([(A[1], H[1])], 0 * rows[1])]
+    M = np.eye(n * d + 1)
+    for heads, row in layers:
+        one = np.eye(n * d) + sum(np.kron(a, h.T) for a, h in heads)
+        M = np.block([[one, np.tile(row, n)[:, None]], [np.zeros((1, n * d)), np.ones((1, 1))]]) @ M
+    return rule, M, n, d, len(layers), rng.normal(size=(n, d))
+
+
+@FEW
+@given(seed=seeds)
+def test_heads_and_cycles_with_a_bias_are_those_of_one_matrix(seed):
+    rule, M, n, d, period, _ = several(seed)
+    law = predict(rule)
+    Q = np.linalg.svd(np.ones((1, n)))[2].T
+    T = np.block([[np.kron(Q, np.eye(d)), np.zeros((n * d, 1))], [np.zeros((1, n * d)), np.ones((1, 1))]])
+    M = T.T @ M @ T
+    same = np.r_[np.arange(d), n * d]
+    other = np.arange(d, n * d)
+    constant, rest = (np.max(np.abs(np.linalg.eigvals(M[np.ix_(p, p)]))) for p in (same, other))
+    assume(abs(np.log(rest / constant)) > 1e-5)
+    assert law.regime == ("smoothing" if rest < constant else "sharpening")
+    assert law.margin == pytest.approx(np.log(constant / rest) / period, abs=1e-6)
+    wanted = min(rest / constant, 1.0) ** (2 / period)
+    assert law.rates["token_diversity"] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_gaps_of_heads_and_cycles_with_a_bias_close_as_predicted(heads):
+    checked = 0
+    for seed in range(1 - heads, 24, 2):
+        rule, _, _, _, _, x0 = several(seed + heads * 2)
+        if isinstance(rule, Layered):
+            law = predict(rule)
+            rule = Layered([*rule.rules] * 150)
+        else:
+            law = predict(rule)
+        run = simulate(rule, x0, 300, layers=[200, 300])
+        for gap in ("token_diversity", "cosine_gap", "rank_gap"):
+            found = np.asarray(measured(gap, law, run))
+            if law.rates[gap] == 1 or law.relaxations[gap] ** 200 > 1e-5 or not np.all(np.isfinite(found)):
+                continue
+            assert np.exp((found[1] - found[0]) / 100) == pytest.approx(law.rates[gap], rel=1e-4), (seed, gap)
+            checked += 1
+    assert checked >= 3
+
+
+def test_what_has_no_law_says_what_to_do():
+    rule, x0 = drawn(5, "stochastic", False)
+    scaled = MultiHead(
+        rule.A[None].repeat(2, 0), np.stack([rule.H, -rule.H]), scale=np.arange(1.0, rule.n + 1)
+    )
+    with pytest.raises(NotCoveredError, match=r"linsim\.simulate"):
+        predict(scaled)
+    simulate(scaled, x0, 2)
     with pytest.raises(NotCoveredError, match="different numbers"):
-        predict(Linear(attention.sigmoid(np.eye(rule.n)), rule.H, bias=rule.bias))
+        predict(Linear(attention.sigmoid(np.eye(rule.n)), rule.H, bias=np.ones(rule.d)))
 
 
 # --- claims about a bias, over systems of linsim.testing -----------------------------------------

@@ -19,7 +19,7 @@ from .._shadow import begin, heads_of
 from .._state import EMPTY, PARTS, Split, State, between_rescalings, norm, normalise, scaled
 from ._ahead import kept
 
-__all__ = ["cut_drive", "states"]
+__all__ = ["cut_drive", "lowered", "plus", "states"]
 
 # the pairs (A_h, H_h) of a layer, none where a rule has ended; asked once for each, in order
 Heads = Callable[[int], Sequence[tuple[Array, Array]]]
@@ -52,10 +52,10 @@ def states(
             pairs = heads(layer)
             added = drive(layer) if drive is not None else None
             if added is not None:
-                state = _raised(state, added)
+                state = lowered(state, added)
             after = _step(state, pairs)
             if added is not None:
-                after = _plus(after, added)
+                after = plus(after, added)
             if shadows is not None:
                 if pairs is not last:
                     last, seen = pairs, heads_of(pairs)
@@ -91,8 +91,8 @@ def cut_drive(row: Array, split: Split) -> State:
     return normalise(State(split, **parts, **exponents, noise=noise))
 
 
-def _raised(state: State, added: State) -> State:
-    """The same state, no part at a smaller scale than what is added to it: sums must fit."""
+def lowered(state: State, added: State) -> State:
+    """Return the same state, no part at a smaller scale than what is added to it: sums must fit."""
     changes: dict[str, Any] = {}
     for name in PARTS:
         e, other = getattr(state, f"e_{name}"), getattr(added, f"e_{name}")
@@ -102,7 +102,8 @@ def _raised(state: State, added: State) -> State:
     return replace(state, **changes)
 
 
-def _plus(state: State, added: State) -> State:
+def plus(state: State, added: State) -> State:
+    """Return the sum, part by part, at the scale of ``state``."""
     changes = {}
     for name in PARTS:
         own = scaled(getattr(added, name), getattr(added, f"e_{name}") - getattr(state, f"e_{name}"))

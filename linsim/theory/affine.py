@@ -19,7 +19,7 @@ sigma_2/sigma_1 close no faster than tokens converge where it dominates.  Statem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -30,10 +30,10 @@ from ..errors import NotCoveredError
 from ._logs import log, log_minus
 from .bounds import Bounds, angle_bound, effective
 from .dominance import Beyond, Dominance, Precision, dominance
-from .prediction import Prediction
+from .prediction import Assumption, Prediction
 from .verdicts import verdicts
 
-__all__ = ["DrivenBounds", "affine_verdicts"]
+__all__ = ["DrivenBounds", "affine_verdicts", "driven_cycle"]
 
 _ZERO = 1e3 * EPS  # a smaller lambda mu, relatively, or a smaller part of the bias, counts as zero
 
@@ -292,3 +292,79 @@ class DrivenBounds:
             lost = lost + less * slow * (np.abs(c)[:, None, :] + depth * np.abs(own)[:, None, :])
             error = np.where(still[:, None, :], lost, error) + 16 * EPS * np.abs(value)
             return log(np.abs(value)) + top, log(error) + top
+
+
+def driven_cycle(law: Prediction, period: int, driven: Any) -> Prediction:
+    """The law of several heads, or of a cycle, that add something to all tokens, from the law without that.
+
+    The constant part c -> c M + e of a cycle gains the modulus 1 of its fixed point, and nothing else
+    changes: the rest does not see it.  ``law``: of stochastic attention, its modes for ``period`` layers;
+    ``driven``: bool, or one for each system.
+    """
+    shape = np.shape(law.regime)
+    count = int(np.prod(shape, dtype=int))
+    modes = [law.dominant] if shape == () else list(np.reshape(law.dominant, count))
+
+    def flat(x: Any) -> F:
+        return np.array(np.broadcast_to(np.asarray(x), shape).reshape(count))
+
+    regime, margin, rank = flat(law.regime).astype("U12"), flat(law.margin), flat(law.limit_rank)
+    smooth, angle, collapse = (
+        flat(x) for x in (law.input_convergence, law.angle_convergence, law.rank_collapse)
+    )
+    rates = {name: flat(x) for name, x in law.rates.items()}
+    settling = {name: flat(x) for name, x in law.relaxations.items()}
+    limit = flat(law.limit_hfc_lfc)
+    for s in np.flatnonzero(np.broadcast_to(np.asarray(driven), shape).reshape(count)):
+        # ln of the largest constant modulus and of the largest other one, per layer
+        top = float(np.log(max(abs(mode.value) for mode in modes[s]))) / period if rank[s] else -np.inf
+        constant = top if margin[s] >= 0 else top + margin[s]
+        other = top if margin[s] <= 0 else top - margin[s]
+        if constant >= 0:
+            continue
+        margin[s] = -other if np.isfinite(other) else np.inf
+        q = float(np.exp(other))
+        for name in settling:
+            settling[name][s] = max(settling[name][s], np.exp(constant), min(q, 1 / q) if q else 0.0)
+        if abs(other) <= 1e-9:
+            regime[s], smooth[s], angle[s], collapse[s] = "balanced", False, False, False
+            rank[s], limit[s] = rank[s] + 1, np.nan
+            for rate in rates.values():
+                rate[s] = 1.0
+        elif other < 0:
+            regime[s], smooth[s], angle[s], collapse[s], rank[s], limit[s] = (
+                "smoothing",
+                True,
+                True,
+                True,
+                1,
+                0.0,
+            )
+            rates["token_diversity"][s] = rates["cosine_gap"][s] = q * q
+            rates["rank_gap"][s] = q
+        else:  # a minor of the leading mode and of the drive
+            rates["rank_gap"][s] = max(rates["rank_gap"][s], 1 / q) if collapse[s] else 1.0
+            rates["cosine_gap"][s] = max(rates["cosine_gap"][s], 1 / q**2) if angle[s] else 1.0
+
+    def shaped(x: F) -> Any:
+        return x.item() if shape == () else x.reshape(shape)
+
+    entry = Assumption(
+        "the bias leads to a fixed point that is not zero",
+        shaped(np.ones(count, dtype=bool)),
+        shaped(flat("generic")),
+    )
+    return replace(
+        law,
+        regime=shaped(regime),
+        margin=shaped(margin),
+        limit_rank=shaped(rank),
+        input_convergence=shaped(smooth),
+        angle_convergence=shaped(angle),
+        rank_collapse=shaped(collapse),
+        rates={name: shaped(x) for name, x in rates.items()},
+        relaxations={name: shaped(x) for name, x in settling.items()},
+        limit_hfc_lfc=shaped(limit),
+        assumptions=(*law.assumptions, entry),
+        bounds=None,
+    )

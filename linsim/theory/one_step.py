@@ -132,8 +132,8 @@ def step(rule: Rule, x0: Any, *, layer: int = 0, by: str = "heads") -> Step:
         )
     if rule.moves_by != "matrices":
         raise NotCoveredError(
-            f"rule: found {type(rule).__name__}, whose layer has no matrices known beforehand; expected heads. "
-            "Measure it: simulate(rule, x0, 1)."
+            f"rule: found {type(rule).__name__}, whose layer has no matrices known beforehand; expected "
+            "heads. Measure it: simulate(rule, x0, 1)."
         )
     _validate.choice(by, "by", ("heads", "modes"))
     layer = _validate.count(layer, "layer")
@@ -210,8 +210,8 @@ def _several(rule: Any) -> bool:
 def _modes(rule: Rule, pairs: list[Any], X: F) -> dict[str, F]:
     if len(pairs) > 1 or pairs[0][0].ndim > 2:
         raise NotCoveredError(
-            f"by: found modes of {len(pairs)} heads, attention {pairs[0][0].shape}; expected the attention (n, n) "
-            'of one head. Use by="heads".'
+            f"by: found modes of {len(pairs)} heads, attention {pairs[0][0].shape}; expected attention "
+            '(n, n) of one head. Use by="heads".'
         )
     ((A, H),) = pairs
     system = attention_eigensystem(A[None]) if rule.stochastic else general_eigensystem(A[None])[0]

@@ -67,7 +67,7 @@ STATEMENT = Statement(
                 Sign("neither is negative", 1 + mu, ">="),
                 Sign("both shrink", 1 - (1 + lam * mu), ">", -mu * lam),
             ],
-            "So without a bias HFC/LFC grows; with one the constant part stays of the size of the fixed point.",
+            "So without a bias HFC/LFC grows; with one the constant part keeps the size of the fixed point.",
         ),
         Claim(
             "ratio",
@@ -88,9 +88,9 @@ STATEMENT = Statement(
                     plus(times(2, p, B * P - h), times(h, 2 * p - F)),
                 ),
             ],
-            "h = ||Pi_perp X_l|| <= B P with P the largest other |rho|^l; p = ||Pi X_l|| is at least F, the size "
-            "of the fixed point, less what is left of the start, C Q with Q the largest constant |rho|^l. A with "
-            "unequal columns mixes into p what is of the size of h (affine.rest).",
+            "h = ||Pi_perp X_l|| <= B P with P the largest other |rho|^l; p = ||Pi X_l|| is at least F, the "
+            "size of the fixed point, less what is left of the start, C Q, Q the largest constant |rho|^l. "
+            "A with unequal columns mixes into p what is of the size of h (affine.rest).",
         ),
     ),
     second,

@@ -35,8 +35,9 @@ def second(z3: Any) -> dict[str, Query]:
 
 STATEMENT = Statement(
     "affine.rest",
-    "Where rows of A sum to s, differences of tokens obey the layer without the bias, constant states 1 c^T become "
-    "1 (c^T (I + s H) + b^T), and the mean over tokens differs from the constant part by differences alone.",
+    "Where rows of A sum to s, differences of tokens obey the layer without the bias, constant states 1 c^T "
+    "become 1 (c^T (I + s H) + b^T), and the mean over tokens differs from the constant part by differences "
+    "alone.",
     r"\Pi_\perp X_{l+1} = \Pi_\perp X_l + \Pi_\perp A (\Pi_\perp X_l) H,\quad"
     r" 1c^T \mapsto 1(c^T(I + sH) + b^T),\quad \tfrac1n 1^T X = uX + (\tfrac1n 1^T - u)\Pi_\perp X",
     "derived here",
@@ -47,7 +48,7 @@ STATEMENT = Statement(
             [sympy.Eq(_first - _second, (x1 - x2) * (1 + (s - p - q) * h))],
             [Identity("the bias cancels", _first - _second, (x1 - x2) * (1 + (s - p - q) * h))],
             "Two tokens, A = (s - p, p; q, s - q), one feature with H = (h). More tokens: Pi_perp 1 = 0 and "
-            "Pi_perp A 1 = s Pi_perp 1 = 0, so Pi_perp (X + A X H + 1 b^T) = Pi_perp X + Pi_perp A (Pi_perp X) H.",
+            "Pi_perp A 1 = s Pi_perp 1 = 0, so Pi_perp of the next X is Pi_perp X + Pi_perp A (Pi_perp X) H.",
         ),
         Claim(
             "constant states",
