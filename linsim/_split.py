@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,21 @@ from ._eigen import (
     perron_vector,
     weight_eigensystem,
 )
+from ._general_eigen import column_sums, general_eigensystem, row_sums, stationary
 from ._state import Split
 from .theory.dominance import dominance
 
-__all__ = ["KINDS", "choose_split", "constant_split", "row_split"]
+__all__ = ["KINDS", "choose_split", "constant_split", "no_split", "row_split"]
 
 # What each system was split along, as reported in Trajectory.info
-KINDS = ("constant direction", "constant direction and feature", "token mode", "token mode and feature")
+KINDS = (
+    "constant direction",
+    "constant direction and feature",
+    "token mode",
+    "token mode and feature",
+    "nothing",
+    "feature",
+)
 
 # A feature direction this ill-conditioned costs more digits than it saves
 LARGEST_CONDITION = 1e5
@@ -47,6 +55,7 @@ def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
         mu=0 * ones,
         constant=np.ones((1, 1, 1), dtype=bool),
         preserves_mean=preserved,
+        means=ones,
         coupled=np.where(preserved, 0.0, 1.0),
         sensitivity=0.3 * ones,
         any_coupled=not bool(np.all(preserved)),
@@ -55,14 +64,71 @@ def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
     )
 
 
+def no_split(n: int, d: int) -> Split:
+    """Split off nothing, for rules under which no direction is invariant."""
+    zero = np.zeros((1, 1, 1))
+    return Split(
+        v=np.ones((1, n, 1)),
+        u=np.zeros((1, 1, n)),
+        w=np.zeros((1, d, 1)),
+        z=np.zeros((1, 1, d)),
+        lam=zero,
+        mu=zero,
+        constant=zero > 0,
+        preserves_mean=zero > 0,
+        means=zero,
+        coupled=zero,
+        sensitivity=0.3 * np.sqrt(n + d) * np.ones((1, 1, 1)),
+        any_coupled=False,
+        any_z=False,
+        any_mean=False,
+    )
+
+
+class _Constant(NamedTuple):
+    """What is known of the constant direction, each (size, .): A 1 = s 1, u A = s u, and ``means``,
+    the number that all columns sum to.
+    """
+
+    u: F
+    s: F
+    there: B
+    preserved: B
+    means: F
+
+
+def _constant_of(A: F, size: int, eps: float, stochastic: bool) -> _Constant:
+    if stochastic:
+        pi, preserved = _stationary_vectors(A, size, eps)
+        ones = np.ones(size)
+        return _Constant(pi, ones, ones > 0, preserved, ones)
+    sums, columns = row_sums(A, eps), column_sums(A, eps)
+    u, there = stationary(A, sums)
+    preserved = ~np.isnan(columns)
+    u = np.where((preserved & there)[:, None], 1 / A.shape[-1], u)
+    s, means = (np.where(where, x, 0.0) for where, x in ((there, sums), (preserved, columns)))
+    means = np.where(there & preserved, s, means)  # n times either is the sum of all entries
+    return _Constant(
+        *(np.array(np.broadcast_to(x, (size, *x.shape[1:]))) for x in (u, s, there, preserved, means))
+    )
+
+
 def choose_split(
-    A: F, H: F, x0: F, eps: float, systems: tuple[Eigensystem, Eigensystem] | None = None
+    A: F,
+    H: F,
+    x0: F,
+    eps: float,
+    systems: tuple[Eigensystem, Eigensystem] | None = None,
+    stochastic: bool = True,
+    driven: bool = False,
 ) -> tuple[Split, np.ndarray[Any, Any], F]:
     """Choose for each of b linear systems; A, H and x0 have leading axis b or 1.
 
     Also returns what each was split along, and by how many times the cut enlarges a rounding (b,).
 
-    ``systems``: the eigensystems of A and H, where they are known already.
+    ``systems``: the eigensystems of A and H, where they are known already; ``stochastic``: rows of A
+    are probabilities, else only what its entries say holds; ``driven``: something is added to all tokens
+    at each layer, which decides where no mode grows.
 
     v is the right eigenvector of the one real attention eigenvalue that all
     dominant modes share (else the vector of ones); z the left eigenvector of
@@ -70,7 +136,11 @@ def choose_split(
     """
     size = max(A.shape[0], H.shape[0], x0.shape[0])
     n, d = A.shape[-1], H.shape[-1]
-    attention, weights = systems or (attention_eigensystem(A), weight_eigensystem(H))
+    known = _constant_of(A, size, eps, stochastic)
+    if systems is None:
+        attention = attention_eigensystem(A) if stochastic else general_eigensystem(A, eps)[0]
+        systems = attention, weight_eigensystem(H)
+    attention, weights = systems
     # only the direction of x0 matters, and its squares must not overflow
     x0 = x0 / np.max(np.abs(x0), axis=(-1, -2), keepdims=True)
     law = dominance(attention, weights, x0)
@@ -78,16 +148,25 @@ def choose_split(
     i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
     j, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
 
-    pi, preserved = _stationary_vectors(A, size, eps)
-    v, u, lam = np.ones((size, n)), pi, np.ones(size)
-    pick, right, left, value, off_A = _real_pairs(A, value_A, ~np.isnan(value_A) & (i != 0))
+    if driven:
+        # what is added leads to a constant state, which wins over all that shrinks
+        top = np.max(np.where(law.present, np.abs(law.rho), 0.0), axis=(-1, -2))
+        still = known.there & (top <= 1 + 1e-9)
+        value_A, value_H = np.where(still, np.nan, value_A), np.where(still, np.nan, value_H)
+    preserved = known.preserved
+    v, u, lam = np.ones((size, n)), np.where(known.there[:, None], known.u, 0.0), np.array(known.s)
+    pick, right, left, value, off_A = _real_pairs(A, value_A, ~np.isnan(value_A) & ((i != 0) | ~known.there))
     # orthogonal to the constant mode exactly, not to rounding
-    centre = preserved[pick, None]
+    apart = np.abs(value - known.means[pick]) > 1e-6 * np.abs(value)
+    centre = (preserved[pick] & (stochastic | apart))[:, None]
     v[pick] = right - np.where(centre, np.mean(right, axis=-1, keepdims=True), 0)
+    if not stochastic:  # a left vector of another eigenvalue has u 1 = 0 wherever A 1 = s 1
+        centre = known.there[pick, None]
     u[pick] = left - np.where(centre, np.mean(left, axis=-1, keepdims=True), 0)
     lam[pick] = value
-    constant, off = np.ones(size, dtype=bool), np.ones(size)
+    constant, off = np.array(known.there), np.ones(size)
     constant[pick] = False
+    split_off = pick
     off[pick] = np.maximum(off_A, 1)
 
     w, z, mu = np.zeros((size, d)), np.zeros((size, d)), np.zeros(size)
@@ -102,6 +181,8 @@ def choose_split(
     def column(x: Any) -> Any:
         return np.asarray(x)[:, None, None]
 
+    nothing = ~known.there
+    nothing[split_off] = False
     split = Split(
         v=v[:, :, None],
         u=u[:, None, :],
@@ -111,6 +192,7 @@ def choose_split(
         mu=column(mu),
         constant=column(constant),
         preserves_mean=column(preserved),
+        means=column(known.means),
         coupled=np.zeros((1, 1, 1)),
         sensitivity=column(0.3 + off * EPS / eps),
         any_coupled=False,
@@ -118,7 +200,7 @@ def choose_split(
         any_mean=bool(np.any(preserved & ~constant)),
     )
     lengths = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1) + np.linalg.norm(w, axis=-1)
-    return split, np.asarray(KINDS)[2 * ~constant + has_z], np.maximum(off, lengths)
+    return split, np.asarray(KINDS)[2 * ~constant + 2 * nothing + has_z], np.maximum(off, lengths)
 
 
 def constant_split(A: F, d: int, size: int, eps: float) -> Split:
@@ -138,6 +220,7 @@ def constant_split(A: F, d: int, size: int, eps: float) -> Split:
         mu=0 * ones,
         constant=ones > 0,
         preserves_mean=np.array(preserved)[:, None, None],
+        means=ones,
         coupled=np.zeros((1, 1, 1)),
         sensitivity=0.3 * ones,
         any_coupled=False,

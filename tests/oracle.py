@@ -40,14 +40,42 @@ def true_attention(A, symmetric=False):
     return arb_mat(rows)
 
 
-def trajectory(A, H, x0, layers, *, digits=2000, symmetric=False, svd=True):
+def general_attention(A):
+    """What doubles of any square matrix stand for: rows that sum to one number up to rounding do so exactly.
+
+    So do columns, and a sum that is nearly whole is meant to be.
+    """
+    given = np.asarray(A)
+    n = len(given)
+    slack = 16 * n * np.finfo(float).eps * np.abs(given).sum(axis=1).max()
+    M = _exact(given)
+    for transposed in (False, True):
+        sums = given.sum(axis=0 if transposed else 1)
+        if np.ptp(sums) > slack:
+            continue
+        entries = [[M[j, i] if transposed else M[i, j] for j in range(n)] for i in range(n)]
+        exact = [sum(row, arb(0)) for row in entries]
+        nearest = round(float(sums.mean()))
+        whole = abs(sums.mean() - nearest) <= slack
+        meant = arb(nearest) if whole else sum(exact, arb(0)) / n
+        entries = [[v + (meant - t) / n for v in row] for row, t in zip(entries, exact, strict=True)]
+        if transposed:
+            entries = [list(column) for column in zip(*entries, strict=True)]
+        M = arb_mat(entries)
+    return M
+
+
+def trajectory(A, H, x0, layers, *, digits=2000, symmetric=False, svd=True, bias=None, general=False):
     """Return {metric: array over layers} for one system.
 
     ``A`` and ``H`` are matrices, or lists of heads, or a function of the layer
-    that returns either pair.
+    that returns either pair.  ``bias``: a row that every layer adds to all tokens.
+    ``general``: attention is not stochastic.
     """
     old, ctx.dps = ctx.dps, digits
     try:
+        symmetric = "general" if general else symmetric
+        added = None if bias is None else _exact(np.broadcast_to(bias, np.shape(x0)))
         heads = _heads(A, H, symmetric) if not callable(A) else None
         X, out, layer = _exact(x0), [], 0
         nothing = arb(10) ** (10 - digits)
@@ -57,6 +85,8 @@ def trajectory(A, H, x0, layers, *, digits=2000, symmetric=False, svd=True):
                 for a, h in heads if heads is not None else _heads(*A(layer), symmetric):
                     step = step + a * X * h
                     size = size + _largest(X) * _largest(h)
+                if added is not None:
+                    step, size = step + added, size + _largest(added)
                 # midpoints: the truth needs digits, not enclosures; what is
                 # left where terms cancel to the last digit is zero
                 entries = [e.mid() for e in step.entries()]
@@ -75,6 +105,8 @@ def _largest(M):
 
 def _heads(A, H, symmetric):
     pairs = zip(A, H, strict=True) if isinstance(A, list) else [(A, H)]
+    if symmetric == "general":
+        return [(general_attention(a), _exact(h)) for a, h in pairs]
     return [(true_attention(a, symmetric), _exact(h)) for a, h in pairs]
 
 

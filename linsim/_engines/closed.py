@@ -22,6 +22,7 @@ from .._split import KINDS, choose_split, constant_split
 from .._state import State
 from . import lanes
 from .first_layers import Verdict
+from .fixed_point import beyond, fixed_point, from_it
 from .modes import DEEPEST
 from .protocol import Job
 from .task import SINGLE, Task, started
@@ -41,6 +42,8 @@ def in_the_way(task: Task) -> str:
     """Return what has no closed form, "" where one can be looked for."""
     if task.rule.single_head is None:
         return f"{type(task.rule).__name__}: modes are those of one A and one H"
+    if not task.rule.stochastic:
+        return "attention that is not stochastic"
     if task.last > DEEPEST:
         return f"layer {task.last} is beyond {DEEPEST}, where phases lose their digits"
     return ""
@@ -69,6 +72,7 @@ class Systems:
     zero_until: F
     attention: Eigensystem
     weights: Eigensystem
+    bias: F | None = None  # (b or 1, 1, d): what a layer adds to every token
 
     @property
     def matrices(self) -> tuple[F, F]:
@@ -85,7 +89,14 @@ class Systems:
             return Eigensystem(*[own(getattr(system, field.name)) for field in fields(Eigensystem)])
 
         A, H, x0, until = (own(x) for x in (self.A, self.H, self.x0, self.zero_until))
-        return Systems(A, H, x0, until, each(self.attention), each(self.weights))
+        bias = None if self.bias is None else own(self.bias)
+        return Systems(A, H, x0, until, each(self.attention), each(self.weights), bias)
+
+    @functools.cached_property
+    def fixed(self) -> tuple[F, B]:
+        """The token that layers with a bias leave where it is, (b, 1, d), and whether it is known."""
+        assert self.bias is not None
+        return fixed_point(self.H, self.bias)
 
 
 @dataclass(frozen=True)
@@ -115,15 +126,19 @@ def jobs(task: Task, form: Form) -> list[Job]:
         if task.precision == "float32":
             A = meant(A, SINGLE)
         x0, zero_until = to_host(task.start).astype(np.float64), task.zero_until
-        together = all(M.shape[0] == 1 for M in (A, H, x0))
+        row = task.drive(0)
+        bias = None if row is None else to_host(row).astype(np.float64)
+        together = all(M.shape[0] == 1 for M in (A, H, x0, *([] if bias is None else [bias])))
     else:
         together = all(M.shape[0] == 1 for M in (*known.matrices, known.x0))
+        together = together and (known.bias is None or known.bias.shape[0] == 1)
 
     def run(part: slice) -> Recorded:
         if known is not None:
             return _recorded(task, form, known.take(part), part.stop - part.start)
         A_, H_, x0_, until = (M if M.shape[0] == 1 else M[part] for M in (A, H, x0, zero_until))
-        systems = Systems(A_, H_, x0_, until, attention_eigensystem(A_), weight_eigensystem(H_))
+        own = None if bias is None else bias if bias.shape[0] == 1 else bias[part]
+        systems = Systems(A_, H_, x0_, until, attention_eigensystem(A_), weight_eigensystem(H_), own)
         return _recorded(task, form, systems, part.stop - part.start)
 
     parts = [slice(0, task.size)]
@@ -136,9 +151,14 @@ def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
     """Record the systems that the form describes; the others are left."""
     names = task.names
     plain = set(names) <= set(lanes.METRICS) and max(task.n, task.d) <= _kernels.LARGEST
-    plain = plain and _kernels.usable() and not task.keep_states
+    plain = plain and _kernels.usable() and not task.keep_states and systems.bias is None
     refused = np.full(size, "A or H is defective to rounding", dtype="U80")
-    tried = np.flatnonzero(np.broadcast_to(form.usable(systems), size))
+    usable = np.array(np.broadcast_to(form.usable(systems), size))
+    if systems.bias is not None:
+        known = systems.fixed[1]
+        refused[np.broadcast_to(~known, size)] = "H leads to no fixed point of the bias that holds digits"
+        usable &= known
+    tried = np.flatnonzero(usable)
     held = tried[:0]
     if tried.size:
         prepared, kinds, enlarged = _formed(form, systems.take(tried), tried.size, plain, not plain)
@@ -158,11 +178,11 @@ def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
             found = form.kernel(prepared, until, task.layers, names, kinds, errors, task.stop)
         else:
             until = until[:, :, None].astype(np.float64)
-            states = _attended(form.states(prepared, task.at), here.A)
+            states = _attended(_biased(form.states(prepared, task.at), here), here.A)
             keep = task.keep_states
             found = record(states, task.at, names, here.x0, until, keep, form.name, kinds, errors)
             again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
-            if again.size and form.kernel is not None:
+            if again.size and form.kernel is not None and here.bias is None:
                 until = until if len(until) == 1 else until[again]
                 found = _with_plainer_cut(form, found, here.take(again), again, task, until)
     return replace(found, refused=refused, left=left, known=systems.take(left) if left.size else None)
@@ -196,8 +216,11 @@ def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool
         split, kinds = constant_split(A, H.shape[-1], size, EPS), np.asarray(KINDS[:1])
     else:
         both = (systems.attention, systems.weights)
-        split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, both)
+        driven = systems.bias is not None
+        split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, both, driven=driven)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
+    if systems.bias is not None:
+        state = from_it(state, systems.fixed[0], H)
     return form.prepare(systems, state, shadowed), kinds, enlarged
 
 
@@ -239,6 +262,11 @@ def _with_plainer_cut(
         states=put(found.states, better.states) if keep else None,
         log_scale=put(found.log_scale, better.log_scale) if keep else None,
     )
+
+
+def _biased(states: Iterator[State], systems: Systems) -> Iterator[State]:
+    """The same states, counted from nothing again where they were from a fixed point."""
+    return states if systems.bias is None else beyond(states, systems.fixed[0], systems.H)
 
 
 def _attended(states: Iterator[State], A: F) -> Iterator[State]:

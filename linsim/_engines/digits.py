@@ -94,12 +94,16 @@ def in_pairs_of_doubles(task: Task, heads: Callable[[int], list[tuple[Array, Arr
         if last[0] is not pairs:
             last[:] = pairs, []
             for A, H in pairs:
-                exact = doubled.stochastic(A)
+                exact = doubled.stochastic(A) if task.rule.stochastic else doubled.general(A, task.given_to)
                 largest = np.max(np.abs(exact[0]), axis=-1, keepdims=True)
                 last[1].append((sliced(exact, inner, -1), pair_of(H), largest))
         return last[1]
 
-    walked = doubled.states(np.broadcast_to(x0, (task.size, n, d)), cut, task.at)
+    def drive(layer: int) -> Any:
+        row = None if task.rule.moves_by != "matrices" or task.ended(layer) else task.drive(layer)
+        return None if row is None else to_host(row).astype(np.float64)
+
+    walked = doubled.states(np.broadcast_to(x0, (task.size, n, d)), cut, task.at, drive)
     until = task.zero_until.astype(np.float64)[:, :, None]
     return record(
         walked, task.at, task.names, x0, until, task.keep_states, "double-double", KINDS[0], doubled.ROUNDING

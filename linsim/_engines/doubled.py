@@ -16,10 +16,11 @@ import numpy as np
 
 from .._double import Pair, Sliced, add, divide, matmul, minus, of, scale, sliced, spread, total
 from .._eigen import F, doubly_stochastic
+from .._general_eigen import column_sums, row_sums
 from .._state import EMPTY, State, log2, norm, plain_state, shifted
 from ._ahead import kept
 
-__all__ = ["ROUNDING", "cost", "states", "stochastic"]
+__all__ = ["ROUNDING", "cost", "general", "states", "stochastic"]
 
 # Size of the twin's move, relative to the terms of a layer, and by how much the distance of
 # the twins is enlarged: by the luck of one draw it may be that much too small once in a
@@ -62,15 +63,35 @@ def stochastic(A: F) -> Pair:
     return np.where(keeps, both[0], normalised[0]), np.where(keeps, both[1], normalised[1])
 
 
+def general(A: F, eps: float) -> Pair:
+    """Any other attention: rows, and columns, that sum to one number do so to twice the digits."""
+    n = A.shape[-1]
+    rows, columns = row_sums(A, eps), column_sums(A, eps)
+    columns = np.where(np.isnan(rows) | np.isnan(columns), columns, rows)
+    out = of(A)
+    for axis, sums in ((-1, rows), (-2, columns)):
+        wanted = np.where(np.isnan(sums), 0.0, sums)[:, None, None]
+        found = total(out, axis)
+        less = divide(
+            add(found, minus(of(wanted + np.zeros_like(found[0])))), of(np.full_like(found[0], float(n)))
+        )
+        known = ~np.isnan(sums)[:, None, None]
+        less = np.where(known, less[0], 0.0), np.where(known, less[1], 0.0)
+        out = add(out, minus(spread(less, A.shape)))
+    return out
+
+
 def states(
     x0: F,
     heads: Callable[[int], Sequence[tuple[Sliced, Pair, F]]],
     layers: Sequence[int],
+    drive: Callable[[int], F | None] = lambda layer: None,
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``; ``x0`` (b, n, d).
 
     ``heads(layer)``: attention, sliced for sums of max(n, d) terms, weights, and the largest
-    entry of each row of attention, (b or 1, n, 1); none where a rule has ended.
+    entry of each row of attention, (b or 1, n, 1); none where a rule has ended.  ``drive(layer)``:
+    what is added to every token, (b or 1, 1, d), None for nothing.
     """
     heads = kept(heads)
     b, n, d = x0.shape
@@ -81,12 +102,16 @@ def states(
     layer = 0
     for target in layers:
         while layer < target:
-            X, twin, e = _scaled(X, twin, e)
+            added = drive(layer)
+            X, twin, e = _scaled(X, twin, e, added)
             move = pool[layer % _PATTERNS] if layer // _PATTERNS % 2 else -pool[layer % _PATTERNS]
             pairs = heads(layer)
             X, size = _layer(X, pairs, inner)
             twin, other = _layer(twin, pairs, inner)
             size = np.maximum(size, other)  # where they have parted, a move must be seen in either
+            if added is not None:
+                row = np.broadcast_to(_at_scale(added, e), X[0].shape)
+                X, twin, size = add(X, of(row)), add(twin, of(row)), size + np.abs(row)
             twin = add(twin, of(_MOVE * size * move))
             layer += 1
         yield replace(_state(X, twin, e), attention=functools.partial(_attention, heads, layer))
@@ -97,8 +122,16 @@ def _attention(heads: Callable[[int], Sequence[tuple[Sliced, Pair, F]]], layer: 
     return [functools.reduce(np.add, reversed(A.slices)) for A, _, _ in heads(layer)]
 
 
-def _scaled(X: Pair, twin: Pair, e: F) -> tuple[Pair, Pair, F]:
+def _at_scale(added: F, e: F) -> F:
+    """The row that is added over 2**e, 0 far below it."""
+    fraction, power = np.frexp(added)
+    return np.asarray(np.ldexp(fraction, np.clip(power - e, -2000, 1000).astype(int)))
+
+
+def _scaled(X: Pair, twin: Pair, e: F, added: F | None = None) -> tuple[Pair, Pair, F]:
     top = np.maximum(*(np.max(np.abs(x[0]), axis=(-1, -2), keepdims=True) for x in (X, twin)))
+    if added is not None:  # it has to fit as well
+        top = np.maximum(top, np.max(np.abs(_at_scale(added, e)), axis=(-1, -2), keepdims=True))
     exponent = np.where(top > 0, np.frexp(np.where(top > 0, top, 1.0))[1], 0)
     half = exponent // 2
     for by in (half, exponent - half):

@@ -69,6 +69,10 @@ def in_the_way(task: Task) -> str:
     missing = [metric for metric in task.names if metric not in METRICS]
     if task.rule.moves_by != "matrices":
         return f"{type(task.rule).__name__} has no matrices that are known beforehand"
+    if task.driven or not task.rule.stochastic:
+        return (
+            f"{'a bias' if task.driven else 'attention that is not stochastic'}: not in the compiled kernels"
+        )
     if missing:
         return f"{', '.join(missing)}: not among what the compiled kernels measure"
     if task.keep_states:

@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from .._general_eigen import row_sums
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record, sharper
-from .._split import KINDS, choose_split, row_split
-from .._state import Split
+from .._split import KINDS, choose_split, no_split, row_split
+from .._state import Split, State
 from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
 __all__ = ["jobs"]
+
+Heads = Sequence[tuple[Array, Array]]
 
 # a cut that enlarges roundings by more than this is measured beside a plainer one
 _ENLARGED = 20.0
@@ -27,7 +30,9 @@ _ENLARGED = 20.0
 def jobs(task: Task) -> list[Job]:
     """Return the work, in any array library."""
     start, growth, n, d = task.start, task.growth, task.n, task.d
-    heads = functools.cache(task.heads)  # every matrix moves once
+    raw = functools.cache(task.heads)  # every matrix moves once
+    equal = _equal_sums(task, raw)
+    heads = functools.cache(lambda layer: _as_if_stochastic(raw(layer), equal)) if equal else raw
     repeats = task.different == 1
     error = rounding(start, task.layers)
     bits = budget(start)
@@ -38,7 +43,7 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part, ...]
 
         here = own(start)
-        split, kinds, enlarged = _split(task, own)
+        split, kinds, enlarged = _split(task, own, heads, equal is not None)
         pace = float(np.max(growth if growth.size == 1 else growth[part]))
 
         @functools.cache
@@ -50,7 +55,16 @@ def jobs(task: Task) -> list[Job]:
             return [] if task.ended(layer) else matrices(0 if repeats else layer)
 
         def walk(split: Split) -> Recorded:
-            walked = steps.states(started(here, split), asked, task.at, pace, bits)
+            @functools.cache
+            def cut(layer: int) -> State | None:
+                row = task.drive(layer)
+                return None if row is None else steps.cut_drive(own(row), split)
+
+            def drive(layer: int) -> State | None:
+                return None if task.ended(layer) else cut(0 if repeats else layer)
+
+            added = drive if task.driven else None
+            walked = steps.states(started(here, split), asked, task.at, pace, bits, drive=added)
             keep = task.keep_states
             return record(walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error)
 
@@ -58,7 +72,10 @@ def jobs(task: Task) -> list[Job]:
         if float(np.max(enlarged)) <= _ENLARGED:
             return found
         # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
-        plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
+        if task.rule.stochastic:
+            plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
+        else:
+            plain = no_split(n, d)
         other, xp = walk(placed(plain, here)), namespace(here)
         # of those alone: what is found of a system may not depend on the others of its batch
         far = on_device_of((enlarged > _ENLARGED)[:, None], start)
@@ -71,8 +88,36 @@ def jobs(task: Task) -> list[Job]:
     return [Job(part, functools.partial(run, part)) for part in parts]
 
 
+def _equal_sums(task: Task, heads: Callable[[int], Heads]) -> Callable[[Array], Array] | None:
+    """Return what tells the sum of the rows of any A of the rule, where all rows of each have one.
+
+    None where there is no need: rows sum to 1, or there is a single head with modes of its own.
+    """
+    if task.rule.stochastic or task.rule.single_head is not None:
+        return None
+    eps = task.given_to
+
+    def sums(A: Array) -> Array:
+        return on_device_of(row_sums(to_host(A).astype(np.float64), eps)[:, None, None], A, A.dtype)
+
+    every = (A for layer in range(task.different) for A, _ in heads(layer))
+    return sums if all(bool(np.all(np.isfinite(to_host(sums(A))))) for A in every) else None
+
+
+def _as_if_stochastic(pairs: Heads, sums: Callable[[Array], Array]) -> Heads:
+    """The same layer with rows that sum to 1: A X H = (A + (1 - s) Pi) X H - (1 - s) Pi X H."""
+    out: list[tuple[Array, Array]] = []
+    for A, H in pairs:
+        less = 1 - sums(A)
+        mean = namespace(A).full_like(A[:1, ...], 1 / A.shape[-1])
+        out += [(A + less * mean, H)]
+        if bool(namespace(A).any(less != 0)):
+            out += [(mean, -less * H)]
+    return out
+
+
 def _split(
-    task: Task, own: Callable[[Array], Array]
+    task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads], equal: bool
 ) -> tuple[Split, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Choose the split on the host, from the inputs where they are, and place it beside the states."""
     start, rule = task.start, task.rule
@@ -82,10 +127,15 @@ def _split(
         return to_host(own(M)).astype(np.float64)
 
     if rule.single_head is not None:
-        ((A, H),) = task.heads(0)
-        split, kinds, enlarged = choose_split(host(A), host(H), host(start), eps)
+        ((A, H),) = heads(0)
+        eps = eps if rule.stochastic else task.given_to
+        split, kinds, enlarged = choose_split(
+            host(A), host(H), host(start), eps, stochastic=rule.stochastic, driven=task.driven
+        )
+    elif not (rule.stochastic or equal):
+        split, kinds, enlarged = no_split(task.n, task.d), np.asarray([KINDS[4]]), np.ones(1)
     else:
-        attentions = [host(A) for layer in range(task.different) for A, _ in task.heads(layer)]
+        attentions = [host(A) for layer in range(task.different) for A, _ in heads(layer)]
         split, kinds = row_split(attentions, int(start.shape[-1]), eps), np.asarray([KINDS[0]])
         enlarged = np.ones(1)
     return placed(split, start), kinds, enlarged

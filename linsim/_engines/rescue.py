@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._exact import vanishes
+from .._exact import rational_sums, vanishes
 from .._namespace import Array, on_device_of, to_host
 from .._recorded import Recorded, filled
 from ..metrics._registry import REGISTRY
@@ -71,7 +71,15 @@ def _with_zeros(task: Task, found: Recorded) -> Recorded:
         def heads(layer: int, one: Task = one) -> list[tuple[Array, Array]]:
             return [(A[0, ...], H[0, ...]) for A, H in one.heads(layer)]
 
-        first = vanishes(one.start[0, ...], heads, int(task.layers[zero[system]][0]))
+        def drive(layer: int, one: Task = one) -> Array | None:
+            row = one.drive(layer)
+            return None if row is None else row[0, ...]
+
+        last = int(task.layers[zero[system]][0])
+        if task.rule.stochastic:
+            first = vanishes(one.start[0, ...], heads, last, drive=drive)
+        else:
+            first = vanishes(one.start[0, ...], heads, last, rational_sums(task.given_to), drive)
         if first is None:
             continue
         for name in errors:

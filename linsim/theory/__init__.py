@@ -5,6 +5,7 @@ from .dominance import boundary, disk
 from .gain import pre_norm_ratio, real_regime, swap_ratios
 from .mixture import Mixture, mixture
 from .one_spectrum import OneSpectrum
+from .one_step import Step, step
 from .prediction import REGIMES, Assumption, Mode, Prediction
 
 __all__ = [
@@ -14,11 +15,13 @@ __all__ = [
     "Mode",
     "OneSpectrum",
     "Prediction",
+    "Step",
     "boundary",
     "disk",
     "mixture",
     "pre_norm_ratio",
     "predict",
     "real_regime",
+    "step",
     "swap_ratios",
 ]

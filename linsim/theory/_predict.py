@@ -11,9 +11,10 @@ from .._blas import on_one_thread
 from .._callers import in_callers_library
 from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError
+from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
 from ._cycle_map import Heads, simplest
+from .affine import affine_verdicts, driven_cycle
 from .cycle import Effort
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
@@ -174,6 +175,14 @@ def predict(
         X = _flat(X, batch, 2)
     rules: Any = rule.rules if isinstance(rule, Layered) else [rule]
     given = _precision(rules, x0)
+    special = any(getattr(one, "bias", None) is not None or not one.stochastic for one in rules)
+    if special and isinstance(rule, Linear):
+        return _affine(rule, X, batch, given)
+    if not all(one.stochastic for one in rules):
+        raise NotCoveredError(
+            f"rule: found {type(rule).__name__} with a scale or attention that is not stochastic; "
+            "expected Linear, one head and one layer. Use linsim.simulate to measure."
+        )
     layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)
     factors = _factors(rules, batch) if len(layers) == 1 else None
@@ -182,7 +191,27 @@ def predict(
     seeming = _seeming(layers, X, given)
     if seeming != given:
         law = with_caution(law, _judged(layers, X, batch, seeming, factors, effort), seeming)
+    if special:
+        law = driven_cycle(law, len(layers), _driven(rules, batch))
     return repeated(law, len(layers), batch) if isinstance(rule, Layered) else law
+
+
+def _driven(rules: Any, batch: tuple[int, ...]) -> Any:
+    """Whether each system has a bias in some layer that is not zero."""
+    rows = [to_host(one.bias) for one in rules if getattr(one, "bias", None) is not None]
+    return np.any([np.broadcast_to(np.any(row != 0, axis=-1), batch) for row in rows], axis=0)
+
+
+def _affine(rule: Any, X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
+    """The law of one head with a bias, a scale, or attention that is not stochastic."""
+    ((A, H),) = (tuple(to_host(M).astype(np.float64) for M in pair) for pair in rule.heads(0))
+    row = None if rule.bias is None else to_host(rule.bias).astype(np.float64)
+    A, H = (_flat(M, batch, 2) for M in (A, H))
+    if rule.stochastic:
+        A = meant(A, precision.attention)
+    return affine_verdicts(
+        A, H, None if row is None else _flat(row, batch, 1), X, batch, precision, rule.stochastic
+    )
 
 
 def _one_spectrum(A: Any, H: Any, x0: Any) -> Any:

@@ -96,12 +96,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._eigen import EPS, B, C, Eigensystem, F, I
+from .._general_eigen import column_sums
 from ._henrici import growth, growth_of_rows
 from ._logs import log, log_minus, log_sum
 from .dominance import Dominance
 from .rounding import known, mean_free
 
-__all__ = ["GAPS", "Bounds"]
+__all__ = ["GAPS", "Bounds", "angle_bound", "effective"]
 
 GAPS = ("token_diversity", "hfc_lfc", "cosine_gap", "rank_gap", "effective_rank_gap")
 
@@ -129,6 +130,7 @@ class Bounds:
     A: F
     H: F
     eps: float = EPS  # relative spacing of the numbers that x0 was given in
+    constant: B | None = None  # of attention that is not stochastic: whether mode 0 is the constant one
 
     def log_bound(self, gap: str, layers: F) -> F:
         """Natural logarithm of the upper bound, (b, k), at (k,) layers."""
@@ -166,6 +168,7 @@ class _Plan(NamedTuple):
     smooth: B  # only the constant mode dominates
     sick: B  # no basis of eigenvectors
     turns: tuple[F, F]  # what rounding hides in either basis, where there is one
+    uniform: B  # mode 0 of attention is the constant one
 
 
 def _plan(bounds: Bounds) -> _Plan:
@@ -173,7 +176,7 @@ def _plan(bounds: Bounds) -> _Plan:
     assert law.coefficients is not None
     size, n, d = law.rho.shape
     c, unsure, of_A, of_H = known(
-        bounds.A, bounds.H, bounds.x0, attention, weights, law.coefficients, bounds.eps
+        bounds.A, bounds.H, bounds.x0, attention, weights, law.coefficients, bounds.eps, bounds.constant
     )
     rho = np.abs(law.rho)
     moved = np.maximum(
@@ -191,6 +194,7 @@ def _plan(bounds: Bounds) -> _Plan:
     lam = np.broadcast_to(attention.values, (size, n))[take, i]
     mu = np.broadcast_to(weights.values, (size, d))[take, j]
     sick = np.broadcast_to(~(attention.diagonalizable & weights.diagonalizable), size)
+    uniform = np.broadcast_to(True if bounds.constant is None else bounds.constant, size)
     rows = _Frame(
         attention.right,
         attention.left,
@@ -214,11 +218,21 @@ def _plan(bounds: Bounds) -> _Plan:
         j,
         lam.imag == 0,
         (lam.imag == 0) & (mu.imag == 0),
-        mean_free(bounds.A, attention, rows.error),
-        ~np.any(law.dominant[:, 1:], axis=(-1, -2)),
+        _mean_free(bounds, rows.error),
+        ~np.any(law.dominant[:, 1:], axis=(-1, -2)) & uniform,
         sick,
         (of_A.turn, of_H.turn),
+        uniform,
     )
+
+
+def _mean_free(bounds: Bounds, error: F) -> B:
+    """Which vectors have the mean 0 exactly: all of other eigenvalues than the sum of all columns."""
+    if bounds.constant is None:
+        return mean_free(bounds.A, bounds.attention, error)
+    columns = column_sums(bounds.A)[:, None]
+    apart = np.abs(bounds.attention.values - columns) > 1e-6 * bounds.attention.norm[:, None]
+    return np.broadcast_to(apart & ~np.isnan(columns), error.shape)
 
 
 def _relative(turn: F, lengths: F) -> F:
@@ -248,29 +262,38 @@ def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str)
     h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
     if np.any(plan.sick):
         h, p = _without_basis(bounds, plan, layers, h, p)
+    if not np.all(plan.uniform):
+        # the first mode is any other: its vector may still split off a row, but tells nothing of means
+        h = np.where(plan.uniform[:, None], h, np.inf)
+        p = np.where(plan.uniform[:, None], p, -np.inf)
+    if gap == "diverse":
+        return h
     if gap == "hfc_lfc":
         return _quotient(h, p)
     if gap == "token_diversity":
-        return _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+        bound = _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+        return np.where(plan.uniform[:, None], bound, 0.0)
     if gap == "cosine_gap":
         return _cosine(plan, low, high, h, p, n)
     m = min(n, d)
     rest = _rest(plan, low, high, h, p)
     if gap == "rank_gap":
         return np.minimum(rest, 0.0 if m > 1 else -np.inf)
-    return _effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
+    return effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
 
 
 def _below(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
     duals, across = _log_duals(plan.rows)[:, :, None], _log_duals(plan.columns)[:, None, :]
     h = np.max(_without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
+    if gap == "diverse":
+        return np.where(plan.sick[:, None] | ~plan.uniform[:, None], -np.inf, h)
     K = _gram(plan.columns.vectors)
     mean = _means(plan)  # the vector of the constant mode has length one
     others = _without(high, np.zeros_like(plan.i), -2)
     constant = np.where(np.arange(high.shape[-2])[:, None] == 0, high, -np.inf)
     p = np.logaddexp(_norm(constant, np.ones_like(_gram(mean)), K), _norm(others, _gram(mean), K))
     value = _quotient(h, p) if gap == "hfc_lfc" else _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
-    return np.where(plan.sick[:, None], -np.inf, value)
+    return np.where(plan.sick[:, None] | ~plan.uniform[:, None], -np.inf, value)
 
 
 def _rest(plan: _Plan, low: F, high: F, h: F, p: F) -> F:
@@ -292,7 +315,7 @@ def _cosine(plan: _Plan, low: F, high: F, h: F, p: F, n: int) -> F:
     real_row, real = (~plan.sick & x for x in (plan.real_row, plan.real))
     candidates = [
         np.broadcast_to(np.where(plan.smooth, np.log(n / (n - 1)), 0.0)[:, None], h.shape),
-        np.where(plan.smooth[:, None], _angle_bound(h, p - np.log(n) / 2, h, n), np.inf),
+        np.where(plan.smooth[:, None], angle_bound(h, p - np.log(n) / 2, h, n), np.inf),
         np.where(real_row[:, None], _row_angles(plan, low, high), np.inf),
         np.where(real[:, None], _minors(plan, low, high).angles, np.inf),
     ]
@@ -418,7 +441,7 @@ def _row_norm(columns: _Frame, low: F, high: F) -> F:
     return np.maximum(np.maximum(one, whole), alone)
 
 
-def _angle_bound(across: F, reference: F, size: F, n: int) -> F:
+def angle_bound(across: F, reference: F, size: F, n: int) -> F:
     """ln of (across / (reference - size))^2 / (n - 1), inf where the denominator is not positive."""
     free = log_minus(reference, size)
     return np.where(np.isneginf(across), -np.inf, 2 * (across - free) - np.log(n - 1))
@@ -440,7 +463,7 @@ def _row_angles(plan: _Plan, low: F, high: F) -> F:
     index = plan.i[:, None, None, None]
     y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
     reference = log_minus(_row_norm(plan.columns, y_low, y_high), mean)
-    bound = _angle_bound(across, reference, across, n)
+    bound = angle_bound(across, reference, across, n)
     return np.where(_nonzero(v)[:, None], bound, np.inf)
 
 
@@ -507,7 +530,7 @@ def _minors(plan: _Plan, low: F, high: F) -> _Minors:
     )
     whole = log_sum(np.stack([size_centred, delta + size_T]), 0)
     across = np.minimum(across, whole)
-    angles = _angle_bound(across, log_minus(q, mean), whole, n)
+    angles = angle_bound(across, log_minus(q, mean), whole, n)
     angles = np.where(_nonzero(v)[:, None] & (tilt < 1), angles, np.inf)
     return _Minors(np.where(np.isnan(rank), np.inf, rank), np.where(np.isnan(angles), np.inf, angles))
 
@@ -521,7 +544,7 @@ def _length(frame: _Frame, index: np.ndarray[Any, Any], low: F, beta: F, size: A
     return np.maximum(np.maximum(size + log_minus(np.zeros_like(beta), beta), whole), -dual)
 
 
-def _effective(log_s: F, m: int) -> F:
+def effective(log_s: F, m: int) -> F:
     """ln(erank - 1) of singular values (1, s, ..., s) of which there are ``m``."""
     s = np.exp(log_s)
     total = (m - 1) * s
@@ -564,7 +587,8 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
         else:
             h[s] = growth(Q.T @ A @ Q, H, layers) + log(np.linalg.norm(apart) + noise)
         # H has an eigenvector at every eigenvalue, Jordan block or not; equal ones are known by their mean
-        modulus = np.abs(1 + weights.values) - 64 * EPS * (1 + np.linalg.norm(H))
+        lam = attention.values[0].real  # 1 where rows sum to 1
+        modulus = np.abs(1 + lam * weights.values) - 64 * EPS * (1 + np.linalg.norm(H))
         c = pi @ x0
         # the eigenvector of a p-chain is known to eps^(1/p)
         blur = 10 * EPS ** (1 / (1 + np.max(weights.growth))) * np.linalg.norm(c)

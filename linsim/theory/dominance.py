@@ -15,7 +15,7 @@ import numpy as np
 from .. import _validate
 from .._eigen import EPS, B, C, Eigensystem, F, I
 
-__all__ = ["DOUBLE", "Dominance", "Precision", "boundary", "disk", "dominance", "tie"]
+__all__ = ["DOUBLE", "Beyond", "Dominance", "Precision", "boundary", "disk", "dominance", "tie"]
 
 TIE = 1e-9  # moduli that differ by more, relatively, are never called equal (doubles)
 NOISE = 1e3 * EPS  # smaller coefficients count as absent
@@ -140,8 +140,26 @@ class Dominance:
     vanishes: B
 
 
+class Beyond(NamedTuple):
+    """What a law knows beside the spectra of stochastic attention.
+
+    ``constant`` (b,) bool: whether mode 0 of attention is the constant one; ``absent`` (b, n, d)
+    bool: modes that no state has; ``growth`` (b, n, d) int: powers of depth beside those of Jordan
+    chains; ``stochastic``: whether rows of attention are probabilities.
+    """
+
+    constant: B
+    absent: B
+    growth: I
+    stochastic: bool
+
+
 def dominance(
-    attention: Eigensystem, weights: Eigensystem, x0: F | None = None, precision: Precision = DOUBLE
+    attention: Eigensystem,
+    weights: Eigensystem,
+    x0: F | None = None,
+    precision: Precision = DOUBLE,
+    beyond: Beyond | None = None,
 ) -> Dominance:
     """Find the dominant set of (b, ...) systems; generic unless x0 (b, n, d) is given.
 
@@ -171,7 +189,10 @@ def dominance(
     coefficients = None
     present = np.ones(modulus.shape, dtype=bool)
     if x0 is not None:
-        coefficients, present = _coefficients(attention, weights, x0, size, precision)
+        uniform = np.ones(1, dtype=bool) if beyond is None else beyond.constant
+        coefficients, present = _coefficients(attention, weights, x0, size, precision, uniform)
+    if beyond is not None:
+        present = present & ~beyond.absent
     masked = np.where(present, modulus, -1.0)
     flat = masked.reshape(size, -1)
     best = np.argmax(flat, axis=-1)[:, None]
@@ -179,16 +200,24 @@ def dominance(
     slack = np.take_along_axis(blur.reshape(flat.shape), best, axis=-1)[:, :, None]
     tied = present & (largest - masked <= np.minimum(blur + slack, cap * largest))
     growth = _growth(attention, weights)
+    if beyond is not None:
+        growth = growth + beyond.growth
     dominant = tied & (growth == np.max(np.where(tied, growth, 0), axis=(-1, -2), keepdims=True))
     vanishes = (largest <= np.minimum(slack, cap))[:, 0, 0]
 
     first, others = masked[:, 0, :], masked[:, 1:, :].reshape(size, -1)
+    if beyond is not None:
+        none = ~beyond.constant[:, None]
+        others = np.concatenate([others, np.where(none, first, -1.0)], axis=-1)
+        first = np.where(none, -1.0, first)
     with np.errstate(divide="ignore", invalid="ignore"):
         margin = np.log(np.maximum(np.max(first, axis=-1), 0)) - np.log(
             np.maximum(np.max(others, axis=-1, initial=-1.0), 0)
         )
     margin = np.where(np.isnan(margin), 0.0, margin)
-    resolution = _unknown(first, blur[:, 0, :]) + _unknown(others, blur[:, 1:, :].reshape(size, -1))
+    unsure = blur[:, 1:, :].reshape(size, -1)
+    unsure = unsure if beyond is None else np.concatenate([unsure, blur[:, 0, :]], axis=-1)
+    resolution = _unknown(first, blur[:, 0, :]) + _unknown(others, unsure)
     return Dominance(
         rho, dominant, tied, growth, error, blur, resolution, margin, coefficients, present, vanishes
     )
@@ -212,13 +241,13 @@ def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
 
 
 def _coefficients(
-    attention: Eigensystem, weights: Eigensystem, x0: F, size: int, precision: Precision
+    attention: Eigensystem, weights: Eigensystem, x0: F, size: int, precision: Precision, uniform: B
 ) -> tuple[C, B]:
     """c_ij = u_i^T x0 w_j, and which of them are not what rounding alone could have put there."""
     shape = (size, attention.values.shape[-1], weights.values.shape[-1])
-    # Only the first row of ``left`` sees what all tokens share; without it the
-    # others keep their digits, however alike the tokens are.
-    apart = x0 - x0[:, :1, :]
+    # Only the first row of ``left`` sees what all tokens share, if that mode is constant
+    # (``uniform``); without it the others keep their digits, however alike the tokens are.
+    apart = x0 - np.where(uniform[:, None, None], x0[:, :1, :], 0.0)
     c = attention.left @ apart.astype(np.complex128)
     c[:, :1, :] = attention.left[:, :1, :] @ x0
     c = np.broadcast_to(c @ weights.right, shape)
@@ -231,7 +260,7 @@ def _coefficients(
         # NOISE is far more than the rounding of doubles; what coarser entries were rounded
         # to is not small beside the differences only, but beside the tokens
         threshold = np.maximum(threshold, 4 * precision.tokens * whole)
-    threshold = threshold + _turned(attention, weights, c, precision)
+    threshold = threshold + _turned(attention, weights, c, precision, uniform)
     present = np.abs(c) > threshold
     # ill-conditioned vectors cannot show that a coefficient vanishes
     present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None] & (noise > 0)
@@ -239,7 +268,9 @@ def _coefficients(
     return c, present
 
 
-def _turned(attention: Eigensystem, weights: Eigensystem, c: C, precision: Precision) -> F | float:
+def _turned(
+    attention: Eigensystem, weights: Eigensystem, c: C, precision: Precision, uniform: B
+) -> F | float:
     """What eigenvectors of entries rounded to fewer digits than doubles have may add to c (b, n, d).
 
     A perturbation E of A moves u_i by sum_k u_k (u_i^T E v_k) / (lambda_i - lambda_k), hence c_ij
@@ -250,7 +281,7 @@ def _turned(attention: Eigensystem, weights: Eigensystem, c: C, precision: Preci
     several = 4 * np.sqrt(sum(c.shape[-2:]))
     if precision.attention > EPS:
         rows = _crossing(attention, precision.attention)
-        rows[:, 1:, 0] = 0.0
+        rows[:, 1:, 0] = np.where(uniform[:, None], 0.0, rows[:, 1:, 0])
         total = total + several * precision.attention * attention.condition[:, :, None] * (rows @ size)
     if precision.weights > EPS:
         columns = _crossing(weights, precision.weights)

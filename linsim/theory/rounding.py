@@ -43,11 +43,12 @@ class Hidden(NamedTuple):
     equal: B
 
 
-def hidden(M: F, system: Eigensystem, stochastic: bool = False) -> Hidden:
+def hidden(M: F, system: Eigensystem, stochastic: bool = False, constant: B | None = None) -> Hidden:
     """Bound what rounding hides in the eigensystem of (b, m, m) matrices.
 
     ``stochastic``: attention, whose rows sum to 1, whose first mode is constant, and whose
-    columns are meant to sum to 1 where they do so to rounding.
+    columns are meant to sum to 1 where they do so to rounding.  ``constant`` (b,) bool: of other
+    attention, whose first mode is constant.
     """
     m = M.shape[-1]
     values, V, U = system.values, system.right, system.left
@@ -75,6 +76,8 @@ def hidden(M: F, system: Eigensystem, stochastic: bool = False) -> Hidden:
         # pi is found without a subtraction, entry by entry: no other mode hides in it
         turn[:, 0, :] = np.where(np.arange(m) == 0, turn[:, 0, :], basis[:, 0, :])
         among[:, 0] = 0.0
+    if constant is not None:  # A 1 = s 1 exactly
+        turn[:, 1:, 0] = np.where(constant[:, None], 0.0, turn[:, 1:, 0])
     return Hidden(turn, among, equal)
 
 
@@ -87,21 +90,41 @@ class Known(NamedTuple):
     columns: Hidden
 
 
-def known(A: F, H: F, x0: F, attention: Eigensystem, weights: Eigensystem, c: C, eps: float) -> Known:
-    """What is known of c_ij = u_i^T x0 w_j, (b, n, d), of an x0 given to a relative spacing of ``eps``."""
-    rows, columns = hidden(A, attention, stochastic=True), hidden(H, weights)
-    size, error = np.abs(c), _coefficient_error(attention, weights, rows, columns, c, x0, eps)
+def known(
+    A: F,
+    H: F,
+    x0: F,
+    attention: Eigensystem,
+    weights: Eigensystem,
+    c: C,
+    eps: float,
+    constant: B | None = None,
+) -> Known:
+    """What is known of c_ij = u_i^T x0 w_j, (b, n, d), of an x0 given to a relative spacing of ``eps``.
+
+    ``constant`` (b,) bool: of attention that is not stochastic, whether mode 0 is the constant one.
+    """
+    rows = hidden(A, attention, stochastic=constant is None, constant=constant)
+    columns = hidden(H, weights)
+    size, error = np.abs(c), _coefficient_error(attention, weights, rows, columns, c, x0, eps, constant)
     sure = size > error
     basis = attention.diagonalizable & weights.diagonalizable
     doubt = ~sure & (error > 0) & basis[:, None, None]
-    if np.any(doubt):
+    if np.any(doubt) and constant is None:
         nothing = _absent(A, H, x0, rows, columns, sure, doubt)
         size, error = (np.where(nothing, 0.0, x) for x in (size, error))
     return Known(size, error, rows, columns)
 
 
 def _coefficient_error(
-    attention: Eigensystem, weights: Eigensystem, rows: Hidden, columns: Hidden, c: C, x0: F, eps: float
+    attention: Eigensystem,
+    weights: Eigensystem,
+    rows: Hidden,
+    columns: Hidden,
+    c: C,
+    x0: F,
+    eps: float,
+    constant: B | None,
 ) -> F:
     """First-order bound of the error of c_ij = u_i^T x0 w_j, (b, n, d).
 
@@ -110,8 +133,9 @@ def _coefficient_error(
     """
     n, d = c.shape[-2:]
     left, right = np.abs(attention.left), np.abs(weights.right)
-    # Only the first row sees what all tokens share: the others are read from differences.
-    seen = left @ np.abs(x0 - x0[:, :1, :])
+    # Only a constant first row sees what all tokens share: then the others are read from differences.
+    uniform = np.ones(1, dtype=bool) if constant is None else constant
+    seen = left @ np.abs(x0 - np.where(uniform[:, None, None], x0[:, :1, :], 0.0))
     seen[:, :1, :] = left[:, :1, :] @ np.abs(x0)
     # a feature that all tokens share was rounded alike for all of them
     shared = np.all(x0 == x0[:, :1, :], axis=-2, keepdims=True)
