@@ -7,7 +7,7 @@ import pytest
 
 import linsim
 from linsim import LinsimError, attention, simulate, weights
-from linsim.errors import InvalidTypeError, InvalidValueError, ShapeError
+from linsim.errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 
 A = attention.softmax(5, 4, rng=0)
 H = weights.from_spectrum([-0.9, -0.4, 0.3], rng=1)
@@ -91,6 +91,25 @@ def test_exponents_and_layers_take_it():
     equal(
         simulate(stacked, X, 2), simulate(linsim.Layered([linsim.Linear(A, H), linsim.Linear(A, -H)]), X, 2)
     )
+
+
+def test_laws_take_it_or_say_what_is_missing():
+    law, given = linsim.predict(Own(repeats=True)), linsim.predict(linsim.Linear(A, H))
+    assert law.regime == given.regime
+    assert law.rates == given.rates
+    heads = type("Two", (Own,), {"heads": lambda self, layer: [(self.A, self.H), (np.eye(5), -self.H)]})(
+        repeats=True
+    )
+    both = linsim.MultiHead(np.stack([A, np.eye(5)]), np.stack([H, -H]))
+    assert linsim.predict(heads).rates == linsim.predict(both).rates
+    ends = linsim.predict(Fading(max_depth=2))
+    layered = linsim.Layered([linsim.Linear(A, H), linsim.Linear(A, H / 2)])
+    assert ends.rates == linsim.predict(layered).rates
+    mixed = linsim.Layered([Own(repeats=True), linsim.Linear(A, H / 2)])
+    assert linsim.predict(mixed).rates == ends.rates
+    for rule, words in ((Fading(), "repeats or max_depth"), (Tanh(), "heads"), (linsim.Block(A), "heads")):
+        with pytest.raises(NotCoveredError, match=words):
+            linsim.predict(rule)
 
 
 def test_a_function_of_the_tokens():

@@ -11,8 +11,10 @@ from .._blas import on_one_thread
 from .._callers import in_callers_library
 from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
+from .._rule import Rule
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
+from ._as_layers import as_layers
 from ._cycle_map import Heads, simplest
 from .affine import affine_verdicts, driven_cycle
 from .cycle import Effort
@@ -146,11 +148,11 @@ def predict(
     """
     if products is not None:
         products = _validate.count(products, "products", minimum=1)
-    if (rule is None or H is None) and not isinstance(rule, Linear | MultiHead | Layered):
+    if (rule is None or H is None) and not isinstance(rule, Rule):
         return _one_spectrum(rule, H, x0)
     if H is _NOTHING or H is None:
         H = None
-    if H is not None and isinstance(rule, Linear | MultiHead | Layered):
+    if H is not None and isinstance(rule, Rule):
         raise _validate.refusal(
             InvalidTypeError,
             "H",
@@ -160,14 +162,15 @@ def predict(
         )
     if H is not None:
         rule = Linear(rule, H)
-    if not isinstance(rule, Linear | MultiHead | Layered):
+    if not isinstance(rule, Rule):
         raise _validate.refusal(
             InvalidTypeError,
             "rule",
             type(rule).__name__,
-            "Linear, MultiHead or Layered, or A and H",
+            "Linear, MultiHead, Layered or another rule with heads(layer), or A and H",
             "Call predict(A, H), or predict(A, None) for what A alone decides.",
         )
+    rule = as_layers(rule)
     batch, X = rule.batch_shape, None
     if x0 is not None:
         X = _tokens(x0, rule)
