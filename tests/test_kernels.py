@@ -14,7 +14,7 @@ from linsim import _kernels
 
 nb = pytest.importorskip("numba")
 
-from linsim._kernels import lanes, layer, products, singular, walk  # noqa: E402
+from linsim._kernels import lanes, layer, measure, products, singular, walk  # noqa: E402
 
 DTYPES = ("float64", "float32")
 both = pytest.mark.parametrize("dtype", DTYPES)
@@ -899,7 +899,7 @@ def test_a_tile_of_states_becomes_ranks(dtype, seed, n, d, spare, data):
     table[:filled, 2] = np.where(hidden, 1.0 * tall * wide, noise)
     values, errors = (np.full((10, 5, 2 * w), -7.0) for _ in range(2))
     lost, counts = np.zeros((2, 3 + n * (d + spare))), np.zeros(1, np.int64)
-    walk.flush(
+    measure.flush(
         stage, held, tile, q, e, squared, work, n, d, d + spare, table, filled, np.arange(10), values,
         errors, lost, counts,
     )  # fmt: skip

@@ -104,8 +104,8 @@ class _Walk:
         self.lock = threading.Condition()
         from .._kernels import layer as kernel
         from .._kernels.lanes import WIDTH
+        from .._kernels.measure import layer_rounding, start_rounding
         from .._kernels.products import aligned, columns, rows
-        from .._kernels.walk import layer_rounding, start_rounding
 
         n, d = self.x0.shape
         heads, x0 = self.A.shape[1], self.x0
@@ -220,7 +220,7 @@ class _Walk:
     def _arrive(self) -> None:
         """Record the layer that is complete, and hand out the next one; done by one thread alone."""
         from .._kernels.layer import ABSENT, SIZE_MEAN, SIZE_REST, rescale, settle
-        from .._kernels.walk import stage, write_content, write_spread
+        from .._kernels.measure import stage, write_content, write_spread
 
         Y, t = self.states[self.layer % 2], int(np.searchsorted(self.layers, self.layer))
         parts = (self.lay, self.base, self.stride)
@@ -303,8 +303,8 @@ class _Walk:
             self.ledger[place] = max(self.ledger[place], value) if self.since else value
 
     def _measure(self, room: F, layer: int, t: int, noise: float, ratio: float) -> None:
+        from .._kernels.measure import row_noise, write_angles
         from .._kernels.products import unpack
-        from .._kernels.walk import row_noise, write_angles
 
         n, d = self.lay.n, self.lay.d
         if self.slot[place_of("cosine")] >= 0 or self.slot[place_of("abs_cosine")] >= 0:

@@ -21,10 +21,10 @@ from .._cloud import (
     recentre,
     regroup,
     settle,
-    state_of,
     stretch,
     tamed,
 )
+from .._cloud_state import state_of
 from .._eigen import meant
 from .._layers import (
     activate,

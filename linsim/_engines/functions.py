@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .._cloud import Cloud, copies_for, gather, regroup, state_of, tamed
+from .._cloud import Cloud, copies_for, gather, regroup, tamed
+from .._cloud_state import state_of
 from .._namespace import namespace, on_device_of
 from .._parallel import pieces
 from .._recorded import Recorded, record

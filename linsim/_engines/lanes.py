@@ -206,7 +206,7 @@ def _by_lapack(row: F, slot: F, values: F, errors: F, eps: float, n: int, d: int
 
 def ranks(s: F, noise: float, eps: float) -> tuple[float, float, float, float]:
     """Effective rank, its error, stable rank, its error; of singular values off by ``noise``."""
-    from .._kernels.walk import rank_errors
+    from .._kernels.measure import rank_errors
 
     m = np.asarray(s, dtype=np.float64) / float(s[0])
     off = noise / (float(s[0]) * float(np.sqrt(m.size))) + 4 * eps
