@@ -69,6 +69,16 @@ def test_a_look_alike_with_norms_after_the_sum_is_not_taken_for_whisper(tmp_path
     refused(lambda: models.load(folder), "no known family", kind=NotCoveredError)
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("llama", "layers.0.pre_feedforward_layernorm.weight"), ("timm", "blocks.0.attn.q_norm.weight")],
+)
+def test_look_alikes_with_more_norms_are_not_taken_for_the_family(tmp_path, name, more):
+    tensors = timm_of(tensors_of("dinov2")) if name == "timm" else tensors_of(name)
+    folder = write(tmp_path, tensors | {more: np.ones(24, np.float32)})
+    refused(lambda: models.load(folder, heads=3), "no known family", kind=NotCoveredError)
+
+
 def test_cross_attention_is_no_self_attention(tmp_path):
     tensors = tensors_of("bert")
     crossing = {
