@@ -234,7 +234,9 @@ def test_memory_is_that_of_a_few_layers(tmp_path):
         tensors[f"{at}output.LayerNorm.weight"] = one[0]
         tensors[f"{at}output.LayerNorm.bias"] = one[0]
         tensors[f"encoder.layer.{layer}.output.dense.weight"] = np.zeros((d, d), np.float32)
-    folder = write(tmp_path, tensors, config_of("bert") | {"num_hidden_layers": layers, "hidden_size": d})
+    folder = write(
+        tmp_path, tensors, config_of("bert") | {"num_hidden_layers": layers, "num_attention_heads": 4}
+    )
     size = (folder / "model.safetensors").stat().st_size
     code = (
         "import resource, sys, numpy as np, scipy.linalg, threadpoolctl, safetensors.numpy, linsim\n"

@@ -180,6 +180,8 @@ def test_states_of_ones_own(name):
         again = model.run(states=given)
         np.testing.assert_array_equal(again.states, run.states)
         assert [one.measured for one in again.layers] == [one.measured for one in run.layers]
+    with pytest.raises(linsim.LinsimError, match="recorded states"):
+        model.run(states=run.states, what_if="sharpen")
 
 
 def test_tokens_that_are_all_alike():

@@ -69,6 +69,16 @@ def test_a_look_alike_with_norms_after_the_sum_is_not_taken_for_whisper(tmp_path
     refused(lambda: models.load(folder), "no known family", kind=NotCoveredError)
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("llama", "layers.0.pre_feedforward_layernorm.weight"), ("timm", "blocks.0.attn.q_norm.weight")],
+)
+def test_look_alikes_with_more_norms_are_not_taken_for_the_family(tmp_path, name, more):
+    tensors = timm_of(tensors_of("dinov2")) if name == "timm" else tensors_of(name)
+    folder = write(tmp_path, tensors | {more: np.ones(24, np.float32)})
+    refused(lambda: models.load(folder, heads=3), "no known family", kind=NotCoveredError)
+
+
 def test_cross_attention_is_no_self_attention(tmp_path):
     tensors = tensors_of("bert")
     crossing = {
@@ -229,13 +239,14 @@ def test_bfloat16_in_a_process_that_knows_nothing_of_it(tmp_path):
     tensors = {"a.0.v": np.eye(4), "a.0.o": 3 * np.eye(4)}
     folder = write(tmp_path, {k: v.astype(ml_dtypes.bfloat16) for k, v in tensors.items()})
     code = (
-        "import sys, linsim\n{}"
+        "import linsim\n"
         f"model = linsim.models.load({str(folder)!r}, value_pattern='a.{{layer}}.v', "
-        "projection_pattern='a.{{layer}}.o')\n"
+        "projection_pattern='a.{layer}.o')\n"
         "print(model.spectra[0].raw.real_max)"
     )
-    for before, said in (("", "3.0"), ("sys.modules['ml_dtypes'] = None\n", "pip install 'linsim[models]'")):
-        command = [sys.executable, "-c", code.format(before)]
+    without = "import sys\nsys.modules['ml_dtypes'] = None\n"
+    for before, said in (("", "3.0"), (without, "pip install 'linsim[models]'")):
+        command = [sys.executable, "-c", before + code]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert said in (done.stdout or done.stderr)
 

@@ -85,9 +85,12 @@ def test_exact_zeros_are_counted_apart():
 
 
 def test_a_zero_is_counted_by_what_it_is_not_by_its_size(tmp_path):
-    """Far from normal, rounding moves the zero that centring makes to where other eigenvalues are."""
+    """Next to a defective matrix rounding moves the zero that centring makes by far more than itself.
+
+    The vectors of that zero are 1 and D^-1 1, and their product, 12 - 11 - 1/(1 + 2^-20), is about 1e-6.
+    """
     tensors, config = tensors_of("gpt2"), config_of("gpt2")
-    far = np.eye(24) + 20 * np.triu(np.ones((24, 24)), 1)
+    far = np.diag([1.0] * 12 + [-1.0] * 11 + [-1 - 2.0**-20])
     tensors["h.0.attn.c_attn.weight"][:, 48:] = np.eye(24)
     tensors["h.0.attn.c_proj.weight"] = far.astype(np.float32)
     tensors["h.0.ln_1.weight"][:] = 1

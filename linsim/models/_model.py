@@ -160,6 +160,14 @@ class Model:
         check(self._blocks)
         change = None if what_if is None else change_of(what_if)
         x, later, tokens = self._entering(text, ids, image, features, states)
+        if later is not None and change is not None:
+            raise _validate.refusal(
+                InvalidValueError,
+                "what_if",
+                f"{what_if!r} with recorded states of every layer",
+                "a run of its own",
+                "Pass only the states that enter layer 0.",
+            )
         padding = _padding(keep, x.shape[0])
         count = len(x) if padding is None else int(padding.sum())
         if count < 2:

@@ -232,10 +232,11 @@ def _spectrum(left: Array, right: Array, rank: int) -> Spectrum:
     d, width = left.shape
     small = right @ left if width < d else left @ right
     mu = np.linalg.eigvals(small).astype(complex)
-    size = float(np.linalg.norm(small))
+    # Some are singular by their numbers, as of a head that was pruned.  Singular values are known to
+    # rounding of the largest; how far a zero eigenvalue is moved has no such bound.
+    sizes = np.linalg.svd(small, compute_uv=False)
+    rank = min(rank, int(np.sum(sizes > len(small) * np.finfo(np.float64).eps * sizes[0])))
     mu = mu[np.argsort(np.abs(mu))][max(mu.size - rank, 0) :]
-    # zeros of a matrix that is singular by its numbers, as one of a head that was pruned
-    mu = mu[np.abs(mu) > small.shape[0] * np.finfo(np.float64).eps * size]
     square = float(np.sum((left.T @ left) * (right @ right.T)))  # ||H||_F^2
     trace = float(np.sum(small * small.T))  # trace of H^2
     skew = np.sqrt(max(square - trace, 0.0) / (2 * square)) if square > 0 else 0.0

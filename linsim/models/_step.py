@@ -26,7 +26,7 @@ def log_ratio(x: Array) -> float:
     """Return ln HFC/LFC of (n, d): ln of the norm of the tokens less their mean, over that of the mean."""
     mean = x.mean(axis=0)
     high, low = np.linalg.norm(x - mean), np.sqrt(len(x)) * np.linalg.norm(mean)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # of nothing there is no ratio: NaN
         return float(np.log(high) - np.log(low))
 
 
