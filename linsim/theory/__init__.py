@@ -3,6 +3,7 @@
 from ._predict import predict
 from .dominance import boundary, disk
 from .gain import pre_norm_ratio, real_regime, swap_ratios
+from .initialisation import BlockPrediction
 from .mixture import Mixture, mixture
 from .one_step import Step, step
 from .prediction import REGIMES, Assumption, Mode, Prediction
@@ -10,6 +11,7 @@ from .prediction import REGIMES, Assumption, Mode, Prediction
 __all__ = [
     "REGIMES",
     "Assumption",
+    "BlockPrediction",
     "Mixture",
     "Mode",
     "Prediction",

@@ -11,12 +11,14 @@ from .._blas import on_one_thread
 from .._callers import in_callers_library
 from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
+from ..block import Block
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
 from .affine import affine_verdicts, driven_cycle
 from .cycle import Heads, simplest
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
+from .initialisation import at_initialisation
 from .prediction import Prediction
 from .verdicts import verdicts, with_caution
 
@@ -32,7 +34,8 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     ----------
     rule : Linear, MultiHead, Layered, or array (..., n, n)
         The layer, or its attention A with ``H`` given.  The k layers of a
-        Layered are read as one cycle, repeated for ever.
+        Layered are read as one cycle, repeated for ever.  Of a Block, whose weights are drawn, the
+        curve of its mean cosine is predicted (:class:`linsim.theory.BlockPrediction`).
     H : array, shape (..., d, d), optional
         Weights, when ``rule`` is an array.
     x0 : array, shape (..., n, d), optional
@@ -108,6 +111,8 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         )
     if H is not None:
         rule = Linear(rule, H)
+    if isinstance(rule, Block) and H is None:
+        return at_initialisation(rule, x0)  # type: ignore[return-value]  # the one other law
     if not isinstance(rule, Linear | MultiHead | Layered):
         raise _validate.refusal(
             InvalidTypeError,
