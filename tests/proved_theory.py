@@ -20,7 +20,7 @@ from proved_points import (
     winner,
 )
 
-from linsim import theory, weights
+from linsim import Linear, theory, weights
 from linsim._eigen import EPS, attention_eigensystem, weight_eigensystem
 from linsim.theory._henrici import growth
 from linsim.theory.dominance import dominance
@@ -353,6 +353,75 @@ def _(formula, draw):
 
 
 #: what a test elsewhere stands in for: inequalities with room, and limits
+# --- layers with a bias --------------------------------------------------------------------------
+
+
+def driven(A, H, bias, x0=None):
+    return theory.predict(Linear(A, H, bias=bias), x0=x0)
+
+
+def driven_bound(A, H, bias, x0, depth):
+    return math.exp(driven(A, H, bias, x0).log_bound("hfc_lfc", depth))
+
+
+def of_differences(x0, common):
+    """HFC/LFC of two tokens of one feature from their difference and what they share."""
+    return abs(x0) / 2 / abs(common)
+
+
+@pair("theory.affine_verdicts", "affine.regime", lambda *system: driven(*system).rates["token_diversity"])
+def _(formula, draw):
+    lam, mu = draw.uniform(0.05, 0.95), draw.uniform(-0.99, -0.05)
+    point = {"lambda": lam, "mu": mu}
+    holds("affine.regime", "sharpening that shrinks", **point)
+    assert theory.predict(attention_with(lam), [[mu]]).regime == "sharpening"
+    assert driven(attention_with(lam), [[mu]], [1.0]).regime == "smoothing"
+    shrinks = side("affine.regime", "sharpening that shrinks", "lhs", 2, **point)
+    equal(formula(attention_with(lam), [[mu]], [1.0]), shrinks**2)
+
+
+@pair("theory.DrivenBounds.log_bound", "affine.fixed_point", driven_bound)
+def _(formula, draw):
+    lam, mu, d, depth = (
+        draw.uniform(-0.9, 0.9),
+        draw.uniform(-0.9, 0.5),
+        draw.uniform(0.5, 2),
+        draw.randint(1, 9),
+    )
+    x0 = tokens_of(draw, 2)
+    rho, c, f = 1 + mu, float(np.mean(x0)), d / mu
+    q = rho ** (depth - 1)
+    point = {"s": 1.0, "mu": mu, "d": d, "f": f, "c": c, "q": q, "m": q * (c + f) - f}
+    holds("affine.fixed_point", "all layers", **point)
+    common = side("affine.fixed_point", "all layers", "rhs", **point)
+    apart = float(x0[0, 0] - x0[1, 0]) * (1 + lam * mu) ** depth
+    found = formula(attention_with(lam), [[mu]], [d], x0, depth)
+    np.testing.assert_allclose(found, of_differences(apart, common), rtol=1e-7)
+
+
+@pair("theory.DrivenBounds.log_bound", "affine.linear_growth", driven_bound)
+def _(formula, draw):
+    lam, d, depth = draw.uniform(-0.9, 0.9), draw.uniform(0.5, 2), draw.randint(1, 9)
+    x0 = tokens_of(draw, 2)
+    common = side("affine.linear_growth", "one layer", "rhs", m=float(np.mean(x0)), d=d, l=depth - 1)
+    found = formula(attention_with(lam), [[0.0]], [d], x0, depth)
+    np.testing.assert_allclose(found, of_differences(float(x0[0, 0] - x0[1, 0]), common), rtol=1e-7)
+
+
+@pair("theory.DrivenBounds.log_bound", "affine.rest", driven_bound)
+def _(formula, draw):
+    lam, mu, b = draw.uniform(-0.9, 0.9), draw.uniform(-0.9, 0.5), draw.uniform(0.5, 2)
+    x0, half = tokens_of(draw, 2), (1 - lam) / 2
+    point = {"x1": float(x0[0, 0]), "x2": float(x0[1, 0]), "p": half, "q": half, "s": 1.0, "h": mu, "b": b}
+    apart = side("affine.rest", "differences", "rhs", **point)
+    share = {"a1": half, "a2": half, "a3": 1 - 2 * half, "s": 1.0, "c": float(np.mean(x0)), "h": mu, "b": b}
+    holds("affine.rest", "constant states", **share)
+    common = side("affine.rest", "constant states", "rhs", **share)
+    np.testing.assert_allclose(
+        formula(attention_with(lam), [[mu]], [b], x0, 1), of_differences(apart, common), rtol=1e-7
+    )
+
+
 ELSEWHERE = {
     (
         "theory.Prediction.log_bound",

@@ -51,7 +51,7 @@ def drawn(seed, declared, driven):
 SUMS = ("stochastic", "centred", "laplacian", "shaped", "attnscale", "differential")
 ANY = ("sigmoid", "any")
 seeds = st.integers(0, 10**6)
-FEW = settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=1000)
 
 
@@ -140,23 +140,28 @@ def test_regime_and_rate_are_those_of_one_matrix(declared, driven, seed):
 
 @pytest.mark.parametrize("declared", SUMS + ANY)
 def test_gaps_close_at_the_predicted_rates(declared):
-    """Slopes at layers 2,000 to 3,000 of systems whose next modes are not too near."""
+    """Slopes from layer 300 to 400 of systems whose next modes are not too near."""
     checked = 0
-    for seed in range(12):
+    for seed in range(60):
+        if checked >= 8:
+            break
         rule, x0 = drawn(seed, declared, declared in SUMS and seed % 2 == 0)
         law = predict(rule, x0=x0)
-        run = simulate(rule, x0, 3000, layers=[2000, 3000])
-        for gap in ("token_diversity", "cosine_gap", "rank_gap"):
+        gaps = [
+            gap
+            for gap, rate in law.rates.items()
+            if rate < 1 and law.relaxations[gap] ** 300 < 1e-4 and law.beats.get(gap, np.inf) == np.inf
+        ]
+        if not gaps:
+            continue
+        run = simulate(rule, x0, 400, layers=[300, 400])
+        for gap in gaps:
             found = np.asarray(measured(gap, law, run))
-            settled = np.asarray(law.relaxations[gap]) ** 2000 < 1e-4 and law.beats.get(gap, np.inf) == np.inf
-            if not settled or not np.all(np.isfinite(found)) or law.rates[gap] == 1:
-                continue
-            assert np.exp((found[1] - found[0]) / 1000) == pytest.approx(law.rates[gap], rel=1e-5), (
-                seed,
-                gap,
-            )
-            checked += 1
-    assert checked >= 5
+            if np.all(np.isfinite(found)):
+                slope = np.exp((found[1] - found[0]) / 100)
+                assert slope == pytest.approx(law.rates[gap], rel=1e-5), (seed, gap)
+                checked += 1
+    assert checked >= 4
 
 
 @pytest.mark.parametrize("declared", SUMS + ANY)
@@ -165,9 +170,9 @@ def test_hfc_lfc_tends_to_that_of_the_dominant_vector(declared):
     for seed in range(12):
         rule, x0 = drawn(seed, declared, declared in SUMS and seed % 3 == 0)
         law = predict(rule, x0=x0)
-        if np.isnan(law.limit_hfc_lfc) or max(law.relaxations.values()) > 0.995:
+        if np.isnan(law.limit_hfc_lfc) or max(law.relaxations.values()) > 0.97 or checked > 3:
             continue
-        last = simulate(rule, x0, 5000, layers=[5000], metrics="hfc_lfc").metrics["hfc_lfc"][-1]
+        last = simulate(rule, x0, 1000, layers=[1000], metrics="hfc_lfc").metrics["hfc_lfc"][-1]
         assert last == pytest.approx(law.limit_hfc_lfc, rel=1e-6, abs=1e-6)
         checked += 1
     assert checked >= 2

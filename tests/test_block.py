@@ -500,7 +500,10 @@ def test_bad_runs_are_refused(name):
 
 
 def test_predict_and_layered_name_what_they_cannot_take():
-    for use in (lambda: linsim.predict(Block(UNIT)), lambda: linsim.Layered([RandomWeights(UNIT)])):
+    for use in (
+        lambda: linsim.predict(Block(UNIT, weights="orthogonal", std=[1.0, 2.0])),
+        lambda: linsim.Layered([RandomWeights(UNIT)]),
+    ):
         with pytest.raises(linsim.LinsimError, match=r"rule.*: found"):
             use()
 

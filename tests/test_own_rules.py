@@ -107,7 +107,11 @@ def test_laws_take_it_or_say_what_is_missing():
     assert ends.rates == linsim.predict(layered).rates
     mixed = linsim.Layered([Own(repeats=True), linsim.Linear(A, H / 2)])
     assert linsim.predict(mixed).rates == ends.rates
-    for rule, words in ((Fading(), "repeats or max_depth"), (Tanh(), "heads"), (linsim.Block(A), "heads")):
+    for rule, words in (
+        (Fading(), "repeats or max_depth"),
+        (Tanh(), "heads"),
+        (linsim.RandomWeights(A), "heads"),
+    ):
         with pytest.raises(NotCoveredError, match=words):
             linsim.predict(rule)
 

@@ -12,6 +12,7 @@ from .._callers import in_callers_library
 from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
 from .._rule import Rule
+from ..block import Block
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
 from ._as_layers import as_layers
@@ -20,6 +21,7 @@ from .affine import affine_verdicts, driven_cycle
 from .cycle import Effort
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
+from .initialisation import at_initialisation
 from .one_spectrum import OneSpectrum, of_attention, of_weights
 from .prediction import Prediction
 from .verdicts import verdicts, with_caution
@@ -60,7 +62,8 @@ def predict(
     ----------
     rule : Linear, MultiHead, Layered, or array (..., n, n), or None
         The layer, or its attention A with ``H`` given.  The k layers of a
-        Layered are read as one cycle, repeated for ever.  None: attention is
+        Layered are read as one cycle, repeated for ever.  Of a Block, whose weights are drawn, the
+        curve of its mean cosine is predicted (:class:`linsim.theory.BlockPrediction`).  None: attention is
         unknown, and ``H`` alone has to decide.
     H : array, shape (..., d, d), or :class:`linsim.weights.Factored`, or None, optional
         Weights, when ``rule`` is an array.  None: weights are unknown, and
@@ -162,6 +165,8 @@ def predict(
         )
     if H is not None:
         rule = Linear(rule, H)
+    if isinstance(rule, Block) and H is None:
+        return at_initialisation(rule, x0)  # the one other law
     if not isinstance(rule, Rule):
         raise _validate.refusal(
             InvalidTypeError,

@@ -55,6 +55,10 @@ def affine_verdicts(
     ------
     NotCoveredError
         For a bias with attention whose rows sum to different numbers.
+
+    Notes
+    -----
+    When a bias decides: proved as ``affine.regime`` in proofs_check.
     """
     if stochastic:
         attention = attention_eigensystem(A, precision.attention)
@@ -196,7 +200,10 @@ class DrivenBounds:
     law: Dominance
 
     def log_bound(self, gap: str, layers: F) -> F:
-        """Natural logarithm of the upper bound, (b, k), at (k,) layers."""
+        """Natural logarithm of the upper bound, (b, k), at (k,) layers.
+
+        Proved as ``affine.fixed_point``, ``affine.linear_growth`` and ``affine.rest`` in proofs_check.
+        """
         n, d = self.linear.x0.shape[-2:]
         h = self.linear.log_bound("diverse", layers)
         p = self._common(layers, h)[0]
