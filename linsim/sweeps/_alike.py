@@ -102,7 +102,7 @@ def _equal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
         return False
     if a.dtype.kind not in "fc":
         return bool(np.array_equal(a, b))
-    size = max(float(np.max(np.abs(x), initial=0.0)) for x in (a, b))
+    size = max(float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x))) for x in (a, b))
     return bool(np.allclose(a, b, rtol=0, atol=_TOLERANCE * size, equal_nan=True))
 
 

@@ -262,7 +262,9 @@ def _lines(field: _Field, axes: int, tolerance: float) -> list[Any]:
             cell: [crossings[e] for e in _edges(*cell) if e in crossings and field.parted(e)]
             for cell in waiting
         }
-        beside = {cell: _beside(*ends, tolerance) for cell, ends in entered.items() if len(ends) == 2}
+        beside = {
+            cell: _beside(ends[0], ends[1], tolerance) for cell, ends in entered.items() if len(ends) == 2
+        }
         field(point for pair in beside.values() for point in pair)
         waiting = []
         for cell, ends in entered.items():
