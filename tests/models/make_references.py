@@ -1,4 +1,4 @@
-"""Make what tests/test_models_forward.py compares with: run once by hand, its results are committed.
+"""Make what tests/models/test_models_forward.py compares with: run once by hand, its results are committed.
 
     python tests/models/make_references.py [--real FOLDER]
 
