@@ -16,7 +16,8 @@ over grids; :mod:`linsim.testing` (imported apart) attacks claims of your own, a
 
 from . import attention, errors, escalation, masks, metrics, models, theory, tokens, weights
 from ._compare import Compared, Comparison, compare
-from ._simulate import METHODS, simulate
+from ._rule import Rule
+from ._simulate import METHODS, Engines, engines, simulate
 from ._sweep import sweep
 from .block import Block, Deescalation
 from .errors import LinsimError
@@ -31,17 +32,20 @@ __all__ = [
     "Compared",
     "Comparison",
     "Deescalation",
+    "Engines",
     "Layered",
     "Linear",
     "LinsimError",
     "LyapunovExponents",
     "MultiHead",
     "RandomWeights",
+    "Rule",
     "RunInfo",
     "Slope",
     "Trajectory",
     "attention",
     "compare",
+    "engines",
     "errors",
     "escalation",
     "lyapunov_exponents",

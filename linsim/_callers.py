@@ -25,15 +25,6 @@ _NOT_RETURNED = ("layers", "info", "bounds", "home")
 # most arguments are one of these, and cost nothing to look at
 _AT_HOME_ANYWHERE = {np.ndarray, int, float, str, bool, type(None)}
 
-# the arrays that a rule, or its attention, may hold
-_HELD = {
-    "Linear": ("A", "H"),
-    "MultiHead": ("A", "H"),
-    "RandomWeights": ("A",),
-    "Block": ("A", "weights", "gain", "bias"),
-    "FromTokens": ("mask", "query_key"),
-}
-
 
 def in_callers_library(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a public function so that it takes guests, alone or held by rules, and answers at their home.
@@ -71,7 +62,8 @@ def in_callers_library(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _is_rule(value: Any) -> bool:
-    return type(value).__module__.startswith("linsim.") and type(value).__name__ in (*_HELD, "Layered")
+    """Whether it is a rule, or attention made from the tokens: they name the arrays that they hold."""
+    return hasattr(type(value), "held")
 
 
 def _held(value: Any) -> Iterator[Array]:
@@ -87,7 +79,7 @@ def _arrays(rule: Any) -> Iterator[Array]:
         for one in {id(one): one for one in rule.rules}.values():
             yield from _arrays(one)
         return
-    for name in _HELD[type(rule).__name__]:
+    for name in type(rule).held:
         value = getattr(rule, name)
         if _is_rule(value):  # attention computed from the tokens
             yield from _arrays(value)
@@ -122,7 +114,9 @@ def native_rule(rule: Any, home: Home) -> Any:
             return native_rule(value, home)
         return native(_beside(value, home)) if array_api_compat.is_array_api_obj(value) else value
 
-    changed = {name: moved(getattr(rule, name)) for name in _HELD[type(rule).__name__]}
+    changed = {name: moved(getattr(rule, name)) for name in type(rule).held}
+    if not changed:
+        return rule
     if type(rule).__name__ == "Block":
         changed["deescalation"] = [_seeing(step, home) for step in rule.deescalation]
     new = replace(rule, **changed)

@@ -29,6 +29,7 @@ zero and remembered as lost: their logarithm is NaN, not -inf, from there on.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,6 +79,7 @@ class Cloud:
     makes it their mean.  ``scale`` (k, 1, 1): log2 of the factor of the copies' errors;
     ``lost`` (k, 1, 1) bool: differences have been below :data:`FLOOR`.  ``table``: normal
     numbers, of which ``count`` says where the next operation starts to read.
+    ``attention`` as in :class:`linsim._state.State`, on a cloud that is handed out.
     """
 
     centre: Array  # (K, 1, d)
@@ -89,6 +91,7 @@ class Cloud:
     probes: int
     table: Array
     count: int
+    attention: Callable[[], Sequence[Array]] | None = None
 
     @property
     def k(self) -> int:
@@ -528,7 +531,7 @@ def state_of(cloud: Cloud, split: Split) -> State:
     def zeros(rows: int, columns: int) -> Array:
         return xp.zeros((k, rows, columns), dtype=rest.dtype, device=rest.device)
 
-    return State(
+    state = State(
         split,
         a=zeros(1, 1),
         r=centre,
@@ -542,7 +545,25 @@ def state_of(cloud: Cloud, split: Split) -> State:
         e_mean=e_centre,
         noise=xp.concat([empty, noise_centre, empty, noise_rest, noise_centre], axis=-1),
         rows=rows,
+        attention=cloud.attention,
     )
+    if not _single(rest):
+        return state
+    samples = []
+    for copy in range(1, 1 + cloud.probes):
+        own = slice(copy * k, (copy + 1) * k)
+        samples.append(
+            replace(
+                state,
+                r=cloud.centre[own, ...],
+                R=cloud.rest[own, ...],
+                mean=cloud.centre[own, ...],
+                e_r=cloud.e_centre[own, ...],
+                e_R=cloud.e_rest[own, ...],
+                e_mean=cloud.e_centre[own, ...],
+            )
+        )
+    return replace(state, samples=tuple(samples), enlarged=cloud.scale)
 
 
 def at_scale(cloud: Cloud) -> tuple[Array, Array, Array]:

@@ -32,6 +32,7 @@ from . import _validate
 from ._callers import on_host
 from ._namespace import to_host
 from .errors import InvalidTypeError, InvalidValueError
+from .metrics._registry import measured_by
 from .theory import Prediction
 from .trajectory import Line, Trajectory, line, sharpest, worst
 
@@ -47,12 +48,6 @@ PREDICTED = 2e-9
 FLAT = 0.05
 #: fewer values leave residuals that are small by chance
 FEWEST = 5
-
-_MEASURED_BY = {
-    "token_diversity": ("log_token_diversity", "log_token_diversity"),
-    "cosine_gap": ("log_abs_cosine_gap", "log_cosine_gap"),  # the second where the constant mode dominates
-    "rank_gap": ("log_rank_gap", "log_rank_gap"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +195,7 @@ def compare(law: Prediction, run: Trajectory) -> Comparison:
     smooth = np.broadcast_to(law.input_convergence, batch)
     rows = {}
     for gap in law.rates:
-        names = np.where(smooth, *reversed(_MEASURED_BY[gap]))
+        names = np.where(smooth, measured_by(gap, True), measured_by(gap, False))
         rows[gap] = _row(law, run, gap, names)
     if all(np.all(row.verdict == "not recorded") for row in rows.values()):
         wanted = sorted({str(name) for row in rows.values() for name in np.ravel(row.metric)})

@@ -40,6 +40,7 @@ __all__ = [
     "activate",
     "attend",
     "attend_fixed",
+    "attention_of",
     "contract_mean",
     "layer_norm",
     "reach_similarity",
@@ -393,6 +394,12 @@ def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | 
     if bool(xp.all(near)):
         return out
     return select(near, out, _attended_far(cloud, masked_softmax(scores, None), None))
+
+
+def attention_of(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | None) -> Array:
+    """Return the softmax of the tokens' own scores, (k, n, n)."""
+    found = _scores(tamed(cloud), drawn, normalized)
+    return masked_softmax(found.shared + found.delta, mask)[: cloud.k, ...]
 
 
 def _attended_far(cloud: Cloud, A: Array, mask: Array | None) -> Cloud:

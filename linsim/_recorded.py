@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ._evaluate import evaluate, of_tokens
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
 from ._state import State, assemble, batch_of, scaled, stacked
+from .metrics._evaluate import of_tokens
+from .metrics._metric import Layer, is_logarithm
+from .metrics._registry import needing
+from .metrics._sampled import measured as measured_with_samples
 
-__all__ = ["Job", "Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
+__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
 _TOGETHER = 2**16
-
-#: some of the systems of a run, ready to go
-Job = Callable[[], "Recorded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,8 @@ class Recorded:
     str and ``rounding`` (b or 1,) float: engine, split and relative rounding of each
     system; ``refused`` (b or 1,) str: why a cheaper engine did not do.
     ``fallbacks``: how often something had to be done another way; ``size``: b.
+    ``left``: which of the systems the engine could not do, whose values are whatever they are, and
+    ``known``: what it found out about them that the next engine may use.
     """
 
     values: Mapping[str, Array]
@@ -44,6 +46,8 @@ class Recorded:
     states: Array | None = None
     log_scale: Array | None = None
     refused: np.ndarray[Any, Any] = field(default_factory=lambda: np.asarray([""]))
+    left: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, dtype=int))
+    known: Any = None
 
 
 def record(
@@ -56,11 +60,13 @@ def record(
     methods: Any,
     kinds: Any,
     rounding: Any,
+    tokens: Array | None = None,
 ) -> Recorded:
     """Measure the state of each layer.
 
     ``given`` (b or 1, n, d): the tokens at layer 0, which are measured as they are; ``zero_until``
     (b or 1, n, 1) float64: the layer up to which a token is exactly zero, -1 for never.
+    ``tokens`` (b or 1, n, 1) float64: a mask or weights of them, for metrics that ask for it.
     """
     xp = namespace(given)
     values: dict[str, list[Array]] = {name: [] for name in names}
@@ -68,12 +74,16 @@ def record(
     kept: list[tuple[Array, Array]] = []
     lapack = 0
     size = 1
-    for first, group in _groups(states):
+    of_input = Layer(None, tokens)
+    for first, group, attention in _groups(states, bool(needing("attention", names))):
         count = len(group)
         size = batch_of(group[0])
         until = xp.broadcast_to(zero_until, (size, *zero_until.shape[1:]))
         zero = [until >= layers[first + k] for k in range(count)]
-        found, redone = evaluate(stacked(group), names, xp.concat(zero, axis=0))
+        layer = _beside(attention, tokens, size)
+        if first == 0:
+            of_input = _beside(attention[:1], tokens, size)
+        found, redone = measured_with_samples(stacked(group), names, xp.concat(zero, axis=0), layer)
         lapack += redone
         for name, measured in found.items():
             for held, x in ((values, measured.value), (errors, measured.error)):
@@ -85,7 +95,7 @@ def record(
         return xp.matrix_transpose(xp.concat(parts, axis=0))
 
     if layers[0] == 0:
-        for name, measured in of_tokens(given, names).items():
+        for name, measured in of_tokens(given, names, of_input).items():
             for held, x in ((values, measured.value), (errors, measured.error)):
                 first_layer = xp.broadcast_to(xp.reshape(x, (1, -1)), (1, held[name][0].shape[1]))
                 held[name][0] = xp.concat([first_layer, held[name][0][1:, :]], axis=0)
@@ -142,15 +152,18 @@ def merged(
     )
 
 
+@np.errstate(over="ignore")
 def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
     """Whether each value is too far off to be reported, (b, layers) bool by metric."""
     out = {}
     for name, error in found.errors.items():
         value, xp = found.values[name], namespace(error)
         limit = allowed[name] * xp.ones_like(error)
-        if not name.startswith("log"):  # absolute, and relative where it is large
+        if not is_logarithm(name):  # absolute, and relative where it is large
             size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
             limit = limit * xp.maximum(size, xp.ones_like(size))
+            # one beyond the range of doubles still does not let pass what nothing is known of
+            limit = xp.minimum(limit, xp.full_like(limit, float(np.finfo(np.float64).max)))
         out[name] = ~(error <= limit)
     return out
 
@@ -208,19 +221,41 @@ def sharper(found: Recorded, other: Recorded) -> Recorded:
     return replace(found, values=values, errors=errors, states=states, log_scale=log_scale)
 
 
-def _groups(states: Iterable[State]) -> Iterator[tuple[int, list[State]]]:
-    """Collect states of successive layers while they are small; yield (place of the first, states)."""
+# what each of some states goes into, one array for each head; none where that is not known or not asked
+_Attention = list[tuple[Array, ...]]
+
+
+def _groups(states: Iterable[State], attended: bool) -> Iterator[tuple[int, list[State], _Attention]]:
+    """Collect states of successive layers while they are small; yield place of the first, states, attention.
+
+    States of one group go into equally many heads.
+    """
     group: list[State] = []
+    attention: _Attention = []
     place = held = 0
     for state in states:
+        # to be asked for before the next state is
+        heads = tuple(state.attention()) if attended and state.attention is not None else ()
         size = int(np.prod(state.R.shape))
-        if group and held + size > _TOGETHER:
-            yield place, group
-            place, group, held = place + len(group), [], 0
+        if group and (held + size > _TOGETHER or len(heads) != len(attention[-1])):
+            yield place, group, attention
+            place, group, attention, held = place + len(group), [], [], 0
         group.append(state)
+        attention.append(heads)
         held += size
     if group:
-        yield place, group
+        yield place, group, attention
+
+
+def _beside(attention: _Attention, tokens: Array | None, size: int) -> Layer:
+    """What stands beside several states of ``size`` systems, behind each other as they are."""
+
+    def several(arrays: Sequence[Array]) -> Array:
+        xp = namespace(arrays[0])
+        return xp.concat([xp.broadcast_to(x, (size, *x.shape[1:])) for x in arrays], axis=0)
+
+    heads = [several(of_head) for of_head in zip(*attention, strict=True)]
+    return Layer(tuple(heads) or None, None if tokens is None else several([tokens] * len(attention)))
 
 
 def _kept(state: State, zero: Array) -> tuple[Array, Array]:

@@ -7,9 +7,13 @@ row and part by part, whatever the matrices do: transients of matrices far from 
 cancel, tokens of any size.  The noise of a part is their root mean square, times SAFETY.
 
 What a layer rounds, entry by entry (sums of k products of either sign lose about a fifth of
-sqrt(k) eps of the sum of their sizes, by the usual random model of rounding; Higham and Mary 2019):
-by H, row i loses in proportion to |R_i| |H_k|, and by A that of all rows it looks at.  A third of it
-is the same at every layer, as is the rounding of A and H themselves.
+eps times the root of their summed squares and of k, by the usual random model of rounding; Higham
+and Mary 2019): by H, row i loses in proportion to |R_i| |H_k|, and by A, whose row mixes errors of
+different tokens, the root of the squares of what it looks at.  A third of it is the same at every
+layer, as is the rounding of A and of eigenvalues, which follows the sign of what a layer changes.
+
+In single precision the shadows are also handed out as they are, as samples of the state for
+:mod:`linsim.metrics`.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from ._namespace import Array, exponent_of, namespace
 from ._state import (
     EMPTY,
     PARTS,
+    Split,
     State,
     assemble,
     between_rescalings,
@@ -39,14 +44,16 @@ __all__ = ["Shadows", "begin", "heads_of"]
 
 #: shadows of a state
 COUNT = 3
-#: by how much their root mean square is enlarged, so that 99.9 % of errors are below
-SAFETY = 2.0
+#: by how much their root mean square is enlarged, so that 99.9 % of errors of metrics are below their bounds
+SAFETY = 3.0
 # of the patterns by which shadows are moved, one after the other
 _POOL = 8
 _FIXED = 0.3
 # bits by which entries may grow between rescalings
 _BUDGET = 50.0
-_SUM = 0.2
+_EPS = float(np.finfo(np.float64).eps)
+# what sums of either sign round, for each root of their terms, and what a result does, of itself
+_SUM, _ENTRY = 0.2, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +65,9 @@ class Heads:
 
     pairs: Sequence[tuple[Array, Array]]
     wide: bool
-    attention: list[Array]  # |A|, (b or 1, n, n) float64
-    columns: list[Array]  # norms of the columns of H, (b or 1, 1, d) float64
+    attention: list[Array]  # |A|, (b or 1, n, n) of the states' dtype
+    squares: list[Array]  # A^2, entry by entry
+    columns: list[Array]  # norms of the columns of H, (b or 1, 1, d)
 
 
 def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
@@ -75,6 +83,7 @@ def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
         [(placed(A), placed(H)) for A, H in heads],
         wide,
         [xp.abs(A) for A, _ in heads],
+        [A * A for A, _ in heads],
         [xp.sqrt(xp.sum(H * H, axis=-2, keepdims=True)) for _, H in heads],
     )
 
@@ -86,8 +95,10 @@ class Shadows:
     errors: State
     pools: dict[str, Array]
     fixed: dict[str, Array]
+    drift: dict[str, Array]
     condition: Array
     every: int
+    splits: tuple[Split, ...]  # the vectors that cut the states as they might have been rounded, one for each
 
     def step(
         self,
@@ -101,15 +112,16 @@ class Shadows:
         errors = advance(_cast(self.errors, "float64") if heads.wide else self.errors, heads.pairs)
         moved, rounded = {}, _rounded(before, after, heads, self.condition)
         # layers that all but cancel the state leave the range of single precision before it is rescaled
-        fits = all(_fits(size) for size, _ in rounded.values())
+        fits = all(_fits(size) for size, _, _ in rounded.values())
         if not fits:
             errors, rounded = normalise(errors), {name: _at_own_scale(*one) for name, one in rounded.items()}
-        for name, (size, exponent) in rounded.items():
+        for name, (size, exponent, change) in rounded.items():
             xp = namespace(size)
             pattern = self.pools[name][layer % _POOL, ...]
             pattern = (pattern if layer // _POOL % 2 else -pattern) + self.fixed[name]
             held, e = getattr(errors, name), getattr(errors, f"e_{name}")
             move = xp.astype(size[:, None, :, :], held.dtype) * pattern
+            move = move + xp.astype(change[:, None, :, :], held.dtype) * self.drift[name]
             moved[name], moved[f"e_{name}"] = combine(held, e, move, exponent[:, None, :, :])
         errors = replace(errors, **moved)
         if (layer + 1) % self.every == 0 or heads.wide:
@@ -125,7 +137,31 @@ class Shadows:
         # the ensemble may be far smaller than a float's range below its largest row
         rows = log2(xp.sqrt(xp.sum(xp.astype(full, xp.float64) ** 2, axis=-1, keepdims=True))) + e
         noise = xp.concat(xp.broadcast_arrays(*parts), axis=-1)
-        return replace(state, noise=noise, rows=_mean_square(rows))
+        rows = _mean_square(rows)
+        state = replace(state, noise=noise, rows=rows)
+        if state.R.dtype == xp.float64:
+            return state
+        return replace(state, samples=self._samples(state))
+
+    def _samples(self, state: State) -> tuple[State, ...]:
+        """The state off by each of the errors, in double precision."""
+        xp = namespace(state.R)
+
+        def off(name: str, k: int) -> tuple[Array, Array]:
+            pair = []
+            for x in (getattr(state, name), getattr(self.errors, name)[:, k, ...]):
+                pair.append(xp.astype(x, xp.float64))
+            return combine(
+                pair[0], getattr(state, f"e_{name}"), pair[1], getattr(self.errors, f"e_{name}")[:, k, ...]
+            )
+
+        out = []
+        for k in range(COUNT):
+            moved = {}
+            for name in PARTS:
+                moved[name], moved[f"e_{name}"] = off(name, k)
+            out.append(replace(state, split=self.splits[k], **moved))
+        return tuple(out)
 
 
 def _fits(size: Array) -> bool:
@@ -135,12 +171,12 @@ def _fits(size: Array) -> bool:
     return not bool(xp.any((top > 0) & (top < 2.0**-_BUDGET)))
 
 
-def _at_own_scale(size: Array, exponent: Array) -> tuple[Array, Array]:
-    """Return (size, exponent) with the largest entry of each system about 1."""
+def _at_own_scale(size: Array, exponent: Array, change: Array) -> tuple[Array, Array, Array]:
+    """Return (size, exponent, change) with the largest size of each system about 1."""
     xp = namespace(size)
     up = exponent_of(xp.max(size, axis=(-1, -2), keepdims=True))
     up = xp.where(up == -xp.inf, xp.zeros_like(up), up)
-    return scaled(size, -up), exponent + up
+    return scaled(size, -up), exponent + up, scaled(change, -up)
 
 
 def _cast(errors: State, dtype: str) -> State:
@@ -159,47 +195,59 @@ def _mean_square(lengths: Array) -> Array:
     return (top + 0.5 * xp.log2(square) + float(np.log2(SAFETY)))[:, 0, ...]
 
 
-def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dict[str, tuple[Array, Array]]:
-    """How much a layer rounds in each part: sizes (b, ., .) and exponents (b, 1, 1)."""
+def _rounded(
+    before: State, after: State, heads: Heads, condition: Array
+) -> dict[str, tuple[Array, Array, Array]]:
+    """What a layer rounds in each part: sizes (b, ., .), exponents (b, 1, 1), and its changes in that unit.
+
+    What is the same at every layer, as the rounding of A or of an eigenvalue, is in proportion to
+    what the layer changes, with its sign: it adds up where the state alternates as well.
+    """
     split = before.split
     xp = namespace(before.R)
     n, d = before.R.shape[-2:]
     unit = float(np.log2(float(xp.finfo(before.R.dtype).eps)))
-    by_weights, by_attention = _SUM * (1 + float(np.sqrt(n / d))), _SUM * float(np.sqrt(n))
+    by_weights, by_attention = _SUM * float(np.sqrt(1 + n / d)), _SUM * float(np.sqrt(n))
 
     def each(x: Array) -> Array:
         return xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
 
+    entry = _ENTRY / float(np.sqrt(d))
     rows, row = each(before.R), each(before.r)
-    R = 0.5 * each(after.R) / float(np.sqrt(d))
-    r = 0.5 * each(after.r) / float(np.sqrt(d))
-    for A, column in zip(heads.attention, heads.columns, strict=True):
-        R = R + by_weights * (A @ rows) * column
+    R, r = entry * each(after.R), entry * each(after.r)
+    for A, column in zip(heads.squares, heads.columns, strict=True):
+        R = xp.hypot(R, by_weights * xp.sqrt(A @ (rows * rows)) * column)
         r = r + by_weights * row * column
+    # where the eigenvalue is 1 nothing of it is the same at every layer
+    change = xp.where(split.constant, 0.3 * (after.r - before.r), after.r - before.r)
     out = {
-        "R": (R * condition, before.e_R + unit),
-        "r": (r * condition, before.e_r + unit),
+        "R": (R * condition, before.e_R + unit, after.R - before.R),
+        "r": (r * condition, before.e_r + unit, change),
     }
     if split.any_coupled:
         # what R feeds into r, at the larger of their scales
         fed = by_attention * norm(split.u) * norm(after.R) / float(np.sqrt(d))
         fed = split.coupled * xp.astype(fed, before.R.dtype)
         size, exponent = combine(r * condition, before.e_r, fed, before.e_R)
-        out["r"] = (size, exponent + unit)
+        out["r"] = (size, exponent + unit, scaled(change, before.e_r - exponent))
     if split.any_z:
-        own = xp.abs(split.mu) * (heads.attention[0] @ xp.abs(before.b))
-        out["b"] = ((by_attention * own + 0.5 * xp.abs(after.b)) * condition, before.e_b + unit)
-        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer
+        own = xp.astype(xp.abs(split.mu), before.b.dtype) * (heads.attention[0] @ xp.abs(before.b))
+        size = by_attention * own + _ENTRY * xp.abs(after.b)
+        out["b"] = (size * condition, before.e_b + unit, after.b - before.b)
+        # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer; found in double precision,
+        # only what rounding M to single precision has done to it (the constant vector's is 1 whatever M)
         size_A, size_H = norm(heads.attention[0]), norm(heads.columns[0])
-        turned = xp.abs(split.lam) * size_H * norm(split.w) * norm(split.z)
-        turned = turned + xp.abs(split.mu) * size_A * norm(split.u) * norm(split.v)
-        mode = 0.5 * xp.abs(after.a) + 0.3 * xp.astype(turned, before.a.dtype) * xp.abs(before.a)
-        out["a"] = (mode, before.e_a + unit)
+        finer = _EPS / float(xp.finfo(before.R.dtype).eps)
+        turned = finer * xp.abs(split.lam) * size_H * norm(split.w) * norm(split.z)
+        held = xp.where(split.constant, xp.full_like(size_A, finer), xp.ones_like(size_A))
+        turned = turned + held * xp.abs(split.mu) * size_A * norm(split.u) * norm(split.v)
+        mode = _ENTRY * xp.abs(after.a) + 0.3 * xp.astype(turned, before.a.dtype) * xp.abs(before.a)
+        out["a"] = (mode, before.e_a + unit, after.a if unit < -30 else xp.zeros_like(after.a))
     if split.any_mean:
-        mean, size = each(before.mean), 0.5 * each(after.mean) / float(np.sqrt(d))
+        mean, size = each(before.mean), entry * each(after.mean)
         for column in heads.columns:
             size = size + by_weights * mean * column
-        out["mean"] = (size, before.e_mean + unit)
+        out["mean"] = (size, before.e_mean + unit, after.mean - before.mean)
     return out
 
 
@@ -219,12 +267,18 @@ def begin(state: State, growth: float) -> Shadows:
         return xp.asarray(generator.standard_normal(shape), dtype=xp.float32, device=device)
 
     pools = {name: normal(_POOL, COUNT, *shape) for name, shape in shapes.items()}
-    fixed = {name: _FIXED * normal(COUNT, *shape) for name, shape in shapes.items()}
+    fixed, drift = (
+        {name: _FIXED * normal(COUNT, *shape) for name, shape in shapes.items()} for _ in range(2)
+    )
     single = split.map(lambda x: x[:, None, ...] if x.dtype == xp.bool else _single(x))
     noise = xp.broadcast_to(state.noise, (b, 1, len(PARTS)))
     values: dict[str, Any] = {}
+    by_w = xp.log2(1 + norm(split.w))
     for k, (name, shape) in enumerate(shapes.items()):
         e = noise[:, :, k : k + 1]
+        if split.any_z and name != "mean":
+            # a and b take their shares of r and R with them, and round by half as much themselves
+            e = e - (by_w if name in ("r", "R") else xp.ones_like(by_w))
         whole = xp.where(e > EMPTY / 2, xp.floor(e), xp.full_like(e, EMPTY))
         size = xp.where(e > EMPTY / 2, xp.exp((e - whole) * float(np.log(2))), xp.zeros_like(e))
         if name in ("R", "b"):
@@ -237,15 +291,37 @@ def begin(state: State, growth: float) -> Shadows:
             even = xp.ones_like(spread) / float(np.sqrt(n))
             size = size * xp.where(known, 0.7 * spread + 0.3 * even, even)
         size = xp.astype(size / float(np.sqrt(shape[1])), xp.float32)
-        values[name] = size[:, None, :, :] * pools[name][:1, ...]
+        # a pattern of their own: those of the first layers would make up for a part of them
+        values[name] = size[:, None, :, :] * normal(1, COUNT, *shape)
         values[f"e_{name}"] = xp.broadcast_to(whole[:, None, :, :], (b, COUNT, 1, 1))
+    for part, share in (("r", "a"), ("R", "b")) if split.any_z else ():
+        taken = values[part] @ single.w
+        values[part] = values[part] - taken * single.z
+        e, e_share = values[f"e_{part}"], values[f"e_{share}"]
+        values[share], values[f"e_{share}"] = combine(taken, e, values[share], e_share)
     lengths = norm(split.u) * norm(split.v)
     if split.any_z:
         lengths = lengths + norm(split.w) * norm(split.z)
     condition = xp.astype(xp.maximum(0.15 * lengths, xp.ones_like(lengths)), state.R.dtype)
     every = min(between_rescalings(pools["R"], 1), max(1, int(_BUDGET / max(growth, 1.0))))
     errors = State(single, **values, noise=state.noise)
-    return Shadows(normalise(errors), pools, fixed, condition, every)
+    splits: tuple[Split, ...] = ()
+    if state.R.dtype != xp.float64:
+        splits = tuple(_rounded_otherwise(split, normal) for _ in range(COUNT))
+    return Shadows(normalise(errors), pools, fixed, drift, condition, every, splits)
+
+
+def _rounded_otherwise(split: Split, normal: Callable[..., Array]) -> Split:
+    """The split with vectors as far off as theirs, which were rounded to the dtype of the states."""
+    xp = namespace(split.v)
+    unit = 0.25 * float(xp.finfo(split.v.dtype).eps)
+
+    def moved(x: Array) -> Array:
+        x = xp.astype(x, xp.float64)
+        return x + unit * x * xp.astype(normal(1, *x.shape[1:]), xp.float64)
+
+    v = xp.where(split.constant, xp.astype(split.v, xp.float64), moved(split.v))
+    return replace(split, v=v, z=moved(split.z))
 
 
 def _single(x: Array) -> Array:

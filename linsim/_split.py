@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._state import Split
-from .theory.dominance import dominance
-from .theory.spectra import (
+from ._eigen import (
     EPS,
     B,
     C,
@@ -21,6 +19,8 @@ from .theory.spectra import (
     perron_vector,
     weight_eigensystem,
 )
+from ._state import Split
+from .theory.dominance import dominance
 
 __all__ = ["KINDS", "choose_split", "constant_split", "row_split"]
 
@@ -48,7 +48,7 @@ def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
         constant=np.ones((1, 1, 1), dtype=bool),
         preserves_mean=preserved,
         coupled=np.where(preserved, 0.0, 1.0),
-        sensitivity=0.3 * np.sqrt(n + d) * ones,
+        sensitivity=0.3 * ones,
         any_coupled=not bool(np.all(preserved)),
         any_z=False,
         any_mean=False,
@@ -112,7 +112,7 @@ def choose_split(
         constant=column(constant),
         preserves_mean=column(preserved),
         coupled=np.zeros((1, 1, 1)),
-        sensitivity=column(0.3 * np.sqrt(n + d) + 0.5 * off),
+        sensitivity=column(0.3 + off * EPS / eps),
         any_coupled=False,
         any_z=bool(np.any(has_z)),
         any_mean=bool(np.any(preserved & ~constant)),
@@ -139,7 +139,7 @@ def constant_split(A: F, d: int, size: int, eps: float) -> Split:
         constant=ones > 0,
         preserves_mean=np.array(preserved)[:, None, None],
         coupled=np.zeros((1, 1, 1)),
-        sensitivity=0.3 * np.sqrt(n + d) * ones,
+        sensitivity=0.3 * ones,
         any_coupled=False,
         any_z=False,
         any_mean=False,

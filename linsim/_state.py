@@ -19,7 +19,7 @@ floor be told from a value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -94,6 +94,11 @@ class State:
     of the low-frequency content.  ``noise`` (b, 1, 5): log2 of a bound on the
     absolute error of each of :data:`PARTS`; of blocks an estimate (:mod:`linsim._cloud`).
     ``rows`` (b, n, 1), where known: log2 of the absolute error of each token of the full state.
+    ``attention``, where known: returns what the layer that the tokens go into looks at them with,
+    (b or 1, n, n) for each head, none where there is no such layer.  A rule may have to draw it, so it
+    is asked only for metrics that need it, and before the next state is.
+    ``samples``: states that rounding might have left instead of these, but for what they are off by,
+    which is 2**``enlarged`` (b, 1, 1) times as large; none where nobody looks at them.
     """
 
     split: Split
@@ -109,6 +114,9 @@ class State:
     e_mean: Array
     noise: Array
     rows: Array | None = None
+    attention: Callable[[], Sequence[Array]] | None = None
+    samples: tuple[State, ...] = ()
+    enlarged: Array | None = None
 
 
 PARTS = ("a", "r", "b", "R", "mean")
@@ -129,7 +137,7 @@ def decompose(x: Array, split: Split) -> State:
     unit = float(xp.finfo(x.dtype).eps) * xp.astype(split.sensitivity, xp.float64)
     size_u, size_w, size_y = norm(split.u), norm(split.w), norm(y)
     noise_row = log2(unit * (size_u * size_y + norm(shift)))
-    noise_rest = log2(unit * (1 + size_u * norm(split.v)) * size_y)
+    noise_rest = log2(unit * (size_y + norm(split.v) * norm(row - shift)))
     state = State(
         split,
         a=a,
@@ -298,7 +306,7 @@ def shifted(state: State, exponent: Array) -> State:
     """Return the state times 2**exponent, exactly."""
     exponents = {f"e_{name}": getattr(state, f"e_{name}") + exponent for name in PARTS}
     rows = None if state.rows is None else state.rows + exponent
-    return replace(state, **exponents, noise=state.noise + exponent, rows=rows)
+    return replace(state, **exponents, noise=state.noise + exponent, rows=rows, samples=(), enlarged=None)
 
 
 def scaled(x: Array, exponent: Array) -> Array:
@@ -323,24 +331,26 @@ def stacked(states: Sequence[State]) -> State:
     if len(states) == 1:
         return states[0]
     xp = namespace(states[0].R)
-    parts = [f.name for f in fields(State) if f.name != "split"]
+    parts = [f.name for f in fields(State) if f.name not in ("split", "attention", "samples")]
     b = batch_of(states[0])
 
-    def several(arrays: list[Array]) -> Array:
+    def joined(arrays: list[Array]) -> Array:
         return xp.concat([xp.broadcast_to(x, (b, *x.shape[1:])) for x in arrays], axis=0)
 
-    if any(state.rows is None for state in states):  # known of all of them, or of none
-        parts.remove("rows")
-    values = {name: several([getattr(state, name) for state in states]) for name in parts}
+    for name in ("rows", "enlarged"):
+        if any(getattr(state, name) is None for state in states):  # known of all of them, or of none
+            parts.remove(name)
+    values = {name: joined([getattr(state, name) for state in states]) for name in parts}
 
     def cut(name: str) -> Any:
         own = [getattr(state.split, name) for state in states]
         shared = all(x is own[0] for x in own)
         if isinstance(own[0], bool) or (shared and own[0].shape[0] == 1):
             return own[0]
-        return several(own)  # states that are cut anew at every layer may differ
+        return joined(own)  # states that are cut anew at every layer may differ
 
-    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values)
+    samples = tuple(stacked(same) for same in zip(*[state.samples for state in states], strict=True))
+    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values, samples=samples)
 
 
 def assemble(state: State) -> tuple[Array, Array]:

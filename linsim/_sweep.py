@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
+from ._ask import recorded_layers
 from ._callers import home_within, native_rule
-from ._evaluate import METRICS, choose
 from ._namespace import namespace, native, to_host
-from ._simulate import recorded_layers, simulate
+from ._simulate import simulate
 from .block import Block
 from .errors import (
     BackendError,
@@ -24,6 +24,7 @@ from .errors import (
     MissingExtraError,
     ShapeError,
 )
+from .metrics._registry import METRICS, choose
 from .rules import Linear, RandomWeights, Rule
 from .streams import rows
 from .theory import REGIMES, Prediction, predict

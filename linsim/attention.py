@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import is_numpy_array
@@ -59,6 +59,8 @@ class FromTokens:
     >>> run.metrics["token_similarity"].shape
     (4,)
     """
+
+    held: ClassVar = ("mask", "query_key")
 
     d_key: int | None = None
     _: KW_ONLY

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import _draws, _spectra, _validate
 from ._layers import ACTIVATIONS
 from ._namespace import Array, namespace
+from ._rule import Rule
 from .attention import FromTokens
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
@@ -115,7 +116,7 @@ class Deescalation:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class Block(Rule):
     """One layer of a Transformer, its random weights drawn afresh at every layer.
 
     Attention Y = A X W, added to ``residual`` X; layer norm; feed-forward
@@ -184,6 +185,8 @@ class Block:
     >>> bool(linsim.simulate(calm, x0, 24, rng=0).metrics["token_similarity"][-1] < 0.2)
     True
     """
+
+    held: ClassVar = ("A", "weights", "gain", "bias")
 
     A: Array | Callable[..., Any] | FromTokens
     _: KW_ONLY
@@ -316,11 +319,21 @@ class Block:
         return _validate.broadcast_batches(**shapes)
 
     @property
-    def max_depth(self) -> int | None:
-        """Depth at which the rule ends; None when it repeats for ever."""
-        return None
+    def repeats(self) -> bool:
+        """Every layer holds the same, or draws alike."""
+        return True
 
-    def refuse_heads(self, batch: tuple[int, ...]) -> None:
+    @property
+    def moves_by(self) -> str:
+        """Tokens go through norms, activations and de-escalation as well."""
+        return "block"
+
+    def arrays(self) -> list[Array]:
+        """Return what is held for all layers."""
+        held = [self.A if self.attention_fixed else None, self.weights if self.weights_fixed else None]
+        return [M for M in (*held, self.gain, self.bias) if M is not None]
+
+    def refuse_tokens(self, batch: tuple[int, ...]) -> None:
         """Refuse tokens of shape (*batch, n, d) that lack an axis which A and weights share.
 
         Such an axis is what several heads would look like, and h blocks of one head are

@@ -9,9 +9,10 @@ logarithms of R's diagonal are averaged.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import array_api_compat
 import numpy as np
@@ -20,9 +21,10 @@ from . import _draws, _validate
 from ._blas import on_one_thread
 from ._callers import in_callers_library
 from ._namespace import Array, hosted, namespace, on_device_of, to_host
+from ._rule import Rule
 from ._spectra import FloatArray
 from .errors import InvalidTypeError, InvalidValueError, NotCoveredError
-from .rules import Layered, Linear, MultiHead, RandomWeights
+from .rules import RandomWeights
 from .streams import RowGenerator
 
 __all__ = ["LyapunovExponents", "lyapunov_exponents"]
@@ -106,7 +108,7 @@ class LyapunovExponents:
 @in_callers_library
 @on_one_thread
 def lyapunov_exponents(
-    rule: Linear | MultiHead | Layered | RandomWeights,
+    rule: Rule,
     depth: int,
     *,
     n: int | None = None,
@@ -184,18 +186,21 @@ def lyapunov_exponents(
     >>> print(lyapunov_exponents(rule, 2000, d=2, rng=0))
     Per layer, over 2000 layers: constant part 0.13... ± 0.01, rest ... difference 0.13... ± 0.01: smoothing.
     """
-    if not isinstance(rule, Linear | MultiHead | Layered | RandomWeights):
+    if not isinstance(rule, Rule) or rule.moves_by not in ("matrices", "draws"):
         raise _validate.refusal(
             InvalidTypeError,
             "rule",
             type(rule).__name__,
-            "Linear, MultiHead, Layered or RandomWeights",
+            "Linear, MultiHead, Layered, RandomWeights or another rule with heads(layer)",
             "Wrap A and H: Linear(A, H).",
         )
     depth = _validate.count(depth, "depth", minimum=2)
     burn_in = _validate.count(burn_in, "burn_in")
     generator = _validate.generator(rng)
-    source = _random(rule, n, d, generator) if isinstance(rule, RandomWeights) else _given(rule, n, d)
+    if rule.moves_by == "draws":
+        source = _random(cast(RandomWeights, rule), n, d, generator)
+    else:
+        source = _given(rule, n, d)
     count = _validate.count(count, "count", minimum=1)
     most = (source.n - 1) * source.d
     if count > max(most, 1):
@@ -250,20 +255,27 @@ class _Source(NamedTuple):
     like: Array
 
 
-def _given(rule: Linear | MultiHead | Layered, n: int | None, d: int | None) -> _Source:
-    """The layers of a rule that holds its matrices, repeated."""
+def _given(rule: Rule, n: int | None, d: int | None) -> _Source:
+    """The layers of a rule that knows its matrices; those of a rule that ends come round again."""
     for name, value, own in (("n", n, rule.n), ("d", d, rule.d)):
         if value is not None and _validate.count(value, name, minimum=1) != own:
             raise _validate.refusal(InvalidValueError, name, value, f"{own}, as in the rule", "Leave it out.")
     batch = rule.batch_shape
-    rules = rule.rules if isinstance(rule, Layered) else (rule,)
-    layers = []
-    for single in rules:
-        pairs = [(_quotient(_flat(A, batch)), _flat(H, batch)) for A, H in single.heads(0)]
+    period = 1 if rule.repeats else rule.max_depth
+
+    def stacked(layer: int) -> Layer:
+        pairs = [(_quotient(_flat(A, batch)), _flat(H, batch)) for A, H in rule.checked_heads(layer)]
         xp = namespace(pairs[0][0])
-        layers.append((xp.stack([A for A, _ in pairs], axis=1), xp.stack([H for _, H in pairs], axis=1)))
-    size = int(np.prod(batch, dtype=int))
-    return _Source(lambda layer: layers[layer % len(layers)], rule.n, rule.d, size, layers[0][1])
+        return xp.stack([A for A, _ in pairs], axis=1), xp.stack([H for _, H in pairs], axis=1)
+
+    kept = functools.cache(stacked)
+
+    def at(layer: int) -> Layer:
+        return stacked(layer) if period is None else kept(layer % period)
+
+    A, H = stacked(0)
+    tokens, features = int(A.shape[-1]) + 1, int(H.shape[-1])
+    return _Source(at, tokens, features, int(np.prod(batch, dtype=int)), H)
 
 
 def _random(rule: RandomWeights, n: int | None, d: int | None, generator: Any) -> _Source:

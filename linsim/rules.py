@@ -1,18 +1,14 @@
-"""One layer of a linear Transformer, as a frozen value.
-
-A rule knows its matrices and nothing of depth, engines or metrics.  What an
-engine asks of it is ``heads(layer)``: the pairs (A_h, H_h) whose sum
-``X + sum_h A_h X H_h`` is the next state.
-"""
+"""Layers of a linear Transformer, as frozen values; what all rules share is :class:`Rule`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from . import _draws, _spectra, _validate
 from ._namespace import Array, roundoff
+from ._rule import Rule
 from .attention import FromTokens
 from .block import Block
 from .errors import InvalidTypeError, ShapeError
@@ -28,7 +24,7 @@ def _keep(rule: Linear | MultiHead, A: Array, H: Array) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Linear(Rule):
     """The layer X -> X + A X H.
 
     Parameters
@@ -66,6 +62,8 @@ class Linear:
     (2, 1, ())
     """
 
+    held: ClassVar = ("A", "H")
+
     A: Array
     H: Array
     spacing: float = field(init=False, repr=False)
@@ -93,17 +91,19 @@ class Linear:
         return _validate.broadcast_batches(A=tuple(self.A.shape[:-2]), H=tuple(self.H.shape[:-2]))
 
     @property
-    def max_depth(self) -> int | None:
-        """Depth at which the rule ends; None when it repeats for ever."""
-        return None
+    def repeats(self) -> bool:
+        """Every layer has the same matrices."""
+        return True
 
     def heads(self, layer: int) -> tuple[tuple[Array, Array], ...]:
         """Return the pairs (A_h, H_h) of one layer; here a single pair."""
         return ((self.A, self.H),)
 
+    checked_heads = heads  # checked when the rule was made
+
 
 @dataclass(frozen=True, eq=False)
-class MultiHead:
+class MultiHead(Rule):
     """The layer X -> X + sum_h A_h X H_h.
 
     Parameters
@@ -135,6 +135,8 @@ class MultiHead:
     >>> linsim.MultiHead(A, np.zeros((2, 4, 4))).d
     4
     """
+
+    held: ClassVar = ("A", "H")
 
     A: Array
     H: Array
@@ -171,24 +173,30 @@ class MultiHead:
         return _validate.broadcast_batches(A=tuple(self.A.shape[:-3]), H=tuple(self.H.shape[:-3]))
 
     @property
-    def max_depth(self) -> int | None:
-        """Depth at which the rule ends; None when it repeats for ever."""
-        return None
+    def repeats(self) -> bool:
+        """Every layer has the same matrices."""
+        return True
 
     def heads(self, layer: int) -> tuple[tuple[Array, Array], ...]:
         """Return the pairs (A_h, H_h) of one layer."""
         return tuple((self.A[..., h, :, :], self.H[..., h, :, :]) for h in range(self.A.shape[-3]))
 
+    checked_heads = heads  # checked when the rule was made
+
+
+def _has_heads(rule: Any) -> bool:
+    return isinstance(rule, Rule) and not isinstance(rule, Layered) and rule.moves_by == "matrices"
+
 
 @dataclass(frozen=True, eq=False)
-class Layered:
+class Layered(Rule):
     """Another rule at each depth: layer l applies ``rules[l]``.
 
     Parameters
     ----------
-    rules : sequence of Linear or MultiHead
+    rules : sequence of Linear, MultiHead or other rules with ``heads``
         At least one; all with the same n and d and batch shapes that
-        broadcast.  The depth of a simulation is at most ``len(rules)``.
+        broadcast; of each its first layer is taken.  The depth of a simulation is at most ``len(rules)``.
 
     Raises
     ------
@@ -203,21 +211,21 @@ class Layered:
     2
     """
 
-    rules: Sequence[Linear | MultiHead]
+    rules: Sequence[Rule]
 
     def __post_init__(self) -> None:
         try:
             rules, single = tuple(self.rules), False
         except TypeError:  # a rule that should repeat needs no Layered, or a list of itself
             rules, single = (self.rules,), True  # type: ignore[assignment]
-        if single or not rules or not all(isinstance(rule, Linear | MultiHead) for rule in rules):
+        if single or not rules or not all(_has_heads(rule) for rule in rules):
             raise _validate.refusal(
                 InvalidTypeError,
                 "rules",
                 "an empty sequence"
                 if not rules
                 else ", ".join(sorted({type(rule).__name__ for rule in rules})),
-                "a sequence of Linear or MultiHead",
+                "a sequence of Linear, MultiHead or other rules with heads(layer)",
                 "Pass one rule per layer.",
             )
         sizes = {(rule.n, rule.d) for rule in rules}
@@ -229,17 +237,17 @@ class Layered:
                 "the same n and d at every layer",
                 "Match them.",
             )
-        _validate.one_library("rules", *(M for rule in rules for M in (rule.A, rule.H)))
+        _validate.one_library("rules", *(M for rule in rules for M in rule.arrays()))
         object.__setattr__(self, "rules", rules)
         self.batch_shape  # noqa: B018  refuses batch shapes that do not broadcast
 
     @property
-    def n(self) -> int:
+    def n(self) -> int | None:
         """Number of tokens."""
         return self.rules[0].n
 
     @property
-    def d(self) -> int:
+    def d(self) -> int | None:
         """Number of features."""
         return self.rules[0].d
 
@@ -257,11 +265,18 @@ class Layered:
 
     def heads(self, layer: int) -> tuple[tuple[Array, Array], ...]:
         """Return the pairs (A_h, H_h) of one layer."""
-        return self.rules[layer].heads(0)
+        return tuple(self.rules[layer].checked_heads(0))
+
+    checked_heads = heads  # checked when the rules were made
+
+    @property
+    def repeats(self) -> bool:
+        """Whether all layers are one and the same rule."""
+        return all(rule is self.rules[0] for rule in self.rules)
 
 
 @dataclass(frozen=True, eq=False)
-class RandomWeights:
+class RandomWeights(Rule):
     """The layer X -> X + A X W with fresh random weights W at every layer, in every system.
 
     Parameters
@@ -301,6 +316,8 @@ class RandomWeights:
     >>> round(float((odds[:, 10] - odds[:, 20]).mean() / 10), 2)
     0.68
     """
+
+    held: ClassVar = ("A",)
 
     A: Array | Callable[..., Any] | FromTokens
     _: KW_ONLY
@@ -345,9 +362,25 @@ class RandomWeights:
         return _validate.broadcast_batches(A=lead, std=self.std.shape)
 
     @property
-    def max_depth(self) -> int | None:
-        """Depth at which the rule ends; None when it repeats for ever."""
-        return None
+    def repeats(self) -> bool:
+        """Attention is the same at every layer, or drawn alike."""
+        return True
 
+    @property
+    def moves_by(self) -> str:
+        """Weights are drawn at each layer."""
+        return "draws"
 
-Rule = Linear | MultiHead | Layered | RandomWeights | Block
+    def attention(self, layer: int) -> list[Array] | None:
+        """Return the one head's attention where it is fixed, else None."""
+        return [self.A] if self.fixed else None
+
+    def arrays(self) -> list[Array]:
+        """Return the attention where it is fixed."""
+        return self.attention(0) or []
+
+    def as_run(self) -> Rule:
+        """Return a block with nothing else where attention is made from the tokens."""
+        if not isinstance(self.A, FromTokens):
+            return self
+        return Block(self.A, weights=self.kind, std=self.std, norm=None)

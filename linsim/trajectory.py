@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _validate
-from ._evaluate import METRICS
 from ._namespace import Array, to_host
 from .errors import InvalidValueError
+from .metrics import REGISTRY
+from .metrics._metric import is_logarithm
 
 if TYPE_CHECKING:
     import xarray
@@ -272,7 +273,7 @@ class Trajectory:
         >>> abs(float(slope.value) + 2 * np.log(2)) < float(slope.uncertainty) < 1e-5
         True
         """
-        logarithms = [m for m in self.metrics if m.startswith("log")]
+        logarithms = [m for m in self.metrics if is_logarithm(m)]
         if not logarithms:
             raise _validate.refusal(
                 InvalidValueError,
@@ -317,9 +318,9 @@ class Trajectory:
         for name, value in self.metrics.items():
             host = to_host(value)
             dims = [f"batch_{i}" for i in range(host.ndim - 1)]
-            variables[name] = ([*dims, "layer"], host, {"long_name": METRICS[name]})
+            variables[name] = ([*dims, "layer"], host, {"long_name": REGISTRY[name].meaning})
             if name in self.errors:
-                scale = "absolute" + " in the natural logarithm" * name.startswith("log")
+                scale = "absolute" + " in the natural logarithm" * is_logarithm(name)
                 label = {"long_name": f"estimated error of {name}, {scale}"}
                 variables[f"{name}_error"] = ([*dims, "layer"], to_host(self.errors[name]), label)
             first = self.info.unmeasured_from[name]

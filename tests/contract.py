@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from linsim.metrics import REGISTRY
+
+#: metrics that the tokens alone determine: without its attention a layer has no number for the others
+OF_TOKENS = tuple(name for name, metric in REGISTRY.items() if "attention" not in metric.needs)
+
+
+def grown(name, value, ln_factor):
+    """The value of a metric of a state that is exp(``ln_factor``) times as large."""
+    growth = REGISTRY[name].degree * ln_factor
+    return value + growth if REGISTRY[name].is_log else value * np.exp(growth)
+
+
 #: errors are estimates that 99.9 % of true errors stay below; hardly one is beyond this many times
 BEYOND = 3.0
 

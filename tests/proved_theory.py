@@ -21,10 +21,10 @@ from proved_points import (
 )
 
 from linsim import theory, weights
+from linsim._eigen import EPS, attention_eigensystem, weight_eigensystem
 from linsim.theory._henrici import growth
 from linsim.theory.dominance import dominance
 from linsim.theory.rates import rates
-from linsim.theory.spectra import EPS, attention_eigensystem, weight_eigensystem
 from proofs_check.statements.dominance.boundary import BOUNDARY
 from proofs_check.statements.dominance.shared import CENTRE, RADIUS
 

@@ -13,12 +13,13 @@ import hypothesis.strategies as st
 import numpy as np
 import oracle
 import pytest
+from contract import OF_TOKENS
 
 import linsim
 from linsim import Layered, Linear, MultiHead, simulate
-from linsim.metrics import METRICS
+from linsim._engines import digits
 
-LOGS = tuple(name for name in METRICS if name.startswith("log_"))
+LOGS = tuple(name for name in OF_TOKENS if name.startswith("log_"))
 LAYERS = (0, 1, 2, 3, 5, 20, 100, 400, 1200)
 EPS = np.finfo(float).eps
 BOUND = 1e-9  # relative error of a gap, that is, absolute error of its logarithm
@@ -243,7 +244,7 @@ def test_plain_iteration_misses_these_bounds():
 # --- a rounding floor is never reported as a value --------------------------------------
 
 
-def assert_true_or_nan(run, truth, digits=np.inf, names=tuple(METRICS)):
+def assert_true_or_nan(run, truth, digits=np.inf, names=tuple(OF_TOKENS)):
     """Every finite value is true to its own error; where it is not there, info says from where on.
 
     Errors are estimates, exceeded once in a thousand times: three of them are allowed.
@@ -639,7 +640,7 @@ def test_the_oracle_needs_no_more_digits():
     case = CASES[0]
     few = oracle.trajectory(case.A, case.H, case.x0, (0, 5, 300), digits=500)
     many = oracle.trajectory(case.A, case.H, case.x0, (0, 5, 300), digits=900)
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_allclose(few[name], many[name], rtol=1e-15, err_msg=name)
 
 
@@ -690,7 +691,7 @@ def test_an_input_that_misses_the_constant_mode_shows_no_rounding_as_a_value(kin
     assert run.info.fallbacks.get("double-double", 0) == centre
     assert np.isfinite(run.metrics["log_norm"][-1])
     # without more digits only rounding would be left to show
-    monkeypatch.setattr(linsim._simulate, "_MORE_DIGITS", 0.0)
+    monkeypatch.setattr(digits, "MORE_DIGITS", 0.0)
     run = simulate(rule, x0, 300, layers=layers)
     assert_true_or_nan(run, truth)
     assert np.isnan(run.metrics["log_norm"][-1]) == centre

@@ -260,7 +260,7 @@ BAD = [
         "matrices as rules",
         lambda: Layered([A2, H3]),
         InvalidTypeError,
-        ["rules: found ndarray", "Linear or MultiHead"],
+        ["rules: found ndarray", "Linear, MultiHead or other rules"],
     ),
     (
         "one rule, no list",
@@ -666,8 +666,8 @@ def test_refused_before_any_work(options, monkeypatch):
 
     if options.get("backend") == "cupy" and linsim._namespace.cupy_status() is None:
         options = {"backend": "cuda"}
-    monkeypatch.setattr("linsim._simulate.choose_split", worked)
-    monkeypatch.setattr("linsim._simulate.iterate.states", worked)
+    monkeypatch.setattr("linsim._engines.matrices.choose_split", worked)
+    monkeypatch.setattr("linsim._engines.steps.states", worked)
     arguments = {"rule": RULE, "x0": X, "depth": 5} | options
     with pytest.raises(LinsimError):
         simulate(**arguments)

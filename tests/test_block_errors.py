@@ -12,6 +12,7 @@ import pytest
 import linsim
 from linsim import Block, Deescalation, attention, simulate, tokens
 from linsim._cloud import FLOOR, gather, normalise, rescaled
+from linsim._engines import blocks
 from linsim._state import EMPTY, assemble
 from linsim.attention import FromTokens
 
@@ -55,9 +56,9 @@ STARTS = {
 
 def _states(monkeypatch, *args, **kwargs):
     """What the engine hands over at each layer, and the run."""
-    kept, made = [], linsim._simulate.state_of
+    kept, made = [], blocks.state_of
     with monkeypatch.context() as patch:
-        patch.setattr(linsim._simulate, "state_of", lambda *a: kept.append(made(*a)) or kept[-1])
+        patch.setattr(blocks, "state_of", lambda *a: kept.append(made(*a)) or kept[-1])
         return kept, simulate(*args, **kwargs)
 
 

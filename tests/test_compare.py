@@ -149,7 +149,7 @@ def test_single_precision_blurs_a_slope_more():
     x0 = tokens.gaussian(4, 2, rng=0)
     rule = Linear(SYMMETRIC, np.diag([1.0, 0.5]))
     found = {
-        dtype: simulate(rule, x0, 100, metrics="log_norm", dtype=dtype, method="iterate").slope("log_norm")
+        dtype: simulate(rule, x0, 100, metrics="log_norm", dtype=dtype, method="lanes").slope("log_norm")
         for dtype in ("float32", "float64")
     }
     assert found["float32"].uncertainty > 1e4 * found["float64"].uncertainty
@@ -429,9 +429,12 @@ def test_every_array_library(xp):
 def test_single_precision():
     rule = Linear(SYMMETRIC.astype(np.float32), np.diag([1.0, 0.5]).astype(np.float32))
     run = simulate(rule, tokens.gaussian(4, 2, rng=0).astype(np.float32), 300, layers=every(300))
-    # minors fall below single precision after some 15 layers, the diverse part never does
+    # minors fall below single precision after some 15 layers, the diverse part never does: what is
+    # measured of them at all (in double precision, from the same matrices) agrees
     found = compare(predict(rule), run)
-    assert verdicts(found) == ["agrees", "not measured", "not measured"]
+    first, *others = verdicts(found)
+    assert first == "agrees"
+    assert set(others) <= {"agrees", "not measured"}
     assert 0 < abs(found["token_diversity"].difference) < found["token_diversity"].uncertainty < 1e-5
 
 

@@ -9,11 +9,15 @@ from contract import assert_within_errors
 from test_accuracy import softmax
 
 from linsim import Layered, Linear, simulate
-from linsim._engines import small
+from linsim._engines import lanes
 from linsim.errors import InvalidValueError
 
 
-@pytest.mark.parametrize("names", [small.METRICS, None])
+def by(names):
+    return "lanes" if names else "iterate"
+
+
+@pytest.mark.parametrize("names", [lanes.METRICS, None])
 def test_a_system_leaves_nothing_behind_for_the_next(names):
     """Columns that only pad: d no multiple of a vector, few of them left in use by the system before."""
     A = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
@@ -36,7 +40,7 @@ def test_smooth_tokens_under_local_attention_decay_faster_than_their_rounding():
     x0 = x0 - np.mean(x0) + 1
     layers = np.array([0, 1000, 3000, 8000])
     run = simulate(
-        Linear(A, [[1.0]]), x0, 8000, layers=layers, method="iterate",
+        Linear(A, [[1.0]]), x0, 8000, layers=layers, method="lanes",
         metrics=["log_token_diversity", "log_hfc_lfc", "log_norm"],
     )  # fmt: skip
     ratio = (1 + (0.5 + 0.5 * np.cos(2 * np.pi * k / n))) / 2
@@ -51,14 +55,16 @@ def test_smooth_tokens_under_local_attention_decay_faster_than_their_rounding():
     )
 
 
-@pytest.mark.parametrize("names", [small.METRICS, None])
+@pytest.mark.parametrize("names", [lanes.METRICS, None])
 @pytest.mark.parametrize("size", [1e-10, 1e-12, 1e-14])
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_layer_that_cancels_leaves_its_rounding(n, size, names):
     rng = np.random.default_rng(0)
     H, x0 = -np.eye(3) + size * rng.normal(size=(3, 3)), rng.normal(size=(n, 3))
     layers = (0, 1, 2, 5, 9)
-    run = simulate(Linear(np.eye(n), H), x0, 9, layers=layers, metrics=names, method="iterate")
+    run = simulate(
+        Linear(np.eye(n), H), x0, 9, layers=layers, metrics=names, method="lanes" if names else "iterate"
+    )
     truth = oracle.trajectory(np.eye(n), H, x0, layers, digits=600)
     assert_within_errors(run, truth)
 
@@ -75,8 +81,10 @@ def test_weights_far_from_normal_enlarge_rounding(power, seed):
     A, H, x0 = softmax(rng, n), Q @ J @ Q.T, np.outer(rng.normal(size=n), Q[:, 1])
     layers = (0, 1, 5, 20, 100)
     truth = oracle.trajectory(A, H, x0, layers, digits=500)
-    for names in (small.METRICS, None):
-        run = simulate(Linear(A, H), x0, 100, layers=layers, metrics=names, method="iterate")
+    for names in (lanes.METRICS, None):
+        run = simulate(
+            Linear(A, H), x0, 100, layers=layers, metrics=names, method="lanes" if names else "iterate"
+        )
         assert_within_errors(run, truth)
 
 
@@ -87,7 +95,7 @@ def test_layers_that_expand_and_contract_in_turn():
     down = Q @ np.diag([-1e13 / (1 + 1e13), 0, 0]) @ Q.T
     rules = [Linear(np.eye(2), up if k % 2 == 0 else down) for k in range(20)]
     x0, layers = rng.normal(size=(2, 3)), (0, 2, 4, 20)
-    run = simulate(Layered(rules), x0, 20, layers=layers, metrics=small.METRICS)
+    run = simulate(Layered(rules), x0, 20, layers=layers, metrics=lanes.METRICS)
     truth = oracle.trajectory(lambda k: (np.eye(2), up if k % 2 == 0 else down), None, x0, layers, digits=300)
     assert_within_errors(run, truth)
 

@@ -31,13 +31,14 @@ from test_accuracy import (
 
 import linsim
 from linsim import Layered, Linear, MultiHead, _kernels, _parallel, simulate
-from linsim._engines import large, small
+from linsim._engines import bands, lanes, rescue
+from linsim._engines import digits as digits_
 
 pytest.importorskip("numba")
 
 from linsim._kernels import walk
 
-NAMES = small.METRICS
+NAMES = lanes.METRICS
 ENGINES = {"lanes": "lanes", "bands": "bands", "numpy": "iterate"}
 kernels = pytest.mark.parametrize("engine", ["lanes", "bands"])
 every_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -51,9 +52,7 @@ def run_with(engine, rule, x0, depth, **options):
     with pytest.MonkeyPatch.context() as patch:
         if engine == "numpy":
             patch.setattr(_kernels, "usable", lambda: False)
-        elif engine == "bands":
-            patch.setattr(small, "applies", lambda *_: False)
-        run = simulate(rule, x0, depth, method="iterate", **options)
+        run = simulate(rule, x0, depth, method=ENGINES[engine], **options)
     assert run.info.method == ENGINES[engine]
     return run
 
@@ -313,12 +312,17 @@ def test_any_metrics(engine, names):
 
 
 def test_which_engine_applies():
-    assert small.applies(NAMES, 256, 256)
-    assert not small.applies(NAMES, 257, 2)
-    assert not small.applies(NAMES, 2, 257)
-    assert not small.applies(("log_rank_gap",), 4, 4)
-    assert large.applies(NAMES, 257, 2)
-    assert not large.applies(("log_cosine_gap",), 257, 2)
+    def obstacle(engine, names, n, d):
+        asked = linsim.engines(Linear(np.eye(n), np.eye(d)), 1, metrics=names)
+        (offer,) = (offer for offer in asked.offers if offer.name == engine)
+        return offer.obstacle
+
+    assert not obstacle("lanes", NAMES, 256, 256)
+    assert "257" in obstacle("lanes", NAMES, 257, 2)
+    assert "257" in obstacle("lanes", NAMES, 2, 257)
+    assert "log_rank_gap" in obstacle("lanes", ("log_rank_gap",), 4, 4)
+    assert not obstacle("bands", NAMES, 257, 2)
+    assert "log_cosine_gap" in obstacle("bands", ("log_cosine_gap",), 257, 2)
     assert _kernels.MEASURED == NAMES
     A, H, x0 = drawn(9, 4, 3)
     assert simulate(Linear(A, H), x0, 3, metrics=NAMES).info.method == "lanes"
@@ -350,9 +354,9 @@ def test_no_bit_depends_on_the_batch_or_the_cut(dtype, monkeypatch):
     whole = run_with("lanes", rule, x0, 31, layers=layers, dtype=dtype)
     for number, job, worth in ((1, 1e3, 1), (2, 1e2, 1), (3, 1, 1), (16, 1e5, 1), (2, 1e99, 1e99)):
         monkeypatch.setattr(_parallel, "workers", lambda number=number: number)
-        monkeypatch.setattr(small, "workers", lambda number=number: number)
-        monkeypatch.setattr(small, "_JOB", job)
-        monkeypatch.setattr(small, "_WORTH_IT", worth)
+        monkeypatch.setattr(lanes, "workers", lambda number=number: number)
+        monkeypatch.setattr(lanes, "_JOB", job)
+        monkeypatch.setattr(lanes, "_WORTH_IT", worth)
         identical(run_with("lanes", rule, x0, 31, layers=layers, dtype=dtype), whole)
     order = rng.permutation(b)
     mixed = run_with("lanes", Linear(A[order], H[order]), x0[order], 31, layers=layers, dtype=dtype)
@@ -371,7 +375,7 @@ def test_no_bit_depends_on_the_number_of_threads(dtype, shape, monkeypatch):
     runs = []
     for number in (1, 2, 3, 7):
         monkeypatch.setattr(_parallel, "workers", lambda number=number: number)
-        monkeypatch.setattr(large, "workers", lambda number=number: number)
+        monkeypatch.setattr(bands, "workers", lambda number=number: number)
         runs.append(run_with("bands", Linear(A, H), x0, 25, dtype=dtype))
     for run in runs[1:]:
         identical(run, runs[0])
@@ -386,14 +390,14 @@ def test_measuring_keeps_up_with_any_number_of_threads(number, monkeypatch):
     """More threads than states that may wait, each slow to measure: all rooms are in use at once."""
     A, H, x0 = drawn(18, 90, 3)
     expected = run_with("bands", Linear(A, H), x0, 30)
-    values = large.singular_values
+    values = bands.singular_values
 
     def slow(X, ratio):
         time.sleep(0.003)
         return values(X, ratio)
 
-    monkeypatch.setattr(large, "singular_values", slow)
-    monkeypatch.setattr(large, "workers", lambda: number)
+    monkeypatch.setattr(bands, "singular_values", slow)
+    monkeypatch.setattr(bands, "workers", lambda: number)
     identical(run_with("bands", Linear(A, H), x0, 30), expected)
 
 
@@ -408,8 +412,8 @@ def test_an_error_in_any_thread_is_raised(number, monkeypatch):
             raise ArithmeticError("on purpose")
         return np.ones(3), False, 0.0
 
-    monkeypatch.setattr(large, "singular_values", fails)
-    monkeypatch.setattr(large, "workers", lambda: number)
+    monkeypatch.setattr(bands, "singular_values", fails)
+    monkeypatch.setattr(bands, "workers", lambda: number)
     with pytest.raises(ArithmeticError, match="on purpose"):
         run_with("bands", Linear(A, H), x0, 200)
     assert len(asked) < 100
@@ -510,7 +514,8 @@ def test_tokens_that_cancel_to_nothing_have_no_angle(engine, monkeypatch):
     for name in ("cosine", "abs_cosine"):
         assert np.all(np.isfinite(run.metrics[name]))
     with monkeypatch.context() as patch:
-        patch.setattr(linsim._simulate, "_hidden", lambda found, allowed: np.zeros((1, 5), dtype=bool))
+        for module in (digits_, rescue):
+            patch.setattr(module, "hidden", lambda found, allowed: np.zeros((1, 5), dtype=bool))
         run = run_with(engine, Linear(A, H), x0, 300, layers=layers)
     assert_within_errors(run, truth)
     for name in ("cosine", "abs_cosine"):
@@ -588,7 +593,7 @@ def test_ranks_by_lapack(names):
         ):
             values, errors = (np.full((len(names), 2, 3), -7.0) for _ in range(2))
             row = np.concatenate([[1, 2, 1e-12], X.ravel()])
-            small._by_lapack(row, slot, values, errors, 2.0**-52, n, d)
+            lanes._by_lapack(row, slot, values, errors, 2.0**-52, n, d)
             known = np.all(np.isfinite(X)) and X.any()
             s = np.linalg.svd(X, compute_uv=False) if known else np.ones(1)
             p = s[s > 0] / s.sum()
@@ -616,7 +621,7 @@ def test_noise_moves_ranks_by_lapack_as_far_as_they_say(noise):
     def by_lapack(X, noise):
         values, errors = np.zeros((len(NAMES), 1, 1)), np.zeros((len(NAMES), 1, 1))
         row = np.concatenate([[0, 0, noise], X.ravel()])
-        small._by_lapack(row, slot, values, errors, 2.0**-52, *X.shape)
+        lanes._by_lapack(row, slot, values, errors, 2.0**-52, *X.shape)
         return values[at, 0, 0], errors[at, 0, 0]
 
     for X in (np.diag([1.0, 0.5]), rng.normal(size=(5, 3)), np.ones((4, 3)) + 0.1 * rng.normal(size=(4, 3))):
@@ -713,7 +718,7 @@ def check_large(seed, n, d, kind, dtype):
     rng = np.random.default_rng(seed)
     X, ratio = one_matrix(kind, n, d, rng)
     X = X.astype(dtype)
-    found, by_svd, blurred = large.singular_values(X, ratio)
+    found, by_svd, blurred = bands.singular_values(X, ratio)
     true = np.linalg.svd(X.astype("float64"), compute_uv=False)
     eps = float(np.finfo(dtype).eps)
     assert found.shape == (min(n, d),)
@@ -721,7 +726,7 @@ def check_large(seed, n, d, kind, dtype):
     assert np.all(found >= 0)
     found = found.astype("float64")
     # what the method is held to, and what an SVD reaches
-    claim = large._WANTED * eps / 2.0**-52 + 4 * np.sqrt(n + d) * eps
+    claim = bands._WANTED * eps / 2.0**-52 + 4 * np.sqrt(n + d) * eps
     off = abs(effective_rank(found) / effective_rank(true) - 1)
     assert off <= 4 * claim * (1 + np.log(min(n, d)))
     # and what it says of this matrix, beside the rounding of any method
@@ -755,7 +760,7 @@ def test_rows_that_sum_to_nothing(dtype):
     """Nothing to start power steps from, if one starts at the sum."""
     X = np.array([[1.0, 2, 0, 1], [-3, 1, 1, 0], [2, -3, -1, -1]], dtype)
     for M in (X, X.T, X[:, :1] * X[:1], np.outer([1.0, -1.0], [1.0, 0, 0]).astype(dtype)):
-        found, *_ = large.singular_values(np.ascontiguousarray(M))
+        found, *_ = bands.singular_values(np.ascontiguousarray(M))
         true = np.linalg.svd(M.astype("float64"), compute_uv=False)
         np.testing.assert_allclose(found, true, rtol=0, atol=16 * np.finfo(dtype).eps * true[0])
 
@@ -765,7 +770,7 @@ def test_collapsed_matrices_need_no_svd():
     for shape in ((40, 30), (30, 40)):
         for size in (1e-3, 1e-6, 1e-9):
             row, rest = rng.normal(size=(1, shape[1])), rng.normal(size=shape)
-            _, by_svd, _ = large.singular_values(row + size * (rest - rest.mean(axis=0)), size)
+            _, by_svd, _ = bands.singular_values(row + size * (rest - rest.mean(axis=0)), size)
             assert not by_svd
 
 
@@ -781,13 +786,13 @@ def test_the_error_claim_bites():
     rng = np.random.default_rng(17)
     X = np.outer(np.ones(30), rng.normal(size=40)) + 1e-9 * rng.normal(size=(30, 40))
     true = np.linalg.svd(X, compute_uv=False)
-    plain = large._roots(X @ X.T)
+    plain = bands._roots(X @ X.T)
     assert np.max(np.abs(plain - true)) > 1e-9  # wrong by what it should find
-    claimed = large._error(plain, 0.0)
-    assert claimed > large._WANTED
+    claimed = bands._error(plain, 0.0)
+    assert claimed > bands._WANTED
     assert abs(effective_rank(plain) / effective_rank(true) - 1) <= claimed
-    assert large._error(true[:0], 1.0) == 0
-    assert large._error(np.zeros(3), 1.0) == 0
+    assert bands._error(true[:0], 1.0) == 0
+    assert bands._error(np.zeros(3), 1.0) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -797,9 +802,9 @@ def test_the_error_claim_holds_for_a_plain_gram_matrix(kind):
         n, d = (int(k) for k in rng.integers(2, 60, size=2))
         X, _ = one_matrix(kind, n, d, rng)
         X = X if n <= d else X.T
-        true, plain = np.linalg.svd(X, compute_uv=False), large._roots(X @ X.T)
+        true, plain = np.linalg.svd(X, compute_uv=False), bands._roots(X @ X.T)
         error = abs(np.log(effective_rank(plain) / effective_rank(true)))
-        assert error <= large._error(plain, 0.0) + 1e-14 * np.sqrt(n + d)
+        assert error <= bands._error(plain, 0.0) + 1e-14 * np.sqrt(n + d)
 
 
 # --- faults -------------------------------------------------------------------------------------------------
@@ -817,13 +822,13 @@ def python(code, timeout=120, **environment):
 
 SMALL_RUN = """
     import numpy as np, linsim
-    from linsim._engines.small import METRICS
+    from linsim._engines.lanes import METRICS
     rng = np.random.default_rng(0)
     A = rng.uniform(0.1, 1, (5, 5)); A /= A.sum(axis=1, keepdims=True)
     x0 = rng.normal(size=(4, 5, 3))
     rule = linsim.Linear(A, np.diag([0.5, 0.2, -0.3]))
     for _ in range(3):
-        run = linsim.simulate(rule, x0, 12, metrics=METRICS, method="iterate")
+        run = linsim.simulate(rule, x0, 12, metrics=METRICS)
     print(run.info.method)
     for name in METRICS:
         print(name, *[float(x).hex() for x in run.metrics[name].ravel()])
@@ -887,7 +892,7 @@ def test_ctrl_c_ends_a_long_run(engine):
     code = f"""
         import signal, sys
         import numpy as np, linsim
-        from linsim._engines.small import METRICS
+        from linsim._engines.lanes import METRICS
         signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
         {sizes}
         rng = np.random.default_rng(0)
@@ -895,7 +900,8 @@ def test_ctrl_c_ends_a_long_run(engine):
         H = np.diag(rng.uniform(-0.5, 0.5, d))
         rule, x0 = linsim.Linear(A, H), rng.normal(size=(b, n, d))
         def go(depth):
-            return linsim.simulate(rule, x0, depth, layers=[depth], metrics=METRICS, method="iterate")
+            ask = dict(layers=[depth], metrics=METRICS, method="{ENGINES[engine]}")
+            return linsim.simulate(rule, x0, depth, **ask)
         print(go(2).info.method, flush=True)
         try:
             go(10**8)

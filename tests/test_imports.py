@@ -1,4 +1,5 @@
-"""The arrows between modules: no circle, none from the library up, no private name from another package.
+"""The arrows between modules: no circle, none from the library up, no private name from another package,
+and none between what measures and what predicts but the one that picks a split.
 
 Imports are read from the source, at the top of a module and inside functions alike: one put off until
 a function runs is an arrow as well.  One under ``if TYPE_CHECKING`` binds nothing, and closes no circle.
@@ -29,6 +30,28 @@ BELOW = {
     "linsim.bench": {"linsim", "linsim.figures"},
     "linsim.app": {"linsim", "linsim.bench", "linsim.figures", "proofs_check"},
 }
+
+#: the side that predicts
+PREDICTS = ("linsim.theory",)
+
+#: what runs layers and measures states: nothing that predicts may look at it
+MEASURES = (
+    "linsim._engines",
+    "linsim._kernels",
+    "linsim._recorded",
+    "linsim._shadow",
+    "linsim._simulate",
+    "linsim._split",
+    "linsim._state",
+    "linsim.metrics",
+    "linsim.trajectory",
+)
+
+#: where the two sides meet; everything else in the library must do without the one that predicts
+MEETS = ("linsim._compare", "linsim._sweep", "linsim.escalation", "linsim.testing")
+
+#: the one place on the measuring side that asks which modes win: it picks what a state is split along
+PICKS_A_SPLIT = ("linsim._split", "linsim.theory.dominance")
 
 #: ``python -m linsim`` is a door of the application that has to lie in the library's folder
 DOORS = {"linsim.__main__": "linsim.app"}
@@ -69,10 +92,10 @@ def package_of(module: str) -> str:
     return next(package for package in PACKAGES if f"{module}.".startswith(f"{package}."))
 
 
-def arrows(modules: Mapping[str, str]) -> Iterator[Arrow]:
-    """Read every arrow between these modules."""
+def arrows(modules: Mapping[str, str], only: str | None = None) -> Iterator[Arrow]:
+    """Read every arrow between these modules, or those that leave one of them ``only``."""
     packages = {name.rpartition(".")[0] for name in modules} & modules.keys()
-    for importer, source in modules.items():
+    for importer, source in modules.items() if only is None else [(only, modules[only])]:
         yield from _Reader(importer, importer in packages, modules).read(source)
 
 
@@ -141,7 +164,7 @@ class _Reader(ast.NodeVisitor):
         self.found.append(Arrow(self.importer, imported, name, self.typing))
 
 
-# --- the three rules ---------------------------------------------------------------------
+# --- the four rules ----------------------------------------------------------------------
 
 
 def circles(found: list[Arrow]) -> list[list[str]]:
@@ -196,6 +219,28 @@ def private(found: list[Arrow]) -> list[str]:
     )
 
 
+def sides_crossed(found: list[Arrow]) -> list[str]:
+    """Return every arrow between what measures and what predicts, but for the one that picks a split."""
+    crossed = set()
+    for arrow in found:
+        here, there = arrow.importer, arrow.imported
+        if package_of(here) != "linsim" or here == "linsim" or _within(here, MEETS):
+            continue
+        if _within(here, PREDICTS):
+            wrong = _within(there, MEASURES + MEETS)
+        else:
+            package = PICKS_A_SPLIT[1].rpartition(".")[0]  # which an import of the module runs as well
+            allowed = (here, there) == PICKS_A_SPLIT or arrow == Arrow(PICKS_A_SPLIT[0], package)
+            wrong = _within(there, PREDICTS) and not allowed
+        if wrong:
+            crossed.add(str(arrow))
+    return sorted(crossed)
+
+
+def _within(module: str, places: tuple[str, ...]) -> bool:
+    return any(f"{module}.".startswith(f"{place}.") for place in places)
+
+
 def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.endswith("__")
 
@@ -223,6 +268,12 @@ def test_no_arrow_up_from_the_library(found):
 
 def test_no_private_name_from_another_package(found):
     assert private(found) == []
+
+
+def test_what_measures_and_what_predicts_share_nothing_but_linear_algebra(found):
+    assert sides_crossed(found) == []
+    # the one arrow is there, and what it needs to be told apart from is not
+    assert PICKS_A_SPLIT in {(arrow.importer, arrow.imported) for arrow in found}
 
 
 # --- that they would find it -------------------------------------------------------------
@@ -262,6 +313,36 @@ WRONG = {
     ),
     "sideways": ("linsim.figures.style", "from ..bench import peers", upward, "linsim.bench.peers"),
     "the proofs upward": ("proofs_check.steps", "import linsim.app.cli", upward, "linsim.app.cli"),
+    "a metric that asks a law": (
+        "linsim._recorded",
+        "def later():\n    from .theory import predict",
+        sides_crossed,
+        "linsim._recorded -> linsim.theory.predict",
+    ),
+    "an engine that takes the law of a split": (
+        "linsim._engines.modal",
+        "from ..theory.dominance import dominance",
+        sides_crossed,
+        "linsim._engines.modal -> linsim.theory.dominance.dominance",
+    ),
+    "a split that asks for more than modes": (
+        "linsim._split",
+        "from .theory import predict",
+        sides_crossed,
+        "linsim._split -> linsim.theory.predict",
+    ),
+    "a law that measures": (
+        "linsim.theory.rates",
+        "from ..metrics import measure",
+        sides_crossed,
+        "linsim.theory.rates -> linsim.metrics",
+    ),
+    "a new module on the measuring side": (
+        "linsim._cloud",
+        "from .theory import bounds",
+        sides_crossed,
+        "linsim._cloud -> linsim.theory.bounds",
+    ),
     "private module": ("linsim.bench.peers", "from linsim import _simulate", private, "linsim._simulate"),
     "private name": (
         "linsim.app.files",
@@ -293,10 +374,11 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_arrow_is_found(case, modules):
+def test_a_wrong_arrow_is_found(case, modules, found):
     importer, line, rule, said = WRONG[case]
-    before = rule(list(arrows(modules)))
-    after = rule(list(arrows(modules | {importer: f"{modules[importer]}\n{line}\n"})))
+    before = rule(found)
+    changed = modules | {importer: f"{modules[importer]}\n{line}\n"}
+    after = rule([arrow for arrow in found if arrow.importer != importer] + list(arrows(changed, importer)))
     new = [item for item in after if item not in before]
     assert said in str(new)
 

@@ -12,7 +12,7 @@ import mpmath
 import numpy as np
 import oracle
 import pytest
-from contract import beyond
+from contract import OF_TOKENS, beyond
 from test_accuracy import (
     CASES,
     DYADIC,
@@ -27,11 +27,12 @@ from test_accuracy import (
     weights,
 )
 
-from linsim._engines import _refine, modal, squaring
-from linsim._evaluate import METRICS, evaluate, tolerances
+from linsim._eigen import attention_eigensystem, weight_eigensystem
+from linsim._engines import modal, mode_states, modes, powers, refine, squaring
 from linsim._split import choose_split
 from linsim._state import decompose
-from linsim.theory.spectra import attention_eigensystem, weight_eigensystem
+from linsim.metrics._evaluate import evaluate
+from linsim.metrics._registry import tolerances
 
 BOUND = 1e-9
 DEEP = (10**5, 10**9)
@@ -52,11 +53,11 @@ def started(A, H, x0):
 
 
 def closed(A, H, x0):
-    return modal.prepare(A, H, started(A, H, x0), attention_eigensystem(A), weight_eigensystem(H))
+    return modes.prepare(A, H, started(A, H, x0), attention_eigensystem(A), weight_eigensystem(H))
 
 
 def squared(A, H, x0):
-    return squaring.prepare(A, H, started(A, H, x0), weight_eigensystem(H))
+    return powers.prepare(A, H, started(A, H, x0), weight_eigensystem(H))
 
 
 ENGINES = {"modal": (modal, closed), "squaring": (squaring, squared)}
@@ -74,11 +75,11 @@ class Found(dict):
 
 def measured(states, layers, x0, resolution=RESOLUTION):
     """{metric: (b, layers)}; ``resolution`` None: as ``simulate`` reports by default."""
-    values, errors = {name: [] for name in METRICS}, {name: [] for name in METRICS}
+    values, errors = {name: [] for name in OF_TOKENS}, {name: [] for name in OF_TOKENS}
     zero_rows = ~np.any(x0 != 0, axis=-1, keepdims=True)
     for layer, state in zip(layers, states, strict=True):
         with np.errstate(over="ignore", invalid="ignore"):
-            found, _ = evaluate(state, METRICS, zero_rows if layer == 0 else None)
+            found, _ = evaluate(state, OF_TOKENS, zero_rows if layer == 0 else None)
         for name, metric in found.items():
             values[name].append(metric.value[:, 0, 0])
             errors[name].append(np.broadcast_to(metric.error, metric.value.shape)[:, 0, 0])
@@ -199,7 +200,7 @@ def bounded(system):
     """Largest error of what is of size 1 at 1e9, and the verdict."""
     found, verdict = solved(*system, DEEP)
     truth = closed_form_oracle.trajectory(*system, DEEP, digits=300)
-    names = [name for name in METRICS if np.all(np.abs(truth[name]) < 1000)]
+    names = [name for name in OF_TOKENS if np.all(np.abs(truth[name]) < 1000)]
     assert {"token_similarity", "log_hfc_lfc", "log_rank_gap"} & set(names)
     return worst(found, truth, names), verdict
 
@@ -216,16 +217,16 @@ def test_phases_and_slow_gaps_are_true_at_1e9(system):
 
 def test_it_fails_without_refined_eigenvalues(monkeypatch):
     def unrefined(*arguments):
-        basis = _refine.basis_of(*arguments)
+        basis = refine.basis_of(*arguments)
         return replace(basis, low=0 * basis.low)
 
-    monkeypatch.setattr(modal, "basis_of", unrefined)
+    monkeypatch.setattr(modes, "basis_of", unrefined)
     assert max(bounded(system)[0] for system in LASTING) > 1e-8
 
 
 def test_it_fails_with_half_a_pair(monkeypatch):
-    filled = modal._filled
-    monkeypatch.setattr(modal, "_filled", lambda q, *rest: filled(q.real + 0j, *rest))
+    filled = mode_states._filled
+    monkeypatch.setattr(mode_states, "_filled", lambda q, *rest: filled(q.real + 0j, *rest))
     case = next(case for case in LINEAR if case.name == "smoothing-pair-general")
     found, verdict = solved(case.A, case.H, case.x0, (0, 1, 5, 20))
     assert not verdict.ok[0]
@@ -270,10 +271,10 @@ def test_every_shape_at_1e9(shape):
 
 def test_deeper_than_phases_hold_is_refused():
     A, H, x0 = batch(*turning(0))
-    modes = closed(A, H, x0)
-    next(modal.states(modes, [modal.DEEPEST]))
+    form = closed(A, H, x0)
+    next(modal.states(form, [modes.DEEPEST]))
     with pytest.raises(ValueError, match="beyond"):
-        next(modal.states(modes, [modal.DEEPEST + 1]))
+        next(modal.states(form, [modes.DEEPEST + 1]))
 
 
 def test_systems_of_a_batch_do_not_see_each_other():
@@ -281,14 +282,14 @@ def test_systems_of_a_batch_do_not_see_each_other():
     A = np.stack([softmax(rng, 4), causal(rng, 4), DYADIC])
     H = np.stack([weights(rng, 0.5 + 0.3j, 0.2), np.diag([0.5, 0.5, 0.25]), np.diag([1.0, 1.0], 1)])
     x0, layers = rng.normal(size=(3, 4, 3)), (0, 1, 7, 1000, 10**6)
-    modes = closed(A, H, x0)
-    verdict = modal.reliable(modes, A, H, layers[-1])
-    together = measured(modal.states(modes, layers), layers, x0)
+    form = closed(A, H, x0)
+    verdict = modal.reliable(form, A, H, layers[-1])
+    together = measured(modal.states(form, layers), layers, x0)
     assert list(verdict.ok) == [True, True, False]
     for k in range(2):
         alone, own = solved(A[k], H[k], x0[k], layers)
         assert own.ok[0]
-        for name in METRICS:
+        for name in OF_TOKENS:
             np.testing.assert_allclose(together[name][k], alone[name], rtol=1e-12, atol=1e-12, err_msg=name)
 
 
@@ -308,19 +309,19 @@ def test_systems_may_share_a_matrix(shared, engine):
     together = measured(module.states(prepared, layers), layers, whole["x0"])
     for k in range(2):
         alone, _ = solved(*(x[k % len(x)] for x in whole.values()), layers, engine)
-        for name in METRICS:
+        for name in OF_TOKENS:
             np.testing.assert_allclose(together[name][k], alone[name], rtol=1e-11, atol=1e-11, err_msg=name)
 
 
 def test_layers_do_not_see_each_other():
     """Modes that are dropped as too small are too small at every later layer."""
     A, H, x0 = batch(*slow(1))
-    modes = closed(A, H, x0)
+    form = closed(A, H, x0)
     layers = [1, 3, 50, 51, 10**3, 10**5, 10**8]
-    together = measured(modal.states(modes, layers), layers, x0)
+    together = measured(modal.states(form, layers), layers, x0)
     for k, layer in enumerate(layers):
-        alone = measured(modal.states(modes, [layer]), [layer], x0)
-        for name in METRICS:
+        alone = measured(modal.states(form, [layer]), [layer], x0)
+        for name in OF_TOKENS:
             np.testing.assert_allclose(together[name][:, k], alone[name][:, 0], rtol=1e-13, atol=1e-13)
 
 
@@ -328,10 +329,10 @@ def test_the_residual_keeps_all_its_digits():
     rng = np.random.default_rng(6)
     M = rng.normal(size=(1, 6, 6))
     basis = weight_eigensystem(M)
-    tag = _refine.tags(basis.values)
+    tag = refine.tags(basis.values)
     assert np.any(tag)
     V = np.where((tag == 2)[:, None, :], -basis.right.imag, basis.right.real)
-    found = _refine.residual(M, V, basis.values, tag)[0]
+    found = refine.residual(M, V, basis.values, tag)[0]
 
     def exact(x):
         return flint.fmpq_mat([[flint.fmpq(*float(v).as_integer_ratio()) for v in row] for row in x])
@@ -414,13 +415,13 @@ def test_a_floor_would_show_without_noise(monkeypatch):
     system, layers = STRUCTURED["no constant part, unequal tokens"], (0, 1, 60, 150)
     truth = oracle.trajectory(*system, layers, digits=600)
     assert not lies(solved(*system, layers, "modal", None)[0], truth, 600)
-    prepare = modal.prepare
+    prepare = modes.prepare
 
     def noiseless(*arguments):
         m = prepare(*arguments)
         return replace(m, missed=m.missed - 1e4, own=0 * m.own, shadows=0 * m.shadows)
 
-    monkeypatch.setattr(modal, "prepare", noiseless)
+    monkeypatch.setattr(modes, "prepare", noiseless)
     assert lies(solved(*system, layers, "modal", None)[0], truth, 600)
 
 
@@ -477,12 +478,12 @@ def test_squaring_holds_for_causal_attention_to_1e5(sharp):
 
 def test_squaring_forgets_nothing_between_blocks(monkeypatch):
     A, H, x0 = batch(STRUCTURED["Jordan A, smoothing"][0], *STRUCTURED["Jordan A, smoothing"][1:])
-    powers, layers = squared(A, H, x0), (0, 1, 5, 6, 100, 10**4)
-    whole = measured(squaring.states(powers, layers), layers, x0)
-    monkeypatch.setattr(squaring, "VECTORS", 1)
-    monkeypatch.setattr(squaring, "MATRICES", 1)
-    pieces = measured(squaring.states(powers, layers), layers, x0)
-    for name in METRICS:
+    form, layers = squared(A, H, x0), (0, 1, 5, 6, 100, 10**4)
+    whole = measured(squaring.states(form, layers), layers, x0)
+    monkeypatch.setattr(powers, "VECTORS", 1)
+    monkeypatch.setattr(powers, "MATRICES", 1)
+    pieces = measured(squaring.states(form, layers), layers, x0)
+    for name in OF_TOKENS:
         np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-11, atol=1e-11, err_msg=name)
 
 
@@ -490,5 +491,5 @@ def test_a_floor_would_show_without_a_twin(monkeypatch):
     system, layers = STRUCTURED["no constant part, unequal tokens"], (0, 1, 60, 150)
     truth = oracle.trajectory(*system, layers, digits=600)
     assert not lies(solved(*system, layers, "squaring", None)[0], truth, 600)
-    monkeypatch.setattr(squaring, "_shaken", lambda x, e, *_: (x, e))
+    monkeypatch.setattr(powers, "_shaken", lambda x, e, *_: (x, e))
     assert lies(solved(*system, layers, "squaring", None)[0], truth, 600)

@@ -8,9 +8,9 @@ from oracle import trajectory
 from test_bounds import defective_attention, jordan
 
 from linsim import MultiHead, attention, predict, weights
+from linsim._eigen import attention_eigensystem
 from linsim.theory.bounds import GAPS
 from linsim.theory.rounding import hidden, mean_free
-from linsim.theory.spectra import attention_eigensystem
 
 DEPTHS = [0, 1, 3, 10, 40, 200]
 

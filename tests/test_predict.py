@@ -10,9 +10,9 @@ from oracle import trajectory
 from scipy.optimize import linprog
 
 from linsim import Linear, attention, predict, simulate, weights
+from linsim._eigen import weight_eigensystem
 from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError
 from linsim.theory import boundary, disk
-from linsim.theory.spectra import weight_eigensystem
 
 # --- systems with prescribed spectra ---------------------------------------------------
 

@@ -27,23 +27,7 @@ def few(share, number):
     return share * number + 3 * math.sqrt(share * number) + 1
 
 
-def looseness(found, group, dtype):
-    """Median of error over true error, which counts as two units in the last place where it is less.
-
-    Units are those of the run's dtype: a value of float32 states that is right to the last digit of a
-    double is luck (roundings of entries average out), and no estimate can know of it.
-    """
-    ratios = []
-    for system in found:
-        for r in system["records"]:
-            if "ratio" in r and (r["metric"] in harness.PLAIN) == (group == "plain"):
-                size = min(abs(r["value"]), float(np.finfo(dtype).max))
-                floor = 2 * float(np.spacing(np.dtype(dtype).type(size)))
-                ratios.append(r["error"] / max(r["off"], floor))
-    return float(np.median(ratios))
-
-
-def check(found, allowed, dtype):
+def check(found, allowed):
     raised = [(s["family"], s["index"], s["raised"]) for s in found if "raised" in s]
     assert not raised, f"raised: {raised}"
     counted = harness.table(found)
@@ -63,13 +47,15 @@ def check(found, allowed, dtype):
     assert estimated > 0.9 * finite, f"errors of few: {estimated} of {finite}{report}"
     assert covered >= COVERED * estimated, f"coverage: {covered} of {estimated}{report}"
     for group in ("plain", "gaps"):
-        loose = looseness(found, group, dtype)
-        assert loose <= LOOSE, f"median: {group}, {loose:.1f}{report}"
+        loose = counted["all"][group]["median ratio"]
+        # the median of a handful of systems strays from that of all
+        allowed = LOOSE if len(found) >= 100 else 1.5 * LOOSE
+        assert loose <= allowed, f"median: {group}, {loose:.1f}{report}"
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_sample_of_every_family(dtype):
-    check(harness.count(500, 0, dtype=dtype), few, dtype)
+    check(harness.count(500, 0, dtype=dtype), few)
 
 
 @pytest.mark.parametrize("family", ["weights: reflections", "rule: block, pure attention"])
@@ -102,7 +88,7 @@ def test_a_value_does_not_depend_on_what_else_is_asked():
 @pytest.mark.parametrize("method", ["auto", "iterate", "modal"])
 def test_twenty_thousand_systems(method, dtype):
     found = harness.count(20_000, 3, dtype=dtype, method=method, jobs=2)
-    check(found, lambda share, number: share * number, dtype)
+    check(found, lambda share, number: share * number)
 
 
 @pytest.mark.full
@@ -177,7 +163,7 @@ def gone(places):
 
 
 def test_a_sound_sample_passes(monkeypatch):
-    check(broken(monkeypatch), few, "float64")
+    check(broken(monkeypatch), few)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +183,7 @@ def test_a_sound_sample_passes(monkeypatch):
 def test_a_broken_engine_is_found(monkeypatch, metrics, errors, fault):
     found = broken(monkeypatch, metrics, errors)
     with pytest.raises(AssertionError, match=f"^{fault}: "):
-        check(found, few, "float64")
+        check(found, few)
 
 
 def told(monkeypatch, change):

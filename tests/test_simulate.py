@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from contract import OF_TOKENS, grown
 
 import linsim
 from linsim import Layered, Linear, MultiHead, simulate
@@ -16,7 +17,7 @@ from linsim._state import between_rescalings
 from linsim.errors import BackendError
 from linsim.metrics import METRICS, measure
 
-LOGS = [name for name in METRICS if name.startswith("log_")]
+LOGS = [name for name in OF_TOKENS if name.startswith("log_")]
 
 
 def attention(rng, *batch, n=4):
@@ -28,7 +29,7 @@ def weight(rng, *batch, d=3):
     return rng.normal(size=(*batch, d, d)) / np.sqrt(d)
 
 
-def equal(found, expected, rtol=1e-9, atol=1e-9, names=METRICS):
+def equal(found, expected, rtol=1e-9, atol=1e-9, names=OF_TOKENS):
     for name in names:
         np.testing.assert_allclose(found[name], expected[name], rtol=rtol, atol=atol, err_msg=name)
 
@@ -108,7 +109,7 @@ def test_broadcasting_is_system_by_system(shapes):
         equal({k: v[index] for k, v in run.metrics.items()}, one.metrics)
         np.testing.assert_allclose(run.states[index], one.states, rtol=1e-11, atol=1e-13)
         assert run.info.split[index] == one.info.split
-        for name in METRICS:
+        for name in OF_TOKENS:
             assert run.info.unmeasured_from[name].shape == batch
             assert run.info.unmeasured_from[name][index] == one.info.unmeasured_from[name]
 
@@ -223,20 +224,20 @@ def test_layers(small, layers, expected):
     run, full = simulate(*small, 7, layers=layers), simulate(*small, 7)
     assert list(run.layers) == list(expected)
     assert np.issubdtype(run.layers.dtype, np.integer)
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_allclose(
             run.metrics[name], full.metrics[name][list(expected)], rtol=1e-13, atol=1e-13
         )
 
 
 def test_metrics_selection(small):
-    assert list(simulate(*small, 2).metrics) == list(METRICS)
+    assert list(simulate(*small, 2).metrics) == list(OF_TOKENS)
     run = simulate(*small, 2, metrics=["log_norm", "cosine"])
     assert list(run.metrics) == ["cosine", "log_norm"]
     assert set(run.info.unmeasured_from) == {"cosine", "log_norm"}
     assert list(simulate(*small, 2, metrics="cosine").metrics) == ["cosine"]
     full = simulate(*small, 2).metrics
-    for name in METRICS:
+    for name in OF_TOKENS:
         # one metric alone may go another way than all of them
         alone = simulate(*small, 2, metrics=name).metrics[name]
         np.testing.assert_allclose(alone, full[name], rtol=1e-13, atol=1e-13)
@@ -250,7 +251,7 @@ def test_depth_zero_measures_the_input(small):
 
 def test_same_twice(small):
     first, second = (simulate(*small, 30, rng=0).metrics for _ in range(2))
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_array_equal(first[name], second[name])
 
 
@@ -276,7 +277,7 @@ def test_depth_100_000_neither_overflows_nor_underflows():
     A = (np.full((4, 4), 0.25) + np.eye(4)) / 2  # eigenvalues 1, 1/2, 1/2, 1/2
     layers = [0, 10, 50_000, 100_000]
     run = simulate(Linear(A, H), rng.normal(size=(4, 3)), 100_000, layers=layers, keep_states=True)
-    for name in METRICS:
+    for name in OF_TOKENS:
         # the last system keeps no mean: the ratio itself leaves the range, its logarithm does not
         good = np.isfinite(run.metrics[name]) | ((name == "hfc_lfc") & (np.arange(6) == 5)[:, None])
         assert np.all(good), name
@@ -291,11 +292,9 @@ def test_depth_100_000_neither_overflows_nor_underflows():
 def test_scale_of_the_input_shifts_norms_only(small, scale):
     rule, x0 = small
     run, expected = simulate(rule, scale * x0, 50), simulate(rule, x0, 50)
-    for name in METRICS:
-        shift = np.log(scale) if name in ("log_norm", "log_spread") else 0
-        np.testing.assert_allclose(
-            run.metrics[name], expected.metrics[name] + shift, rtol=1e-9, atol=1e-9, err_msg=name
-        )
+    for name in OF_TOKENS:
+        shifted = grown(name, expected.metrics[name], np.log(scale))
+        np.testing.assert_allclose(run.metrics[name], shifted, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_large_weights_just_below_the_refusal():
@@ -314,7 +313,7 @@ def test_float32(xp):
         Linear(xp.array(A, "float32"), xp.array(H, "float32")), xp.array(x0, "float32"), 10, keep_states=True
     )
     assert str(run.states.dtype).endswith("float32")
-    for name in METRICS:
+    for name in OF_TOKENS:
         found, exact = xp.host(run.metrics[name]), expected.metrics[name]
         good = np.isfinite(found)
         assert np.all(good[:2]), name
@@ -425,10 +424,10 @@ def test_to_xarray():
     rng = np.random.default_rng(17)
     run = simulate(Linear(attention(rng, 2, 1), weight(rng)), rng.normal(size=(3, 4, 3)), 5, layers=[0, 2, 5])
     ds = run.to_xarray()
-    assert set(METRICS) <= set(ds.data_vars)
+    assert set(OF_TOKENS) <= set(ds.data_vars)
     assert dict(ds.sizes) == {"batch_0": 2, "batch_1": 3, "layer": 3}
     assert list(ds["layer"].values) == [0, 2, 5]
-    for name in METRICS:
+    for name in OF_TOKENS:
         np.testing.assert_array_equal(ds[name].values, run.metrics[name])
         assert ds[name].attrs["long_name"] == METRICS[name]
     assert ds.attrs["method"] == "iterate"
@@ -453,7 +452,7 @@ def test_info(small):
     assert info.method == "iterate"
     assert info.reason
     assert 0 < info.error_estimate < 1e-12
-    assert set(info.unmeasured_from) == set(METRICS)
+    assert set(info.unmeasured_from) == set(OF_TOKENS)
     assert simulate(*small, 9, method="iterate").info.reason.startswith("asked for")
 
 

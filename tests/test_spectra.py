@@ -6,7 +6,7 @@ import pytest
 from flint import fmpq, fmpq_mat
 
 from linsim import attention, weights
-from linsim.theory.spectra import (
+from linsim._eigen import (
     attention_eigensystem,
     doubly_stochastic,
     null_pair,

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import linsim
 from linsim import testing
+from linsim._eigen import perron_vector
 from linsim.errors import (
     ClaimError,
     FileFormatError,
@@ -29,7 +30,6 @@ from linsim.errors import (
     ShapeError,
 )
 from linsim.testing import Refuted, Supported, System, falsify
-from linsim.theory.spectra import perron_vector
 
 EPS = np.finfo(float).eps
 ATTENTION = (

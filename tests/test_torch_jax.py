@@ -15,13 +15,14 @@ import textwrap
 
 import numpy as np
 import pytest
+from contract import OF_TOKENS
 
 import linsim
 from linsim import Block, Deescalation, Layered, Linear, LinsimError, MultiHead, RandomWeights, simulate
 from linsim._callers import native_rule, on_host
 from linsim._namespace import home_of
 from linsim.attention import FromTokens
-from linsim.metrics import METRICS, measure
+from linsim.metrics import measure
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when JAX is first used
 HAVE = [name for name in ("torch", "jax") if importlib.util.find_spec(name) is not None]
@@ -156,7 +157,7 @@ def test_simulate_gives_the_same_numbers_at_home(library, name, x0_too):
         options["dtype"] = "float64"
     expected = simulate(plain, tokens, 12, **options)
     found = simulate(guest, library.array(X) if x0_too else tokens, 12, **options)
-    for metric in METRICS:
+    for metric in OF_TOKENS:
         assert library.same(found.metrics[metric], expected.metrics[metric])
     for metric, error in getattr(expected, "errors", {}).items():
         assert library.same(found.errors[metric], error)
@@ -234,8 +235,8 @@ def test_measure_at_home(library):
         measure(library.array(X)),
         measure(library.numpy(X).astype(np.result_type(library.numpy(X), np.float32))),
     )
-    assert set(found) == set(METRICS)
-    assert all(library.same(found[name], expected[name]) for name in METRICS)
+    assert set(found) == set(OF_TOKENS)
+    assert all(library.same(found[name], expected[name]) for name in OF_TOKENS)
 
 
 def test_lyapunov_exponents_at_home(library):

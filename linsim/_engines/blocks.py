@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import _draws, _validate
+import numpy as np
+
+from .. import _draws
 from .._attend import projections
 from .._cloud import (
     Cloud,
     add,
+    copies_for,
     each,
+    gather,
     linear,
     recentre,
-    regathered,
     regroup,
     settle,
-    shaken,
+    state_of,
     stretch,
     tamed,
-    whole,
 )
-from .._layers import activate, attend, attend_fixed, contract_mean, layer_norm, reach_similarity
-from .._namespace import Array, namespace, on_device_of, to_host
-from .._state import EMPTY, scaled
+from .._eigen import meant
+from .._layers import (
+    activate,
+    attend,
+    attend_fixed,
+    attention_of,
+    contract_mean,
+    layer_norm,
+    reach_similarity,
+)
+from .._namespace import Array, namespace, on_device_of, to_backend, to_host
+from .._parallel import pieces
+from .._recorded import Recorded, record
+from .._split import KINDS, row_split
+from .._state import scaled
 from ..attention import FromTokens
 from ..block import Block
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..streams import RowGenerator
+from ._ahead import kept
+from .digits import Tape, with_more_digits
+from .hooks import hooked
+from .protocol import Job
+from .task import SINGLE, Task, go_on, in_batch, placed, rounding, rows_of, scale
 
-__all__ = ["Piece", "clouds"]
+__all__ = ["Piece", "clouds", "jobs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,25 +71,120 @@ class Piece:
     see: Callable[[Callable[[], Any]], Any]  # returns what is drawn, or what was drawn before
 
 
+def jobs(rule: Block, task: Task) -> list[Job]:
+    """Return the work on chunks of systems through Transformer blocks."""
+    xp, start, batch = namespace(task.start), task.start, task.batch
+    precision, size = task.precision, task.size
+    n, d = task.n, task.d
+    generator = _draws.streams(task.rng, size)
+    std = np.broadcast_to(rule.std, batch).reshape(size, 1, 1)
+
+    def place(M: Array | None, *, row: bool = False) -> Array | None:
+        if M is None:
+            return None
+        M = to_backend(M, task.backend)
+        return in_batch(M[..., None, :] if row else M, batch, precision)
+
+    A = place(rule.A) if rule.attention_fixed else None
+    W = place(rule.weights) if rule.weights_fixed else None
+    gain, bias = place(rule.gain, row=True), place(rule.bias, row=True)
+    steps: Any = rule.deescalation
+    strengths = [step.similarity if step.tau is None else step.tau for step in steps]
+    taus = [
+        None if x is None else on_device_of(np.broadcast_to(x, batch).reshape(size, 1, 1), start)
+        for x in strengths
+    ]
+    masked = isinstance(rule.A, FromTokens) and rule.A.mask is not None
+    mask = on_device_of(to_host(rule.A.mask), start) if masked else None  # type: ignore[union-attr]
+    every = xp.broadcast_to(start, (size, n, d))
+    at = task.at
+    taped = any(callable(x) for x in (rule.weights, rule.A))
+
+    def run(part: slice) -> Recorded:
+        own_streams, tape = _draws.piece(generator, part), Tape(taped)
+        before = _draws.copied(own_streams)
+        here = replace(task, start=every[part, ...], numbers=np.arange(size)[part])
+
+        def walk(begin: Array, count: int, rows: Any, streams: Any, see: Any) -> Recorded:
+            def own(M: Array | None) -> Array | None:
+                if M is None:
+                    return None
+                M = M if M.shape[0] == 1 else rows_of(M[part, ...], rows)
+                # matrices have the dtype of the tokens; strengths and moduli are float64 always
+                return xp.astype(M, begin.dtype) if M.dtype == start.dtype else M
+
+            attend = own(A)
+            if attend is not None and begin.dtype != start.dtype:
+                attend = on_device_of(meant(to_host(attend), SINGLE), begin)
+            piece = Piece(
+                rule,
+                attend,
+                own(W),
+                std[part][rows],
+                own(gain),
+                own(bias),
+                tuple(own(tau) for tau in taus),
+                mask,
+                streams,
+                precision,
+                see,
+            )
+            split = row_split([np.full((1, n, n), 1 / n)], d, float(xp.finfo(begin.dtype).eps))
+            split = placed(split, begin)
+            half, top = scale(begin)
+            cloud = gather(scaled(scaled(begin, half), -top - half), top)
+            moved = clouds(cloud, piece, at[:count], lambda: go_on(task.stop))
+            walked = (state_of(current, split) for current in moved)
+            zero = on_device_of(here.zero_until[rows][:, :, None].astype(np.float64), begin)
+            keep = task.keep_states
+            error = rounding(begin, task.layers)
+            return record(walked, at[:count], task.names, begin, zero, keep, "iterate", KINDS[0], error)
+
+        every_row = np.arange(part.stop - part.start)
+        found = walk(here.start, len(at), every_row, own_streams, tape)
+
+        def in_float64(rows: Any, count: int) -> Recorded:
+            begin = xp.astype(rows_of(here.start, rows), xp.float64)
+            return walk(begin, count, rows, _draws.copied(before, rows), tape.again(rows))
+
+        # a hook was written for the dtype of the run, and may remember what it has seen
+        again = in_float64 if tape.complete and all(x is not None for x in strengths) else None
+        return with_more_digits(here, found, again, None, 1)
+
+    width = 0 if rule.feed_forward is None else 2 * (4 * d if rule.width is None else rule.width)
+    numbers = 4 * n * d + n * n + d * d + width * (n + d)
+    parts = pieces(size, (1 + copies_for(d)) * numbers, start)
+    return [Job(part, functools.partial(run, part)) for part in parts]
+
+
 def clouds(start: Cloud, piece: Piece, layers: Sequence[int], go_on: Callable[[], None]) -> Iterator[Cloud]:
-    """Yield the tokens at each of the sorted ``layers``; ``go_on`` raises to end the work."""
+    """Yield the tokens at each of the sorted ``layers``; ``go_on`` raises to end the work.
+
+    Each cloud knows the attention that it goes into, for which is drawn ahead of its layer.
+    """
     cloud, layer = start, 0
+    drawn = kept(lambda layer: _drawn(start, piece))
     for target in layers:
         while layer < target:
             go_on()
+            drawn_now = drawn(layer)
             layer += 1
-            cloud = tamed(regroup(_block(cloud, piece, layer)), loosen=True)
-        yield cloud
+            cloud = tamed(regroup(_block(cloud, piece, layer, drawn_now)), loosen=True)
+        yield replace(cloud, attention=functools.partial(_attention, cloud, piece, drawn, layer))
 
 
-def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
-    """One layer.  Draws come in a fixed order: attention, W, W_1, W_2."""
+def _normed(cloud: Cloud, piece: Piece, where: str) -> Cloud:
+    if piece.block.norm != where:
+        return cloud
+    return layer_norm(cloud, piece.gain, piece.bias, piece.block.norm_eps)
+
+
+def _block(x: Cloud, piece: Piece, layer: int, drawn: Any) -> Cloud:
+    """One layer.  Draws come in a fixed order: attention (``drawn``), W, W_1, W_2."""
     block = piece.block
 
     def normed(cloud: Cloud, where: str) -> Cloud:
-        if block.norm != where:
-            return cloud
-        return layer_norm(cloud, piece.gain, piece.bias, block.norm_eps)
+        return _normed(cloud, piece, where)
 
     def at(place: str, cloud: Cloud) -> Cloud:
         return _deescalated(cloud, piece, place, layer)
@@ -82,7 +196,7 @@ def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
         skip = cloud if block.residual == 1 else stretch(cloud, block.residual)
         return add(skip, branch)
 
-    y = linear(_attended(normed(x, "pre"), piece), _weights(piece, x))
+    y = linear(_attended(normed(x, "pre"), piece, drawn), _weights(piece, x))
     x = at("attention", added(x, at("branch", y)))
     x = at("norm", normed(x, "post"))
     if block.feed_forward is not None:
@@ -91,15 +205,31 @@ def _block(x: Cloud, piece: Piece, layer: int) -> Cloud:
     return at("output", x)
 
 
-def _attended(y: Cloud, piece: Piece) -> Cloud:
-    spec = piece.block.A
+def _drawn(like: Cloud, piece: Piece) -> Any:
+    """Return the attention of one layer, or the projections that it is worked out with."""
+    spec, rest = piece.block.A, like.rest
     if piece.A is not None:
-        return attend_fixed(y, piece.A)
+        return piece.A
     if isinstance(spec, FromTokens):
-        drawn = projections(spec, y.rest[: y.k, ...], piece.streams, piece.dtype, piece.see)
+        return projections(spec, rest[: like.k, ...], piece.streams, piece.dtype, piece.see)
+    A = piece.see(lambda: _draws.attention(spec, int(rest.shape[-2]), piece.streams, piece.dtype))
+    return on_device_of(A, rest, rest.dtype)
+
+
+def _attended(y: Cloud, piece: Piece, drawn: Any) -> Cloud:
+    spec = piece.block.A
+    if piece.A is None and isinstance(spec, FromTokens):
         return attend(y, drawn, normalized=spec.normalize, mask=piece.mask)
-    A = piece.see(lambda: _draws.attention(spec, int(y.rest.shape[-2]), piece.streams, piece.dtype))
-    return attend_fixed(y, on_device_of(A, y.rest, y.rest.dtype))
+    return attend_fixed(y, drawn)
+
+
+def _attention(x: Cloud, piece: Piece, drawn: Callable[[int], Any], layer: int) -> list[Array]:
+    """Return what the layer after ``layer`` looks at the tokens with."""
+    spec, now = piece.block.A, drawn(layer)
+    if piece.A is None and isinstance(spec, FromTokens):
+        y = _normed(x, piece, "pre")
+        return [attention_of(y, now, normalized=spec.normalize, mask=piece.mask)]
+    return [now]
 
 
 def _weights(piece: Piece, like: Cloud) -> Array:
@@ -127,60 +257,9 @@ def _deescalated(x: Cloud, piece: Piece, place: str, layer: int) -> Cloud:
         if step.place != place:
             continue
         if strength is None:
-            return _hooked(x, step.function, layer)
+            return hooked(x, step.function, layer)
         x = recentre(x)
         strength = each(strength, x)
         x = contract_mean(x, 1 - strength) if step.similarity is None else reach_similarity(x, strength)
         return settle(x)
     return x
-
-
-def _hooked(x: Cloud, function: Callable[[Array], Array], layer: int) -> Cloud:
-    """Apply a user's function to plain numbers, and to each of their copies, and look at what comes back."""
-    x = tamed(x, "numbers")
-    full, exponent = whole(x)
-    xp, k = namespace(full), x.k
-    reach = 1000 if full.dtype == xp.float64 else 120
-    if bool(xp.any((exponent > reach) | ((exponent < -reach) & (exponent > EMPTY / 2)))):
-        raise _validate.refusal(
-            InvalidValueError,
-            "function",
-            f"tokens beyond 2^{reach} or below 2^-{reach} at layer {layer}",
-            "tokens within the range of floats",
-            "Use a norm.",
-        )
-    centred = x.e_centre > EMPTY / 2
-    full = shaken(x, full, xp.where(centred, xp.abs(full), xp.zeros_like(full)))
-    full = scaled(full, exponent)
-    out = []
-    for copy in range(1 + x.probes):
-        tokens = full[copy * k : (copy + 1) * k, ...]
-        out.append(_looked_at(function(tokens), tokens, layer))
-    whole_out = xp.concat(out, axis=0)
-    rounded = shaken(x, whole_out, xp.abs(whole_out), 1)
-    return regathered(x, rounded, xp.zeros_like(x.e_rest))
-
-
-def _looked_at(out: Any, tokens: Array, layer: int) -> Array:
-    """Refuse what is not tokens of the kind that a hook was given."""
-    found = getattr(out, "shape", None)
-    if found is None or tuple(found) != tuple(tokens.shape):
-        raise _validate.refusal(
-            ShapeError,
-            "function",
-            f"a result of shape {found} at layer {layer}",
-            f"shape {tuple(tokens.shape)}",
-            "Return tokens of the shape that came in.",
-        )
-    out = _validate.array(out, "function")
-    xp = namespace(tokens)
-    out = on_device_of(to_host(out), tokens) if namespace(out) is not xp else out
-    if out.dtype != tokens.dtype:
-        raise _validate.refusal(
-            InvalidTypeError,
-            "function",
-            f"a result of dtype {out.dtype} at layer {layer}",
-            f"dtype {tokens.dtype}, that of the tokens",
-            "Convert what you return to the dtype of what you get.",
-        )
-    return out

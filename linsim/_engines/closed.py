@@ -1,58 +1,72 @@
-"""Any layer at once, by the first of three ways that holds: modes, powers, or walking there after all.
+"""What closed forms have in common: where they pay, and system by system whether one holds.
 
-The modes of A and H (:mod:`.modal`) lead to every layer at the same cost.
-Where A has no usable eigenvectors (causal attention) powers of I + mu_j A do
-(:mod:`.squaring`).  Both are compared with iteration at the first layers, system
-by system, and what does not hold goes on layer by layer.  Computed on the host,
-in float64.
+A form is compared with iteration at the first layers (:mod:`.first_layers`); systems which it does not
+describe are given up, with the reason.  Computed on the host, in float64.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from .. import _kernels
-from .._recorded import Recorded, merged, record, sharper
+from .._eigen import EPS, B, Eigensystem, F, attention_eigensystem, meant, weight_eigensystem
+from .._namespace import to_host
+from .._parallel import pieces
+from .._recorded import Recorded, record, sharper
 from .._split import KINDS, choose_split, constant_split
-from .._state import EMPTY, Split, State
-from ..theory.spectra import EPS, Eigensystem, attention_eigensystem, weight_eigensystem
-from . import modal, small, squaring
+from .._state import State
+from . import lanes
+from .first_layers import Verdict
+from .modes import DEEPEST
+from .protocol import Job
+from .task import SINGLE, Task, started
 
-__all__ = ["DEEPEST", "run", "worthwhile"]
+__all__ = ["DEEPEST", "MODES", "Form", "Systems", "in_the_way", "jobs", "worthwhile"]
 
-F = np.ndarray[Any, Any]
-
-DEEPEST = modal.DEEPEST
-
-# finding and checking the modes of a system costs about as much as this many operations for each
-# entry of A and of H and each row, and iterating it 2 n d (n + d) per layer
-_MODES = 1300
-# operations that take minutes are announced
-_TEDIOUS = 1e12
+#: finding and checking the modes of a system costs about as much as this many operations for each
+#: entry of A and of H and each row, and iterating it 2 n d (n + d) per layer
+MODES = 1300
 # a cut that enlarges roundings by more than this is measured beside a plainer one
 ENLARGED = 6.0
 # with fewer layers between two recorded ones there is nothing to jump over
 _APART = 8
 
 
-def worthwhile(n: int, d: int, depth: int, recorded: int) -> bool:
-    """Return whether jumping to the recorded layers is cheaper than walking, by shape and depth alone."""
+def in_the_way(task: Task) -> str:
+    """Return what has no closed form, "" where one can be looked for."""
+    if task.rule.single_head is None:
+        return f"{type(task.rule).__name__}: modes are those of one A and one H"
+    if task.last > DEEPEST:
+        return f"layer {task.last} is beyond {DEEPEST}, where phases lose their digits"
+    return ""
+
+
+def worthwhile(task: Task) -> str:
+    """Return why jumping to the recorded layers is cheaper than walking, by shape and depth alone, or ""."""
+    if not pays(task.n, task.d, task.last, len(task.layers)):
+        return ""
+    return "few layers are recorded, far apart: jumping is cheaper"
+
+
+def pays(n: int, d: int, depth: int, recorded: int) -> bool:
+    """Return whether jumping to the recorded layers is cheaper than walking."""
     walking = 2.0 * n * d * (n + d) * depth
-    return depth <= DEEPEST and depth >= _APART * recorded and walking > 2 * _MODES * (n**3 + d**3)
+    return depth <= DEEPEST and depth >= _APART * recorded and walking > 2 * MODES * (n**3 + d**3)
 
 
 @dataclass(frozen=True, eq=False)
-class _Systems:
+class Systems:
     """Some systems, and their eigenvalues; arrays with leading axis b or 1."""
 
     A: F
     H: F
     x0: F
+    zero_until: F
     attention: Eigensystem
     weights: Eigensystem
 
@@ -61,132 +75,148 @@ class _Systems:
         """A and H."""
         return self.A, self.H
 
-    def take(self, picked: F) -> _Systems:
+    def take(self, picked: Any) -> Systems:
         """Return the systems with these numbers."""
 
-        def own(x: F) -> F:
+        def own(x: Any) -> Any:
             return x if x.shape[0] == 1 else x[picked]
 
         def each(system: Eigensystem) -> Eigensystem:
             return Eigensystem(*[own(getattr(system, field.name)) for field in fields(Eigensystem)])
 
-        return _Systems(own(self.A), own(self.H), own(self.x0), each(self.attention), each(self.weights))
+        A, H, x0, until = (own(x) for x in (self.A, self.H, self.x0, self.zero_until))
+        return Systems(A, H, x0, until, each(self.attention), each(self.weights))
 
 
-def run(
-    A: F,
-    H: F,
-    x0: F,
-    zero_until: F,
-    size: int,
-    layers: F,
-    names: tuple[str, ...],
-    keep_states: bool,
-    started: Callable[[F, Split], State],
-    walk: Callable[[F], Recorded],
-    stop: F,
-) -> Recorded:
-    """Record ``size`` systems; A, H and x0 (b or 1, ., .) float64, ``zero_until`` (b or 1, n).
+@dataclass(frozen=True)
+class Form:
+    """A closed form.
 
-    ``started`` cuts the tokens into parts; ``walk`` records the systems with the
-    given numbers layer by layer; ``stop`` (1,) ends the work when it becomes true.
+    ``usable(systems)`` (b or 1,): whether it can be tried; ``prepare(systems, start, shadowed)``: the form
+    of systems whose tokens are cut into parts; ``states(form, layers)``; ``reliable(form, A, H, depth)``;
+    ``kernel(form, zero_until, layers, metrics, kinds, errors, stop)``: a compiled way to the metrics that
+    need no more than the mean kept apart, if there is one.
     """
-    plain = small.applies(names, *x0.shape[-2:]) and not keep_states
-    at = [int(k) for k in layers]
-    systems = _Systems(A, H, x0, attention_eigensystem(A), weight_eigensystem(H))
-    left, parts = np.arange(size), []
-    refused = np.full(size, "", dtype="U80")
-    for method, engine in (("modal", modal), ("squaring", squaring)):
-        usable = modal.sound(systems.weights)
-        if engine is modal:
-            usable = usable & modal.sound(systems.attention)
-        tried = left[np.broadcast_to(usable, size)[left]]
-        refused[np.setdiff1d(left, tried)] = "A or H is defective to rounding"
-        if not tried.size:
-            continue
-        form, kinds, enlarged = _formed(engine, systems.take(tried), tried.size, started, plain, not plain)
-        verdict = engine.reliable(form, *systems.take(tried).matrices, at[-1])
+
+    name: str
+    usable: Callable[[Systems], B]
+    prepare: Callable[[Systems, State, bool], Any]
+    states: Callable[[Any, Sequence[int]], Iterator[State]]
+    reliable: Callable[..., Verdict]
+    kernel: Callable[..., Recorded] | None = None
+
+
+def jobs(task: Task, form: Form) -> list[Job]:
+    """Return the work of a closed form, in pieces."""
+    n, d = task.n, task.d
+    known: Systems | None = task.known
+    if known is None:
+        A, H = (to_host(M).astype(np.float64) for M in task.heads(0)[0])
+        if task.precision == "float32":
+            A = meant(A, SINGLE)
+        x0, zero_until = to_host(task.start).astype(np.float64), task.zero_until
+        together = all(M.shape[0] == 1 for M in (A, H, x0))
+    else:
+        together = all(M.shape[0] == 1 for M in (*known.matrices, known.x0))
+
+    def run(part: slice) -> Recorded:
+        if known is not None:
+            return _recorded(task, form, known.take(part), part.stop - part.start)
+        A_, H_, x0_, until = (M if M.shape[0] == 1 else M[part] for M in (A, H, x0, zero_until))
+        systems = Systems(A_, H_, x0_, until, attention_eigensystem(A_), weight_eigensystem(H_))
+        return _recorded(task, form, systems, part.stop - part.start)
+
+    parts = [slice(0, task.size)]
+    if not together:
+        parts = pieces(task.size, 40 * n * d + 20 * n * n + 20 * d * d, np.empty(0))
+    return [Job(part, functools.partial(run, part)) for part in parts]
+
+
+def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
+    """Record the systems that the form describes; the others are left."""
+    names = task.names
+    plain = set(names) <= set(lanes.METRICS) and max(task.n, task.d) <= _kernels.LARGEST
+    plain = plain and _kernels.usable() and not task.keep_states
+    refused = np.full(size, "A or H is defective to rounding", dtype="U80")
+    tried = np.flatnonzero(np.broadcast_to(form.usable(systems), size))
+    held = tried[:0]
+    if tried.size:
+        prepared, kinds, enlarged = _formed(form, systems.take(tried), tried.size, plain, not plain)
+        verdict = form.reliable(prepared, *systems.take(tried).matrices, task.last)
         held = tried[np.broadcast_to(verdict.ok, tried.size)]
-        refused[tried] = np.where(verdict.ok, refused[tried], verdict.reason)
-        if held.size:
-            here = systems.take(held)
-            if held.size < tried.size:
-                form, kinds, enlarged = _formed(engine, here, held.size, started, plain, not plain)
-            errors = np.broadcast_to(verdict.error, tried.size)[np.isin(tried, held)]
-            until = zero_until if len(zero_until) == 1 else zero_until[held]
-            if plain and engine is modal:
-                found = _recorded_by_kernel(form, until, layers, names, kinds, errors, stop)
-            else:
-                states, until = engine.states(form, at), until[:, :, None].astype(np.float64)
-                found = record(states, at, names, here.x0, until, keep_states, method, kinds, errors)
-                again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
-                if again.size and engine is modal:
-                    until = until if len(until) == 1 else until[again]
-                    found = _with_plainer_cut(found, here.take(again), again, started, at, names, until)
-            parts.append((held, found))
-        left = np.setdiff1d(left, held)
-    if left.size:
-        work = 2.0 * x0.shape[1] * x0.shape[2] * sum(x0.shape[1:]) * at[-1] * left.size
-        if work > _TEDIOUS:
-            why = ", ".join(sorted(set(refused[left])))
-            print(
-                f"linsim: {left.size} of {size} systems have no closed form ({why}); "
-                f"walking to layer {at[-1]}",
-                file=sys.stderr,
-            )
-        parts.append((left, walk(left)))
-    whole = merged(parts, size, {"iterate": int(left.size)})
-    return replace(whole, refused=refused)
+        refused[tried] = np.where(verdict.ok, "", verdict.reason)
+    left = np.setdiff1d(np.arange(size), held)
+    if not held.size:
+        found = _nothing(task)
+    else:
+        here = systems.take(held)
+        if held.size < tried.size:
+            prepared, kinds, enlarged = _formed(form, here, held.size, plain, not plain)
+        errors = np.broadcast_to(verdict.error, tried.size)[np.isin(tried, held)]
+        until = here.zero_until
+        if plain and form.kernel is not None:
+            found = form.kernel(prepared, until, task.layers, names, kinds, errors, task.stop)
+        else:
+            until = until[:, :, None].astype(np.float64)
+            states = _attended(form.states(prepared, task.at), here.A)
+            keep = task.keep_states
+            found = record(states, task.at, names, here.x0, until, keep, form.name, kinds, errors)
+            again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
+            if again.size and form.kernel is not None:
+                until = until if len(until) == 1 else until[again]
+                found = _with_plainer_cut(form, found, here.take(again), again, task, until)
+    return replace(found, refused=refused, left=left, known=systems.take(left) if left.size else None)
 
 
-def _formed(
-    engine: Any,
-    systems: _Systems,
-    size: int,
-    started: Callable[[F, Split], State],
-    plain: bool,
-    shadowed: bool,
-) -> tuple[Any, F, F]:
+def _nothing(task: Task) -> Recorded:
+    """What was recorded of no system."""
+    shape = (0, len(task.layers))
+    none = np.asarray([], dtype="U1")
+    return Recorded(
+        {name: np.empty(shape) for name in task.names},
+        {name: np.empty(shape) for name in task.names},
+        none,
+        none,
+        np.empty(0),
+        {},
+        0,
+        np.empty((*shape, task.n, task.d)) if task.keep_states else None,
+        np.empty(shape) if task.keep_states else None,
+    )
+
+
+def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool) -> tuple[Any, F, F]:
     """Cut the systems' tokens and find their modes or powers.
 
     Return them with the kinds of split and by how much the cut enlarges roundings, (b,).
     """
-    eigensystems = (systems.attention, systems.weights)
     A, H = systems.matrices
     enlarged = np.ones(1)
     if plain:
         split, kinds = constant_split(A, H.shape[-1], size, EPS), np.asarray(KINDS[:1])
     else:
-        split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, eigensystems)
+        both = (systems.attention, systems.weights)
+        split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, both)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
-    if engine is modal:
-        prepared = modal.prepare(A, H, state, eigensystems[0], eigensystems[1], shadowed)
-        return prepared, kinds, enlarged
-    return engine.prepare(A, H, state, eigensystems[1]), kinds, enlarged
+    return form.prepare(systems, state, shadowed), kinds, enlarged
 
 
 def _with_plainer_cut(
-    found: Recorded,
-    systems: _Systems,
-    numbers: F,
-    started: Callable[[F, Split], State],
-    layers: Sequence[int],
-    names: tuple[str, ...],
-    zero_until: F,
+    form: Form, found: Recorded, systems: Systems, numbers: Any, task: Task, zero_until: F
 ) -> Recorded:
     """Measure the systems with these ``numbers`` with the mean alone cut off as well; keep what is sharper.
 
     Vectors far from orthogonal cost digits of what does not need them.
     """
-    form, kinds, _ = _formed(modal, systems, numbers.size, started, True, True)
-    verdict = modal.reliable(form, *systems.matrices, layers[-1])
-    states, keep = modal.states(form, layers), found.states is not None
-    error = verdict.error
-    other = record(states, layers, names, systems.x0, zero_until, keep, "modal", kinds, error)
+    prepared, kinds, _ = _formed(form, systems, numbers.size, True, True)
+    verdict = form.reliable(prepared, *systems.matrices, task.last)
+    states, keep = _attended(form.states(prepared, task.at), systems.A), found.states is not None
+    names, error = task.names, verdict.error
+    other = record(states, task.at, names, systems.x0, zero_until, keep, form.name, kinds, error)
     ok = np.broadcast_to(verdict.ok, numbers.size)
     picked = numbers[ok]
 
-    def taken(x: Recorded, which: F) -> Recorded:
+    def taken(x: Recorded, which: Any) -> Recorded:
         return replace(
             x,
             values={name: held[which] for name, held in x.values.items()},
@@ -211,59 +241,6 @@ def _with_plainer_cut(
     )
 
 
-def _recorded_by_kernel(
-    form: modal.Modes, zero_until: F, layers: F, names: tuple[str, ...], kinds: F, rounding: F, stop: F
-) -> Recorded:
-    """Measure what needs no more than the mean kept apart, in :mod:`linsim._kernels.jump`."""
-    from .._kernels.jump import jump
-
-    _kernels.announce(jump, "float64")
-    b, n, d = form.coefficients.shape
-    # modes of H in the order of their growth, halves of a pair together; Z = L Q
-    speed = np.where(form.coefficients != 0, form.log2_hi + form.log2_lo, EMPTY)
-    speed = np.max(speed, axis=-2)
-    second = form.tag_H == 2
-    shared = np.maximum(speed, np.where(second, np.roll(speed, 1, axis=-1), np.roll(speed, -1, axis=-1)))
-    speed = np.where(form.tag_H == 0, speed, shared)
-    order = np.argsort(-speed, axis=-1, kind="stable")
-    place = np.argsort(order, axis=-1)
-    Z = np.take_along_axis(form.left_H, order[:, :, None], axis=-2)
-    L = np.swapaxes(np.linalg.qr(np.swapaxes(Z, -1, -2), mode="r"), -1, -2)
-    start = form.start
-
-    def pair(rest: F, mean: F) -> F:
-        return np.concatenate([rest.reshape(-1, 1), mean.reshape(-1, 1)], axis=1) * np.ones((b, 1))
-
-    slot = small.slots(names)
-    values, errors = np.empty((len(names), b, len(layers))), np.empty((len(names), b, len(layers)))
-    arguments = [
-        np.broadcast_to(start.R, (b, n, d)),
-        np.broadcast_to(start.r[:, 0], (b, d)),
-        pair(start.e_R, start.e_r),
-        pair(start.noise[:, 0, 3], start.noise[:, 0, 1]),
-        form.coefficients,
-        pair(start.e_r, start.e_R),
-        *(form.log2_hi, form.log2_lo, form.turn_hi, form.turn_lo, form.size, form.drift),
-        *(form.tag_A, form.tag_H, place, form.right_A, L),
-        pair(form.floor[:, 1], form.floor[:, 3]),
-        pair(form.growth[:, 1], form.growth[:, 3]),
-        form.rounding,
-        np.broadcast_to(form.split.preserves_mean[:, 0, 0], b),
-        zero_until,
-        layers,
-    ]
-    fixed = [_kernels.frozen(x) for x in arguments]
-
-    def run(lost: F, found: F) -> None:
-        jump(*fixed, slot, 0, b, values, errors, lost, found, stop)
-
-    lapack = small.with_lost(run, slot, values, errors, float(EPS), n, d)
-    return Recorded(
-        {name: values[k] for k, name in enumerate(names)},
-        {name: errors[k] for k, name in enumerate(names)},
-        np.asarray(["modal"]),
-        kinds,
-        rounding,
-        {"lapack": lapack},
-        b,
-    )
+def _attended(states: Iterator[State], A: F) -> Iterator[State]:
+    """The same states, each with the attention that all layers have."""
+    return (replace(state, attention=lambda: [A]) for state in states)

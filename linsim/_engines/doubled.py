@@ -8,13 +8,16 @@ the two part tells how far rounding has grown, whatever the matrices do.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .._double import Pair, Sliced, add, divide, matmul, minus, of, scale, sliced, spread, total
+from .._eigen import F, doubly_stochastic
 from .._state import EMPTY, State, log2, norm, plain_state, shifted
-from ..theory.spectra import F, doubly_stochastic
+from ._ahead import kept
 
 __all__ = ["ROUNDING", "cost", "states", "stochastic"]
 
@@ -67,8 +70,9 @@ def states(
     """Yield the state at each of the sorted ``layers``; ``x0`` (b, n, d).
 
     ``heads(layer)``: attention, sliced for sums of max(n, d) terms, weights, and the largest
-    entry of each row of attention, (b or 1, n, 1).
+    entry of each row of attention, (b or 1, n, 1); none where a rule has ended.
     """
+    heads = kept(heads)
     b, n, d = x0.shape
     inner = max(n, d)
     pool = np.random.default_rng(0).standard_normal((_PATTERNS, n, d))
@@ -85,7 +89,12 @@ def states(
             size = np.maximum(size, other)  # where they have parted, a move must be seen in either
             twin = add(twin, of(_MOVE * size * move))
             layer += 1
-        yield _state(X, twin, e)
+        yield replace(_state(X, twin, e), attention=functools.partial(_attention, heads, layer))
+
+
+def _attention(heads: Callable[[int], Sequence[tuple[Sliced, Pair, F]]], layer: int) -> list[F]:
+    # slices, each below the one before, add up to the doubles that they were cut from
+    return [functools.reduce(np.add, reversed(A.slices)) for A, _, _ in heads(layer)]
 
 
 def _scaled(X: Pair, twin: Pair, e: F) -> tuple[Pair, Pair, F]:

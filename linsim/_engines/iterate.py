@@ -1,86 +1,44 @@
-"""Layer by layer, every invariant part on its own.
-
-The parts of a state (see ``linsim._state``) are closed under the layer, so
-each is updated and re-projected alone and no rounding of a large part reaches
-a small one.  At most two layers of states are alive at a time.
-"""
+"""Layer by layer on whole arrays of any library: takes every rule, depth and metric."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import cast
 
-from .._namespace import Array
-from .._shadow import begin, heads_of
-from .._state import State, between_rescalings, normalise, scaled
+from ..block import Block
+from ..rules import RandomWeights
+from . import blocks, draws, functions, matrices
+from .protocol import Job
+from .task import Task
 
-__all__ = ["states"]
+__all__ = ["about", "covers", "jobs", "name", "operations", "worthwhile"]
 
-# the pairs (A_h, H_h) of a layer; asked once for each, in order
-Heads = Callable[[int], Sequence[tuple[Array, Array]]]
-
-
-def states(
-    start: State,
-    heads: Heads,
-    layers: Sequence[int],
-    growth: float,
-    budget: float,
-    shadowed: bool = True,
-) -> Iterator[State]:
-    """Yield the state at each of the sorted ``layers``, with the noise that its shadows tell.
-
-    ``growth`` bounds log2 of the factor by which one layer can enlarge an
-    entry; a part is rescaled before that can use up ``budget`` bits.
-    Not ``shadowed``: it is left with the noise that it started with.
-    """
-    every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
-    state, layer = start, 0
-    shadows = begin(start, growth) if shadowed else None
-    last: Sequence[tuple[Array, Array]] | None = None
-    for target in layers:
-        while layer < target:
-            pairs = heads(layer)
-            after = _step(state, pairs)
-            if shadows is not None:
-                if pairs is not last:
-                    last, seen = pairs, heads_of(pairs)
-                shadows = shadows.step(state, after, seen, layer, _step)
-            state = after
-            layer += 1
-            if layer % every == 0:
-                state = normalise(state)
-        state_now = normalise(state)
-        yield state_now if shadows is None else shadows.measured(state_now)
+name = "iterate"
+about = "layer by layer on whole arrays, in any array library; every rule and metric"
 
 
-def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
-    split = state.split
-    R = state.R + _total(A @ (state.R @ H) for A, H in heads)
-    r = state.r + split.lam * _total(state.r @ H for _, H in heads)
-    fed = split.u @ R
-    R = R - split.v * fed
-    if split.any_coupled:
-        r = r + split.coupled * scaled(fed, state.e_R - state.e_r)
-    changes: dict[str, Any] = {}
-    if split.any_z:
-        # a z of its own belongs to one head only, so the sums have one term
-        ((A, _),) = heads
-        R = R - (R @ split.w) * split.z
-        r = r - (r @ split.w) * split.z
-        b = state.b + split.mu * (A @ state.b)
-        changes["b"] = b - split.v * (split.u @ b)
-        changes["a"] = (1 + split.lam * split.mu) * state.a
-    if split.any_mean:
-        changes["mean"] = state.mean + _total(state.mean @ H for _, H in heads)
-    return replace(state, R=R, r=r, **changes)
+def covers(task: Task) -> str:
+    """Nothing is in the way."""
+    return ""
 
 
-def _total(terms: Any) -> Array:
-    """Sum without starting from the integer 0, which strict libraries refuse to add to every dtype."""
-    terms = iter(terms)
-    result = next(terms)
-    for term in terms:
-        result = result + term
-    return result
+def worthwhile(task: Task) -> str:
+    """The last resort: takes what no other engine does."""
+    if task.rule.moves_by == "matrices":
+        return "layer by layer, along the dominant modes"
+    return "the only engine for this rule"
+
+
+def operations(task: Task) -> float:
+    """Products of a layer, on the state and its three shadows, and singular values of what is recorded."""
+    n, d = task.n, task.d
+    return task.size * (4 * task.last * 2.0 * n * d * (n + d) + len(task.layers) * 20.0 * n * d * min(n, d))
+
+
+def jobs(task: Task) -> list[Job]:
+    """Return the work, by how the rule moves tokens."""
+    moves = task.rule.moves_by
+    if moves == "draws":
+        return draws.jobs(cast(RandomWeights, task.rule), task)
+    if moves == "block":
+        return blocks.jobs(cast(Block, task.rule), task)
+    return matrices.jobs(task) if moves == "matrices" else functions.jobs(task)

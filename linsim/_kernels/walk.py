@@ -127,7 +127,7 @@ def _log_error(relative):
 
 @nb.njit(**_COMPILE)
 def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
-    """Write the metrics that tell the mean of the tokens from the rest; errors as in linsim._evaluate.
+    """Write the metrics that tell the mean of the tokens from the rest; errors as in linsim.metrics.
 
     Returns the exponent that all sizes refer to (a logarithm of 1e9 has no digits left
     for a ratio of two), log2 of the noise of the whole at that scale, and whether

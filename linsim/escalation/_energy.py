@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from .. import _spectra, _validate
+from .._ask import recorded_layers
 from .._blas import on_one_thread
+from .._eigen import doubly_stochastic, perron_vector
 from .._namespace import exponent_of, to_host
-from .._simulate import recorded_layers
 from ..errors import InvalidValueError, NotCoveredError, ShapeError
-from ..theory.spectra import doubly_stochastic, perron_vector
 from ._arguments import MOST
 from ._attention import centred
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
+from .._eigen import attention_eigensystem, meant, spacing
 from .._namespace import to_host
 from ..errors import InvalidValueError, NotCoveredError
-from ..theory.spectra import attention_eigensystem, meant, spacing
 from . import _laws
 from ._arguments import kind_of, std_of
 

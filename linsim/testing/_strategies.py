@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _validate
+from .._eigen import perron_vector
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
-from ..theory.spectra import perron_vector
 from ._hypothesis import strategies as st
 from ._system import System
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _validate
+from .._eigen import attention_eigensystem
 from .._namespace import Array, to_host
 from .._simulate import simulate
 from ..errors import InvalidValueError, ShapeError
 from ..rules import Linear
 from ..theory import Prediction, predict
-from ..theory.spectra import attention_eigensystem
 from ..trajectory import Trajectory
 
 __all__ = ["System"]

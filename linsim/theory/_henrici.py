@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import C, F
 from ._logs import log, log_sum
-from .spectra import C, F
 
 __all__ = ["growth", "growth_of_rows"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .spectra import F
+from .._eigen import F
 
 __all__ = ["log", "log_minus", "log_sum"]
 

@@ -9,6 +9,7 @@ import numpy as np
 from .. import _validate
 from .._blas import on_one_thread
 from .._callers import in_callers_library
+from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Layered, Linear, MultiHead
@@ -16,7 +17,6 @@ from .cycle import Heads, simplest
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
 from .prediction import Prediction
-from .spectra import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .verdicts import verdicts, with_caution
 
 __all__ = ["predict"]
@@ -120,7 +120,7 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         X = _tokens(x0, rule)
         batch = _validate.broadcast_batches(rule=batch, x0=X.shape[:-2])
         X = _flat(X, batch, 2)
-    rules = rule.rules if isinstance(rule, Layered) else [rule]
+    rules: Any = rule.rules if isinstance(rule, Layered) else [rule]
     given = _precision(rules, x0)
     layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)

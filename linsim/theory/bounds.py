@@ -95,11 +95,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._eigen import EPS, B, C, Eigensystem, F, I
 from ._henrici import growth, growth_of_rows
 from ._logs import log, log_minus, log_sum
 from .dominance import Dominance
 from .rounding import known, mean_free
-from .spectra import EPS, B, C, Eigensystem, F, I
 
 __all__ = ["GAPS", "Bounds"]
 

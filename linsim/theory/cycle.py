@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._eigen import EPS, B, C, F, I, doubly_stochastic, weight_eigensystem
 from ..errors import NotCoveredError
 from .dominance import DOUBLE, NOISE, Precision, tie
-from .spectra import EPS, B, C, F, I, doubly_stochastic, weight_eigensystem
 from .verdicts import SILENT
 
 __all__ = ["REST", "Cycle", "Heads", "Modes", "coefficients", "modes_of", "simplest", "unseparated"]

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._eigen import B, C, F
 from ..errors import NotCoveredError
 from .cycle import ILL, REST, Heads, Modes, coefficients, modes_of, unseparated
 from .dominance import DOUBLE, TIE, Precision, tie
 from .prediction import Assumption, Mode, Prediction
-from .spectra import B, C, F
 
 __all__ = ["cycle_verdicts", "repeated"]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _validate
-from .spectra import EPS, B, C, Eigensystem, F, I
+from .._eigen import EPS, B, C, Eigensystem, F, I
 
 __all__ = ["DOUBLE", "Dominance", "Precision", "boundary", "disk", "dominance", "tie"]
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
+from .._eigen import EPS, F
 from .._namespace import to_host
 from ..errors import InvalidValueError
-from .spectra import EPS, F
 
 __all__ = [
     "ACTIVATIONS",

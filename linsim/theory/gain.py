@@ -14,10 +14,10 @@ import numpy as np
 
 from .. import _validate
 from .._blas import on_one_thread
+from .._eigen import attention_eigensystem, meant, spacing
 from .._namespace import to_host
 from ..errors import InvalidValueError, ShapeError
 from ..rules import Linear
-from .spectra import attention_eigensystem, meant, spacing
 
 __all__ = ["pre_norm_ratio", "real_regime", "swap_ratios"]
 

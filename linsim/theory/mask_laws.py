@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import _validate
-from .spectra import F
+from .._eigen import F
 
 __all__ = ["causal_log_gap", "ring_eigenvalues", "ring_gap"]
 

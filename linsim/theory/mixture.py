@@ -10,10 +10,10 @@ import numpy as np
 
 from .. import _validate
 from .._blas import on_one_thread
+from .._eigen import EPS, F, attention_eigensystem, meant, spacing
 from .._namespace import to_host
 from ..errors import InvalidValueError, ShapeError
 from .dominance import TIE, tie
-from .spectra import EPS, F, attention_eigensystem, meant, spacing
 
 __all__ = ["Mixture", "mixture"]
 

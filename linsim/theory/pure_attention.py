@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
+from .._eigen import EPS, F
 from .._namespace import Array, namespace, to_host
 from ..errors import ShapeError
-from .spectra import EPS, F
 
 __all__ = ["collapse_threshold", "dobrushin", "pure_attention_bound"]
 

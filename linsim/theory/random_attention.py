@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _validate
+from .._eigen import F
 from .._namespace import Array, to_host
 from .._spectra import parameter
 from ..errors import InvalidValueError
-from .spectra import F
 
 __all__ = ["dirichlet_radius", "token_lambda2"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._eigen import B, C, F, I
 from .dominance import TIE
-from .spectra import B, C, F, I
 
 __all__ = ["Rates", "beats", "rates", "silent_rate"]
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .spectra import EPS, B, C, Eigensystem, F, I, doubly_stochastic
+from .._eigen import EPS, B, C, Eigensystem, F, I, doubly_stochastic
 
 __all__ = ["Hidden", "Known", "hidden", "known", "mean_free"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .._eigen import EPS, B, Eigensystem
 from .bounds import Bounds
 from .dominance import DOUBLE, TIE, Dominance, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 from .rates import beats, rates, silent_rate
 from .rounding import known as known_coefficients
-from .spectra import EPS, B, Eigensystem
 
 __all__ = ["verdicts", "with_caution"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..theory.spectra import EPS, B, C, Eigensystem, F
+from .._eigen import EPS, B, C, Eigensystem, F
 
 __all__ = ["Basis", "basis_of", "residual"]
 

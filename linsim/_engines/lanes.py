@@ -7,6 +7,7 @@ grows.  NumPy arrays only.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,18 +15,35 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._eigen import doubly_stochastic
 from .._parallel import workers
-from .._recorded import Job, Recorded
+from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
-from ..theory.spectra import doubly_stochastic
+from ..metrics._registry import REGISTRY
+from .protocol import Job
+from .task import Task, budget
 
-__all__ = ["METRICS", "applies", "jobs", "ranks", "slots", "with_lost"]
+__all__ = [
+    "METRICS",
+    "about",
+    "covers",
+    "in_the_way",
+    "jobs",
+    "name",
+    "operations",
+    "place_of",
+    "ranks",
+    "slots",
+    "stacks",
+    "with_lost",
+    "worthwhile",
+]
 
 F = np.ndarray[Any, Any]
 
 #: what this engine measures
-METRICS = _kernels.MEASURED
+METRICS = tuple(name for name, metric in REGISTRY.items() if metric.slot is not None)
 
 # arithmetic operations in a job: about a hundredth of a second
 _JOB = 1e9
@@ -33,41 +51,72 @@ _JOB = 1e9
 _WORTH_IT = 3e7
 
 
-def applies(names: Sequence[str], n: int, d: int) -> bool:
-    """Return whether the kernel measures all of these, and such systems stay in the cache."""
-    return set(names) <= set(METRICS) and max(n, d) <= _kernels.LARGEST and _kernels.usable()
+name = "lanes"
+about = "compiled: layer by layer, eight small systems side by side that stay in the cache"
 
 
-def jobs(
-    A: F,
-    H: F,
-    x0: F,
-    zero_until: F,
-    size: int,
-    layers: F,
-    names: tuple[str, ...],
-    growth: F,
-    budget: int,
-    stop: F,
-) -> list[Job]:
-    """Return the work on ``size`` systems in pieces.
+def covers(task: Task) -> str:
+    """Return what the kernels cannot do of a task, "" if they do all."""
+    return in_the_way(task) or (
+        f"n = {task.n}, d = {task.d}: one of them is above {_kernels.LARGEST}"
+        if max(task.n, task.d) > _kernels.LARGEST
+        else ""
+    )
 
-    Parameters
-    ----------
-    A : (layers or 1, heads, b or 1, n, n); H : (layers or 1, heads, b or 1, d, d); x0 : (b or 1, n, d)
-        All float64 or all float32; one stands for all.
-    zero_until : (b or 1, n) int64, the layer up to which a token is exactly zero
-    growth : (b or 1,) log2 of how much one layer can enlarge an entry, below ``budget``
-    stop : (1,) bool, ends the work when it becomes true
-    """
+
+def in_the_way(task: Task) -> str:
+    """Return what neither this engine nor :mod:`.bands` can do of a task, "" if they do all."""
+    missing = [metric for metric in task.names if metric not in METRICS]
+    if task.rule.moves_by != "matrices":
+        return f"{type(task.rule).__name__} has no matrices that are known beforehand"
+    if missing:
+        return f"{', '.join(missing)}: not among what the compiled kernels measure"
+    if task.keep_states:
+        return "keep_states: states stay in the kernels"
+    if not task.on_host:
+        return "arrays that are not NumPy's"
+    if not task.alike:
+        return "layers with different numbers of heads"
+    return "" if _kernels.usable() else "numba does not work here"
+
+
+def worthwhile(task: Task) -> str:
+    """Compiled kernels are the fastest way layer by layer."""
+    return "metrics that need no eigenvectors, of systems that stay in the cache"
+
+
+def operations(task: Task) -> float:
+    """Products of every layer and head, singular values where they are recorded."""
+    n, d, heads = task.n, task.d, len(task.rule.checked_heads(0))
+    ranks = {"effective_rank", "stable_rank"} & set(task.names)
+    measured = len(task.layers) * 10.0 * n * d * min(n, d) if ranks else 0.0
+    return task.size * (task.last * heads * 2.0 * n * d * (n + d) + measured)
+
+
+def stacks(task: Task) -> tuple[F, F]:
+    """All matrices of a task as (layers or 1, heads, b or 1, ., .) arrays."""
+
+    def stack(side: int) -> F:
+        layers = [[pair[side] for pair in task.heads(layer)] for layer in range(task.different)]
+        if len(layers) == 1 and len(layers[0]) == 1:
+            return np.asarray(layers[0][0][None, None])
+        b = max(M.shape[0] for head in layers for M in head)
+        return np.stack([np.stack([np.broadcast_to(M, (b, *M.shape[1:])) for M in head]) for head in layers])
+
+    return stack(0), stack(1)
+
+
+def jobs(task: Task) -> list[Job]:
+    """Return the work in pieces of a few systems."""
     from .._kernels.layer import SHALLOW
     from .._kernels.walk import walk
 
-    _kernels.announce(walk, x0.dtype)
-    n, d = x0.shape[-2:]
-    depth, count, heads = int(layers[-1]), len(layers), A.shape[1]
-    A, H, x0, zero_until = (_kernels.frozen(x) for x in (A, H, x0, zero_until))
-    every = np.clip(budget // np.maximum(growth, 1.0), 1, between_rescalings(x0, 2)).astype(np.int64)
+    n, d, size, layers, names, stop = task.n, task.d, task.size, task.layers, task.names, task.stop
+    _kernels.announce(walk, task.start.dtype)
+    A, H, x0, zero_until = (_kernels.frozen(x) for x in (*stacks(task), task.start, task.zero_until))
+    depth, count, heads = task.last, len(layers), A.shape[1]
+    growth = np.maximum(task.growth, 1.0)
+    every = np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)).astype(np.int64)
     slot = slots(names)
     values, errors = np.empty((len(names), size, count)), np.empty((len(names), size, count))
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
@@ -91,29 +140,34 @@ def jobs(
 
         lapack = with_lost(through, slot, values, errors, eps, n, d)
         return Recorded(
-            {name: values[k, first:last] for k, name in enumerate(names)},
-            {name: errors[k, first:last] for k, name in enumerate(names)},
-            np.asarray(["lanes"]),
+            {metric: values[k, first:last] for k, metric in enumerate(names)},
+            {metric: errors[k, first:last] for k, metric in enumerate(names)},
+            np.asarray([name]),
             np.asarray([KINDS[0]]),
             np.asarray([error]),
             {"lapack": lapack},
             last - first,
         )
 
-    ranks = slot[METRICS.index("effective_rank")] >= 0 or slot[METRICS.index("stable_rank")] >= 0
+    ranks = slot[place_of("effective_rank")] >= 0 or slot[place_of("stable_rank")] >= 0
     work = depth * heads * 2.0 * n * d * (n + d) + (count * 10.0 * n * d * min(n, d) if ranks else 0)
     pieces = 1
     if work * size > _WORTH_IT:
         pieces = min(size, workers() * max(1, round(work * size / (_JOB * workers()))))
     edges = [size * k // pieces for k in range(pieces + 1)]
-    return [lambda a=a, b=b: run(a, b) for a, b in itertools.pairwise(edges)]  # type: ignore[misc]
+    return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def place_of(metric: str) -> int:
+    """Return the place of a metric among the numbers of the kernels, by the name that they give it."""
+    return _kernels.MEASURED.index(str(REGISTRY[metric].slot))
 
 
 def slots(names: Sequence[str]) -> F:
-    """Where each of METRICS goes in an output that holds ``names``, -1 if nowhere."""
-    slot = np.full(len(METRICS), -1)
-    for k, name in enumerate(names):
-        slot[METRICS.index(name)] = k
+    """Where each number of the kernels goes in an output that holds ``names``, -1 if nowhere."""
+    slot = np.full(len(_kernels.MEASURED), -1)
+    for k, metric in enumerate(names):
+        slot[place_of(metric)] = k
     return slot
 
 
@@ -141,7 +195,7 @@ def _by_lapack(row: F, slot: F, values: F, errors: F, eps: float, n: int, d: int
     if np.all(np.isfinite(state)) and np.any(state):
         found = ranks(np.linalg.svd(state, compute_uv=False), noise, eps)
     for name, value, error in zip(("effective_rank", "stable_rank"), found[::2], found[1::2], strict=True):
-        k = slot[METRICS.index(name)]
+        k = slot[place_of(name)]
         if k >= 0:
             values[k, system, column], errors[k, system, column] = value, error
 

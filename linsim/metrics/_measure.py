@@ -1,27 +1,16 @@
-"""What a state of tokens looks like: similarity, angles, rank, and their gaps.
-
-A gap is the distance of a metric from its oversmoothed limit.  Gaps are
-reported as natural logarithms and keep *relative* accuracy however small they
-are.  Every function works on stacks, in the array library of its input.
-
-Edge values
------------
-n = 1: there is no pair of tokens; cosine and |cosine| are 1, their gaps 0
-(log -inf).  d = 1 or n = 1: sigma_2 = 0, effective rank 1, gaps 0.  A zero row
-has no direction: its cosine with every other row counts as 0.  The zero state
-has a norm of 0 (log -inf), a spread of 0, and no other metric: NaN.
-"""
+"""Metrics of token matrices that somebody has at hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from . import _validate
-from ._callers import in_callers_library
-from ._evaluate import METRICS, choose, of_tokens, tolerances
-from ._namespace import Array, namespace
+from .. import _validate
+from .._callers import in_callers_library
+from .._namespace import Array, namespace
+from ._evaluate import of_tokens
+from ._registry import choose, tolerances
 
-__all__ = ["METRICS", "measure"]
+__all__ = ["measure"]
 
 
 @in_callers_library
@@ -34,8 +23,8 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
         Token matrices, float64 or float32 (half precision is measured as float32),
         of NumPy, PyTorch, JAX, CuPy, or another library of the array API standard.
     metrics : str or iterable of str, optional
-        Names from :data:`METRICS`, or "plain" or "gaps" for all those whose names do not
-        begin, or begin, with ``log``; None means all of them.
+        Names from :data:`linsim.metrics.METRICS`, or "plain" or "gaps" for all those whose names do not
+        begin, or begin, with ``log``; None means all of them but those that need the attention of a layer.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Layer by layer through large systems: rows and metrics shared out among threads.
 
-For the metrics of :mod:`.small` on matrices that leave the cache.  Every layer
+For the metrics of :mod:`.lanes` on matrices that leave the cache.  Every layer
 is cut into bands of rows, one for each thread; a thread that finds its band not
 ready measures a recorded layer instead of waiting.  BLAS runs on the calling
 thread, so that threads never wait for each other's.  What is measured, and in
@@ -13,20 +13,21 @@ import collections
 import functools
 import itertools
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _kernels
+from .._eigen import doubly_stochastic
 from .._parallel import workers
-from .._recorded import Job, Recorded
+from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
-from ..theory.spectra import doubly_stochastic
-from .small import METRICS, ranks, slots
+from .lanes import in_the_way, operations, place_of, ranks, slots, stacks
+from .protocol import Job
+from .task import Task, budget
 
-__all__ = ["applies", "jobs", "singular_values"]
+__all__ = ["about", "covers", "jobs", "name", "operations", "singular_values", "worthwhile"]
 
 F = np.ndarray[Any, Any]
 
@@ -36,29 +37,29 @@ _OF_WHOLE = ("cosine", "abs_cosine", "effective_rank", "stable_rank")
 _AHEAD = 8
 
 
-def applies(names: Sequence[str], n: int, d: int) -> bool:
-    """Return whether this engine measures all of these; any n and d."""
-    return set(names) <= set(METRICS) and _kernels.usable()
+name = "bands"
+about = "compiled: layer by layer, rows of one large system shared out among threads"
 
 
-def jobs(
-    A: F,
-    H: F,
-    x0: F,
-    zero_until: F,
-    size: int,
-    layers: F,
-    names: tuple[str, ...],
-    growth: F,
-    budget: int,
-    stop: F,
-) -> list[Job]:
-    """Return the work, one system after the other if they are few; arguments as in :mod:`.small`."""
+def covers(task: Task) -> str:
+    """Return what the kernels cannot do of a task, "" if they do all."""
+    return in_the_way(task)
+
+
+def worthwhile(task: Task) -> str:
+    """Compiled kernels are the fastest way layer by layer."""
+    return "metrics that need no eigenvectors, of systems too large for the cache"
+
+
+def jobs(task: Task) -> list[Job]:
+    """Return the work, one system after the other if they are few."""
     from .._kernels.layer import apply_layer
 
-    _kernels.announce(apply_layer, x0.dtype)
-    A, H, x0 = (_kernels.frozen(x) for x in (A, H, x0))
-    every = np.clip(budget // np.maximum(growth, 1.0), 1, between_rescalings(x0, 2)).astype(int)
+    size, layers, names, zero_until = task.size, task.layers, task.names, task.zero_until
+    _kernels.announce(apply_layer, task.start.dtype)
+    A, H, x0 = (_kernels.frozen(x) for x in (*stacks(task), task.start))
+    growth = np.maximum(task.growth, 1.0)
+    every = np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)).astype(int)
     # enough systems keep all threads busy by themselves
     threads = workers() if size < 2 * workers() else 1
 
@@ -70,16 +71,16 @@ def jobs(
             own_A, own_H = (x[:, :, s if x.shape[2] > 1 else 0] for x in (A, H))
             pause = int(every[s if every.size > 1 else 0])
             own_x, zero = (x[s if len(x) > 1 else 0] for x in (x0, zero_until))
-            walk = _Walk(own_A, own_H, own_x, zero, layers, names, pause, stop)
+            walk = _Walk(own_A, own_H, own_x, zero, layers, names, pause, task.stop)
             walk.run(threads)
             values[:, s - first], errors[:, s - first] = walk.values[:, 0], walk.errors[:, 0]
             lapack += walk.lapack
         n, d = x0.shape[-2:]
         eps = float(np.finfo(x0.dtype).eps)
         return Recorded(
-            {name: values[k] for k, name in enumerate(names)},
-            {name: errors[k] for k, name in enumerate(names)},
-            np.asarray(["bands"]),
+            {metric: values[k] for k, metric in enumerate(names)},
+            {metric: errors[k] for k, metric in enumerate(names)},
+            np.asarray([name]),
             np.asarray([KINDS[0]]),
             np.asarray([eps * float(np.sqrt(n + d)) * (int(layers[-1]) + 1)]),
             {"lapack": lapack},
@@ -87,8 +88,8 @@ def jobs(
         )
 
     if threads > 1:
-        return [functools.partial(run, 0, size)]
-    return [functools.partial(run, s, s + 1) for s in range(size)]
+        return [Job(slice(0, size), functools.partial(run, 0, size))]
+    return [Job(slice(s, s + 1), functools.partial(run, s, s + 1)) for s in range(size)]
 
 
 class _Walk:
@@ -230,9 +231,9 @@ class _Walk:
         if wanted:
             n, out = self.lay.n, (self.slot, self.values, self.errors)
             scale, noise, there = write_content(0, t, n, self.coupled, self.eps, *out, self.ledger)
-            if there and self.slot[METRICS.index("log_spread")] >= 0:
+            if there and self.slot[place_of("log_spread")] >= 0:
                 write_spread(0, t, n, self.base, self.stride, self.eps, *out, Y, self.ledger)
-            if there and any(self.slot[METRICS.index(name)] >= 0 for name in _OF_WHOLE):
+            if there and any(self.slot[place_of(name)] >= 0 for name in _OF_WHOLE):
                 room = self._room()
                 if room is None:  # another thread has failed, or all are to stop
                     return
@@ -306,12 +307,12 @@ class _Walk:
         from .._kernels.walk import row_noise, write_angles
 
         n, d = self.lay.n, self.lay.d
-        if self.slot[METRICS.index("cosine")] >= 0 or self.slot[METRICS.index("abs_cosine")] >= 0:
+        if self.slot[place_of("cosine")] >= 0 or self.slot[place_of("abs_cosine")] >= 0:
             write_angles(
                 0, t, d, layer, self.zero, self.own, self.stride, row_noise(noise, n), self.eps, self.slot,
                 self.values, self.errors, room, 0, room[self.held :], np.zeros(n, dtype=self.x0.dtype),
             )  # fmt: skip
-        wanted = [self.slot[METRICS.index(name)] for name in ("effective_rank", "stable_rank")]
+        wanted = [self.slot[place_of(name)] for name in ("effective_rank", "stable_rank")]
         if any(k >= 0 for k in wanted):
             X = np.empty((n, d), dtype=self.x0.dtype)
             unpack(room, 0, n, X)

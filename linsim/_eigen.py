@@ -1,4 +1,4 @@
-"""Eigensystems of attention and weights: all host linear algebra of linsim is here.
+"""Eigensystems of attention and weights: the host linear algebra that measuring and predicting share.
 
 General eigenproblems have no device form (CuPy loops over a batch), so inputs
 come to the host once, are decomposed by LAPACK, and only vectors go back.

@@ -1,0 +1,119 @@
+"""Carry a task out by the engines that were chosen: in parallel, what one cannot do by the next."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .._namespace import Array, namespace, on_device_of, to_host
+from .._parallel import in_parallel
+from .._recorded import Recorded, merged
+from .choose import WALKING
+from .protocol import Engine, Job
+from .task import Task
+
+__all__ = ["execute"]
+
+# more operations than this, and the work is done where it can be interrupted
+_LONG = 3e7
+# operations that take minutes are announced
+_TEDIOUS = 1e12
+
+
+def execute(task: Task, engines: Sequence[Engine], *, parallel: bool = True) -> Recorded:
+    """Return what the first engine recorded, and the next ones of the systems that it left."""
+    first, *others = engines
+
+    def run(job: Job) -> Recorded:
+        found = job.run()
+        if found.left.size:
+            found = _with_the_rest(task, job.systems, found, others)
+        return found if task.on_host else _moved(found, task.start)
+
+    if not parallel:
+        return _joined([run(job) for job in first.jobs(task)], task)
+    work = task.size * task.last * float(task.n * task.d) * (task.n + task.d)
+
+    def abandon() -> None:
+        task.stop[0] = True
+
+    return _joined(in_parallel(run, first.jobs(task), abandon if work > _LONG else None), task)
+
+
+def _with_the_rest(task: Task, systems: slice, found: Recorded, engines: Sequence[Engine]) -> Recorded:
+    """Add what the next engine records of the systems that are left."""
+    numbers = np.arange(systems.start, systems.stop)
+    rest = task.picked(numbers[found.left], known=found.known)
+    counts = {}
+    if engines[0] in WALKING:
+        counts["iterate"] = len(found.left)
+        _announce(rest, len(numbers), found.refused[found.left])
+    other = execute(rest, engines, parallel=False)
+    kept = np.setdiff1d(np.arange(len(numbers)), found.left)
+    refused = np.array(found.refused)
+    why = np.broadcast_to(other.refused, len(found.left))
+    refused[found.left] = np.where(why == "", refused[found.left], why)
+    parts = [(kept, found), (found.left, _moved(other, None))]
+    whole = merged([part for part in parts if len(part[0])], len(numbers), counts)
+    return replace(whole, refused=refused, left=found.left[:0], known=None)
+
+
+def _announce(rest: Task, size: int, refused: np.ndarray[Any, Any]) -> None:
+    if 2.0 * rest.size * rest.last * rest.n * rest.d * (rest.n + rest.d) > _TEDIOUS:
+        print(
+            f"linsim: {rest.size} of {size} systems have no closed form ({', '.join(sorted(set(refused)))}); "
+            f"walking to layer {rest.last}",
+            file=sys.stderr,
+        )
+
+
+def _moved(found: Recorded, like: Array | None) -> Recorded:
+    """What was recorded, in the library and on the device of ``like``, None for the host."""
+
+    def move(x: Any) -> Any:
+        if x is None or (like is not None and namespace(x) is namespace(like)):
+            return x
+        return to_host(x) if like is None else on_device_of(np.ascontiguousarray(x), like)
+
+    return replace(
+        found,
+        values={name: move(x) for name, x in found.values.items()},
+        errors={name: move(x) for name, x in found.errors.items()},
+        states=move(found.states),
+        log_scale=move(found.log_scale),
+    )
+
+
+def _joined(found: Sequence[Recorded], task: Task) -> Recorded:
+    """Put what jobs recorded together, in their order."""
+    xp, size = namespace(task.start), task.size
+
+    def each(name: str) -> np.ndarray[Any, Any]:
+        own = [np.broadcast_to(getattr(part, name), part.size) for part in found]
+        return np.array(np.broadcast_to(np.concatenate(own), size))
+
+    def joined(pick: Callable[[Recorded], Array]) -> Array:
+        parts = [pick(part) for part in found]
+        whole = xp.concat(parts) if len(parts) > 1 else parts[0]
+        return xp.broadcast_to(whole, (size, *whole.shape[1:]))
+
+    counts: Counter[str] = Counter()
+    for part in found:
+        counts.update(part.fallbacks)
+    return Recorded(
+        {name: joined(lambda part, name=name: part.values[name]) for name in task.names},  # type: ignore[misc]
+        {name: joined(lambda part, name=name: part.errors[name]) for name in task.names},  # type: ignore[misc]
+        each("methods"),
+        each("kinds"),
+        each("rounding"),
+        {name: counts[name] for name in sorted(counts)},
+        size,
+        joined(lambda part: part.states) if task.keep_states else None,
+        joined(lambda part: part.log_scale) if task.keep_states else None,
+        each("refused"),
+    )

@@ -1,0 +1,89 @@
+"""Every metric of a split state, each gap at its own scale, and the error of each.
+
+An error is absolute for a plain metric and absolute in the logarithm for one
+whose name begins with ``log``.  It follows from the noise of the parts by the
+first-order perturbation of the metric, with the usual inequalities where the
+direction of the noise is not known: Mirsky's for singular values (the root of
+the summed squares of their changes is at most the norm of the noise), and for
+an angle the size of a row's noise over the size of the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .._namespace import Array, exponent_of, namespace
+from .._state import EMPTY, State, of_plain_tokens, scaled, shifted
+from ._arithmetic import EPS, LN2
+from ._metric import Layer, Measured, Metric
+from ._registry import REGISTRY
+from ._view import View
+
+__all__ = ["evaluate", "of_tokens"]
+
+
+# what leaves the range of a double has an infinite error, and needs no warning
+@np.errstate(over="ignore", invalid="ignore")
+def evaluate(
+    state: State, names: Iterable[str], zero_rows: Array | None = None, layer: Layer | None = None
+) -> tuple[dict[str, Measured], int]:
+    """Measure a split state: every metric as it comes out, and its error.
+
+    ``zero_rows`` (b, n, 1): tokens known to be exactly zero; ``layer``: what stands beside the
+    state.  Also returns how many matrices a kernel left to LAPACK.
+    """
+    view = View(state, zero_rows, layer)
+    full, e_full = view.full
+    xp = namespace(full)
+    metrics = [REGISTRY[name] for name in names]
+    results: dict[str, Measured] = {}
+    for metric in metrics:
+        if metric.name not in results:
+            found = metric.of(view)
+            results |= {metric.name: found} if isinstance(found, Measured) else found
+    exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
+    # what came out as zero by cancelling is rounding, and not known to be zero
+    none = xp.all(state.noise <= EMPTY / 2, axis=-1, keepdims=True)
+    hidden = xp.where(none, xp.zeros_like(e_full), xp.full_like(e_full, xp.inf))
+    out = {}
+    for metric in metrics:
+        one = _with_scale(metric, results[metric.name], view.top) if metric.degree else results[metric.name]
+        # of the zero state only sizes are known, all else is no number, and that without an error
+        value = one.value
+        if not metric.degree:
+            value = xp.where(exists, value, xp.full_like(value, xp.nan))
+        error = one.error + 4 * EPS * xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
+        error = xp.where(xp.isnan(error), xp.full_like(error, xp.inf), error)
+        out[metric.name] = Measured(value, xp.where(exists, error, hidden))
+    return out, view.lapack
+
+
+def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
+    """Put back the scale of the state, X = 2**top times what was measured."""
+    xp = namespace(top)
+    if metric.is_log:
+        return Measured(
+            one.value + top * (metric.degree * LN2), one.error + (metric.degree * EPS) * xp.abs(top)
+        )
+    exponent = metric.degree * top + (xp.zeros_like(top) if one.exponent is None else one.exponent)
+    exponent = xp.clip(exponent, -5000.0, 5000.0)
+    value, error = one.value, one.error
+    for _ in range(5):  # in steps: a factor must fit a double as well
+        step = xp.clip(exponent, -1000.0, 1000.0)
+        value, error, exponent = scaled(value, step), scaled(error, step), exponent - step
+    # what is known to lie beyond the range of doubles is infinite, and rightly so
+    beyond = xp.isinf(value) & (one.error < 0.3 * xp.abs(one.value))
+    return Measured(value, xp.where(beyond, xp.zeros_like(error), error))
+
+
+def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dict[str, Measured]:
+    """Measure (b, n, d) tokens as they are given, in float64: the only errors are those of measuring."""
+    xp = namespace(x)
+    x = xp.astype(x, xp.float64, copy=False)
+    e = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
+    e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
+    half = xp.floor(-e / 2)  # in two steps: entries near the ends of the range must not overflow
+    state = shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e)
+    return evaluate(state, names, ~xp.any(x != 0, axis=-1, keepdims=True), layer)[0]

@@ -1,0 +1,155 @@
+"""How much of a state is common to all tokens, and how large what is left of it: no singular vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._namespace import Array, exponent_of, namespace
+from .._state import EMPTY, add_log2, combine, log2, norm, scaled
+from ._arithmetic import EPS, by_part, difference, exp, log, log_error, noise_share, rounding_of
+from ._metric import Measured, Metric
+from ._view import View
+
+__all__ = ["SIMILARITY", "SIZES"]
+
+
+def _content(view: View) -> dict[str, Measured]:
+    """Take the mean over tokens off the state, and compare the sizes of what it is and what is left."""
+    state, row, rest, full = view.at_own_scale()
+    xp, split = namespace(state.R), state.split
+    # With v = 1 the rest alone differs between tokens: nothing cancels.
+    e_base = xp.where(split.constant, rest[1], full[1])
+    base = xp.where(split.constant, rest[0], full[0])
+    centred = base - xp.mean(base, axis=-2, keepdims=True)
+    high = norm(centred)
+    kept_mean = xp.where(
+        split.preserves_mean, xp.zeros_like(rest[0][:, :1, :]), xp.mean(rest[0], axis=-2, keepdims=True)
+    )
+    e_kept = xp.where(split.preserves_mean, xp.full_like(rest[1], EMPTY), rest[1])
+    low_constant, e_constant = combine(row[0], row[1], kept_mean, e_kept)
+    low_any = xp.mean(full[0], axis=-2, keepdims=True)
+    exact = split.preserves_mean & ~split.constant
+    low_vector = xp.where(split.constant, low_constant, xp.where(exact, state.mean, low_any))
+    e_low = xp.where(split.constant, e_constant, xp.where(exact, state.e_mean, full[1]))
+    low = norm(low_vector) * float(np.sqrt(state.R.shape[-2]))
+    ln_high, ln_low = log(high, e_base), log(low, e_low)
+    ln_norm = _logaddexp2(ln_high, ln_low)
+    noise_a, noise_r, noise_b, noise_R, noise_mean = by_part(state.noise)
+    noise_row = add_log2(noise_a, noise_r) + log2(norm(split.v))
+    noise_rest = add_log2(noise_b, noise_R)
+    noise_full = add_log2(noise_row, noise_rest)
+    noise_mean = noise_mean + 0.5 * float(np.log2(state.R.shape[-2]))
+    noise_low = xp.where(split.preserves_mean, xp.where(split.constant, noise_row, noise_mean), noise_full)
+    ln_ratio = difference(ln_high, ln_low)
+    noise_high = xp.where(split.constant, noise_rest, noise_full)
+    x_high, x_low = exp(difference(ln_high, ln_norm)), exp(difference(ln_low, ln_norm))
+    own_high, own_low = noise_share(noise_high, ln_high), noise_share(noise_low, ln_low)
+    of_high, of_low = noise_share(noise_high, ln_norm), noise_share(noise_low, ln_norm)
+    of_norm = xp.minimum(noise_share(noise_full, ln_norm), xp.sqrt(of_high * of_high + of_low * of_low))
+    # d(low^2 / norm^2) = 2 x_low x_high (x_high d_low - x_low d_high), and what is of second order
+    turned = 2 * x_low * x_high * (x_high * of_low + x_low * of_high) + (of_low + of_high) ** 2
+    diversity = 2 * (x_low * x_low * own_high + x_low * of_low) + (of_low + of_high) ** 2
+    ratio = log_error(own_high) + log_error(own_low)
+    ln_spread = _spread(centred, e_base)
+    rounding = rounding_of(state.R)
+    similarity = exp(2 * difference(ln_low, ln_norm))
+    quotient = exp(ln_ratio)
+    # (high + its noise) / (low - its noise), less the quotient: small beside a large low, whatever high is
+    size = xp.clip(ln_ratio, -1e6, 1e6)
+    both = log(noise_share(noise_high, ln_low) + own_low * exp(size))
+    # the exponential of a logarithm loses as many digits as that is large
+    lost = exp(size + xp.log(2 * rounding + EPS * xp.abs(size)))
+    off_quotient = exp(difference(both, -log_error(own_low))) + lost
+    # what is known to lie beyond the range of doubles is infinite, and rightly so
+    beyond = (ln_ratio > 710.0) & (ratio < 0.3)
+    off_quotient = xp.where(beyond, xp.zeros_like(off_quotient), off_quotient)
+    return {
+        "token_similarity": Measured(similarity, turned + 2 * rounding * x_low * x_high),
+        "log_token_diversity": Measured(
+            2 * difference(ln_high, ln_norm),
+            xp.where(own_high < 1, diversity, xp.full_like(diversity, xp.inf)) + 2 * rounding,
+        ),
+        "hfc_lfc": Measured(quotient, off_quotient),
+        "log_hfc_lfc": Measured(ln_ratio, ratio + 2 * rounding),
+        "log_norm": Measured(ln_norm, log_error(of_norm) + rounding),
+        # two tokens may be off by the noise of all each
+        "log_spread": Measured(ln_spread, log_error(2 * noise_share(noise_high, ln_spread)) + rounding),
+    }
+
+
+def _logaddexp2(x: Array, y: Array) -> Array:
+    """ln sqrt(exp(2x) + exp(2y))."""
+    xp = namespace(x)
+    big, small = xp.maximum(x, y), xp.minimum(x, y)
+    gap = xp.where(
+        small == -xp.inf, xp.full_like(x, -1e4), small - xp.where(big == -xp.inf, xp.zeros_like(big), big)
+    )
+    return big + 0.5 * xp.log1p(xp.exp(xp.clip(2 * gap, -745.0, 0.0)))
+
+
+def _spread(centred: Array, exponent: Array) -> Array:
+    """ln of the largest distance between two tokens; ``centred`` 2**exponent are theirs from the mean."""
+    xp = namespace(centred)
+    # The centre lies inside the cloud, so no |x_i| exceeds the largest distance
+    # and the cancellation in the Gram form is harmless.
+    e = exponent_of(xp.max(xp.abs(centred), axis=(-1, -2), keepdims=True))
+    e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
+    y = xp.astype(scaled(centred, -e), xp.float64, copy=False)
+    gram = y @ xp.matrix_transpose(y)
+    square = xp.sum(y * y, axis=-1, keepdims=True)
+    distance = square + xp.matrix_transpose(square) - 2 * gram
+    return 0.5 * log(xp.max(distance, axis=(-1, -2), keepdims=True)) + log(xp.ones_like(e), exponent + e)
+
+
+SIMILARITY = (
+    Metric(
+        "token_similarity",
+        "||mean part||^2 / ||X||^2; 1: all tokens alike",
+        _content,
+        formula="‖ΠX‖² / ‖X‖², Π the mean over tokens",
+        group="similarity",
+        limit=1.0,
+        gap="log_token_diversity",
+        slot="token_similarity",
+    ),
+    Metric(
+        "log_token_diversity",
+        "ln(1 - token similarity)",
+        _content,
+        group="similarity",
+        law="token_diversity",
+        reach=-60.0,
+        slot="log_token_diversity",
+    ),
+    Metric(
+        "hfc_lfc",
+        "||X - mean part||_F / ||mean part||_F; 0: low-pass, oversmoothing",
+        _content,
+        formula="‖X − ΠX‖ / ‖ΠX‖; → 0 is oversmoothing",
+        group="similarity",
+        limit=0.0,
+        gap="log_hfc_lfc",
+        slot="hfc_lfc",
+    ),
+    Metric(
+        "log_hfc_lfc",
+        "ln of hfc_lfc",
+        _content,
+        group="similarity",
+        law="hfc_lfc",
+        reach=-30.0,
+        slot="log_hfc_lfc",
+    ),
+)
+
+SIZES = (
+    Metric("log_norm", "ln ||X||_F", _content, formula="ln ‖X‖", group="size", degree=1, slot="log_norm"),
+    Metric(
+        "log_spread",
+        "ln of the largest distance between two tokens",
+        _content,
+        group="size",
+        degree=1,
+        slot="log_spread",
+    ),
+)
