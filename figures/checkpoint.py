@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,16 @@ __all__ = ["curves", "curves_caption", "spectra", "spectra_caption"]
 
 #: percent of the eigenvalues on either side that the axes leave out
 _EDGE = 0.5
+
+#: legends beside a panel's letter, out of the curves' way
+_ABOVE: Any = {
+    "loc": "lower right",
+    "bbox_to_anchor": (1.02, 0.97),
+    "ncols": 3,
+    "columnspacing": 0.9,
+    "handlelength": 1.4,
+    "handletextpad": 0.5,
+}
 
 
 @styled
@@ -47,7 +57,7 @@ def spectra(layers: Sequence[LayerSpectra | LayerReport], lambda_min: float) -> 
     ax.axvline(0, color=COLOURS["black"], lw=0.5)
     ax.set(xlabel="Re $\\mu$", ylabel="Im $\\mu$")
     ax.set(xlim=(low - pad, high + pad), ylim=(-1.08 * height, 1.08 * height))
-    fig.colorbar(points, ax=ax, pad=0.02, aspect=40, label="layer")
+    fig.colorbar(points, ax=ax, location="top", pad=0.02, aspect=40, label="layer")
     return fig
 
 
@@ -77,17 +87,17 @@ def curves(run: ModelRun) -> Figure:
     low, high = top.dataLim.intervaly
     if high > 20 * low:
         top.set_yscale("log")
-    top.legend()
+    top.legend(**_ABOVE)
     layers = depth[:-1]
     bottom.axhline(0, color=COLOURS["black"], lw=0.5)
     measured, step, law = ([getattr(one, name) for one in run.layers] for name in ("measured", "step", "law"))
-    bottom.plot(layers, law, color=COLOURS["vermilion"], ls="--", label="law of many layers")
+    bottom.plot(layers, law, color=COLOURS["vermilion"], ls="--", label="law")
     bottom.plot(layers, measured, color=COLOURS["blue"], label="measured")
     bottom.plot(
         layers, step, "o", color=COLOURS["black"], ms=2.5, mfc="none", mew=0.7, label="one exact step"
     )
     bottom.set(xlabel="layer", ylabel="change across attention\nof ln(HFC/LFC)", xlim=(0, depth[-1]))
-    bottom.legend()
+    bottom.legend(**_ABOVE)
     for label, ax in zip("ab", (top, bottom), strict=True):
         ax.set_title(label, loc="left", fontweight="bold", pad=3)
     return fig

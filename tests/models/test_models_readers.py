@@ -697,3 +697,37 @@ def test_cupy_is_asked_for_by_name():
     if linsim._namespace.cupy_status() is None:
         pytest.skip("a GPU answers: the refusal cannot be seen")
     refused(lambda: models.load(HERE / "bert").run(**input_of("bert"), backend="cupy"), "cupy")
+
+
+# --- PyTorch's files, where torch is installed ------------------------------------------------------
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("key", [None, "state_dict"])
+def test_torch_files(tmp_path, zipped, key):
+    """Both formats, also inside a training checkpoint; bfloat16 as well."""
+    torch = pytest.importorskip("torch")
+    state = {k: torch.tensor(v) for k, v in tensors_of("bert").items()}
+    file = tmp_path / "pytorch_model.bin"
+    torch.save(state if key is None else {key: state}, file, _use_new_zipfile_serialization=zipped)
+    (tmp_path / "config.json").write_text(json.dumps(config_of("bert")))
+    run = models.load(tmp_path).run(**input_of("bert"))
+    np.testing.assert_array_equal(run.states, models.load(HERE / "bert").run(**input_of("bert")).states)
+    half = {k: v.to(torch.bfloat16) for k, v in state.items()}
+    torch.save(half, file, _use_new_zipfile_serialization=zipped)
+    rounded = {k: v.to(torch.float32).numpy() for k, v in half.items()}
+    wanted = models.load(write(tmp_path / "r", rounded, config_of("bert"))).run(**input_of("bert"))
+    np.testing.assert_array_equal(models.load(file).run(**input_of("bert")).states, wanted.states)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    refused(lambda: models.load(file), "no readable PyTorch")
+    torch.save({"a": 1}, file)
+    refused(lambda: models.load(file), "without tensors")
+    torch.save(_Loud(), file, _use_new_zipfile_serialization=zipped)
+    refused(lambda: models.load(file), "a pickle of more than tensors")
+
+
+class _Loud:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was run",))
