@@ -181,12 +181,12 @@ def _less(after: Any, before: Any) -> Any:
 def _parts(rule: Rule, X: F, layer: int, by: str) -> tuple[dict[str, F], dict[str, F]]:
     """Updates that add up to that of the layer, and updates of the layer without what is no summand."""
     pairs = [tuple(to_host(M).astype(np.float64) for M in pair) for pair in rule.checked_heads(layer)]
-    own = rule.rules[layer] if hasattr(rule, "rules") else rule
+    own: Any = rule.rules[layer] if hasattr(rule, "rules") else rule
+    changed: dict[str, F] = {}
     if by == "modes":
-        parts, changed = _modes(rule, pairs, X), {}
+        parts = _modes(rule, pairs, X)
     else:
         parts = {f"head {k}": A @ X @ H for k, (A, H) in enumerate(pairs)}
-        changed = {}
     row = rule.checked_drive(layer)
     if row is not None:
         bias = to_host(row).astype(np.float64)[..., None, :]
