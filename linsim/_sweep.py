@@ -24,7 +24,7 @@ from .errors import (
     MissingExtraError,
     ShapeError,
 )
-from .metrics._registry import METRICS, choose
+from .metrics._registry import METRICS, choose, metric_of
 from .rules import Linear, RandomWeights, Rule
 from .streams import rows
 from .theory import REGIMES, Prediction, predict
@@ -208,7 +208,7 @@ def sweep(
         variables[name] = (
             (*dims, "layer"),
             value.reshape(*shape, *value.shape[1:]),
-            {"long_name": METRICS[name]},
+            {"long_name": metric_of(name).meaning},
         )
     for name, value in predicted.items() if covered else ():
         attrs: dict[str, Any] = {"long_name": _PREDICTED[name][1]}

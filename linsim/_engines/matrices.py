@@ -52,7 +52,10 @@ def jobs(task: Task) -> list[Job]:
         def walk(split: Split) -> Recorded:
             walked = steps.states(started(here, split), asked, task.at, pace, bits)
             keep = task.keep_states
-            return record(walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error)
+            tokens = task.tokens_beside(here, part)
+            return record(
+                walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error, tokens
+            )
 
         found = walk(split)
         if float(np.max(enlarged)) <= _ENLARGED:
