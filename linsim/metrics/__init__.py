@@ -9,8 +9,8 @@ Which ones
 Fourteen are recorded by default: those that the theory has laws for, and that stored sweeps hold.  The
 others are measured where they are named, or with "all"; those that look at attention are NaN where
 tokens go into none (``measure(x, attention=A)`` gives it).  :func:`interaction_energy` and
-:func:`clusters` make metrics with parameters of your choice, :func:`normalised` measures any of them on tokens of
-length 1, and :func:`of_states` makes one of a function of the tokens.
+:func:`clusters` make metrics with parameters of your choice, :func:`normalised` measures any of them on
+tokens of length 1, and :func:`of_states` makes one of a function of the tokens.
 
 Tokens that count
 -----------------
@@ -22,10 +22,10 @@ attention w_i.  Layers see all tokens.
 Edge values
 -----------
 n = 1: there is no pair of tokens; cosine and |cosine| are 1, mad and Dirichlet energies 0, their gaps
-log -inf; one cluster.  d = 1 or n = 1: sigma_2 = 0, every rank is 1, its gap log -inf; the centred rank has no
-value for n = 1 or where all tokens are one: NaN.  A zero row has no direction: its cosine with
-every other row counts as 0.  The zero state has a norm of 0 (log -inf), a spread and an energy of 0, and
-no other metric: NaN.
+log -inf; one cluster.  d = 1 or n = 1: sigma_2 = 0, every rank is 1, its gap log -inf; the centred rank
+has no value for n = 1 or where all tokens are one: NaN.  A zero row has no direction: its cosine with
+every other row counts as 0.  The zero state has a norm of 0 (log -inf), a spread and an energy of 0,
+and no other metric: NaN.
 """
 
 from ._crowd import clusters, interaction_energy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._namespace import Array, namespace
 from .._state import add_log2, log2, norm
 from ._angle import ANGLE
-from ._arithmetic import by_part, exp, log, log_error, noise_share, rounding_of
+from ._arithmetic import by_part, exp, log, noise_share, rounding_of
 from ._metric import Measured, Metric
 from ._pairs import apart, heads, mean_distance, relative, squared_distances, sum_of
 from ._view import View
@@ -36,9 +36,10 @@ def _energies(view: View) -> dict[str, Measured]:
         size = xp.sum(w * xp.sum(x * x, axis=-1, keepdims=True), axis=-2, keepdims=True)
     error = 2 * xp.sqrt(size) * off + off * off
     out = _both("dirichlet_energy", view, exponent, size, error)
-    P = heads(view)
-    if P is None:
+    graph = heads(view)
+    if graph is None:
         return out | _unknown("attention_dirichlet_energy", size)
+    P, off_P = graph
     squares, rounding = squared_distances(x)
     # all of the noise in the row with the most weight: the root of sum ends_i |noise_i|^2
     ends = xp.sum(xp.abs(P), axis=-1, keepdims=True) + xp.matrix_transpose(
@@ -46,7 +47,7 @@ def _energies(view: View) -> dict[str, Measured]:
     )
     step = off * xp.sqrt(2 * xp.max(ends, axis=-2, keepdims=True))
     energy, rounded = sum_of(P, squares / 2, xp.zeros_like(x[:, :, :1]), rounding / 2)
-    error = xp.sqrt(2 * xp.abs(energy)) * step + step * step / 2 + rounded
+    error = xp.sqrt(2 * xp.abs(energy)) * step + step * step / 2 + rounded + off_P * xp.abs(energy)
     return out | _both("attention_dirichlet_energy", view, exponent, energy, error)
 
 
@@ -81,10 +82,12 @@ def _distances(view: View) -> dict[str, Measured]:
         "mad": Measured(value, xp.where(step < of_cosine, step, of_cosine)),
         "log_mad": Measured(gap.value, gap.error),
     }
-    P = heads(view)
-    if P is None:
+    graph = heads(view)
+    if graph is None:
         return out | _unknown("attention_mad", gap.value)
-    plain, logarithm = mean_distance(P / xp.sum(P, axis=(-1, -2), keepdims=True), apart(view))
+    P, off_P = graph
+    share = P / xp.sum(P, axis=(-1, -2), keepdims=True)
+    plain, logarithm = mean_distance(share, 2 * off_P, apart(view))
     return out | {"attention_mad": plain, "log_attention_mad": logarithm}
 
 

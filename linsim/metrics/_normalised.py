@@ -86,7 +86,7 @@ def _unit_rows(view: View) -> View:
     w = view.weights
     left_out = xp.zeros_like(at.present) if w is None else ~(w > 0)
     keep = xp.astype(~left_out, xp.float64)
-    b, n, d = at.units.shape
+    b, n, _ = at.units.shape
     every = xp.all(left_out | (at.present & at.seen & (at.turned < 0.5)), axis=-2, keepdims=True)
     up, down = (xp.all(left_out | side, axis=-2, keepdims=True) for side in (at.A > 0, at.A < 0))
     deviations = at.deviations * keep

@@ -90,10 +90,10 @@ def _measured(view: View, name: str, function: Callable[[Array], Any], degree: i
     counted = view.counted
     full, exponent = counted.full
     xp, top = namespace(full), view.top
-    if view.weights is not None:  # the first weight may be any number, the largest counts 1
+    if view.ln_largest is not None:  # the first weight may be any number, the largest counts 1
         full = full * xp.astype(xp.exp(view.ln_largest / 2), full.dtype)
     x = xp.astype(full, xp.float64, copy=False)
-    b, n, d = x.shape
+    n, d = x.shape[-2:]
     noise_a, noise_r, noise_b, noise_R, _ = by_part(counted.state.noise)
     of_row = add_log2(noise_a, noise_r) + log2(norm(counted.state.split.v))
     noise = add_log2(of_row, add_log2(noise_b, noise_R))

@@ -12,8 +12,11 @@ from ._view import View
 __all__ = ["Apart", "apart", "both", "heads", "squared_distances"]
 
 
-def heads(view: View) -> Array | None:
-    """Mean attention of the heads, (b or 1, n, n) float64, times the weights of both tokens; None: unknown."""
+def heads(view: View) -> tuple[Array, float] | None:
+    """Mean attention of the heads, (b or 1, n, n) float64, times the weights of both tokens; None: unknown.
+
+    With the relative error of its entries, which are rounded as those of the rule are.
+    """
     if view.layer.attention is None:
         return None
     first, *others = view.layer.attention
@@ -21,7 +24,7 @@ def heads(view: View) -> Array | None:
     total = xp.astype(first, xp.float64, copy=False)
     for A in others:
         total = total + xp.astype(A, xp.float64, copy=False)
-    return both(total / len(view.layer.attention), view.weights)
+    return both(total / len(view.layer.attention), view.weights), rounding_of(first)
 
 
 def both(pairs: Array, weights: Array | None) -> Array:
@@ -125,11 +128,12 @@ def relative(value: Array, error: Array) -> Array:
     return xp.where(some, log_error(error / xp.where(some, value, xp.ones_like(value))), nothing)
 
 
-def mean_distance(P: Array, found: Apart) -> tuple[Measured, Measured]:
-    """Sum over pairs of P (1 - cosine), and its logarithm."""
+def mean_distance(P: Array, rounding: float, found: Apart) -> tuple[Measured, Measured]:
+    """Sum over pairs of P (1 - cosine), P known to a relative rounding, and its logarithm."""
     xp = namespace(found.near)
     near, off_near = sum_of(P, found.near, found.near_rows, found.near_rounding)
     direct, off = sum_of(P, found.direct, found.rows, found.rounding)
+    off_near, off = off_near + rounding * xp.abs(near), off + rounding * xp.abs(direct)
     return sharper_of(
         found, log(near, found.exponent), relative(near, off_near), direct, off + EPS * xp.abs(direct)
     )

@@ -31,7 +31,9 @@ def token_weights(tokens: Any, n: int) -> np.ndarray[Any, Any]:
     >>> token_weights([True, False, True], 3)
     array([1., 0., 1.])
     """
-    weights = to_host(_validate.array(tokens, "tokens", ndim=1, shape="(n,) or (..., n)")).astype(np.float64)
+    weights = to_host(_validate.array(_numbers(tokens), "tokens", ndim=1, shape="(n,) or (..., n)")).astype(
+        np.float64
+    )
     if weights.shape[-1] != n:
         raise _validate.refusal(
             ShapeError,
@@ -68,3 +70,14 @@ def token_weights(tokens: Any, n: int) -> np.ndarray[Any, Any]:
             "Set the smallest to 0, or scale them.",
         )
     return weights
+
+
+def _numbers(tokens: Any) -> Any:
+    """Booleans as 0 and 1; anything else as it is."""
+    held = tokens
+    if isinstance(held, list | tuple):
+        try:
+            held = np.asarray(held)
+        except ValueError:  # ragged: refused with what else is no array of numbers
+            return tokens
+    return to_host(held).astype(np.float64) if "bool" in str(getattr(held, "dtype", "")) else tokens
