@@ -128,7 +128,7 @@ class Task:
         )
 
     def tokens_beside(self, like: Array, rows: Any = None) -> Array | None:
-        """Weights of the tokens of these systems, or of some ``rows`` of them, (b or 1, n, 1) beside ``like``."""
+        """Weights of the tokens of these systems, or of some of them, (b or 1, n, 1) beside ``like``."""
         weights = self.tokens
         if weights is None:
             return None

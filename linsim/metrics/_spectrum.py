@@ -8,6 +8,8 @@ step from m to m + noise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .._namespace import Array, namespace
 from ._arithmetic import EPS, LN2, TINY, log, log_error
 from ._metric import Measured, Metric
@@ -117,10 +119,27 @@ def _gap(
     }
 
 
-def _pair(name: str, meaning: str, gap: str, formula: str, of: object = _counts) -> tuple[Metric, Metric]:
-    options = {"group": "rank", "needs": ("states", "singular values")}
-    plain = Metric(name, meaning, of, formula=formula, limit=1.0, gap=f"log_{name}_gap", **options)  # type: ignore[arg-type]
-    return plain, Metric(f"log_{name}_gap", gap, of, **options)  # type: ignore[arg-type]
+def _pair(
+    name: str,
+    meaning: str,
+    gap: str,
+    formula: str,
+    of: Callable[[View], dict[str, Measured]] = _counts,
+    limit: float | None = 1.0,
+) -> tuple[Metric, Metric]:
+    """A count and its gap, which is a metric beside it where all tokens being one leaves no such count."""
+    needs, logarithm = ("states", "singular values"), f"log_{name}_gap"
+    plain = Metric(
+        name,
+        meaning,
+        of,
+        formula=formula,
+        group="rank",
+        needs=needs,
+        limit=limit,
+        gap=None if limit is None else logarithm,
+    )
+    return plain, Metric(logarithm, gap, of, group="rank", needs=needs)
 
 
 SPECTRUM = (
@@ -149,5 +168,6 @@ SPECTRUM = (
         "ln(centred effective rank - 1)",
         "effective rank of X − ΠX; no number where all tokens are one",
         _centred,
+        None,
     ),
 )
