@@ -11,8 +11,8 @@ import numpy as np
 from . import _validate
 from ._namespace import Array, to_host
 from .errors import InvalidValueError
-from .metrics import REGISTRY
 from .metrics._metric import is_logarithm
+from .metrics._registry import metric_of
 
 if TYPE_CHECKING:
     import xarray
@@ -318,7 +318,7 @@ class Trajectory:
         for name, value in self.metrics.items():
             host = to_host(value)
             dims = [f"batch_{i}" for i in range(host.ndim - 1)]
-            variables[name] = ([*dims, "layer"], host, {"long_name": REGISTRY[name].meaning})
+            variables[name] = ([*dims, "layer"], host, {"long_name": metric_of(name).meaning})
             if name in self.errors:
                 scale = "absolute" + " in the natural logarithm" * is_logarithm(name)
                 label = {"long_name": f"estimated error of {name}, {scale}"}

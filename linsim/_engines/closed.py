@@ -135,11 +135,11 @@ def jobs(task: Task, form: Form) -> list[Job]:
 
     def run(part: slice) -> Recorded:
         if known is not None:
-            return _recorded(task, form, known.take(part), part.stop - part.start)
+            return _recorded(task, form, known.take(part), part)
         A_, H_, x0_, until = (M if M.shape[0] == 1 else M[part] for M in (A, H, x0, zero_until))
         own = None if bias is None else bias if bias.shape[0] == 1 else bias[part]
         systems = Systems(A_, H_, x0_, until, attention_eigensystem(A_), weight_eigensystem(H_), own)
-        return _recorded(task, form, systems, part.stop - part.start)
+        return _recorded(task, form, systems, part)
 
     parts = [slice(0, task.size)]
     if not together:
@@ -147,11 +147,12 @@ def jobs(task: Task, form: Form) -> list[Job]:
     return [Job(part, functools.partial(run, part)) for part in parts]
 
 
-def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
-    """Record the systems that the form describes; the others are left."""
-    names = task.names
+def _recorded(task: Task, form: Form, systems: Systems, part: slice) -> Recorded:
+    """Record the systems that the form describes, of a part of the task's; the others are left."""
+    names, size = task.names, part.stop - part.start
     plain = set(names) <= set(lanes.METRICS) and max(task.n, task.d) <= _kernels.LARGEST
-    plain = plain and _kernels.usable() and not task.keep_states and systems.bias is None
+    plain = plain and _kernels.usable() and not task.keep_states
+    plain = plain and systems.bias is None and task.tokens is None
     refused = np.full(size, "A or H is defective to rounding", dtype="U80")
     usable = np.array(np.broadcast_to(form.usable(systems), size))
     if systems.bias is not None:
@@ -180,11 +181,14 @@ def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
             until = until[:, :, None].astype(np.float64)
             states = _attended(_biased(form.states(prepared, task.at), here), here.A)
             keep = task.keep_states
-            found = record(states, task.at, names, here.x0, until, keep, form.name, kinds, errors)
+            tokens = task.tokens_beside(here.x0, held + part.start)
+            found = record(states, task.at, names, here.x0, until, keep, form.name, kinds, errors, tokens)
             again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
             if again.size and form.kernel is not None and here.bias is None:
                 until = until if len(until) == 1 else until[again]
-                found = _with_plainer_cut(form, found, here.take(again), again, task, until)
+                if tokens is not None and len(tokens) > 1:
+                    tokens = tokens[again]
+                found = _with_plainer_cut(form, found, here.take(again), again, task, until, tokens)
     return replace(found, refused=refused, left=left, known=systems.take(left) if left.size else None)
 
 
@@ -225,7 +229,7 @@ def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool
 
 
 def _with_plainer_cut(
-    form: Form, found: Recorded, systems: Systems, numbers: Any, task: Task, zero_until: F
+    form: Form, found: Recorded, systems: Systems, numbers: Any, task: Task, zero_until: F, tokens: F | None
 ) -> Recorded:
     """Measure the systems with these ``numbers`` with the mean alone cut off as well; keep what is sharper.
 
@@ -235,7 +239,7 @@ def _with_plainer_cut(
     verdict = form.reliable(prepared, *systems.matrices, task.last)
     states, keep = _attended(form.states(prepared, task.at), systems.A), found.states is not None
     names, error = task.names, verdict.error
-    other = record(states, task.at, names, systems.x0, zero_until, keep, form.name, kinds, error)
+    other = record(states, task.at, names, systems.x0, zero_until, keep, form.name, kinds, error, tokens)
     ok = np.broadcast_to(verdict.ok, numbers.size)
     picked = numbers[ok]
 

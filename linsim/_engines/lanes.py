@@ -75,6 +75,8 @@ def in_the_way(task: Task) -> str:
         )
     if missing:
         return f"{', '.join(missing)}: not among what the compiled kernels measure"
+    if task.tokens is not None:
+        return "tokens: the compiled kernels measure all of them alike"
     if task.keep_states:
         return "keep_states: states stay in the kernels"
     if not task.on_host:

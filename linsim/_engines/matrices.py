@@ -66,7 +66,10 @@ def jobs(task: Task) -> list[Job]:
             added = drive if task.driven else None
             walked = steps.states(started(here, split), asked, task.at, pace, bits, drive=added)
             keep = task.keep_states
-            return record(walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error)
+            tokens = task.tokens_beside(here, part)
+            return record(
+                walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error, tokens
+            )
 
         found = walk(split)
         if float(np.max(enlarged)) <= _ENLARGED:

@@ -15,7 +15,7 @@ import numpy as np
 from .._exact import rational_sums, vanishes
 from .._namespace import Array, on_device_of, to_host
 from .._recorded import Recorded, filled
-from ..metrics._registry import REGISTRY
+from ..metrics._registry import metric_of
 from . import bands, iterate, lanes
 from .choose import choose
 from .digits import hidden, in_pairs_of_doubles, last_of, with_more_digits
@@ -57,12 +57,12 @@ def rescued(task: Task, found: Recorded) -> Recorded:
 
 def _with_zeros(task: Task, found: Recorded) -> Recorded:
     """Know of states that came out as zero whether they are: then their size has no error."""
-    sizes = [name for name in found.values if REGISTRY[name].degree]
+    sizes = [name for name in found.values if metric_of(name).degree]
     if not sizes:
         return found
     zero = np.ones(1, dtype=bool)
     for name in sizes:
-        nothing = to_host(found.values[name]) == REGISTRY[name].of_nothing
+        nothing = to_host(found.values[name]) == metric_of(name).of_nothing
         zero = zero & nothing & (to_host(found.errors[name]) == np.inf)
     values, errors = dict(found.values), dict(found.errors)
     for system in np.flatnonzero(np.any(zero, axis=-1)):
@@ -84,7 +84,7 @@ def _with_zeros(task: Task, found: Recorded) -> Recorded:
             continue
         for name in errors:
             # of the zero state only sizes are known, all else is no number, and that without an error
-            for held, known in ((values, REGISTRY[name].of_nothing), (errors, 0.0)):
+            for held, known in ((values, metric_of(name).of_nothing), (errors, 0.0)):
                 host = np.array(to_host(held[name]))
                 host[system, task.layers >= first] = known
                 held[name] = on_device_of(host, held[name])

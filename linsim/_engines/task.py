@@ -47,7 +47,8 @@ class Task:
     matrices were float32 and stand for exactly stochastic ones; ``stop`` (1,) bool: ends the work
     when it becomes true; ``rng``: where rules that draw draw from; ``known``: what an engine that
     gave these systems up had found out about them; ``each``: the most operations that are spent on
-    more digits for one system, None where all share a budget.
+    more digits for one system, None where all share a budget; ``tokens``: weights of the tokens that
+    are measured, (B or 1, n, 1) float64 on the host for all B systems of the batch, None for all alike.
     """
 
     rule: Rule
@@ -65,6 +66,7 @@ class Task:
     rounded_from_single: bool = False
     known: Any = None
     each: float | None = None
+    tokens: np.ndarray[Any, Any] | None = None
 
     @property
     def size(self) -> int:
@@ -125,6 +127,16 @@ class Task:
             rounded_from_single=self.rounded_from_single or precision != self.precision,
             known=known,
         )
+
+    def tokens_beside(self, like: Array, rows: Any = None) -> Array | None:
+        """Weights of the tokens of these systems, or of some of them, (b or 1, n, 1) beside ``like``."""
+        weights = self.tokens
+        if weights is None:
+            return None
+        if len(weights) > 1:
+            weights = weights if self.numbers is None else weights[self.numbers]
+            weights = weights if rows is None else weights[rows]
+        return on_device_of(np.ascontiguousarray(weights), like)
 
     @functools.cached_property
     def zero_until(self) -> np.ndarray[Any, Any]:

@@ -18,10 +18,10 @@ from .._namespace import Array, exponent_of, namespace
 from .._state import EMPTY, State, of_plain_tokens, scaled, shifted
 from ._arithmetic import EPS, LN2
 from ._metric import Layer, Measured, Metric
-from ._registry import REGISTRY
+from ._registry import metric_of
 from ._view import View
 
-__all__ = ["evaluate", "of_tokens"]
+__all__ = ["evaluate", "of_tokens", "with_scale"]
 
 
 # what leaves the range of a double has an infinite error, and needs no warning
@@ -35,32 +35,33 @@ def evaluate(
     state.  Also returns how many matrices a kernel left to LAPACK.
     """
     view = View(state, zero_rows, layer)
-    full, e_full = view.full
-    xp = namespace(full)
-    metrics = [REGISTRY[name] for name in names]
+    e_full = view.full[1]
+    xp = namespace(e_full)
+    names = tuple(names)
+    metrics = [metric_of(name) for name in names]
     results: dict[str, Measured] = {}
     for metric in metrics:
         if metric.name not in results:
             found = metric.of(view)
             results |= {metric.name: found} if isinstance(found, Measured) else found
-    exists = xp.max(xp.abs(full), axis=(-1, -2), keepdims=True) > 0
+    exists = view.exists
     # what came out as zero by cancelling is rounding, and not known to be zero
     none = xp.all(state.noise <= EMPTY / 2, axis=-1, keepdims=True)
     hidden = xp.where(none, xp.zeros_like(e_full), xp.full_like(e_full, xp.inf))
     out = {}
-    for metric in metrics:
-        one = _with_scale(metric, results[metric.name], view.top) if metric.degree else results[metric.name]
+    for name, metric in zip(names, metrics, strict=True):
+        one = with_scale(metric, results[metric.name], view.top) if metric.degree else results[metric.name]
         # of the zero state only sizes are known, all else is no number, and that without an error
         value = one.value
         if not metric.degree:
             value = xp.where(exists, value, xp.full_like(value, xp.nan))
         error = one.error + 4 * EPS * xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
         error = xp.where(xp.isnan(error), xp.full_like(error, xp.inf), error)
-        out[metric.name] = Measured(value, xp.where(exists, error, hidden))
+        out[name] = Measured(value, xp.where(exists, error, hidden))
     return out, view.lapack
 
 
-def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
+def with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
     """Put back the scale of the state, X = 2**top times what was measured."""
     xp = namespace(top)
     if metric.is_log:
@@ -82,8 +83,15 @@ def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dic
     """Measure (b, n, d) tokens as they are given, in float64: the only errors are those of measuring."""
     xp = namespace(x)
     x = xp.astype(x, xp.float64, copy=False)
+    zero = ~xp.any(x != 0, axis=-1, keepdims=True)
+    if layer is not None and layer.tokens is not None:
+        # tokens that do not count are as the first that does, and give the others no rounding
+        counts = xp.broadcast_to(layer.tokens > 0, (max(x.shape[0], layer.tokens.shape[0]), *x.shape[1:2], 1))
+        x = xp.broadcast_to(x, (counts.shape[0], *x.shape[1:]))
+        first = xp.argmax(xp.astype(counts, xp.int64), axis=-2, keepdims=True)
+        x = xp.where(counts, x, xp.take_along_axis(x, first, axis=-2))
     e = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
     e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
     half = xp.floor(-e / 2)  # in two steps: entries near the ends of the range must not overflow
     state = shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e)
-    return evaluate(state, names, ~xp.any(x != 0, axis=-1, keepdims=True), layer)[0]
+    return evaluate(state, names, zero, layer)[0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from .._namespace import Array, namespace
-from .._state import EMPTY, State, combine, shifted
+from .._state import EMPTY, Split, State, combine, log2, normalise, shifted
+from ._arithmetic import log
+from ._directions import Directions, directions_of
 from ._leading_pair import Leading, leading_pair
 from ._metric import Layer
 from ._singular import Singular, singular_of
@@ -24,13 +27,22 @@ class View:
         Tokens that are known to be exactly zero.
     layer : Layer
         The attention that the tokens go into, and a mask or weights of them.
+    weights : array (b or 1, n, 1) float64, or None
+        How often each token counts, the largest 1; None: all of them alike.
     row, rest, full : pairs (mantissa, exponent)
         The (b, 1, d) row that ``state.split.v`` carries, what is left, and the tokens (b, n, d);
-        exponents are (b, 1, 1).
+        exponents are (b, 1, 1).  Of tokens that do not count the rest is 0.
     """
 
     def __init__(self, state: State, zero_rows: Array | None = None, layer: Layer | None = None) -> None:
-        self.state, self.zero_rows, self.layer = state, zero_rows, layer or Layer()
+        self.layer = layer or Layer()
+        self.weights = self.ln_largest = None
+        if self.layer.tokens is not None:
+            xp = namespace(self.layer.tokens)
+            largest = xp.max(self.layer.tokens, axis=-2, keepdims=True)
+            self.weights, self.ln_largest = self.layer.tokens / largest, log(largest)
+            state = _left(state, self.weights > 0)
+        self.state, self.zero_rows = state, zero_rows
         self.row = combine(state.a * state.split.z, state.e_a, state.r, state.e_r)
         self.rest = combine(state.b * state.split.z, state.e_b, state.R, state.e_R)
         self.full = combine(state.split.v * self.row[0], self.row[1], *self.rest)
@@ -51,16 +63,110 @@ class View:
         return (shifted(self.state, -top), *parts)  # type: ignore[return-value]
 
     @cached_property
+    def counted(self) -> View:
+        """The same with each row times the root of its weight: singular values and norms are of that."""
+        if self.weights is None:
+            return self
+        xp, w = namespace(self.weights), self.weights
+        none = ~(w > 0) if self.zero_rows is None else self.zero_rows | ~(w > 0)
+        scaled_rows = View(_rows_times(self.state, xp.sqrt(w)), none)
+        # of the tokens, not of the rows: each knows its weight still
+        scaled_rows.layer, scaled_rows.weights = self.layer, self.weights
+        scaled_rows.__dict__["counted"] = scaled_rows
+        return scaled_rows
+
+    @property
+    def exists(self) -> Array:
+        """Whether some token that counts is not zero, (b, 1, 1) bool."""
+        xp = namespace(self.full[0])
+        return xp.max(xp.abs(self.counted.full[0]), axis=(-1, -2), keepdims=True) > 0
+
+    @cached_property
     def leading(self) -> Leading:
         """The leading pair of singular vectors, and the minors."""
-        return leading_pair(self.state)
+        return leading_pair(self.counted.state) if self.weights is not None else leading_pair(self.state)
 
     @cached_property
     def singular(self) -> Singular:
         """All singular values."""
         return singular_of(self.leading)
 
+    @cached_property
+    def directions(self) -> Directions:
+        """The tokens as unit vectors, and how far they are off one line."""
+        view = self.counted
+        return directions_of(view.leading, view.state, view.row, view.rest, view.full, view.zero_rows)
+
+    @cached_property
+    def centred(self) -> View:
+        """The tokens less their mean."""
+        xp, state, w = namespace(self.state.R), self.state, self.weights
+        split = state.split
+
+        def less_mean(x: Array) -> Array:
+            if w is None:
+                return x - xp.mean(x, axis=-2, keepdims=True)
+            w_x = xp.astype(w, x.dtype)
+            total = xp.sum(w_x, axis=-2, keepdims=True)
+            return (x - xp.sum(w_x * x, axis=-2, keepdims=True) / total) * xp.astype(w > 0, x.dtype)
+
+        # a row that all tokens share leaves nothing, and none of its rounding
+        v = xp.where(split.constant, xp.zeros_like(split.v), less_mean(split.v))
+        b, n, _ = state.R.shape
+        v = xp.broadcast_to(v, (max(v.shape[0], 1), n, 1))
+        nothing = xp.broadcast_to(split.constant, (b, 1, 1))
+        noise = xp.concat(
+            [
+                xp.where(nothing, xp.full_like(state.noise[:, :, :2], EMPTY), state.noise[:, :, :2]),
+                state.noise[:, :, 2:],
+            ],
+            axis=-1,
+        )
+        e_a, e_r = (
+            xp.where(
+                nothing, xp.full_like(nothing, EMPTY, dtype=xp.float64), xp.broadcast_to(e, nothing.shape)
+            )
+            for e in (state.e_a, state.e_r)
+        )
+        a, r = (xp.where(nothing, xp.zeros_like(x), x) for x in (state.a, state.r))
+        cut = replace(_plain(split), v=v)
+        less = replace(
+            state, split=cut, a=a, r=r, e_a=e_a, e_r=e_r, b=less_mean(state.b), R=less_mean(state.R),
+            noise=noise, rows=None, samples=(), enlarged=None,
+        )  # fmt: skip
+        return View(normalise(less), None, self.layer)
+
     @property
     def lapack(self) -> int:
         """How many matrices a kernel left to LAPACK so far."""
-        return self.singular.lapack if "singular" in vars(self) else 0
+        own = self.singular.lapack if "singular" in vars(self) else 0
+        return own + (self.centred.lapack if "centred" in vars(self) else 0)
+
+
+def _left(state: State, which: Array) -> State:
+    """The state with the rest of all tokens but these set to 0; means over all tokens say nothing more."""
+    xp = namespace(state.R)
+    keep = xp.astype(which, state.R.dtype)
+    v = state.split.v
+    v = xp.where(state.split.constant, v, v * keep)
+    split = replace(_plain(state.split), v=v, constant=state.split.constant)
+    return normalise(
+        replace(state, split=split, b=state.b * keep, R=state.R * keep, samples=(), enlarged=None)
+    )
+
+
+def _rows_times(state: State, factor: Array) -> State:
+    """The state with its rows times factors of at most 1, (b or 1, n, 1)."""
+    s = namespace(state.R).astype(factor, state.R.dtype, copy=False)
+    rows = None if state.rows is None else state.rows + log2(factor)
+    split = replace(_plain(state.split), v=state.split.v * s)
+    return normalise(replace(state, split=split, b=state.b * s, R=state.R * s, rows=rows))
+
+
+def _plain(split: Split) -> Split:
+    """A split of which nothing is known but its vectors."""
+    xp = namespace(split.v)
+    no = xp.zeros_like(split.constant)
+    return replace(
+        split, constant=no, preserves_mean=no, any_coupled=False, any_z=split.any_z, any_mean=False
+    )

@@ -45,7 +45,7 @@ def _edges(view):
         return Measured(xp.full_like(zero, xp.nan), zero)
     square = xp.sum((x[:, :, None, :] - x[:, None, :, :]) ** 2, axis=-1)
     if view.layer.tokens is not None:
-        square = square * view.layer.tokens
+        square = square * view.layer.tokens * xp.matrix_transpose(view.layer.tokens)
     heads = sum(xp.astype(A, xp.float64) for A in view.layer.attention)
     value = xp.sum(heads * square, axis=(-1, -2), keepdims=True) / 2
     return Measured(value, 1e-14 * value)
@@ -231,7 +231,7 @@ def test_a_mask_or_weights_of_tokens_reach_the_metric():
     state = of_plain_tokens(x0)
     weights = np.array([1.0, 0, 0, 2.0]).reshape(1, N, 1)
     found, _ = evaluate(state, ["edges"], layer=Layer((A,), weights))
-    expected = energy(A * weights, x0)
+    expected = energy(A * weights * weights.swapaxes(-1, -2), x0)
     np.testing.assert_allclose(found["edges"].value[:, 0, 0], expected, rtol=1e-12)
 
     state = dataclasses.replace(state, attention=lambda: [A])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from linsim.metrics import REGISTRY
+from linsim.metrics._registry import DEFAULT
 
 #: metrics that the tokens alone determine: without its attention a layer has no number for the others
-OF_TOKENS = tuple(name for name, metric in REGISTRY.items() if "attention" not in metric.needs)
+OF_TOKENS = DEFAULT
 
 
 def grown(name, value, ln_factor):
