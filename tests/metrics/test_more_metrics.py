@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import more_metrics_oracle as truth
+from oracles import more_metrics as truth
 import numpy as np
 import pytest
 

@@ -7,7 +7,7 @@ states that are iterated as they stand.
 from __future__ import annotations
 
 import numpy as np
-import oracle
+from oracles import iterated as oracle
 from flint import arb, arb_mat, ctx
 
 
