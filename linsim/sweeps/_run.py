@@ -107,8 +107,8 @@ def sweep(
         covers, ``predicted_*`` with dims (grid names..., replicate), and ``status`` (0 pending,
         1 done, 2 failed, 3 done, covered by no law: then ``predicted_*`` are NaN, -1 or False).
         Regimes are coded -1 sharpening, 0 balanced, 1 smoothing.  Complex axes become the
-        coordinates ``NAME_real`` and ``NAME_imag``.  With a store, values are read from it when
-        they are asked for.
+        coordinates ``NAME_real`` and ``NAME_imag``.  What is stored and larger than 256 MiB is
+        read when it is asked for: such a store must stay where it is.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def carry_out(plan: Plan, progress: bool) -> xarray.Dataset:
             raise error
         if progress and sink.reasons:
             list_failures(sink.reasons, plan.grid)
-        return sink.dataset()
+        return sink.dataset(held=True) if isinstance(sink, Store) else sink.dataset()
 
 
 def _tasks(plan: Plan, sink: InMemory | Store | None) -> list[Task]:

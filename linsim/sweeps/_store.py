@@ -34,6 +34,8 @@ __all__ = ["SOURCE", "Store", "grid_of", "path_of", "read_attributes"]
 
 #: what marks a store as ours, in its attributes
 SOURCE = "linsim.sweep"
+# bytes of a dataset that is kept in memory as well
+_HELD = 2**28
 
 
 def path_of(store: Any, argument: str = "store", *, writable: bool = True) -> Path | None:
@@ -239,11 +241,16 @@ class Store:
 
     # --- reading and growing -------------------------------------------------------------
 
-    def dataset(self) -> xarray.Dataset:
-        """Return everything, labelled; values are read when they are asked for."""
+    def dataset(self, *, held: bool = False) -> xarray.Dataset:
+        """Return everything, labelled; values are read when they are asked for.
+
+        ``held``: now, if they are not too many.  A chunk that is not there is no error of Zarr's but stands
+        for missing values, so a store that is moved or removed would leave NaN behind.
+        """
         import xarray as xr
 
-        return xr.open_zarr(self.path, chunks=None)
+        ds = xr.open_zarr(self.path, chunks=None)
+        return ds.load() if held and ds.nbytes <= _HELD else ds
 
     def extended(self, grid: Grid, attributes: dict[str, Any]) -> Store:
         """Return a store over a larger grid in the place of this one, with all that this one holds."""

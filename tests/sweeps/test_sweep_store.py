@@ -18,7 +18,7 @@ import zarr
 
 import linsim
 from linsim.errors import FileFormatError, InvalidValueError
-from linsim.sweeps import _durable, _layout
+from linsim.sweeps import _durable, _layout, _store
 
 MU = np.linspace(-1.5, 1.0, 11)
 
@@ -392,3 +392,14 @@ def test_nothing_is_written_where_nothing_can_be_made(tmp_path):
         swept(make=made, store=tmp_path / "s.zarr")
     # a corner of a grid may be out of range: that is known, and tried again
     assert set(np.asarray(zarr.open_group(tmp_path / "s.zarr", mode="r")["status"]).ravel()) == {2}
+
+
+def test_a_store_may_be_moved_after_the_sweep(tmp_path, monkeypatch):
+    ds = swept(store=tmp_path / "s.zarr")
+    (tmp_path / "s.zarr").rename(tmp_path / "t.zarr")
+    xr.testing.assert_identical(without_notes(ds), without_notes(swept()))
+    # one that does not fit into memory is read when it is asked for
+    monkeypatch.setattr(_store, "_HELD", 100)
+    lazy = swept(store=tmp_path / "t.zarr")
+    assert not isinstance(lazy.log_norm.variable._data, np.ndarray)
+    xr.testing.assert_identical(without_notes(lazy.load()), without_notes(ds))
