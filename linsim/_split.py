@@ -120,15 +120,15 @@ def choose_split(
     eps: float,
     systems: tuple[Eigensystem, Eigensystem] | None = None,
     stochastic: bool = True,
-    driven: bool = False,
+    driven: B | None = None,
 ) -> tuple[Split, np.ndarray[Any, Any], F]:
     """Choose for each of b linear systems; A, H and x0 have leading axis b or 1.
 
     Also returns what each was split along, and by how many times the cut enlarges a rounding (b,).
 
     ``systems``: the eigensystems of A and H, where they are known already; ``stochastic``: rows of A
-    are probabilities, else only what its entries say holds; ``driven``: something is added to all tokens
-    at each layer, which decides where no mode grows.
+    are probabilities, else only what its entries say holds; ``driven`` (b or 1,): something is added to
+    all tokens at each layer, which decides where no mode grows.
 
     v is the right eigenvector of the one real attention eigenvalue that all
     dominant modes share (else the vector of ones); z the left eigenvector of
@@ -148,10 +148,10 @@ def choose_split(
     i, value_A = _shared_eigenvalue(np.any(dominant, axis=2), attention.values)
     j, value_H = _shared_eigenvalue(np.any(dominant, axis=1), weights.values)
 
-    if driven:
+    if driven is not None:
         # what is added leads to a constant state, which wins over all that shrinks
         top = np.max(np.where(law.present, np.abs(law.rho), 0.0), axis=(-1, -2))
-        still = known.there & (top <= 1 + 1e-9)
+        still = known.there & (top <= 1 + 1e-9) & driven
         value_A, value_H = np.where(still, np.nan, value_A), np.where(still, np.nan, value_H)
     preserved = known.preserved
     v, u, lam = np.ones((size, n)), np.where(known.there[:, None], known.u, 0.0), np.array(known.s)

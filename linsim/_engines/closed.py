@@ -220,7 +220,7 @@ def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool
         split, kinds = constant_split(A, H.shape[-1], size, EPS), np.asarray(KINDS[:1])
     else:
         both = (systems.attention, systems.weights)
-        driven = systems.bias is not None
+        driven = None if systems.bias is None else np.any(systems.bias != 0, axis=(-1, -2))
         split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, both, driven=driven)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
     if systems.bias is not None:

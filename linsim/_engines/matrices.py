@@ -119,6 +119,12 @@ def _as_if_stochastic(pairs: Heads, sums: Callable[[Array], Array]) -> Heads:
     return out
 
 
+def _driven(task: Task, own: Callable[[Array], Array]) -> np.ndarray[Any, Any] | None:
+    """Which systems have something that is not zero added to all tokens, None where nothing is."""
+    row = task.drive(0)
+    return None if row is None else np.any(to_host(own(row)) != 0, axis=(-1, -2))
+
+
 def _split(
     task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads], equal: bool
 ) -> tuple[Split, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -133,7 +139,7 @@ def _split(
         ((A, H),) = heads(0)
         eps = eps if rule.stochastic else task.given_to
         split, kinds, enlarged = choose_split(
-            host(A), host(H), host(start), eps, stochastic=rule.stochastic, driven=task.driven
+            host(A), host(H), host(start), eps, stochastic=rule.stochastic, driven=_driven(task, own)
         )
     elif not (rule.stochastic or equal):
         split, kinds, enlarged = no_split(task.n, task.d), np.asarray([KINDS[4]]), np.ones(1)

@@ -155,6 +155,17 @@ def test_more_digits_for_what_rounding_hides():
         np.testing.assert_allclose(run.metrics[name], truth[name], atol=1e-9)
 
 
+def test_a_zero_token_does_not_stay_zero_under_a_bias():
+    """Tokens that look at themselves alone: without a bias a zero one stays so for ever."""
+    x0 = np.array([[1.0, 2.0], [0.0, 0.0]])
+    run = simulate(
+        Linear(np.eye(2), np.zeros((2, 2)), bias=[1.0, 1.0]), x0, 1, metrics="cosine", method="iterate"
+    )
+    np.testing.assert_allclose(
+        run.metrics["cosine"][1], np.array([2, 3]) @ [1, 1] / np.sqrt(13 * 2), rtol=1e-12
+    )
+
+
 def test_a_state_that_vanishes_exactly():
     """X + A X H + 1 b^T = 0 in rational numbers: sizes are known to be nothing."""
     swap = attention.general([[0.0, 1.0], [1.0, 0.0]])
