@@ -38,7 +38,9 @@ def _angles(view: View) -> dict[str, Measured]:
         most, others_count = xp.ones_like(m), (n - 1) * xp.ones_like(m)
     else:
         total = xp.sum(w, axis=-2, keepdims=True)
-        rest = total - w
+        # summed without a token itself: one may weigh more than all others
+        others_of = 1 - xp.eye(n, dtype=xp.float64, device=w.device)
+        rest = others_of @ w
         pairs = xp.sum(w * rest, axis=-2, keepdims=True) + zero
         left_out = ~(w > 0)
         alone = xp.sum(xp.astype(w > 0, xp.float64), axis=-2, keepdims=True) + zero < 2
@@ -53,9 +55,10 @@ def _angles(view: View) -> dict[str, Measured]:
 
         here = here * w
         m = xp.sum(here, axis=-2, keepdims=True)
-        absent = 1 - xp.sum(here * (m - here), axis=-2, keepdims=True) / pairs
+        seen = xp.sum(here * (others_of @ here), axis=-2, keepdims=True)
+        absent = (pairs - seen) / pairs
         most = xp.max(w, axis=-2, keepdims=True) + zero
-        others_count = xp.where(alone, xp.ones_like(most), total - most)
+        others_count = xp.where(alone, xp.ones_like(most), xp.min(rest, axis=-2, keepdims=True) + zero)
     # the mean of |u_i - u_j|^2 / 2 over pairs, at the scale of the deviations
     near, e_near = share * mean(_squares(at.deviations - mean(at.deviations))), 2 * at.e_common
     # (rounding spreads over rows, each of which enlarges its share by its own height)
@@ -70,10 +73,12 @@ def _angles(view: View) -> dict[str, Measured]:
     scatter = xp.sum(here * (units - centre) ** 2, axis=(-1, -2), keepdims=True)
     direct = absent + m * scatter / pairs
     cosines = xp.abs(units @ xp.matrix_transpose(units))
-    if w is not None:
-        cosines = cosines * w * xp.matrix_transpose(w)
-    all_pairs = xp.sum(xp.triu(cosines, k=1), axis=(-1, -2), keepdims=True) * 2
-    plain = 1 - all_pairs / pairs
+    if w is None:
+        all_pairs = xp.sum(xp.triu(cosines, k=1), axis=(-1, -2), keepdims=True) * 2
+        plain = 1 - all_pairs / pairs
+    else:
+        each = others_of * w * xp.matrix_transpose(w)
+        plain = xp.sum(each * (1 - cosines), axis=(-1, -2), keepdims=True) / pairs
 
     # A row that turns by t changes the cosine of each of its pairs by t at most, and by t^2 and t
     # times the sine of their angle: the gap g itself by 2 sqrt(g) rms(t) n/(n-1), and by squares.

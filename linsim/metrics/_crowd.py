@@ -37,7 +37,7 @@ def _energy(view: View, beta: float, name: str) -> dict[str, Measured]:
 
     def fallen(distance: Array, exponent: Array) -> Array:
         """(1 - exp(-y)) / 2**exponent, y = beta distance 2**exponent."""
-        y = beta * distance * xp.exp(LN2 * xp.clip(exponent, -1000.0, 0.0))
+        y = beta * distance * xp.exp(LN2 * xp.clip(exponent, -1000.0, 1000.0))
         small = y < 1e-12
         slope = xp.where(small, 1 - y / 2, -xp.expm1(-y) / xp.where(small, xp.ones_like(y), y))
         return beta * distance * slope

@@ -51,6 +51,18 @@ def _centred(view: View) -> dict[str, Measured]:
     xp = namespace(m)
     entropy, growth, d_entropy = _entropy(m, s.scale, s.delta, own * xp.ones_like(m))
     found = _gap("centred_effective_rank", s, off, entropy * growth, d_entropy, 1, 2.0)
+    # of two tokens less their mean one direction is left, and no rounding makes it two
+    w = view.weights
+    if w is None:
+        few = xp.zeros_like(s.first) + view.state.R.shape[-2] <= 2
+    else:
+        few = xp.sum(xp.astype(w > 0, xp.float64), axis=-2, keepdims=True) <= 2
+    for name, known in (("centred_effective_rank", 1.0), ("log_centred_effective_rank_gap", -xp.inf)):
+        one = found[name]
+        found[name] = Measured(
+            xp.where(few, xp.full_like(one.value, known), one.value),
+            xp.where(few, xp.zeros_like(one.error), one.error),
+        )
     none = s.first == 0
     unknown = xp.where(s.whole_noise > 0, xp.full_like(s.first, xp.inf), xp.zeros_like(s.first))
     nan = xp.full_like(s.first, xp.nan)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import cached_property
 
 from .._namespace import Array, namespace
-from .._state import EMPTY, Split, State, combine, log2, normalise, shifted
-from ._arithmetic import log
+from .._state import EMPTY, Split, State, add_log2, combine, log2, norm, normalise, shifted
+from ._arithmetic import by_part, log
 from ._directions import Directions, directions_of
 from ._leading_pair import Leading, leading_pair
 from ._metric import Layer
@@ -41,7 +41,7 @@ class View:
             xp = namespace(self.layer.tokens)
             largest = xp.max(self.layer.tokens, axis=-2, keepdims=True)
             self.weights, self.ln_largest = self.layer.tokens / largest, log(largest)
-            state = _left(state, self.weights > 0)
+            state = _alone(_left(state, self.weights > 0), self.weights > 0)
         self.state, self.zero_rows = state, zero_rows
         self.row = combine(state.a * state.split.z, state.e_a, state.r, state.e_r)
         self.rest = combine(state.b * state.split.z, state.e_b, state.R, state.e_R)
@@ -153,6 +153,28 @@ def _left(state: State, which: Array) -> State:
     return normalise(
         replace(state, split=split, b=state.b * keep, R=state.R * keep, samples=(), enlarged=None)
     )
+
+
+def _alone(state: State, which: Array) -> State:
+    """The state with a token that is the only one that counts as the common row: nothing differs from it."""
+    xp, split = namespace(state.R), state.split
+    alone = xp.sum(xp.astype(which, xp.float64), axis=-2, keepdims=True) == 1
+    if not bool(xp.any(alone)):
+        return state
+    row = combine(state.a * split.z, state.e_a, state.r, state.e_r)
+    rest = combine(state.b * split.z, state.e_b, state.R, state.e_R)
+    full, exponent = combine(split.v * row[0], row[1], *rest)
+    token = xp.sum(full * xp.astype(which, full.dtype), axis=-2, keepdims=True)
+    noise_a, noise_r, noise_b, noise_R, _ = by_part(state.noise)
+    noise = add_log2(add_log2(noise_a, noise_r) + log2(norm(split.v)), add_log2(noise_b, noise_R))
+    empty = xp.full_like(noise, EMPTY)
+    own = {"r": (token, exponent), **{k: (xp.zeros_like(getattr(state, k)), empty) for k in "abR"}}
+    parts = {k: xp.where(alone, x, getattr(state, k)) for k, (x, _) in own.items()}
+    exponents = {f"e_{k}": xp.where(alone, e, getattr(state, f"e_{k}")) for k, (_, e) in own.items()}
+    noise = xp.where(alone, xp.concat([empty, noise, empty, empty, noise], axis=-1), state.noise)
+    v = xp.where(alone, xp.ones_like(split.v), split.v)
+    split = replace(split, v=v, constant=split.constant | alone)
+    return normalise(replace(state, split=split, **parts, **exponents, noise=noise))
 
 
 def _rows_times(state: State, factor: Array) -> State:
