@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._eigen import EPS, B, C, Eigensystem, F, weight_eigensystem
+from ._eigen import Eigensystem, weight_eigensystem
+from ._types import EPS, BoolArray, ComplexArray, FloatArray
 
 __all__ = ["column_sums", "general_eigensystem", "intended", "row_sums", "stationary"]
 
@@ -19,7 +20,7 @@ __all__ = ["column_sums", "general_eigensystem", "intended", "row_sums", "statio
 _NULL = 1e-10
 
 
-def row_sums(A: F, eps: float = EPS) -> F:
+def row_sums(A: FloatArray, eps: float = EPS) -> FloatArray:
     """Return the number that all rows of each of (b, n, n) matrices sum to, NaN where they differ; (b,).
 
     Sums that differ by the rounding of a row, 16 n eps of its sum of moduli, count as equal, and one so
@@ -34,19 +35,19 @@ def row_sums(A: F, eps: float = EPS) -> F:
     return np.where(np.max(np.abs(sums - middle[:, None]), axis=-1) <= slack, middle, np.nan)
 
 
-def column_sums(A: F, eps: float = EPS) -> F:
+def column_sums(A: FloatArray, eps: float = EPS) -> FloatArray:
     """Return the number that all columns sum to, NaN where they differ; (b,)."""
     return row_sums(np.swapaxes(A, -1, -2), eps)
 
 
-def intended(A: F, eps: float = EPS) -> F:
+def intended(A: FloatArray, eps: float = EPS) -> FloatArray:
     """Return what (b, n, n) matrices, rounded to ``eps``, stand for: sums that are equal are so exactly."""
     n = A.shape[-1]
     rows, columns = row_sums(A, eps), column_sums(A, eps)
     both = ~np.isnan(rows) & ~np.isnan(columns)
     columns = np.where(both, rows, columns)  # n times either is the sum of all entries
 
-    def excess(sums: F, axis: int) -> Any:
+    def excess(sums: FloatArray, axis: int) -> Any:
         off = (np.sum(A, axis=axis, keepdims=True) - sums[:, None, None]) / n
         return np.where(np.isnan(off), 0.0, off)
 
@@ -55,7 +56,7 @@ def intended(A: F, eps: float = EPS) -> F:
     return A - right - down + twice
 
 
-def stationary(A: F, sums: F) -> tuple[F, B]:
+def stationary(A: FloatArray, sums: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Return u with u A = s u and u 1 = 1, s = ``sums``, (b, n), and whether there is one, (b,).
 
     Of several the one nearest to uniform.  There is none where s is NaN, or defective.
@@ -79,7 +80,7 @@ def stationary(A: F, sums: F) -> tuple[F, B]:
     return found, known
 
 
-def general_eigensystem(A: F, eps: float = EPS) -> tuple[Eigensystem, B]:
+def general_eigensystem(A: FloatArray, eps: float = EPS) -> tuple[Eigensystem, BoolArray]:
     """Decompose (b, n, n) matrices; where A 1 = s 1 that mode goes first, exactly, (b,) bool says where."""
     n = A.shape[-1]
     system = weight_eigensystem(A, eps)
@@ -99,8 +100,8 @@ def general_eigensystem(A: F, eps: float = EPS) -> tuple[Eigensystem, B]:
         return np.take_along_axis(x, index, axis=axis)
 
     values, condition, growth = (turned(x, -1) for x in (system.values, system.condition, system.growth))
-    right: C = turned(system.right, -1)
-    left: C = turned(system.left, -2)
+    right: ComplexArray = turned(system.right, -1)
+    left: ComplexArray = turned(system.left, -2)
     values[known, 0] = s[known]
     growth[known, 0] = 0
     right[known, :, 0] = 1 / np.sqrt(n)

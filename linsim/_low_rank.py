@@ -6,16 +6,15 @@ eigenvalue d - r times over, with as many eigenvectors: it has no Jordan block.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ._types import EPS, ComplexArray, FloatArray
+
 __all__ = ["Modal", "Thin", "detected", "modal", "thin"]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
-C = np.ndarray[Any, np.dtype[np.complex128]]
 
-EPS = float(np.finfo(np.float64).eps)
 # a product of two factors in doubles leaves a remainder of one or two EPS, relatively
 REMAINDER = 8 * EPS
 SMALLEST = 64  # below this a search costs more than it can save
@@ -28,13 +27,13 @@ class Thin(NamedTuple):
     ``size`` is larger where the factors that H came from are, which cancelled in their product.
     """
 
-    left: F
-    values: F
-    right: F
+    left: FloatArray
+    values: FloatArray
+    right: FloatArray
     size: float
 
 
-def thin(V: F, O: F) -> Thin | None:  # noqa: E741
+def thin(V: FloatArray, O: FloatArray) -> Thin | None:  # noqa: E741
     """The thin form of a product (d, r) times (r, d); None where r < d saves nothing."""
     if V.shape[-1] >= V.shape[-2]:
         return None
@@ -46,7 +45,7 @@ def thin(V: F, O: F) -> Thin | None:  # noqa: E741
     return Thin(Q @ U[:, :rank], values[:rank], P @ Wh[:rank].T, size)
 
 
-def detected(H: F) -> Thin | None:
+def detected(H: FloatArray) -> Thin | None:
     """The thin form of a (d, d) matrix of rank d/4 at most; None for any other.
 
     A product with random columns shows the range of H (Halko, Martinsson and Tropp 2011); what H is
@@ -75,10 +74,10 @@ class Modal(NamedTuple):
     basis_condition : 2-norm condition number of ``right``
     """
 
-    core: F
-    values: C
-    right: C
-    left: C
+    core: FloatArray
+    values: ComplexArray
+    right: ComplexArray
+    left: ComplexArray
     basis_condition: float
 
 

@@ -39,6 +39,7 @@ from ._state import (
     normalise,
     scaled,
 )
+from ._types import EPS
 
 __all__ = ["Shadows", "begin", "heads_of"]
 
@@ -51,7 +52,6 @@ _POOL = 8
 _FIXED = 0.3
 # bits by which entries may grow between rescalings
 _BUDGET = 50.0
-_EPS = float(np.finfo(np.float64).eps)
 # what sums of either sign round, for each root of their terms, and what a result does, of itself
 _SUM, _ENTRY = 0.2, 0.3
 
@@ -237,7 +237,7 @@ def _rounded(
         # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer; found in double precision,
         # only what rounding M to single precision has done to it (the constant vector's is 1 whatever M)
         size_A, size_H = norm(heads.attention[0]), norm(heads.columns[0])
-        finer = _EPS / float(xp.finfo(before.R.dtype).eps)
+        finer = EPS / float(xp.finfo(before.R.dtype).eps)
         turned = finer * xp.abs(split.lam) * size_H * norm(split.w) * norm(split.z)
         held = xp.where(split.constant, xp.full_like(size_A, finer), xp.ones_like(size_A))
         turned = turned + held * xp.abs(split.mu) * size_A * norm(split.u) * norm(split.v)

@@ -8,11 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._eigen import (
-    EPS,
-    B,
-    C,
     Eigensystem,
-    F,
     attention_eigensystem,
     doubly_stochastic,
     null_pair,
@@ -21,6 +17,7 @@ from ._eigen import (
 )
 from ._general_eigen import column_sums, general_eigensystem, row_sums, stationary
 from ._state import Split
+from ._types import EPS, BoolArray, ComplexArray, FloatArray
 from .theory.dominance import dominance
 
 __all__ = ["KINDS", "choose_split", "constant_split", "no_split", "row_split"]
@@ -39,7 +36,7 @@ KINDS = (
 LARGEST_CONDITION = 1e5
 
 
-def row_split(attentions: Sequence[F], d: int, eps: float) -> Split:
+def row_split(attentions: Sequence[FloatArray], d: int, eps: float) -> Split:
     """Split off the constant direction only: invariant under every rule whose rows sum to 1."""
     n = attentions[0].shape[-1]
     preserved = np.ones((1, 1, 1), dtype=bool)
@@ -90,14 +87,14 @@ class _Constant(NamedTuple):
     the number that all columns sum to.
     """
 
-    u: F
-    s: F
-    there: B
-    preserved: B
-    means: F
+    u: FloatArray
+    s: FloatArray
+    there: BoolArray
+    preserved: BoolArray
+    means: FloatArray
 
 
-def _constant_of(A: F, size: int, eps: float, stochastic: bool) -> _Constant:
+def _constant_of(A: FloatArray, size: int, eps: float, stochastic: bool) -> _Constant:
     if stochastic:
         pi, preserved = _stationary_vectors(A, size, eps)
         ones = np.ones(size)
@@ -114,14 +111,14 @@ def _constant_of(A: F, size: int, eps: float, stochastic: bool) -> _Constant:
 
 
 def choose_split(
-    A: F,
-    H: F,
-    x0: F,
+    A: FloatArray,
+    H: FloatArray,
+    x0: FloatArray,
     eps: float,
     systems: tuple[Eigensystem, Eigensystem] | None = None,
     stochastic: bool = True,
-    driven: B | None = None,
-) -> tuple[Split, np.ndarray[Any, Any], F]:
+    driven: BoolArray | None = None,
+) -> tuple[Split, np.ndarray[Any, Any], FloatArray]:
     """Choose for each of b linear systems; A, H and x0 have leading axis b or 1.
 
     Also returns what each was split along, and by how many times the cut enlarges a rounding (b,).
@@ -203,7 +200,7 @@ def choose_split(
     return split, np.asarray(KINDS)[2 * ~constant + 2 * nothing + has_z], np.maximum(off, lengths)
 
 
-def constant_split(A: F, d: int, size: int, eps: float) -> Split:
+def constant_split(A: FloatArray, d: int, size: int, eps: float) -> Split:
     """Split off the constant direction along the Perron vector, for ``size`` systems of one A or as many.
 
     What needs no more than the mean kept apart is spared the dominant modes.
@@ -229,7 +226,7 @@ def constant_split(A: F, d: int, size: int, eps: float) -> Split:
     )
 
 
-def _stationary_vectors(A: F, size: int, eps: float) -> tuple[F, B]:
+def _stationary_vectors(A: FloatArray, size: int, eps: float) -> tuple[FloatArray, BoolArray]:
     """Left eigenvectors at eigenvalue 1 (size, n), and whether columns sum to 1 as well (size,)."""
     pi, unique = perron_vector(A, eps)
     preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
@@ -240,7 +237,7 @@ def _stationary_vectors(A: F, size: int, eps: float) -> tuple[F, B]:
     return pi, preserved
 
 
-def _stationary(A: F) -> F:
+def _stationary(A: FloatArray) -> FloatArray:
     """Return a left eigenvector at eigenvalue 1 of one A whose tokens do not all reach each other.
 
     Tokens that reach each other and nobody else hold a stationary vector of
@@ -258,7 +255,7 @@ def _stationary(A: F) -> F:
     return pi
 
 
-def _shared_eigenvalue(members: B, values: C) -> tuple[np.ndarray[Any, Any], F]:
+def _shared_eigenvalue(members: BoolArray, values: ComplexArray) -> tuple[np.ndarray[Any, Any], FloatArray]:
     """Index and value of the eigenvalue that all dominant modes share; NaN if none, complex or multiple."""
     index = np.argmax(members, axis=-1)
     values = np.broadcast_to(values, members.shape)
@@ -269,13 +266,15 @@ def _shared_eigenvalue(members: B, values: C) -> tuple[np.ndarray[Any, Any], F]:
     return index, np.where(shared, value[:, 0].real, np.nan)
 
 
-def _cleared(vector: F) -> F:
+def _cleared(vector: FloatArray) -> FloatArray:
     """Entries that are zero to rounding as exact zeros: a token that is masked out takes no part."""
     floor = 4 * EPS * np.max(np.abs(vector), axis=-1, keepdims=True, initial=0.0)
     return np.where(np.abs(vector) > floor, vector, 0.0)
 
 
-def _real_pairs(M: F, value: F, wanted: B) -> tuple[np.ndarray[Any, Any], F, F, F, F]:
+def _real_pairs(
+    M: FloatArray, value: FloatArray, wanted: BoolArray
+) -> tuple[np.ndarray[Any, Any], FloatArray, FloatArray, FloatArray, FloatArray]:
     """Eigenvectors of the wanted systems: their indices, right (unit), left (left . right = 1), value, error.
 
     ``error``: by how much a rounding of M turns the vectors, in eps.

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._eigen import EPS, B, Eigensystem, F, attention_eigensystem, meant, weight_eigensystem
+from .._eigen import Eigensystem, attention_eigensystem, meant, weight_eigensystem
 from .._namespace import to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record, sharper
 from .._split import KINDS, choose_split, constant_split
 from .._state import State
+from .._types import EPS, BoolArray, FloatArray
 from . import lanes
 from .first_layers import Verdict
 from .fixed_point import beyond, fixed_point, from_it
@@ -66,16 +67,16 @@ def pays(n: int, d: int, depth: int, recorded: int) -> bool:
 class Systems:
     """Some systems, and their eigenvalues; arrays with leading axis b or 1."""
 
-    A: F
-    H: F
-    x0: F
-    zero_until: F
+    A: FloatArray
+    H: FloatArray
+    x0: FloatArray
+    zero_until: FloatArray
     attention: Eigensystem
     weights: Eigensystem
-    bias: F | None = None  # (b or 1, 1, d): what a layer adds to every token
+    bias: FloatArray | None = None  # (b or 1, 1, d): what a layer adds to every token
 
     @property
-    def matrices(self) -> tuple[F, F]:
+    def matrices(self) -> tuple[FloatArray, FloatArray]:
         """A and H."""
         return self.A, self.H
 
@@ -93,7 +94,7 @@ class Systems:
         return Systems(A, H, x0, until, each(self.attention), each(self.weights), bias)
 
     @functools.cached_property
-    def fixed(self) -> tuple[F, B]:
+    def fixed(self) -> tuple[FloatArray, BoolArray]:
         """The token that layers with a bias leave where it is, (b, 1, d), and whether it is known."""
         assert self.bias is not None
         return fixed_point(self.H, self.bias)
@@ -110,7 +111,7 @@ class Form:
     """
 
     name: str
-    usable: Callable[[Systems], B]
+    usable: Callable[[Systems], BoolArray]
     prepare: Callable[[Systems, State, bool], Any]
     states: Callable[[Any, Sequence[int]], Iterator[State]]
     reliable: Callable[..., Verdict]
@@ -209,7 +210,9 @@ def _nothing(task: Task) -> Recorded:
     )
 
 
-def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool) -> tuple[Any, F, F]:
+def _formed(
+    form: Form, systems: Systems, size: int, plain: bool, shadowed: bool
+) -> tuple[Any, FloatArray, FloatArray]:
     """Cut the systems' tokens and find their modes or powers.
 
     Return them with the kinds of split and by how much the cut enlarges roundings, (b,).
@@ -229,7 +232,13 @@ def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool
 
 
 def _with_plainer_cut(
-    form: Form, found: Recorded, systems: Systems, numbers: Any, task: Task, zero_until: F, tokens: F | None
+    form: Form,
+    found: Recorded,
+    systems: Systems,
+    numbers: Any,
+    task: Task,
+    zero_until: FloatArray,
+    tokens: FloatArray | None,
 ) -> Recorded:
     """Measure the systems with these ``numbers`` with the mean alone cut off as well; keep what is sharper.
 
@@ -254,7 +263,7 @@ def _with_plainer_cut(
 
     better = sharper(taken(found, picked), taken(other, np.flatnonzero(ok)))
 
-    def put(into: Any, new: Any) -> F:
+    def put(into: Any, new: Any) -> FloatArray:
         into = np.array(into)
         into[picked] = new
         return into
@@ -273,6 +282,6 @@ def _biased(states: Iterator[State], systems: Systems) -> Iterator[State]:
     return states if systems.bias is None else beyond(states, systems.fixed[0], systems.H)
 
 
-def _attended(states: Iterator[State], A: F) -> Iterator[State]:
+def _attended(states: Iterator[State], A: FloatArray) -> Iterator[State]:
     """The same states, each with the attention that all layers have."""
     return (replace(state, attention=lambda: [A]) for state in states)

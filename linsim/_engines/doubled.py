@@ -15,9 +15,10 @@ from dataclasses import replace
 import numpy as np
 
 from .._double import Pair, Sliced, add, divide, matmul, minus, of, scale, sliced, spread, total
-from .._eigen import F, doubly_stochastic
+from .._eigen import doubly_stochastic
 from .._general_eigen import column_sums, row_sums
 from .._state import EMPTY, State, log2, norm, plain_state, shifted
+from .._types import EPS, FloatArray
 from ._ahead import kept
 
 __all__ = ["ROUNDING", "cost", "general", "states", "stochastic"]
@@ -26,13 +27,12 @@ __all__ = ["ROUNDING", "cost", "general", "states", "stochastic"]
 # the twins is enlarged: by the luck of one draw it may be that much too small once in a
 # thousand times.  Together they stay far below the rounding of a double.
 _MOVE, _SAFETY = 2.0**-100, 2.0**10
-_EPS = float(np.finfo(np.float64).eps)
 _PATTERNS = 16
 # exponent of the smallest scale of a feature: what is sliced must stay in the range of doubles
 _SMALLEST = -400
 
 #: relative rounding of a part that is handed out
-ROUNDING = _EPS
+ROUNDING = EPS
 
 
 def cost(n: int, d: int, heads: int, layers: int) -> float:
@@ -40,7 +40,7 @@ def cost(n: int, d: int, heads: int, layers: int) -> float:
     return 2 * 17 * 2.0 * n * d * (n + d) * heads * layers + 1e5 * layers
 
 
-def stochastic(A: F) -> Pair:
+def stochastic(A: FloatArray) -> Pair:
     """Attention with row sums of 1 to twice the digits; column sums too where they were meant to be.
 
     Rows are divided by their sums; a matrix that keeps token means becomes
@@ -63,7 +63,7 @@ def stochastic(A: F) -> Pair:
     return np.where(keeps, both[0], normalised[0]), np.where(keeps, both[1], normalised[1])
 
 
-def general(A: F, eps: float) -> Pair:
+def general(A: FloatArray, eps: float) -> Pair:
     """Any other attention: rows, and columns, that sum to one number do so to twice the digits."""
     n = A.shape[-1]
     rows, columns = row_sums(A, eps), column_sums(A, eps)
@@ -82,10 +82,10 @@ def general(A: F, eps: float) -> Pair:
 
 
 def states(
-    x0: F,
-    heads: Callable[[int], Sequence[tuple[Sliced, Pair, F]]],
+    x0: FloatArray,
+    heads: Callable[[int], Sequence[tuple[Sliced, Pair, FloatArray]]],
     layers: Sequence[int],
-    drive: Callable[[int], F | None] = lambda layer: None,
+    drive: Callable[[int], FloatArray | None] = lambda layer: None,
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``; ``x0`` (b, n, d).
 
@@ -117,18 +117,22 @@ def states(
         yield replace(_state(X, twin, e), attention=functools.partial(_attention, heads, layer))
 
 
-def _attention(heads: Callable[[int], Sequence[tuple[Sliced, Pair, F]]], layer: int) -> list[F]:
+def _attention(
+    heads: Callable[[int], Sequence[tuple[Sliced, Pair, FloatArray]]], layer: int
+) -> list[FloatArray]:
     # slices, each below the one before, add up to the doubles that they were cut from
     return [functools.reduce(np.add, reversed(A.slices)) for A, _, _ in heads(layer)]
 
 
-def _at_scale(added: F, e: F) -> F:
+def _at_scale(added: FloatArray, e: FloatArray) -> FloatArray:
     """The row that is added over 2**e, 0 far below it."""
     fraction, power = np.frexp(added)
     return np.asarray(np.ldexp(fraction, np.clip(power - e, -2000, 1000).astype(int)))
 
 
-def _scaled(X: Pair, twin: Pair, e: F, added: F | None = None) -> tuple[Pair, Pair, F]:
+def _scaled(
+    X: Pair, twin: Pair, e: FloatArray, added: FloatArray | None = None
+) -> tuple[Pair, Pair, FloatArray]:
     top = np.maximum(*(np.max(np.abs(x[0]), axis=(-1, -2), keepdims=True) for x in (X, twin)))
     if added is not None:  # it has to fit as well
         top = np.maximum(top, np.max(np.abs(_at_scale(added, e)), axis=(-1, -2), keepdims=True))
@@ -139,7 +143,7 @@ def _scaled(X: Pair, twin: Pair, e: F, added: F | None = None) -> tuple[Pair, Pa
     return X, twin, e + exponent
 
 
-def _layer(X: Pair, heads: Sequence[tuple[Sliced, Pair, F]], inner: int) -> tuple[Pair, F]:
+def _layer(X: Pair, heads: Sequence[tuple[Sliced, Pair, FloatArray]], inner: int) -> tuple[Pair, FloatArray]:
     """X + sum_h A_h X H_h, and how large the terms of each entry are, (b, n, d).
 
     Slices of a row reach so far below its largest entry.  Each feature is brought to a scale of its
@@ -160,18 +164,18 @@ def _layer(X: Pair, heads: Sequence[tuple[Sliced, Pair, F]], inner: int) -> tupl
     return out, size
 
 
-def _state(X: Pair, twin: Pair, e: F) -> State:
+def _state(X: Pair, twin: Pair, e: FloatArray) -> State:
     # a twin whose centre is far off still tells how far off the small rest is: each part by itself
     (centre, rest), (other_centre, other_rest) = _cut(X), _cut(twin)
     apart, rest_apart = add(twin, minus(X))[0], add(other_rest, minus(rest))[0]
     common = add(other_centre, minus(centre))[0]
 
-    def length(x: F) -> F:
+    def length(x: FloatArray) -> FloatArray:
         return np.sqrt(np.sum(x * x, axis=-1, keepdims=True))
 
-    rows = _SAFETY * length(apart) + _EPS * length(X[0])
-    noise_row = _SAFETY * length(common) + _EPS * length(centre[0])
-    noise_rest = _SAFETY * norm(rest_apart) + _EPS * norm(rest[0])
+    rows = _SAFETY * length(apart) + EPS * length(X[0])
+    noise_row = _SAFETY * length(common) + EPS * length(centre[0])
+    noise_rest = _SAFETY * norm(rest_apart) + EPS * norm(rest[0])
     found = plain_state(X[0], centre[0], rest[0], log2(noise_row), log2(noise_rest), log2(rows))
     nothing = ~np.any((X[0] != 0) | (twin[0] != 0), axis=(-1, -2), keepdims=True)
     return shifted(found, np.where(nothing, EMPTY, e))

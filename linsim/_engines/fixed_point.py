@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, B, F
 from .._state import PARTS, State, add_log2, log2, norm, normalise
+from .._types import EPS, BoolArray, FloatArray
 from .steps import cut_drive, lowered, plus
 
 __all__ = ["LARGEST_CONDITION", "beyond", "fixed_point", "from_it"]
@@ -22,7 +22,7 @@ __all__ = ["LARGEST_CONDITION", "beyond", "fixed_point", "from_it"]
 LARGEST_CONDITION = 1e5
 
 
-def fixed_point(H: F, bias: F) -> tuple[F, B]:
+def fixed_point(H: FloatArray, bias: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Return x* (b, 1, d) of H (b or 1, d, d) and bias (b or 1, 1, d), and whether it is known well, (b,).
 
     Where it is not x* is 0.
@@ -35,17 +35,17 @@ def fixed_point(H: F, bias: F) -> tuple[F, B]:
     return np.where(good[:, None, None], point, 0.0), good
 
 
-def from_it(state: State, point: F, H: F) -> State:
+def from_it(state: State, point: FloatArray, H: FloatArray) -> State:
     """Return the state less 1 x*^T, with what is not known of x* in its noise."""
     return _moved(state, -point, H)
 
 
-def beyond(states: Iterable[State], point: F, H: F) -> Iterator[State]:
+def beyond(states: Iterable[State], point: FloatArray, H: FloatArray) -> Iterator[State]:
     """Put 1 x*^T back."""
     return (_moved(state, point, H) for state in states)
 
 
-def _moved(state: State, point: F, H: F) -> State:
+def _moved(state: State, point: FloatArray, H: FloatArray) -> State:
     added = cut_drive(point, state.split)
     moved = plus(lowered(state, added), added)
     # first-order: of the solution of a linear system, the same for every entry

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from .._exact import rational_sums, vanishes
 from .._namespace import Array, on_device_of, to_host
 from .._recorded import Recorded, filled
+from .._types import HostArray
 from ..metrics._registry import metric_of
 from . import bands, iterate, lanes
 from .choose import choose
@@ -24,17 +24,15 @@ from .task import Task
 
 __all__ = ["rescued"]
 
-Numbers = np.ndarray[Any, Any]
-
 
 def rescued(task: Task, found: Recorded) -> Recorded:
     """Go again through systems with hidden values, each time with more digits, and fill them in."""
 
-    def in_float64(numbers: Numbers, count: int) -> Recorded:
+    def in_float64(numbers: HostArray, count: int) -> Recorded:
         finer = task.picked(numbers, "float64", count)
         return execute(finer, choose(finer).engines, parallel=False)
 
-    def in_pairs(numbers: Numbers, count: int) -> Recorded:
+    def in_pairs(numbers: HostArray, count: int) -> Recorded:
         finer = task.picked(numbers, "float64", count)
 
         @functools.cache

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, meant
+from .._eigen import meant
 from .._general_eigen import intended
 from .._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from .._rule import Rule
 from .._state import Split, State, decompose, scaled, shifted
+from .._types import EPS
 
 __all__ = [
     "SINGLE",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .._namespace import Array, namespace
-from ._arithmetic import EPS, exp, log, log_error, rounding_of
+from .._types import EPS
+from ._arithmetic import exp, log, log_error, rounding_of
 from ._metric import Measured, Metric
 from ._view import View
 

@@ -8,7 +8,8 @@ import math
 from .. import _validate
 from .._namespace import Array, namespace, on_device_of
 from .._state import EMPTY, add_log2, log2, norm
-from ._arithmetic import EPS, LN2, by_part, log, noise_share, rounding_of
+from .._types import EPS
+from ._arithmetic import LN2, by_part, log, noise_share, rounding_of
 from ._metric import Measured, Metric
 from ._pairs import apart, both, relative, sharper_of, sum_of
 from ._view import View

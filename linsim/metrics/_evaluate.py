@@ -16,7 +16,8 @@ import numpy as np
 
 from .._namespace import Array, exponent_of, namespace
 from .._state import EMPTY, State, of_plain_tokens, scaled, shifted
-from ._arithmetic import EPS, LN2
+from .._types import EPS
+from ._arithmetic import LN2
 from ._metric import Layer, Measured, Metric
 from ._registry import metric_of
 from ._view import View

@@ -8,8 +8,8 @@ from dataclasses import replace
 from .. import _validate
 from .._namespace import namespace
 from .._state import EMPTY, log2, plain_state
+from .._types import EPS
 from ..errors import InvalidValueError
-from ._arithmetic import EPS
 from ._evaluate import with_scale
 from ._metric import Layer, Measured, Metric
 from ._registry import REGISTRY

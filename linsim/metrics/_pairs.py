@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._namespace import Array, namespace
-from ._arithmetic import EPS, exp, log, log_error, rounding_of
+from .._types import EPS
+from ._arithmetic import exp, log, log_error, rounding_of
 from ._metric import Measured
 from ._view import View
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from .._namespace import Array, exponent_of, namespace
 from .._state import EMPTY, add_log2, combine, log2, norm, scaled
-from ._arithmetic import EPS, by_part, difference, exp, log, log_error, noise_share, rounding_of
+from .._types import EPS
+from ._arithmetic import by_part, difference, exp, log, log_error, noise_share, rounding_of
 from ._metric import Measured, Metric
 from ._view import View
 

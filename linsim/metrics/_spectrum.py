@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._namespace import Array, namespace
-from ._arithmetic import EPS, LN2, TINY, log, log_error
+from .._types import EPS
+from ._arithmetic import LN2, TINY, log, log_error
 from ._metric import Measured, Metric
 from ._singular import Singular
 from ._view import View

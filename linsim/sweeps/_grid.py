@@ -15,13 +15,13 @@ import numpy as np
 
 from .. import _validate
 from .._namespace import to_host
+from .._types import HostArray
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 
 __all__ = ["Axis", "Grid", "Points", "named"]
 
-Values = np.ndarray[Any, Any]
 #: point_arrays as ``make`` sees them: a (k,) array by name
-Points = dict[str, Values]
+Points = dict[str, HostArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,8 @@ class Axis:
 
     name: str
     dim: str
-    values: Values
-    labels: Values
+    values: HostArray
+    labels: HostArray
     options: bool  # names and truth values: nobody computes with a batch of them
 
 
@@ -71,7 +71,7 @@ class Grid:
         return cls(tuple(axes), {**sizes, "replicate": replicates})
 
     @classmethod
-    def stored(cls, axes: Mapping[str, Any], replicates: int, coordinate: Callable[[str], Values]) -> Grid:
+    def stored(cls, axes: Mapping[str, Any], replicates: int, coordinate: Callable[[str], HostArray]) -> Grid:
         """Return the grid that :meth:`spec` told of, given its :meth:`coordinates`; values are labels."""
         found = []
         for name, axis in axes.items():
@@ -93,7 +93,7 @@ class Grid:
         """Number of systems: points times replicates."""
         return int(np.prod(self.shape))
 
-    def points(self, indices: Sequence[Values], *, labels: bool = False) -> Points:
+    def points(self, indices: Sequence[HostArray], *, labels: bool = False) -> Points:
         """Coordinates of points, given their indices along each dim (the last, replicates, is not asked)."""
         at = dict(zip(self.sizes, indices, strict=False))
         return {axis.name: (axis.labels if labels else axis.values)[at[axis.dim]] for axis in self.axes}
@@ -121,7 +121,7 @@ class Grid:
             for axis in self.axes
         }
 
-    def coordinates(self) -> Iterator[tuple[str, str, Values, dict[str, Any]]]:
+    def coordinates(self) -> Iterator[tuple[str, str, HostArray, dict[str, Any]]]:
         """Yield (name, dim, values, attributes) of every coordinate, in forms that Zarr and netCDF hold.
 
         Complex numbers become two coordinates, ``NAME_real`` and ``NAME_imag``.
@@ -197,7 +197,7 @@ def _axis(name: str, dim: str, values: Any, *, distinct: bool = True, where: str
     return Axis(name, dim, found, labels, labels.dtype.kind in "Ub")
 
 
-def _names(values: Any) -> Values | None:
+def _names(values: Any) -> HostArray | None:
     """Return names, None among them, as an array of objects; None for anything else."""
     if isinstance(values, np.ndarray):
         listed = values.tolist() if values.dtype.kind in "OUT" and values.ndim == 1 else []
@@ -212,7 +212,7 @@ def _names(values: Any) -> Values | None:
     return out
 
 
-def _numbers(values: Any, where: str) -> Values:
+def _numbers(values: Any, where: str) -> HostArray:
     """Return whole numbers as int64, truth values as bool, all others as float64 or complex128."""
     plain = isinstance(values, np.ndarray | list | tuple | range)
     try:
@@ -228,7 +228,7 @@ def _numbers(values: Any, where: str) -> Values:
     return found.astype(np.complex128 if found.dtype.kind == "c" else np.float64)
 
 
-def _hash(labels: Values) -> str:
+def _hash(labels: HostArray) -> str:
     """A hash of values; 1 and 1.0 are one."""
     if labels.dtype.kind in "OTU":
         data = "\0".join(labels.tolist()).encode()

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._types import ComplexArray, FloatArray
+
 __all__ = ["Ritz", "Work", "leading"]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
-C = np.ndarray[Any, np.dtype[np.complex128]]
 
 WANTED = 4  # leading eigenvalues: two pairs, or one and what may tie with it
 KRYLOV = 96  # vectors kept: more cost memory traffic, fewer cost products
@@ -58,10 +58,10 @@ class Ritz(NamedTuple):
     reached : the largest residual, relatively
     """
 
-    values: C
-    vectors: C
-    images: C
-    residual: F
+    values: ComplexArray
+    vectors: ComplexArray
+    images: ComplexArray
+    residual: FloatArray
     reached: float
 
 
@@ -107,7 +107,7 @@ def leading(
     return found
 
 
-def _ritz(apply: Callable[[Any], Any], vectors: C, work: Work) -> Ritz:
+def _ritz(apply: Callable[[Any], Any], vectors: ComplexArray, work: Work) -> Ritz:
     """The best that a few vectors span, real ones in double precision."""
     basis, sizes, _ = np.linalg.svd(np.concatenate([vectors.real, vectors.imag], axis=1), full_matrices=False)
     basis = basis[:, sizes > 1e-5 * sizes[0]]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, F
+from .._types import EPS, FloatArray
 from ._heads import Stacked, sum_of_heads
 
 __all__ = ["Cycle", "Heads", "simplest"]
 
 #: one layer: its attentions (..., h, n, n) and its weights (..., h, d, d)
-Heads = tuple[F, F]
+Heads = tuple[FloatArray, FloatArray]
 
 LARGEST_NORM = 400  # 2-norms of larger matrices are bounded, not computed
 
@@ -93,7 +93,7 @@ class Cycle:
         ]
         return float(sum(each))
 
-    def growths(self) -> F:
+    def growths(self) -> FloatArray:
         """ln of the factor by which each layer enlarges a generic state; -inf where it erases it."""
         X, out = np.random.default_rng(0).standard_normal(self.shape), []
         for layer in self.layers:
@@ -102,7 +102,7 @@ class Cycle:
                 out.append(float(np.log(np.linalg.norm(X))))
         return np.array(out)
 
-    def rescaled(self, growths: F) -> Cycle:
+    def rescaled(self, growths: FloatArray) -> Cycle:
         """The same layers, divided by powers of two near exp(growths)."""
         finite = np.where(np.isfinite(growths), growths, 0.0)
         scales = tuple((2.0 ** np.round(finite / np.log(2))).tolist())
@@ -115,7 +115,7 @@ class Cycle:
             cancelled = np.array(bounds) / np.exp(self.growths())
         return float(np.sum(np.minimum(self.eps * cancelled, 1.0)))
 
-    def matrix(self) -> tuple[F, float]:
+    def matrix(self) -> tuple[FloatArray, float]:
         """The map on row-major states as a matrix, and the size of its error.
 
         Layers multiplied from the first and from the last round differently,
@@ -138,7 +138,7 @@ class Cycle:
         return first, float(np.linalg.norm(first - last)) + 4 * self.rounding() * norm
 
 
-def _norm(M: F) -> float:
+def _norm(M: FloatArray) -> float:
     """The 2-norm, or of large matrices a bound of it that costs no decomposition."""
     if len(M) <= LARGEST_NORM:
         return float(np.linalg.norm(M, 2))
@@ -159,7 +159,7 @@ def simplest(layers: Sequence[Heads]) -> tuple[Heads, ...]:
     return tuple(merged)
 
 
-def _one_head(A: F, H: F) -> Heads:
+def _one_head(A: FloatArray, H: FloatArray) -> Heads:
     if np.all(A[..., :1, :, :] == A):
         return A[..., :1, :, :], np.sum(H, axis=-3, keepdims=True)
     if np.all(H[..., :1, :, :] == H):

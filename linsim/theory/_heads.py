@@ -11,10 +11,10 @@ import numpy as np
 
 from .._low_rank import detected
 from .._parallel import in_parallel
+from .._types import FloatArray
 
 __all__ = ["Stacked", "stacked", "sum_of_heads"]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
 
 # The sums are cut into these many parts on every machine: one cut, one result.
 GROUPS = 4
@@ -37,7 +37,7 @@ def _summed(part: Any, count: int, work: float) -> Any:
     return total
 
 
-def sum_of_heads(A: F, H: F, X: Any) -> Any:
+def sum_of_heads(A: FloatArray, H: FloatArray, X: Any) -> Any:
     """sum_h A_h X H_h of (h, n, n), (h, d, d) and states (..., n, d)."""
 
     def part(group: slice) -> Any:
@@ -55,8 +55,8 @@ class Stacked:
     ``edges``: where the columns of each head begin, and the end.
     """
 
-    V: F
-    O: F  # noqa: E741
+    V: FloatArray
+    O: FloatArray  # noqa: E741
     edges: tuple[int, ...]
 
     @property
@@ -69,7 +69,7 @@ class Stacked:
         """The same in single precision."""
         return Stacked(self.V.astype(np.float32), self.O.astype(np.float32), self.edges)
 
-    def apply(self, A: F, X: Any) -> Any:
+    def apply(self, A: FloatArray, X: Any) -> Any:
         """sum_h A_h X V_h O_h of (h, n, n) and states (..., n, d)."""
 
         def part(group: slice) -> Any:
@@ -82,7 +82,7 @@ class Stacked:
         return _summed(part, len(A), 2.0 * X.size * len(self.O))
 
 
-def stacked(H: F) -> Stacked | None:
+def stacked(H: FloatArray) -> Stacked | None:
     """The factors of (h, d, d) weights, found in their entries; None where they save nothing."""
     found = []
     for h in H:

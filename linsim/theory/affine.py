@@ -24,8 +24,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from .._eigen import EPS, B, C, Eigensystem, F, attention_eigensystem, weight_eigensystem
+from .._eigen import Eigensystem, attention_eigensystem, weight_eigensystem
 from .._general_eigen import general_eigensystem, intended
+from .._types import EPS, BoolArray, ComplexArray, FloatArray
 from ..errors import NotCoveredError
 from ._logs import log, log_minus
 from .bounds import Bounds, angle_bound, effective
@@ -39,10 +40,10 @@ _ZERO = 1e3 * EPS  # a smaller lambda mu, relatively, or a smaller part of the b
 
 
 def affine_verdicts(
-    A: F,
-    H: F,
-    bias: F | None,
-    x0: F | None,
+    A: FloatArray,
+    H: FloatArray,
+    bias: FloatArray | None,
+    x0: FloatArray | None,
     batch: tuple[int, ...],
     precision: Precision,
     stochastic: bool,
@@ -78,7 +79,7 @@ def affine_verdicts(
         )
         law = dominance(attention, weights, x0, precision, none)
         marked = None if stochastic else np.broadcast_to(constant, law.rho.shape[0])
-        bounds = Bounds(attention, weights, law, cast(F, x0), A, H, precision.tokens, marked)
+        bounds = Bounds(attention, weights, law, cast(FloatArray, x0), A, H, precision.tokens, marked)
         none = none._replace(constant=np.broadcast_to(constant, law.rho.shape[0]))
         return verdicts(A, H, x0, attention, weights, law, batch, precision, none, bounds)
     if not np.all(constant):
@@ -90,10 +91,10 @@ def affine_verdicts(
 
 
 def _driven(
-    A: F,
-    H: F,
-    bias: F,
-    x0: F | None,
+    A: FloatArray,
+    H: FloatArray,
+    bias: FloatArray,
+    x0: FloatArray | None,
     attention: Eigensystem,
     weights: Eigensystem,
     batch: tuple[int, ...],
@@ -133,7 +134,7 @@ def _driven(
     )
 
 
-def _with_drive(weights: Eigensystem, row: F, s: F) -> tuple[Eigensystem, Any, B]:
+def _with_drive(weights: Eigensystem, row: FloatArray, s: FloatArray) -> tuple[Eigensystem, Any, BoolArray]:
     """Eigensystem of [[H, 0], [row / s, 0]], the new mode last; its power of depth; whether it is no mode.
 
     Its left vector is the fixed point beside 1; along vectors with s mu = 0 it is what grows like l.
@@ -144,8 +145,8 @@ def _with_drive(weights: Eigensystem, row: F, s: F) -> tuple[Eigensystem, Any, B
         return np.broadcast_to(x, (size, *x.shape[1:]))
 
     values, condition, growth = wide(weights.values), wide(weights.condition), wide(weights.growth)
-    right: C = np.zeros((size, d + 1, d + 1), dtype=np.complex128)
-    left: C = np.zeros_like(right)
+    right: ComplexArray = np.zeros((size, d + 1, d + 1), dtype=np.complex128)
+    left: ComplexArray = np.zeros_like(right)
     right[:, :d, :d], left[:, :d, :d] = wide(weights.right), wide(weights.left)
     own = (row[:, None, :] @ right[:, :d, :d])[:, 0, :]  # d_j
     drift = s[:, None] * values
@@ -195,11 +196,11 @@ class DrivenBounds:
     """
 
     linear: Bounds
-    bias: F
-    s: F
+    bias: FloatArray
+    s: FloatArray
     law: Dominance
 
-    def log_bound(self, gap: str, layers: F) -> F:
+    def log_bound(self, gap: str, layers: FloatArray) -> FloatArray:
         """Natural logarithm of the upper bound, (b, k), at (k,) layers.
 
         Proved as ``affine.fixed_point``, ``affine.linear_growth`` and ``affine.rest`` in proofs_check.
@@ -222,14 +223,14 @@ class DrivenBounds:
                 return np.full_like(h, -np.inf)
             return effective(np.minimum(ratio - np.log(m - 1) / 2, 0.0), m)
 
-    def _cosine(self, h: F, p: F, n: int) -> F:
+    def _cosine(self, h: FloatArray, p: FloatArray, n: int) -> FloatArray:
         if n == 1:
             return np.full_like(h, -np.inf)
         smooth = ~np.any(self.law.dominant[:, 1:], axis=(-1, -2))
         found = np.minimum(angle_bound(h, p - np.log(n) / 2, h, n), np.log(n / (n - 1)))
         return np.where(smooth[:, None], found, 0.0)
 
-    def log_lower_bound(self, gap: str, layers: F) -> F:
+    def log_lower_bound(self, gap: str, layers: FloatArray) -> FloatArray:
         """Natural logarithm of the lower bound of token diversity or HFC/LFC, (b, k)."""
         h, g = self.linear.log_bound("diverse", layers), self.linear.log_lower_bound("diverse", layers)
         most = self._common(layers, h)[1]
@@ -237,7 +238,7 @@ class DrivenBounds:
             value = g - most if gap == "hfc_lfc" else 2 * g - np.logaddexp(2 * g, 2 * most)
         return np.where(np.isneginf(g), -np.inf, value)
 
-    def _common(self, layers: F, h: F) -> tuple[F, F]:
+    def _common(self, layers: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:
         """ln of ||Pi X|| from below and from above, (b, k)."""
         linear, n = self.linear, self.linear.x0.shape[-2]
         size = h.shape[0]
@@ -257,7 +258,7 @@ class DrivenBounds:
         half = np.log(n) / 2
         return np.where(sick, -np.inf, low + half), np.where(sick, np.inf, high + half)
 
-    def _along(self, layers: F, u: F) -> tuple[F, F]:
+    def _along(self, layers: FloatArray, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         """ln |m_l w_j| and ln of a bound of its error, (b, k, d)."""
         linear, weights = self.linear, self.linear.weights
         size, d = self.bias.shape
@@ -312,7 +313,7 @@ def driven_cycle(law: Prediction, period: int, driven: Any) -> Prediction:
     count = int(np.prod(shape, dtype=int))
     modes = [law.dominant] if shape == () else list(np.reshape(law.dominant, count))
 
-    def flat(x: Any) -> F:
+    def flat(x: Any) -> FloatArray:
         return np.array(np.broadcast_to(np.asarray(x), shape).reshape(count))
 
     regime, margin, rank = flat(law.regime).astype("U12"), flat(law.margin), flat(law.limit_rank)
@@ -353,7 +354,7 @@ def driven_cycle(law: Prediction, period: int, driven: Any) -> Prediction:
             rates["rank_gap"][s] = max(rates["rank_gap"][s], 1 / q) if collapse[s] else 1.0
             rates["cosine_gap"][s] = max(rates["cosine_gap"][s], 1 / q**2) if angle[s] else 1.0
 
-    def shaped(x: F) -> Any:
+    def shaped(x: FloatArray) -> Any:
         return x.item() if shape == () else x.reshape(shape)
 
     entry = Assumption(

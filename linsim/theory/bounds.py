@@ -95,8 +95,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import EPS, B, C, Eigensystem, F, I
+from .._eigen import Eigensystem
 from .._general_eigen import column_sums
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 from ._henrici import growth, growth_of_rows
 from ._logs import log, log_minus, log_sum
 from .dominance import Dominance
@@ -113,10 +114,10 @@ _TINY = -700.0  # exp of it is the smallest share of a largest term that is kept
 class _Frame(NamedTuple):
     """One side of X = V Y Z: unit (or scaled) vectors as columns, and their duals as rows."""
 
-    vectors: C  # (b, m, m)
-    duals: C
-    error: F  # (b, m), of each vector
-    dual_error: F  # (b, m), of each dual, relative to its length
+    vectors: ComplexArray  # (b, m, m)
+    duals: ComplexArray
+    error: FloatArray  # (b, m), of each vector
+    dual_error: FloatArray  # (b, m), of each dual, relative to its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,21 +127,23 @@ class Bounds:
     attention: Eigensystem
     weights: Eigensystem
     law: Dominance
-    x0: F
-    A: F
-    H: F
+    x0: FloatArray
+    A: FloatArray
+    H: FloatArray
     eps: float = EPS  # relative spacing of the numbers that x0 was given in
-    constant: B | None = None  # of attention that is not stochastic: whether mode 0 is the constant one
+    constant: BoolArray | None = (
+        None  # of attention that is not stochastic: whether mode 0 is the constant one
+    )
 
-    def log_bound(self, gap: str, layers: F) -> F:
+    def log_bound(self, gap: str, layers: FloatArray) -> FloatArray:
         """Natural logarithm of the upper bound, (b, k), at (k,) layers."""
         return self._each(partial(_above, gap=gap), layers)
 
-    def log_lower_bound(self, gap: str, layers: F) -> F:
+    def log_lower_bound(self, gap: str, layers: FloatArray) -> FloatArray:
         """Natural logarithm of the lower bound of token diversity or HFC/LFC, (b, k)."""
         return self._each(partial(_below, gap=gap), layers)
 
-    def _each(self, bound: Any, layers: F) -> F:
+    def _each(self, bound: Any, layers: FloatArray) -> FloatArray:
         """Evaluate in chunks of layers: all coefficients of all layers need not fit in memory."""
         size, n, d = self.law.rho.shape
         out = np.empty((size, layers.size))
@@ -156,19 +159,19 @@ class Bounds:
 class _Plan(NamedTuple):
     """Constants of the bounds, layer by layer the same."""
 
-    log_c: tuple[F, F]  # safe logarithms of |c|: from below, from above, (b, n, d)
-    log_rho: tuple[F, F]
+    log_c: tuple[FloatArray, FloatArray]  # safe logarithms of |c|: from below, from above, (b, n, d)
+    log_rho: tuple[FloatArray, FloatArray]
     rows: _Frame
     columns: _Frame
     i: np.ndarray[Any, Any]  # (b,) a dominant mode
     j: np.ndarray[Any, Any]
-    real_row: B  # its attention eigenvalue is real
-    real: B  # both its eigenvalues are
-    free: B  # (b, n) which modes have the mean 0 exactly
-    smooth: B  # only the constant mode dominates
-    sick: B  # no basis of eigenvectors
-    turns: tuple[F, F]  # what rounding hides in either basis, where there is one
-    uniform: B  # mode 0 of attention is the constant one
+    real_row: BoolArray  # its attention eigenvalue is real
+    real: BoolArray  # both its eigenvalues are
+    free: BoolArray  # (b, n) which modes have the mean 0 exactly
+    smooth: BoolArray  # only the constant mode dominates
+    sick: BoolArray  # no basis of eigenvectors
+    turns: tuple[FloatArray, FloatArray]  # what rounding hides in either basis, where there is one
+    uniform: BoolArray  # mode 0 of attention is the constant one
 
 
 def _plan(bounds: Bounds) -> _Plan:
@@ -226,7 +229,7 @@ def _plan(bounds: Bounds) -> _Plan:
     )
 
 
-def _mean_free(bounds: Bounds, error: F) -> B:
+def _mean_free(bounds: Bounds, error: FloatArray) -> BoolArray:
     """Which vectors have the mean 0 exactly: all of other eigenvalues than the sum of all columns."""
     if bounds.constant is None:
         return mean_free(bounds.A, bounds.attention, error)
@@ -235,19 +238,19 @@ def _mean_free(bounds: Bounds, error: F) -> B:
     return np.broadcast_to(apart & ~np.isnan(columns), error.shape)
 
 
-def _relative(turn: F, lengths: F) -> F:
+def _relative(turn: FloatArray, lengths: FloatArray) -> FloatArray:
     """How much of its own length turns a vector at most, from T (b, m, m) and lengths (b, m)."""
     return np.sum(turn * lengths[:, None, :], axis=-1) / np.where(lengths > 0, lengths, 1.0)
 
 
-def _means(plan: _Plan) -> F:
+def _means(plan: _Plan) -> FloatArray:
     """Upper bounds of |Pi v_k|, (b, 1, n): the mean of each mode, 0 where it is 0 exactly."""
     vectors = plan.rows.vectors
     mean = np.abs(np.sum(vectors, axis=-2)) / np.sqrt(vectors.shape[-2]) + plan.rows.error
     return np.where(plan.free, 0.0, mean)[:, None, :]
 
 
-def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
+def _coefficients(plan: _Plan, layers: FloatArray) -> tuple[FloatArray, FloatArray]:
     """ln|Y| from below and from above, (b, k, n, d); a mode of modulus 0 is there at layer 0 only."""
     depth = layers[:, None, None]
     low, high = (
@@ -257,7 +260,9 @@ def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
     return low, high
 
 
-def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
+def _above(
+    bounds: Bounds, plan: _Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
+) -> FloatArray:
     _, n, d = bounds.law.rho.shape
     h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
     if np.any(plan.sick):
@@ -282,7 +287,9 @@ def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str)
     return effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
 
 
-def _below(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
+def _below(
+    bounds: Bounds, plan: _Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
+) -> FloatArray:
     duals, across = _log_duals(plan.rows)[:, :, None], _log_duals(plan.columns)[:, None, :]
     h = np.max(_without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
     if gap == "diverse":
@@ -296,7 +303,7 @@ def _below(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str)
     return np.where(plan.sick[:, None] | ~plan.uniform[:, None], -np.inf, value)
 
 
-def _rest(plan: _Plan, low: F, high: F, h: F, p: F) -> F:
+def _rest(plan: _Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray) -> FloatArray:
     """ln of the bound of ||X - R|| / sigma_1 for the best of four matrices R of rank one."""
     low_t, high_t = (np.swapaxes(x, -1, -2) for x in (low, high))
     modal = [
@@ -308,7 +315,9 @@ def _rest(plan: _Plan, low: F, high: F, h: F, p: F) -> F:
     return np.min(np.stack([_quotient(h, p), *(np.where(healthy, x, np.inf) for x in modal)]), axis=0)
 
 
-def _cosine(plan: _Plan, low: F, high: F, h: F, p: F, n: int) -> F:
+def _cosine(
+    plan: _Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray, n: int
+) -> FloatArray:
     """ln of the bound of 1 - cos where the constant mode dominates, else of 1 - mean |cos|."""
     if n == 1:
         return np.full_like(h, -np.inf)
@@ -322,7 +331,7 @@ def _cosine(plan: _Plan, low: F, high: F, h: F, p: F, n: int) -> F:
     return np.min(np.stack(candidates), axis=0)
 
 
-def _quotient(h: F, p: F) -> F:
+def _quotient(h: FloatArray, p: FloatArray) -> FloatArray:
     return np.where(np.isneginf(h), -np.inf, h - p)
 
 
@@ -330,10 +339,10 @@ class _Gram(NamedTuple):
     """Gram matrix of (b, m) vectors and how far, at most, each of these is from the true one."""
 
     matrix: Any
-    error: F
+    error: FloatArray
 
 
-def _norm(logs: F, G: Any, K: Any) -> F:
+def _norm(logs: FloatArray, G: Any, K: Any) -> FloatArray:
     """ln of the bound of ||V Y Z|| from ln|Y| (b, k, n, d) and Gram matrices (b, n, n), (b, d, d)."""
     # Sizes of vectors go into the logarithms: a coefficient whose vector is zero
     # must not set the scale, or what counts would underflow beside it.
@@ -351,7 +360,7 @@ def _norm(logs: F, G: Any, K: Any) -> F:
     return safe[..., 0, 0] + log(square) / 2
 
 
-def _unit(G: Any) -> tuple[Any, F, F]:
+def _unit(G: Any) -> tuple[Any, FloatArray, FloatArray]:
     """Gram matrix of vectors scaled to length one, what their errors may add to it, and the lengths.
 
     Those of length zero are left out.
@@ -366,49 +375,54 @@ def _unit(G: Any) -> tuple[Any, F, F]:
     return M / safe[:, :, None] / safe[:, None, :], more, whole
 
 
-def _gram(vectors: C | F) -> Any:
+def _gram(vectors: ComplexArray | FloatArray) -> Any:
     return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
 
 
-def _turning(frame: _Frame, index: np.ndarray[Any, Any]) -> F:
+def _turning(frame: _Frame, index: np.ndarray[Any, Any]) -> FloatArray:
     """Errors of the vectors without their part along vector ``index``, which itself is left out, (b, m)."""
     own = np.take_along_axis(frame.error, index[:, None], axis=-1)
     return np.where(np.arange(frame.error.shape[-1]) == index[:, None], 0.0, frame.error + own)
 
 
-def _log_duals(frame: _Frame) -> F:
+def _log_duals(frame: _Frame) -> FloatArray:
     """ln of upper bounds of the lengths of dual vectors, (b, m)."""
     return np.asarray(np.log(np.linalg.norm(frame.duals, axis=-1)) + np.log1p(frame.dual_error))
 
 
-def _log_dual_norm(frame: _Frame) -> F:
+def _log_dual_norm(frame: _Frame) -> FloatArray:
     """ln of an upper bound of the norm of all duals, (b,)."""
     worst = np.sqrt(np.sum(frame.dual_error**2, axis=-1))
     return np.asarray(np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2))) + np.log1p(worst))
 
 
-def _without(logs: F, index: np.ndarray[Any, Any], axis: int) -> F:
+def _without(logs: FloatArray, index: np.ndarray[Any, Any], axis: int) -> FloatArray:
     """``logs`` with row (axis -2) or column (axis -1) ``index`` of each system left out."""
     here = np.arange(logs.shape[axis]) == index[:, None]
     return np.where(here[:, None, :, None] if axis == -2 else here[:, None, None, :], -np.inf, logs)
 
 
-def _pick(vectors: C, index: np.ndarray[Any, Any]) -> C:
+def _pick(vectors: ComplexArray, index: np.ndarray[Any, Any]) -> ComplexArray:
     """Column ``index`` of each system, (b, m)."""
     return np.take_along_axis(
         np.broadcast_to(vectors, (index.size, *vectors.shape[1:])), index[:, None, None], axis=-1
     )[..., 0]
 
 
-def _apart(vectors: C, direction: C) -> C:
+def _apart(vectors: ComplexArray, direction: ComplexArray) -> ComplexArray:
     """Columns without their part along a direction."""
     unit = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
     return vectors - unit[:, :, None] * (np.conj(unit)[:, None, :] @ vectors)
 
 
 def _row_split(
-    rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any, Any], leak: F | None = None
-) -> tuple[F, F]:
+    rows: _Frame,
+    columns: _Frame,
+    low: FloatArray,
+    high: FloatArray,
+    i: np.ndarray[Any, Any],
+    leak: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each.
 
     ``leak`` (b, 1, m), where it is known better than from the vectors: bounds of |P v_k|.
@@ -429,7 +443,7 @@ def _row_split(
     return h, log_minus(lead, across)
 
 
-def _row_norm(columns: _Frame, low: F, high: F) -> F:
+def _row_norm(columns: _Frame, low: FloatArray, high: FloatArray) -> FloatArray:
     """ln of a lower bound of ||y Z|| from ln|y| (b, k, d)."""
     sizes = np.log(np.linalg.norm(columns.vectors, axis=-2))[:, None]  # |z_j|
     duals = _log_duals(columns)[:, None]  # |w_j|
@@ -441,17 +455,17 @@ def _row_norm(columns: _Frame, low: F, high: F) -> F:
     return np.maximum(np.maximum(one, whole), alone)
 
 
-def angle_bound(across: F, reference: F, size: F, n: int) -> F:
+def angle_bound(across: FloatArray, reference: FloatArray, size: FloatArray, n: int) -> FloatArray:
     """ln of (across / (reference - size))^2 / (n - 1), inf where the denominator is not positive."""
     free = log_minus(reference, size)
     return np.where(np.isneginf(across), -np.inf, 2 * (across - free) - np.log(n - 1))
 
 
-def _centred(vectors: C) -> C:
+def _centred(vectors: ComplexArray) -> ComplexArray:
     return vectors - np.mean(vectors, axis=-2, keepdims=True)
 
 
-def _row_angles(plan: _Plan, low: F, high: F) -> F:
+def _row_angles(plan: _Plan, low: FloatArray, high: FloatArray) -> FloatArray:
     """Angles from the row split at the dominant mode's row: X = v q^T + S."""
     n = high.shape[-2]
     v = _pick(plan.rows.vectors, plan.i)
@@ -467,22 +481,22 @@ def _row_angles(plan: _Plan, low: F, high: F) -> F:
     return np.where(_nonzero(v)[:, None], bound, np.inf)
 
 
-def _finite(G: C) -> C:
+def _finite(G: ComplexArray) -> ComplexArray:
     """Infinite entries (a token where v is zero) as numbers; their systems are left out later."""
     return np.where(np.isfinite(G), G, 1.0)
 
 
-def _nonzero(v: C) -> B:
+def _nonzero(v: ComplexArray) -> BoolArray:
     size = np.abs(v)
     return np.min(size, axis=-1) > 1e-10 * np.max(size, axis=-1)
 
 
 class _Minors(NamedTuple):
-    rank: F
-    angles: F
+    rank: FloatArray
+    angles: FloatArray
 
 
-def _minors(plan: _Plan, low: F, high: F) -> _Minors:
+def _minors(plan: _Plan, low: FloatArray, high: FloatArray) -> _Minors:
     """ln of the bounds of ||X - R|| / sigma_1 and of 1 - mean |cos| from the minors at the dominant pair."""
     n = high.shape[-2]
     V, Z = plan.rows.vectors, plan.columns.vectors  # Z transposed: columns z_j
@@ -535,7 +549,9 @@ def _minors(plan: _Plan, low: F, high: F) -> _Minors:
     return _Minors(np.where(np.isnan(rank), np.inf, rank), np.where(np.isnan(angles), np.inf, angles))
 
 
-def _length(frame: _Frame, index: np.ndarray[Any, Any], low: F, beta: F, size: Any) -> F:
+def _length(
+    frame: _Frame, index: np.ndarray[Any, Any], low: FloatArray, beta: FloatArray, size: Any
+) -> FloatArray:
     """ln of a lower bound of |v + beta|: coefficients 1 at ``index`` and e^low beside it, (b, k, m)."""
     here = np.arange(low.shape[-1]) == index[:, None]
     coefficients = np.where(here[:, None, :], 0.0, low)
@@ -544,7 +560,7 @@ def _length(frame: _Frame, index: np.ndarray[Any, Any], low: F, beta: F, size: A
     return np.maximum(np.maximum(size + log_minus(np.zeros_like(beta), beta), whole), -dual)
 
 
-def effective(log_s: F, m: int) -> F:
+def effective(log_s: FloatArray, m: int) -> FloatArray:
     """ln(erank - 1) of singular values (1, s, ..., s) of which there are ``m``."""
     s = np.exp(log_s)
     total = (m - 1) * s
@@ -559,7 +575,9 @@ def effective(log_s: F, m: int) -> F:
     return np.where(log_entropy > -40.0, np.log(np.expm1(entropy)), log_entropy + 1e-17)
 
 
-def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[F, F]:
+def _without_basis(
+    bounds: Bounds, plan: _Plan, layers: FloatArray, h: FloatArray, p: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """h and p of token diversity where A or H has no basis of eigenvectors, by Schur forms."""
     h, p = np.array(h), np.array(p)
     n = bounds.law.rho.shape[1]
@@ -599,16 +617,16 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
     return h, p
 
 
-def _unshared(x0: F) -> float:
+def _unshared(x0: FloatArray) -> float:
     """Norm of the features that tokens do not share exactly."""
     return float(np.linalg.norm(x0[:, np.any(x0 != x0[:1], axis=0)]))
 
 
 class _Side(NamedTuple):
-    values: C
-    right: C
-    left: C
-    growth: I
+    values: ComplexArray
+    right: ComplexArray
+    left: ComplexArray
+    growth: IntArray
     diagonalizable: bool
 
 

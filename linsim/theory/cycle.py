@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import EPS, B, C, F, I, doubly_stochastic, weight_eigensystem
+from .._eigen import doubly_stochastic, weight_eigensystem
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 from ..errors import NotCoveredError
 from ._arnoldi import Ritz, Work, leading
 from ._cycle_map import Cycle, Heads
@@ -60,7 +61,7 @@ LONGEST = 500.0  # ln of the largest quotient of two parts of a product of layer
 CONSTANT, REST = slice(0, 1), slice(1, None)
 
 
-def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, F]:
+def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, FloatArray]:
     """The cycle in the basis whose first token vector is 1/sqrt(n), and the reflection to it."""
     n = layers[0][0].shape[-1]
     normal = np.full(n, 1 / np.sqrt(n))
@@ -102,12 +103,12 @@ class Spectrum(NamedTuple):
     the values, relatively, beside rounding, and the ``products`` that were spent.
     """
 
-    values: C
-    right: C
-    left: C
-    condition: F
-    growth: I
-    error: F
+    values: ComplexArray
+    right: ComplexArray
+    left: ComplexArray
+    condition: FloatArray
+    growth: IntArray
+    error: FloatArray
     unknown: float
     vague: float = 0.0
     products: int = 0
@@ -266,12 +267,16 @@ def _iterated(block: Cycle, effort: Effort) -> tuple[Ritz, Ritz | None, int]:
 
 
 def _arpack(
-    block: Cycle, count: int, seed: int, without: tuple[C, C, C] | None = None, tolerance: float = 0.0
-) -> tuple[C, C]:
+    block: Cycle,
+    count: int,
+    seed: int,
+    without: tuple[ComplexArray, ComplexArray, ComplexArray] | None = None,
+    tolerance: float = 0.0,
+) -> tuple[ComplexArray, ComplexArray]:
     """Eigenvalues of largest modulus and their vectors, those of known modes taken out."""
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
-    def apply(x: F) -> F:
+    def apply(x: FloatArray) -> FloatArray:
         y = block.apply(x.reshape(block.shape)).ravel()
         if without is not None:
             values, right, left = without
@@ -320,19 +325,19 @@ class Modes:
     """
 
     cycle: Cycle
-    reflection: F
+    reflection: FloatArray
     blocks: tuple[Spectrum, Spectrum]
-    values: C
-    states: C
-    stretch: F
-    constant: B
-    index: I
-    condition: F
-    growth: I
-    error: F
-    blur: F
-    vague: F
-    resonant: B
+    values: ComplexArray
+    states: ComplexArray
+    stretch: FloatArray
+    constant: BoolArray
+    index: IntArray
+    condition: FloatArray
+    growth: IntArray
+    error: FloatArray
+    blur: FloatArray
+    vague: FloatArray
+    resonant: BoolArray
     noise: float
 
     @property
@@ -412,7 +417,9 @@ def _first(spectrum: Spectrum, count: int) -> Spectrum:
     )
 
 
-def _lift(matrix: F, values: C, error: F, fed: C) -> tuple[C, B]:
+def _lift(
+    matrix: FloatArray, values: ComplexArray, error: FloatArray, fed: ComplexArray
+) -> tuple[ComplexArray, BoolArray]:
     """Constant rows c of eigenmatrices, (value - matrix) c = fed, and where there is none."""
     from scipy.linalg import schur
     from scipy.linalg.lapack import ztrsyl
@@ -424,7 +431,9 @@ def _lift(matrix: F, values: C, error: F, fed: C) -> tuple[C, B]:
     return _without_poles(matrix, values, error, fed, (Z @ (rows / scale)).T, np.diag(R))
 
 
-def _lift_few(matrix: F, values: C, error: F, fed: C, known: C) -> tuple[C, B]:
+def _lift_few(
+    matrix: FloatArray, values: ComplexArray, error: FloatArray, fed: ComplexArray, known: ComplexArray
+) -> tuple[ComplexArray, BoolArray]:
     """The same for a few values and a matrix whose eigenvalues are known."""
     if not np.any(fed):
         return fed, np.zeros(values.size, dtype=bool)
@@ -433,7 +442,14 @@ def _lift_few(matrix: F, values: C, error: F, fed: C, known: C) -> tuple[C, B]:
     return _without_poles(matrix, values, error, fed, rows, known)
 
 
-def _without_poles(matrix: F, values: C, error: F, fed: C, rows: C, own: C) -> tuple[C, B]:
+def _without_poles(
+    matrix: FloatArray,
+    values: ComplexArray,
+    error: FloatArray,
+    fed: ComplexArray,
+    rows: ComplexArray,
+    own: ComplexArray,
+) -> tuple[ComplexArray, BoolArray]:
     """Rows again where a value is an eigenvalue of the matrix, and whether there is one."""
     resonant = np.zeros(values.size, dtype=bool)
     nearest = np.min(np.abs(values[:, None] - own[None, :]), axis=1)
@@ -445,7 +461,7 @@ def _without_poles(matrix: F, values: C, error: F, fed: C, rows: C, own: C) -> t
     return rows, resonant
 
 
-def _solved(M: C, b: C) -> C:
+def _solved(M: ComplexArray, b: ComplexArray) -> ComplexArray:
     """The solution, or nothing where M is singular: the caller looks there again."""
     try:
         return np.asarray(np.linalg.solve(M, b), dtype=np.complex128)
@@ -453,7 +469,7 @@ def _solved(M: C, b: C) -> C:
         return np.zeros_like(b)
 
 
-def coefficients(modes: Modes, wanted: Sequence[int], x0: F) -> C:
+def coefficients(modes: Modes, wanted: Sequence[int], x0: FloatArray) -> ComplexArray:
     """Coefficients of x0 in some modes, 0 where rounding alone could have put them there."""
     turned = modes.reflection @ x0
     # what all tokens share must leave no rounding in the others
@@ -472,7 +488,7 @@ def coefficients(modes: Modes, wanted: Sequence[int], x0: F) -> C:
     return out
 
 
-def _left_of_rest(modes: Modes, p: int) -> C:
+def _left_of_rest(modes: Modes, p: int) -> ComplexArray:
     """How a constant mode reads the other rows: b with b (value - T_rest) = a T_coupling."""
     row = np.zeros(modes.cycle.shape, dtype=np.complex128)
     row[0] = modes.blocks[0].left[modes.index[p]]
@@ -484,7 +500,7 @@ def _left_of_rest(modes: Modes, p: int) -> C:
         return np.linalg.lstsq(value * np.eye(block.size) - block.matrix()[0], fed, rcond=EPS)[0]
     from scipy.sparse.linalg import LinearOperator, gmres
 
-    def apply(y: C) -> C:
+    def apply(y: ComplexArray) -> ComplexArray:
         return value * y.ravel() - block.apply(y.reshape(block.shape)).ravel()
 
     operator = LinearOperator((block.size, block.size), matvec=apply, dtype=np.complex128)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import B, C, F
+from .._types import BoolArray, ComplexArray, FloatArray
 from ..errors import NotCoveredError
 from ._cycle_map import Heads
 from .cycle import BLURRED, FREELY, ILL, REST, Effort, Modes, coefficients, modes_of, unseparated
@@ -30,7 +30,7 @@ class Minor(NamedTuple):
     pair: tuple[int, int]
 
 
-def _minors(modes: Modes, size: F, frames: F) -> Minor:
+def _minors(modes: Modes, size: FloatArray, frames: FloatArray) -> Minor:
     """Find which pairs of modes give the rows seen through ``frames`` (t, 2, n) two directions.
 
     The second compound of sum_p c_p rho_p^l M_p is a sum over pairs of
@@ -56,13 +56,13 @@ def _minors(modes: Modes, size: F, frames: F) -> Minor:
     return Minor(largest, following, pair)
 
 
-def _two(values: F) -> tuple[float, float]:
+def _two(values: FloatArray) -> tuple[float, float]:
     """Largest of some values, and the largest of those that do not tie with it; 0 where none."""
     first = float(np.max(values, initial=0.0))
     return first, float(np.max(values[values < (1 - TIE) * first], initial=0.0))
 
 
-def _frames(n: int, rows: B) -> F:
+def _frames(n: int, rows: BoolArray) -> FloatArray:
     """Random pairs of combinations of some rows of a state."""
     return np.random.default_rng(2).standard_normal((FRAMES, 2, n)) * rows
 
@@ -76,7 +76,7 @@ class Gap(NamedTuple):
     pair: tuple[int, int]
 
 
-def _gap(modes: Modes, size: F, unknown: float, frames: F, reach: float = 1.0) -> Gap:
+def _gap(modes: Modes, size: FloatArray, unknown: float, frames: FloatArray, reach: float = 1.0) -> Gap:
     minor = _minors(modes, size, frames)
     if min(modes.states.shape[1:]) == 1:
         unknown = 0.0  # no minors
@@ -90,14 +90,16 @@ def _gap(modes: Modes, size: F, unknown: float, frames: F, reach: float = 1.0) -
     )
 
 
-def _unlisted_pairs(modes: Modes, size: F, top: float) -> float:
+def _unlisted_pairs(modes: Modes, size: FloatArray, top: float) -> float:
     """Bound of the products with an unlisted mode that may make a minor: two constant modes make none."""
     constant, other = (block.unknown / (top or 1.0) for block in modes.blocks)
     reach = float(np.max(size[~modes.constant], initial=0.0))
     return max(other * float(np.max(size, initial=0.0)), constant * max(reach, other))
 
 
-def _silent_gaps(modes: Modes, size: F, unknown: float, entries: B, heard: B) -> list[Gap]:
+def _silent_gaps(
+    modes: Modes, size: FloatArray, unknown: float, entries: BoolArray, heard: BoolArray
+) -> list[Gap]:
     """Gaps of the angles: among tokens in the dominant modes, and of each other token to these.
 
     A token outside follows the strongest mode that has an entry for it.
@@ -119,7 +121,7 @@ def _silent_gaps(modes: Modes, size: F, unknown: float, entries: B, heard: B) ->
     return gaps
 
 
-def _limit_rank(modes: Modes, dominant: B, weights: C | None = None) -> tuple[int, bool]:
+def _limit_rank(modes: Modes, dominant: BoolArray, weights: ComplexArray | None = None) -> tuple[int, bool]:
     """Rank of generic (or these) combinations of dominant modes; whether rounding leaves no doubt.
 
     Singular values above ``blur``, relatively, count: at least 1e-10.  Real
@@ -140,7 +142,7 @@ def _limit_rank(modes: Modes, dominant: B, weights: C | None = None) -> tuple[in
     return int(np.sum(counted)), sure and bool(np.all(modes.vague[dominant] <= BLURRED))
 
 
-def _require_single_chains(modes: Modes, dominant: B) -> None:
+def _require_single_chains(modes: Modes, dominant: BoolArray) -> None:
     """Of several Jordan chains at one eigenvalue, eigenvectors do not tell which is longest."""
     for p in np.flatnonzero(dominant & ~modes.constant & (modes.growth > 0)):
         chain = modes.growth[~modes.constant & (modes.values == modes.values[p])]
@@ -156,7 +158,7 @@ class Judged(NamedTuple):
 
     law: Prediction
     modes: Modes
-    dominant: B
+    dominant: BoolArray
     needed: tuple[int, ...]
 
 
@@ -301,7 +303,7 @@ def _named(modes: Modes, p: int, k: int) -> Mode:
     return Mode(1.0, shown - 1 if k == 1 else np.nan, shown)
 
 
-def _check_generic(judged: Judged, x0: F) -> None:
+def _check_generic(judged: Judged, x0: FloatArray) -> None:
     """Refuse an x0 that misses a mode on which a generic law rests."""
     modes = judged.modes
     c = coefficients(modes, judged.needed, x0 / np.max(np.abs(x0)))
@@ -332,7 +334,7 @@ def repeated(law: Prediction, period: int, batch: tuple[int, ...]) -> Prediction
 
 def cycle_verdicts(
     layers: Sequence[Heads],
-    x0: F | None,
+    x0: FloatArray | None,
     batch: tuple[int, ...],
     precision: Precision = DOUBLE,
     effort: Effort = FREELY,
@@ -340,7 +342,7 @@ def cycle_verdicts(
     """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None, known to a ``precision``."""
     count = max(M.shape[0] for layer in layers for M in layer)
 
-    def of(stack: F, s: int) -> F:
+    def of(stack: FloatArray, s: int) -> FloatArray:
         return stack[s if stack.shape[0] > 1 else 0]
 
     systems = [_judge([(of(A, s), of(H, s)) for A, H in layers], precision, effort) for s in range(count)]

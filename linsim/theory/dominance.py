@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _validate
-from .._eigen import EPS, B, C, Eigensystem, F, I
+from .._eigen import Eigensystem
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 
 __all__ = ["DOUBLE", "Beyond", "Dominance", "Precision", "boundary", "disk", "dominance", "tie"]
 
@@ -127,17 +128,17 @@ class Dominance:
     vanishes : (b,) bool, every present value is 0: so is the state, in the end
     """
 
-    rho: C
-    dominant: B
-    tied: B
-    growth: I
-    error: F
-    blur: F
-    resolution: F
-    margin: F
-    coefficients: C | None
-    present: B
-    vanishes: B
+    rho: ComplexArray
+    dominant: BoolArray
+    tied: BoolArray
+    growth: IntArray
+    error: FloatArray
+    blur: FloatArray
+    resolution: FloatArray
+    margin: FloatArray
+    coefficients: ComplexArray | None
+    present: BoolArray
+    vanishes: BoolArray
 
 
 class Beyond(NamedTuple):
@@ -148,16 +149,16 @@ class Beyond(NamedTuple):
     chains; ``stochastic``: whether rows of attention are probabilities.
     """
 
-    constant: B
-    absent: B
-    growth: I
+    constant: BoolArray
+    absent: BoolArray
+    growth: IntArray
     stochastic: bool
 
 
 def dominance(
     attention: Eigensystem,
     weights: Eigensystem,
-    x0: F | None = None,
+    x0: FloatArray | None = None,
     precision: Precision = DOUBLE,
     beyond: Beyond | None = None,
 ) -> Dominance:
@@ -223,7 +224,7 @@ def dominance(
     )
 
 
-def _unknown(modulus: F, blur: F) -> F:
+def _unknown(modulus: FloatArray, blur: FloatArray) -> FloatArray:
     """Relative error of the largest of (b, m) moduli; 0 where there is none."""
     if modulus.shape[-1] == 0:
         return np.zeros(modulus.shape[0])
@@ -232,7 +233,7 @@ def _unknown(modulus: F, blur: F) -> F:
     return np.where(top > 0, error / np.where(top > 0, top, 1.0), 0.0)
 
 
-def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
+def _growth(attention: Eigensystem, weights: Eigensystem) -> IntArray:
     """Power of depth beside |rho|^l, of (1 + lambda mu) + lambda N_H + mu N_A + N_A N_H on two chains."""
     p, q = attention.growth[:, :, None], weights.growth[:, None, :]
     moves_q = np.abs(attention.values[:, :, None]) > TIE
@@ -241,8 +242,13 @@ def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
 
 
 def _coefficients(
-    attention: Eigensystem, weights: Eigensystem, x0: F, size: int, precision: Precision, uniform: B
-) -> tuple[C, B]:
+    attention: Eigensystem,
+    weights: Eigensystem,
+    x0: FloatArray,
+    size: int,
+    precision: Precision,
+    uniform: BoolArray,
+) -> tuple[ComplexArray, BoolArray]:
     """c_ij = u_i^T x0 w_j, and which of them are not what rounding alone could have put there."""
     shape = (size, attention.values.shape[-1], weights.values.shape[-1])
     # Only the first row of ``left`` sees what all tokens share, if that mode is constant
@@ -269,8 +275,8 @@ def _coefficients(
 
 
 def _turned(
-    attention: Eigensystem, weights: Eigensystem, c: C, precision: Precision, uniform: B
-) -> F | float:
+    attention: Eigensystem, weights: Eigensystem, c: ComplexArray, precision: Precision, uniform: BoolArray
+) -> FloatArray | float:
     """What eigenvectors of entries rounded to fewer digits than doubles have may add to c (b, n, d).
 
     A perturbation E of A moves u_i by sum_k u_k (u_i^T E v_k) / (lambda_i - lambda_k), hence c_ij
@@ -289,7 +295,7 @@ def _turned(
     return total
 
 
-def _crossing(system: Eigensystem, eps: float) -> F:
+def _crossing(system: Eigensystem, eps: float) -> FloatArray:
     """||M|| / |value_i - value_k|, (b, m, m), 0 where rounding to ``eps`` cannot tell the values apart.
 
     Their vectors may be any basis of what they span: which one, decides nothing.

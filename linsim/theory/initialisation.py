@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
-from .._eigen import F
 from .._namespace import to_host
+from .._types import FloatArray
 from ..attention import FromTokens
 from ..block import Block
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
@@ -354,7 +354,7 @@ def _attended(block: Block, n: int, x: State, temperature: float | None) -> Stat
 
 
 @lru_cache(maxsize=8)
-def _scores(n: int) -> tuple[F, F]:
+def _scores(n: int) -> tuple[FloatArray, FloatArray]:
     rows = max(64, -(-_DRAWS // n))
     generator = np.random.default_rng(0)
     first, second = generator.standard_normal((2, rows, n))
@@ -394,7 +394,7 @@ def _feed_forward(block: Block, x: State) -> State:
 
 
 @lru_cache(maxsize=1)
-def _nodes() -> tuple[F, F]:
+def _nodes() -> tuple[FloatArray, FloatArray]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(101)
     return nodes, weights / np.sum(weights)
 

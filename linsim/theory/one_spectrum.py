@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, Eigensystem, F
+from .._eigen import Eigensystem
+from .._types import EPS, FloatArray
 from ..errors import NotCoveredError
 from .dominance import TIE
 
@@ -117,7 +118,7 @@ class OneSpectrum:
         return f"{known} {self.condition} Rates, rank and angles depend on the {partner}."
 
 
-def _errors(system: Eigensystem, eps: float) -> F:
+def _errors(system: Eigensystem, eps: float) -> FloatArray:
     """Bound of the error of each eigenvalue; 0 of those that low rank makes zero."""
     m = system.values.shape[-1]
     error = 4 * np.sqrt(m) * max(eps, EPS) * system.norm[:, None] * np.minimum(system.condition, 1 / EPS)
@@ -144,7 +145,7 @@ def of_weights(system: Eigensystem, batch: tuple[int, ...], eps: float) -> OneSp
     )
 
 
-def _weights(mu: Any, error: F, chain: int) -> tuple[str, str, bool | None, float, str]:
+def _weights(mu: Any, error: FloatArray, chain: int) -> tuple[str, str, bool | None, float, str]:
     """Judge one spectrum; ``chain`` is the power of depth that Jordan blocks at mu = 0 bring."""
     size = np.abs(1 + mu)
     c, slack = float(np.max(size)), float(error[np.argmax(size)])

@@ -14,10 +14,11 @@ import numpy as np
 
 from .. import _validate
 from .._callers import in_callers_library
-from .._eigen import F, attention_eigensystem
+from .._eigen import attention_eigensystem
 from .._general_eigen import general_eigensystem
 from .._namespace import to_host
 from .._rule import Rule
+from .._types import FloatArray
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 
 __all__ = ["MEASURED", "Step", "step"]
@@ -155,7 +156,7 @@ def step(rule: Rule, x0: Any, *, layer: int = 0, by: str = "heads") -> Step:
     total = _sum(parts.values(), X)
     before, after = measure(X), measure(X + total)
 
-    def changes(update: F) -> dict[str, Any]:
+    def changes(update: FloatArray) -> dict[str, Any]:
         found = measure(X + update)
         return {name: _less(found[name], before[name]) for name in MEASURED}
 
@@ -169,7 +170,7 @@ def step(rule: Rule, x0: Any, *, layer: int = 0, by: str = "heads") -> Step:
     return Step(before, after, change, alone, without)
 
 
-def _sum(terms: Any, X: F) -> F:
+def _sum(terms: Any, X: FloatArray) -> FloatArray:
     return np.asarray(sum(terms, np.zeros_like(X)))
 
 
@@ -178,11 +179,13 @@ def _less(after: Any, before: Any) -> Any:
         return after - before
 
 
-def _parts(rule: Rule, X: F, layer: int, by: str) -> tuple[dict[str, F], dict[str, F]]:
+def _parts(
+    rule: Rule, X: FloatArray, layer: int, by: str
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     """Updates that add up to that of the layer, and updates of the layer without what is no summand."""
     pairs = [tuple(to_host(M).astype(np.float64) for M in pair) for pair in rule.checked_heads(layer)]
     own: Any = rule.rules[layer] if hasattr(rule, "rules") else rule
-    changed: dict[str, F] = {}
+    changed: dict[str, FloatArray] = {}
     if by == "modes":
         parts = _modes(rule, pairs, X)
     else:
@@ -207,7 +210,7 @@ def _several(rule: Any) -> bool:
     return type(rule).__name__ == "MultiHead"
 
 
-def _modes(rule: Rule, pairs: list[Any], X: F) -> dict[str, F]:
+def _modes(rule: Rule, pairs: list[Any], X: FloatArray) -> dict[str, FloatArray]:
     if len(pairs) > 1 or pairs[0][0].ndim > 2:
         raise NotCoveredError(
             f"by: found modes of {len(pairs)} heads, attention {pairs[0][0].shape}; expected attention "
@@ -220,7 +223,7 @@ def _modes(rule: Rule, pairs: list[Any], X: F) -> dict[str, F]:
             'by: found attention without a basis of eigenvectors; expected one. Use by="heads".'
         )
     values, right, left = system.values[0], system.right[0], system.left[0]
-    parts: dict[str, F] = {}
+    parts: dict[str, FloatArray] = {}
     for k in np.argsort(-np.abs(values), kind="stable"):
         value = values[k]
         if value.imag < 0:
@@ -234,7 +237,7 @@ def _modes(rule: Rule, pairs: list[Any], X: F) -> dict[str, F]:
 # --- metrics by their definitions ---------------------------------------------------------------
 
 
-def measure(X: F) -> dict[str, Any]:
+def measure(X: FloatArray) -> dict[str, Any]:
     """Return every metric of tokens (..., n, d), float64."""
     X = np.asarray(X, dtype=np.float64)
     scale = np.max(np.abs(X), axis=(-1, -2), keepdims=True)
@@ -248,7 +251,7 @@ def measure(X: F) -> dict[str, Any]:
     return {name: found[name] for name in MEASURED}
 
 
-def _content(X: F) -> dict[str, Any]:
+def _content(X: FloatArray) -> dict[str, Any]:
     mean = np.mean(X, axis=-2, keepdims=True)
     low = np.sqrt(X.shape[-2] * np.sum(mean * mean, axis=(-1, -2)))
     apart = X - X[..., :1, :]
@@ -263,7 +266,7 @@ def _content(X: F) -> dict[str, Any]:
     }
 
 
-def _angles(X: F) -> dict[str, Any]:
+def _angles(X: FloatArray) -> dict[str, Any]:
     """1 - cos = |u - v|^2 / 2 of unit tokens: no digits are lost where they are alike."""
     n = X.shape[-2]
     lengths = np.linalg.norm(X, axis=-1, keepdims=True)
@@ -283,7 +286,7 @@ def _angles(X: F) -> dict[str, Any]:
     }
 
 
-def _ranks(X: F) -> dict[str, Any]:
+def _ranks(X: FloatArray) -> dict[str, Any]:
     s = np.linalg.svd(X, compute_uv=False)
     p = s / np.sum(s, axis=-1, keepdims=True)
     entropy = -np.sum(np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0), axis=-1)
@@ -296,7 +299,7 @@ def _ranks(X: F) -> dict[str, Any]:
     }
 
 
-def _spread(X: F) -> Any:
+def _spread(X: FloatArray) -> Any:
     first, second = np.triu_indices(X.shape[-2], 1)
     square = np.sum((X[..., first, :] - X[..., second, :]) ** 2, axis=-1)
     return np.log(np.max(square, axis=-1, initial=0.0)) / 2

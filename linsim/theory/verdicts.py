@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, B, Eigensystem
+from .._eigen import Eigensystem
+from .._types import EPS, BoolArray
 from .bounds import Bounds
 from .dominance import DOUBLE, TIE, Beyond, Dominance, Precision, tie
 from .prediction import Assumption, Mode, Prediction
@@ -147,7 +148,7 @@ def verdicts(
     )
 
 
-def _limit_ratio(attention: Eigensystem, rows: B, vanishes: B) -> Any:
+def _limit_ratio(attention: Eigensystem, rows: BoolArray, vanishes: BoolArray) -> Any:
     """HFC/LFC of the one real right vector that all dominant modes share, (b,); NaN where there is none."""
     right = np.broadcast_to(attention.right, (rows.shape[0], *attention.right.shape[1:]))
     values = np.broadcast_to(attention.values, rows.shape)
@@ -164,7 +165,7 @@ def _limit_ratio(attention: Eigensystem, rows: B, vanishes: B) -> Any:
         return np.where(alone, high / low, np.nan)
 
 
-def _entries(attention: Eigensystem, eps: float = EPS) -> B:
+def _entries(attention: Eigensystem, eps: float = EPS) -> BoolArray:
     """Which entries of the eigenvectors are more than rounding, (b, n, n): token by mode.
 
     A perturbation E moves v_i by sum_k v_k (u_k^T E v_i) / (lambda_i - lambda_k).
@@ -222,7 +223,7 @@ def _top(law: Dominance) -> Any:
     return np.max(np.where(law.dominant, np.abs(law.rho), 0), axis=(-1, -2))
 
 
-def _basis(name: str, system: Eigensystem) -> tuple[str, B, list[str]]:
+def _basis(name: str, system: Eigensystem) -> tuple[str, BoolArray, list[str]]:
     detail = [f"eigenvector condition {x:.3g}" for x in system.basis_condition]
     return f"{name} is diagonalizable", system.diagonalizable, detail
 
@@ -236,7 +237,7 @@ def _left_out(
     law: Dominance,
     eps: float,
     beyond: Beyond | None,
-) -> tuple[str, B, list[str]]:
+) -> tuple[str, BoolArray, list[str]]:
     """Coefficients that count as zero but may not be: their modes may take over in the end."""
     assert law.coefficients is not None
     count = np.zeros(law.rho.shape[0], dtype=int)
@@ -257,7 +258,7 @@ def _left_out(
     return "modes left out of x0 have coefficient zero", count == 0, detail
 
 
-def _generic_rank(D: B) -> int:
+def _generic_rank(D: BoolArray) -> int:
     """Rank of a matrix with generic entries on D and zeros elsewhere."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import structural_rank
@@ -265,13 +266,13 @@ def _generic_rank(D: B) -> int:
     return int(structural_rank(csr_array(D.astype(float))))
 
 
-def _phases(rho: Any, D: B) -> Any:
+def _phases(rho: Any, D: BoolArray) -> Any:
     """rho / |rho| on D, where all moduli are equal, 0 elsewhere."""
     modulus = np.abs(rho)
     return np.where(D & (modulus > 0), rho / np.where(modulus > 0, modulus, 1), 0)
 
 
-def _given_rank(c: Any, rho: Any, D: B, quiet: float = SILENT) -> int:
+def _given_rank(c: Any, rho: Any, D: BoolArray, quiet: float = SILENT) -> int:
     """Rank of C_l = (c_ij (rho_ij / |rho|)^l) on D, phases included; the largest over l.
 
     A 2x2 minor of C_l is a sum of two exponentials in l, so it vanishes at
@@ -286,7 +287,7 @@ def _given_rank(c: Any, rho: Any, D: B, quiet: float = SILENT) -> int:
     return max(ranks)
 
 
-def _heard(law: Dominance, vectors: Any, quiet: float = SILENT) -> B:
+def _heard(law: Dominance, vectors: Any, quiet: float = SILENT) -> BoolArray:
     """Which tokens of a given x0 the dominant modes reach at every layer, (b, n)."""
     assert law.coefficients is not None
     phases = _phases(law.rho, law.dominant)

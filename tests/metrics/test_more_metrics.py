@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from oracles import more_metrics as truth
 import numpy as np
 import pytest
+from oracles import more_metrics as truth
 
 import linsim
 from linsim import Block, Linear, MultiHead, RandomWeights, simulate

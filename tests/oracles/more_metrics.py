@@ -7,8 +7,9 @@ states that are iterated as they stand.
 from __future__ import annotations
 
 import numpy as np
-from oracles import iterated as oracle
 from flint import arb, arb_mat, ctx
+
+from oracles import iterated as oracle
 
 
 def along(A, H, x0, layers, *, weights=None, digits=400, beta=1.0, cosine=0.9):

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from linsim import Linear, theory, weights
-from linsim._eigen import EPS, attention_eigensystem, weight_eigensystem
+from linsim._eigen import attention_eigensystem, weight_eigensystem
+from linsim._types import EPS
 from linsim.theory._henrici import growth
 from linsim.theory.dominance import dominance
 from linsim.theory.rates import rates
