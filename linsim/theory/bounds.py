@@ -98,8 +98,19 @@ import numpy as np
 from .._eigen import Eigensystem
 from .._general_eigen import column_sums
 from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
+from ._bound_frames import (
+    TINY,
+    Frame,
+    Plan,
+    gram,
+    log_duals,
+    norm,
+    quotient,
+    without,
+)
+from ._bound_minors import angle_bound, minors, row_angles, row_split
 from ._henrici import growth, growth_of_rows
-from ._logs import log, log_minus, log_sum
+from ._logs import log, log_minus
 from .dominance import Dominance
 from .rounding import known, mean_free
 
@@ -108,16 +119,6 @@ __all__ = ["GAPS", "Bounds", "angle_bound", "effective"]
 GAPS = ("token_diversity", "hfc_lfc", "cosine_gap", "rank_gap", "effective_rank_gap")
 
 _CHUNK = 1 << 20  # coefficients held at once
-_TINY = -700.0  # exp of it is the smallest share of a largest term that is kept
-
-
-class _Frame(NamedTuple):
-    """One side of X = V Y Z: unit (or scaled) vectors as columns, and their duals as rows."""
-
-    vectors: ComplexArray  # (b, m, m)
-    duals: ComplexArray
-    error: FloatArray  # (b, m), of each vector
-    dual_error: FloatArray  # (b, m), of each dual, relative to its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,25 +157,7 @@ class Bounds:
         return out
 
 
-class _Plan(NamedTuple):
-    """Constants of the bounds, layer by layer the same."""
-
-    log_c: tuple[FloatArray, FloatArray]  # safe logarithms of |c|: from below, from above, (b, n, d)
-    log_rho: tuple[FloatArray, FloatArray]
-    rows: _Frame
-    columns: _Frame
-    i: np.ndarray[Any, Any]  # (b,) a dominant mode
-    j: np.ndarray[Any, Any]
-    real_row: BoolArray  # its attention eigenvalue is real
-    real: BoolArray  # both its eigenvalues are
-    free: BoolArray  # (b, n) which modes have the mean 0 exactly
-    smooth: BoolArray  # only the constant mode dominates
-    sick: BoolArray  # no basis of eigenvectors
-    turns: tuple[FloatArray, FloatArray]  # what rounding hides in either basis, where there is one
-    uniform: BoolArray  # mode 0 of attention is the constant one
-
-
-def _plan(bounds: Bounds) -> _Plan:
+def _plan(bounds: Bounds) -> Plan:
     attention, weights, law = bounds.attention, bounds.weights, bounds.law
     assert law.coefficients is not None
     size, n, d = law.rho.shape
@@ -198,7 +181,7 @@ def _plan(bounds: Bounds) -> _Plan:
     mu = np.broadcast_to(weights.values, (size, d))[take, j]
     sick = np.broadcast_to(~(attention.diagonalizable & weights.diagonalizable), size)
     uniform = np.broadcast_to(True if bounds.constant is None else bounds.constant, size)
-    rows = _Frame(
+    rows = Frame(
         attention.right,
         attention.left,
         np.sum(of_A.turn, axis=-2),
@@ -206,13 +189,13 @@ def _plan(bounds: Bounds) -> _Plan:
     )
     lengths = np.linalg.norm(weights.left, axis=-1)
     # transposed: X^T = Z^T Y^T V^T
-    columns = _Frame(
+    columns = Frame(
         np.swapaxes(weights.left, -1, -2),
         np.swapaxes(weights.right, -1, -2),
         np.sum(of_H.turn * lengths[:, None, :], axis=-1),
         np.sum(of_H.turn, axis=-2),
     )
-    return _Plan(
+    return Plan(
         log_c,
         (log_rho[0], log_rho[1]),
         rows,
@@ -243,14 +226,14 @@ def _relative(turn: FloatArray, lengths: FloatArray) -> FloatArray:
     return np.sum(turn * lengths[:, None, :], axis=-1) / np.where(lengths > 0, lengths, 1.0)
 
 
-def _means(plan: _Plan) -> FloatArray:
+def _means(plan: Plan) -> FloatArray:
     """Upper bounds of |Pi v_k|, (b, 1, n): the mean of each mode, 0 where it is 0 exactly."""
     vectors = plan.rows.vectors
     mean = np.abs(np.sum(vectors, axis=-2)) / np.sqrt(vectors.shape[-2]) + plan.rows.error
     return np.where(plan.free, 0.0, mean)[:, None, :]
 
 
-def _coefficients(plan: _Plan, layers: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _coefficients(plan: Plan, layers: FloatArray) -> tuple[FloatArray, FloatArray]:
     """ln|Y| from below and from above, (b, k, n, d); a mode of modulus 0 is there at layer 0 only."""
     depth = layers[:, None, None]
     low, high = (
@@ -261,10 +244,10 @@ def _coefficients(plan: _Plan, layers: FloatArray) -> tuple[FloatArray, FloatArr
 
 
 def _above(
-    bounds: Bounds, plan: _Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
+    bounds: Bounds, plan: Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
 ) -> FloatArray:
     _, n, d = bounds.law.rho.shape
-    h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
+    h, p = row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
     if np.any(plan.sick):
         h, p = _without_basis(bounds, plan, layers, h, p)
     if not np.all(plan.uniform):
@@ -274,9 +257,9 @@ def _above(
     if gap == "diverse":
         return h
     if gap == "hfc_lfc":
-        return _quotient(h, p)
+        return quotient(h, p)
     if gap == "token_diversity":
-        bound = _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+        bound = quotient(2 * h, np.logaddexp(2 * h, 2 * p))
         return np.where(plan.uniform[:, None], bound, 0.0)
     if gap == "cosine_gap":
         return _cosine(plan, low, high, h, p, n)
@@ -288,35 +271,35 @@ def _above(
 
 
 def _below(
-    bounds: Bounds, plan: _Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
+    bounds: Bounds, plan: Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
 ) -> FloatArray:
-    duals, across = _log_duals(plan.rows)[:, :, None], _log_duals(plan.columns)[:, None, :]
-    h = np.max(_without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
+    duals, across = log_duals(plan.rows)[:, :, None], log_duals(plan.columns)[:, None, :]
+    h = np.max(without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
     if gap == "diverse":
         return np.where(plan.sick[:, None] | ~plan.uniform[:, None], -np.inf, h)
-    K = _gram(plan.columns.vectors)
+    K = gram(plan.columns.vectors)
     mean = _means(plan)  # the vector of the constant mode has length one
-    others = _without(high, np.zeros_like(plan.i), -2)
+    others = without(high, np.zeros_like(plan.i), -2)
     constant = np.where(np.arange(high.shape[-2])[:, None] == 0, high, -np.inf)
-    p = np.logaddexp(_norm(constant, np.ones_like(_gram(mean)), K), _norm(others, _gram(mean), K))
-    value = _quotient(h, p) if gap == "hfc_lfc" else _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+    p = np.logaddexp(norm(constant, np.ones_like(gram(mean)), K), norm(others, gram(mean), K))
+    value = quotient(h, p) if gap == "hfc_lfc" else quotient(2 * h, np.logaddexp(2 * h, 2 * p))
     return np.where(plan.sick[:, None] | ~plan.uniform[:, None], -np.inf, value)
 
 
-def _rest(plan: _Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray) -> FloatArray:
+def _rest(plan: Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray) -> FloatArray:
     """ln of the bound of ||X - R|| / sigma_1 for the best of four matrices R of rank one."""
     low_t, high_t = (np.swapaxes(x, -1, -2) for x in (low, high))
     modal = [
-        _quotient(*_row_split(plan.rows, plan.columns, low, high, plan.i)),
-        _quotient(*_row_split(plan.columns, plan.rows, low_t, high_t, plan.j)),
-        _minors(plan, low, high).rank,
+        quotient(*row_split(plan.rows, plan.columns, low, high, plan.i)),
+        quotient(*row_split(plan.columns, plan.rows, low_t, high_t, plan.j)),
+        minors(plan, low, high).rank,
     ]
     healthy = ~plan.sick[:, None]
-    return np.min(np.stack([_quotient(h, p), *(np.where(healthy, x, np.inf) for x in modal)]), axis=0)
+    return np.min(np.stack([quotient(h, p), *(np.where(healthy, x, np.inf) for x in modal)]), axis=0)
 
 
 def _cosine(
-    plan: _Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray, n: int
+    plan: Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray, n: int
 ) -> FloatArray:
     """ln of the bound of 1 - cos where the constant mode dominates, else of 1 - mean |cos|."""
     if n == 1:
@@ -325,239 +308,10 @@ def _cosine(
     candidates = [
         np.broadcast_to(np.where(plan.smooth, np.log(n / (n - 1)), 0.0)[:, None], h.shape),
         np.where(plan.smooth[:, None], angle_bound(h, p - np.log(n) / 2, h, n), np.inf),
-        np.where(real_row[:, None], _row_angles(plan, low, high), np.inf),
-        np.where(real[:, None], _minors(plan, low, high).angles, np.inf),
+        np.where(real_row[:, None], row_angles(plan, low, high), np.inf),
+        np.where(real[:, None], minors(plan, low, high).angles, np.inf),
     ]
     return np.min(np.stack(candidates), axis=0)
-
-
-def _quotient(h: FloatArray, p: FloatArray) -> FloatArray:
-    return np.where(np.isneginf(h), -np.inf, h - p)
-
-
-class _Gram(NamedTuple):
-    """Gram matrix of (b, m) vectors and how far, at most, each of these is from the true one."""
-
-    matrix: Any
-    error: FloatArray
-
-
-def _norm(logs: FloatArray, G: Any, K: Any) -> FloatArray:
-    """ln of the bound of ||V Y Z|| from ln|Y| (b, k, n, d) and Gram matrices (b, n, n), (b, d, d)."""
-    # Sizes of vectors go into the logarithms: a coefficient whose vector is zero
-    # must not set the scale, or what counts would underflow beside it.
-    (G, more_G, of_row), (K, more_K, of_column) = _unit(G), _unit(K)
-    logs = logs + log(of_row)[:, None, :, None] + log(of_column)[:, None, None, :]
-    top = np.max(logs, axis=(-1, -2), keepdims=True)
-    safe = np.where(np.isfinite(top), top, 0.0)
-    Y = np.where(np.isneginf(logs), 0.0, np.exp(np.maximum(logs - safe, _TINY)))
-    left, right = (np.abs(G) + more_G)[:, None], (np.abs(K) + more_K)[:, None]
-    entries = np.sum((left @ Y) * (Y @ right), axis=(-1, -2))
-    spectral = np.ones(1)
-    for M, more in ((G, more_G), (K, more_K)):
-        spectral = spectral * (np.linalg.norm(M, 2, axis=(-1, -2)) + np.linalg.norm(more, axis=(-1, -2)))
-    square = np.minimum(entries, spectral[:, None] * np.sum(Y * Y, axis=(-1, -2)))
-    return safe[..., 0, 0] + log(square) / 2
-
-
-def _unit(G: Any) -> tuple[Any, FloatArray, FloatArray]:
-    """Gram matrix of vectors scaled to length one, what their errors may add to it, and the lengths.
-
-    Those of length zero are left out.
-    """
-    M, error = G if isinstance(G, _Gram) else (G, np.zeros(1))
-    size = np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1)))
-    whole = size + error
-    safe = np.where(whole > 0, whole, 1.0)
-    share = size / safe
-    there = np.where(whole > 0, 1.0, 0.0)
-    more = there[:, :, None] * there[:, None, :] - share[:, :, None] * share[:, None, :]
-    return M / safe[:, :, None] / safe[:, None, :], more, whole
-
-
-def _gram(vectors: ComplexArray | FloatArray) -> Any:
-    return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
-
-
-def _turning(frame: _Frame, index: np.ndarray[Any, Any]) -> FloatArray:
-    """Errors of the vectors without their part along vector ``index``, which itself is left out, (b, m)."""
-    own = np.take_along_axis(frame.error, index[:, None], axis=-1)
-    return np.where(np.arange(frame.error.shape[-1]) == index[:, None], 0.0, frame.error + own)
-
-
-def _log_duals(frame: _Frame) -> FloatArray:
-    """ln of upper bounds of the lengths of dual vectors, (b, m)."""
-    return np.asarray(np.log(np.linalg.norm(frame.duals, axis=-1)) + np.log1p(frame.dual_error))
-
-
-def _log_dual_norm(frame: _Frame) -> FloatArray:
-    """ln of an upper bound of the norm of all duals, (b,)."""
-    worst = np.sqrt(np.sum(frame.dual_error**2, axis=-1))
-    return np.asarray(np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2))) + np.log1p(worst))
-
-
-def _without(logs: FloatArray, index: np.ndarray[Any, Any], axis: int) -> FloatArray:
-    """``logs`` with row (axis -2) or column (axis -1) ``index`` of each system left out."""
-    here = np.arange(logs.shape[axis]) == index[:, None]
-    return np.where(here[:, None, :, None] if axis == -2 else here[:, None, None, :], -np.inf, logs)
-
-
-def _pick(vectors: ComplexArray, index: np.ndarray[Any, Any]) -> ComplexArray:
-    """Column ``index`` of each system, (b, m)."""
-    return np.take_along_axis(
-        np.broadcast_to(vectors, (index.size, *vectors.shape[1:])), index[:, None, None], axis=-1
-    )[..., 0]
-
-
-def _apart(vectors: ComplexArray, direction: ComplexArray) -> ComplexArray:
-    """Columns without their part along a direction."""
-    unit = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
-    return vectors - unit[:, :, None] * (np.conj(unit)[:, None, :] @ vectors)
-
-
-def _row_split(
-    rows: _Frame,
-    columns: _Frame,
-    low: FloatArray,
-    high: FloatArray,
-    i: np.ndarray[Any, Any],
-    leak: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray]:
-    """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each.
-
-    ``leak`` (b, 1, m), where it is known better than from the vectors: bounds of |P v_k|.
-    """
-    v = _pick(rows.vectors, i)
-    length = np.linalg.norm(v, axis=-1)
-    others = _without(high, i, -2)
-    K = _gram(columns.vectors)
-    turning = _turning(rows, i)
-    h = _norm(others, _Gram(_gram(_apart(rows.vectors, v)), turning), K)
-    if leak is None:
-        # P V' is one row: (v^* v_k) / |v|
-        leak = np.abs(np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None] + turning[:, None, :]
-    across = _norm(others, _gram(leak), K)
-    index = i[:, None, None, None]
-    y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
-    lead = np.log(length)[:, None] + _row_norm(columns, y_low, y_high)
-    return h, log_minus(lead, across)
-
-
-def _row_norm(columns: _Frame, low: FloatArray, high: FloatArray) -> FloatArray:
-    """ln of a lower bound of ||y Z|| from ln|y| (b, k, d)."""
-    sizes = np.log(np.linalg.norm(columns.vectors, axis=-2))[:, None]  # |z_j|
-    duals = _log_duals(columns)[:, None]  # |w_j|
-    one = np.max(low - duals, axis=-1)
-    whole = log_sum(2 * low, -1) / 2 - _log_dual_norm(columns)[:, None]
-    best = np.argmax(low + sizes, axis=-1)[..., None]
-    rest = np.where(np.arange(low.shape[-1]) == best, -np.inf, high + sizes)
-    alone = log_minus(np.take_along_axis(low + sizes, best, axis=-1)[..., 0], log_sum(rest, -1))
-    return np.maximum(np.maximum(one, whole), alone)
-
-
-def angle_bound(across: FloatArray, reference: FloatArray, size: FloatArray, n: int) -> FloatArray:
-    """ln of (across / (reference - size))^2 / (n - 1), inf where the denominator is not positive."""
-    free = log_minus(reference, size)
-    return np.where(np.isneginf(across), -np.inf, 2 * (across - free) - np.log(n - 1))
-
-
-def _centred(vectors: ComplexArray) -> ComplexArray:
-    return vectors - np.mean(vectors, axis=-2, keepdims=True)
-
-
-def _row_angles(plan: _Plan, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Angles from the row split at the dominant mode's row: X = v q^T + S."""
-    n = high.shape[-2]
-    v = _pick(plan.rows.vectors, plan.i)
-    T = plan.rows.vectors / v[:, :, None]
-    others = _without(high, plan.i, -2)
-    K = _gram(plan.columns.vectors)
-    across = _norm(others, _finite(_gram(_centred(T))), K)
-    mean = _norm(others, _finite(_gram(np.mean(T, axis=-2, keepdims=True))), K)
-    index = plan.i[:, None, None, None]
-    y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
-    reference = log_minus(_row_norm(plan.columns, y_low, y_high), mean)
-    bound = angle_bound(across, reference, across, n)
-    return np.where(_nonzero(v)[:, None], bound, np.inf)
-
-
-def _finite(G: ComplexArray) -> ComplexArray:
-    """Infinite entries (a token where v is zero) as numbers; their systems are left out later."""
-    return np.where(np.isfinite(G), G, 1.0)
-
-
-def _nonzero(v: ComplexArray) -> BoolArray:
-    size = np.abs(v)
-    return np.min(size, axis=-1) > 1e-10 * np.max(size, axis=-1)
-
-
-class _Minors(NamedTuple):
-    rank: FloatArray
-    angles: FloatArray
-
-
-def _minors(plan: _Plan, low: FloatArray, high: FloatArray) -> _Minors:
-    """ln of the bounds of ||X - R|| / sigma_1 and of 1 - mean |cos| from the minors at the dominant pair."""
-    n = high.shape[-2]
-    V, Z = plan.rows.vectors, plan.columns.vectors  # Z transposed: columns z_j
-    i, j = plan.i, plan.j
-    v, z = _pick(V, i), _pick(Z, j)
-    zeta = np.log(np.linalg.norm(z, axis=-1))[:, None]
-    at_i, at_j = i[:, None, None, None], j[:, None, None, None]
-    row_low, row = (np.take_along_axis(x, at_i, axis=-2) for x in (low, high))
-    column_low, column = (np.take_along_axis(x, at_j, axis=-1) for x in (low, high))
-    pivot_low, pivot = (np.take_along_axis(x, at_j, axis=-1) for x in (row_low, row))
-    r, b = _without(row - pivot_low, j, -1), _without(column - pivot_low, i, -2)
-    S = _without(_without(np.logaddexp(high - pivot_low, b + r), i, -2), j, -1)
-
-    turning, swinging = _turning(plan.rows, i), _turning(plan.columns, j)
-    G, K = _gram(V), _gram(Z)
-    G_apart, K_apart = _Gram(_gram(_apart(V, v)), turning), _Gram(_gram(_apart(Z, z)), swinging)
-    one = np.ones((1, 1, 1))
-    beta = _norm(b, G, one)
-    gamma = _norm(r, one, K) - zeta
-    plain, projected = _norm(S, G, K), _norm(S, G_apart, K_apart)
-
-    alpha = _length(plan.rows, i, column_low[..., 0] - pivot[..., 0], beta, 0.0)
-    q = _length(plan.columns, j, row_low[..., 0, :] - pivot[..., 0], gamma, zeta)
-    turning = log_sum(np.stack([beta, gamma, beta + gamma]), 0)
-    improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q - np.log(2)]), 0)
-    u, w = (
-        np.take_along_axis(_log_duals(f), k[:, None], axis=-1) for f, k in ((plan.rows, i), (plan.columns, j))
-    )
-    first = np.maximum(log_minus(alpha + q, plain), -u - w)
-    rank = _quotient(np.minimum(plain, improved), first)
-
-    T = V / v[:, :, None]
-    G_T, G_centred, G_mean = (_finite(_gram(x)) for x in (T, _centred(T), np.mean(T, axis=-2, keepdims=True)))
-    size_T, size_centred = _norm(S, G_T, K), _norm(S, G_centred, K)
-    mean = _norm(S, G_mean, K)
-    # |beta_k| / (|v_k| - |beta_k|), the largest over tokens
-    weights = np.abs(T)[:, None]
-    share = np.exp(np.minimum(b, 300.0))
-    tilt = np.max((weights @ share)[..., 0], axis=-1)
-    delta = np.where(tilt < 1, log(tilt / np.where(tilt < 1, 1 - tilt, 1.0)), np.inf)
-    sine = log_sum(np.stack([gamma, mean - zeta]), 0)
-    across = log_sum(
-        np.stack([_norm(S, G_centred, K_apart), sine + size_centred, delta + size_T]),
-        0,
-    )
-    whole = log_sum(np.stack([size_centred, delta + size_T]), 0)
-    across = np.minimum(across, whole)
-    angles = angle_bound(across, log_minus(q, mean), whole, n)
-    angles = np.where(_nonzero(v)[:, None] & (tilt < 1), angles, np.inf)
-    return _Minors(np.where(np.isnan(rank), np.inf, rank), np.where(np.isnan(angles), np.inf, angles))
-
-
-def _length(
-    frame: _Frame, index: np.ndarray[Any, Any], low: FloatArray, beta: FloatArray, size: Any
-) -> FloatArray:
-    """ln of a lower bound of |v + beta|: coefficients 1 at ``index`` and e^low beside it, (b, k, m)."""
-    here = np.arange(low.shape[-1]) == index[:, None]
-    coefficients = np.where(here[:, None, :], 0.0, low)
-    whole = log_sum(2 * coefficients, -1) / 2 - _log_dual_norm(frame)[:, None]
-    dual = np.take_along_axis(_log_duals(frame), index[:, None], axis=-1)
-    return np.maximum(np.maximum(size + log_minus(np.zeros_like(beta), beta), whole), -dual)
 
 
 def effective(log_s: FloatArray, m: int) -> FloatArray:
@@ -566,7 +320,7 @@ def effective(log_s: FloatArray, m: int) -> FloatArray:
     total = (m - 1) * s
     # entropy of the shares 1/(1+total) and s/(1+total): small terms as logarithms
     log_entropy = np.where(
-        log_s > _TINY,
+        log_s > TINY,
         log(np.log1p(total) - total * np.where(np.isneginf(log_s), 0.0, log_s) / (1 + total)),
         np.log(m - 1) + log_s + np.log(1 - np.where(np.isneginf(log_s), 0.0, log_s)),
     )
@@ -576,7 +330,7 @@ def effective(log_s: FloatArray, m: int) -> FloatArray:
 
 
 def _without_basis(
-    bounds: Bounds, plan: _Plan, layers: FloatArray, h: FloatArray, p: FloatArray
+    bounds: Bounds, plan: Plan, layers: FloatArray, h: FloatArray, p: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """h and p of token diversity where A or H has no basis of eigenvectors, by Schur forms."""
     h, p = np.array(h), np.array(p)

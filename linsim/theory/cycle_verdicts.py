@@ -10,8 +10,9 @@ import numpy as np
 
 from .._types import BoolArray, ComplexArray, FloatArray
 from ..errors import NotCoveredError
+from ._cycle_inputs import coefficients
 from ._cycle_map import Heads
-from .cycle import BLURRED, FREELY, ILL, REST, Effort, Modes, coefficients, modes_of, unseparated
+from .cycle import BLURRED, FREELY, ILL, REST, Effort, Modes, modes_of, unseparated
 from .dominance import DOUBLE, TIE, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from linsim import Layered, Linear, MultiHead, attention, predict, simulate, weights
 from linsim.errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
-from linsim.theory import cycle, cycle_verdicts
+from linsim.theory import _cycle_inputs, cycle, cycle_verdicts
 
 VERDICTS = ("regime", "input_convergence", "angle_convergence", "rank_collapse", "limit_rank")
 GAPS = ("token_diversity", "cosine_gap", "rank_gap")
@@ -84,7 +84,7 @@ def test_the_parts_hold_every_eigenvalue_and_eigenmatrix(seed):
         assert np.sum(modes.constant) == rule.d
         # and the left ones give every coefficient
         x0 = np.random.default_rng(seed).normal(size=(rule.n, rule.d))
-        c = cycle.coefficients(modes, range(len(found)), x0)
+        c = _cycle_inputs.coefficients(modes, range(len(found)), x0)
         np.testing.assert_allclose(np.tensordot(c, modes.states, axes=1), x0, atol=1e-8)
 
 
@@ -400,7 +400,7 @@ def test_inputs_in_an_invariant_subspace_are_refused():
     led = shared(2, [-0.9, -0.8], 0.2)
     modes = cycle.modes_of(layers_of(led))
     x0 = rng.normal(size=(5, 3))
-    c = cycle.coefficients(modes, [0], x0)[0]
+    c = _cycle_inputs.coefficients(modes, [0], x0)[0]
     with pytest.raises(NotCoveredError, match="invariant subspace"):
         predict(led, x0=x0 - (c * modes.states[0]).real)
 
