@@ -391,11 +391,12 @@ def choice(value: Any, argument: str, options: Iterable[str]) -> str:
     if isinstance(value, str) and value in options:
         return value
     near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)
+    listed = ", ".join(repr(option) for option in options)
     raise refusal(
         InvalidValueError,
         argument,
         repr(value),
-        "one of " + ", ".join(repr(option) for option in options),
+        f"one of {listed}" if len(listed) <= 500 else f"one of {len(options)} names",
         f"Did you mean {near[0]!r}?",
     )
 

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from .._types import HostArray
 from .workloads import Problem
 
 __all__ = ["LINSIM", "PEERS", "Peer", "installed", "own", "version"]
+
+HostArray = np.ndarray[Any, Any]
 
 Values = dict[str, HostArray]
 

@@ -25,7 +25,6 @@ import numpy as np
 from linsim import checks
 from linsim.errors import InvalidValueError, LinsimError, MissingExtraError
 
-from .._types import HostArray
 from . import machine
 from .machine import Machine
 from .peers import LINSIM, PEERS, Peer, installed, own, version
@@ -33,6 +32,8 @@ from .session import WORKER, PeerFailure, Session
 from .workloads import QUICK, TOLERANCE, WORKLOADS, Floor, Part, Workload, as_json, floor
 
 __all__ = ["TOLERANCE", "Agreement", "Entry", "Report", "Result", "choose_peers", "compare", "run"]
+
+HostArray = np.ndarray[Any, Any]
 
 
 # Threads of a pool look for more work for a while before they sleep; they shall not meet the next run

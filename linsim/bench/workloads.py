@@ -40,8 +40,6 @@ from typing import Any
 
 import numpy as np
 
-from .._types import HostArray
-
 __all__ = [
     "FIVE",
     "QUICK",
@@ -59,6 +57,8 @@ __all__ = [
     "from_json",
     "timed",
 ]
+
+HostArray = np.ndarray[Any, Any]
 
 
 FIVE = ("token_similarity", "hfc_lfc", "cosine", "effective_rank", "log_norm")

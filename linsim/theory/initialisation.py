@@ -209,7 +209,7 @@ def at_initialisation(block: Block, x0: Any = None) -> BlockPrediction:
     >>> block = linsim.Block(linsim.attention.uniform(16), norm="post")
     >>> law = linsim.predict(block)
     >>> law.cosine([0, 1, 2]).round(4)  # q: 1 + 1/16, c: 1/16, and so on
-    array([0.    , 0.0588, 0.142 ])
+    array([0.    , 0.0588, 0.1579])
     >>> law.fixed_point, round(law.rate, 6)
     (1.0, 0.5)
     """
