@@ -96,8 +96,13 @@ def verdicts(
 
     positive, limit = np.min(A, axis=(-1, -2)), _limit_ratio(attention, rows, law.vanishes)
     silent = np.sum(~heard, axis=-1)
+    declared = beyond is not None and not beyond.stochastic  # then entries of either sign are meant
     assumptions = [
-        ("attention has positive entries", positive > 0, [f"smallest entry {x:.3g}" for x in positive]),
+        (
+            "attention has positive entries",
+            positive > (-np.inf if declared else 0),
+            [f"smallest entry {x:.3g}" for x in positive],
+        ),
         _basis("attention", attention),
         _basis("weights", weights),
         (

@@ -100,6 +100,17 @@ def test_heads_layers_and_libraries(xp, dtype):
         )
 
 
+def test_large_entries_count_on_either_side():
+    """A 2^170 or H 2^170 is the same layer, and states are rescaled in time."""
+    runs = []
+    for a, h in ((170, 0), (0, 170)):
+        rule = Linear(attention.general(np.ldexp(SIGNED, a)), np.ldexp(H, h))
+        runs.append(simulate(rule, X, 40, metrics=["log_norm", "cosine"], method="iterate"))
+    for name in ("log_norm", "cosine"):
+        assert np.all(np.isfinite(runs[0].metrics[name]))
+        np.testing.assert_allclose(runs[0].metrics[name], runs[1].metrics[name], atol=1e-9)
+
+
 def test_a_batch_of_biases_and_scales():
     rows, factors = RNG.normal(size=(4, 3)), RNG.uniform(0.5, 2, (4, 5))
     rule = Linear(A, H, bias=rows, scale=factors)

@@ -208,6 +208,18 @@ def test_linear_growth_where_the_bias_meets_a_null_vector():
     assert not still.input_convergence
 
 
+def test_an_input_at_the_fixed_point_never_grows_with_the_constant_modes():
+    """c + f = 0 along each weight vector: what a generic input smooths by is not there."""
+    A, H, bias = np.array([[0.75, 0.25], [0.25, 0.75]]), np.diag([0.4, 0.25]), np.array([1.0, 2.0])
+    x0 = -bias / np.diag(H) + np.array([[1.0, 1.0], [-1.0, -1.0]])
+    rule = Linear(A, H, bias=bias)
+    assert predict(rule).regime == "smoothing"
+    assert predict(rule, x0=x0).regime == "sharpening"
+    run = simulate(rule, x0, 60, layers=[60], metrics="log_hfc_lfc")
+    # the other mode grows by 1.2 a layer beside a constant part that stays
+    assert run.metrics["log_hfc_lfc"][0] > 60 * np.log(1.2) - 4
+
+
 def test_a_bias_of_zero_is_none():
     rule, x0 = drawn(3, "stochastic", False)
     zero = Linear(rule.A, rule.H, bias=np.zeros(rule.d))
