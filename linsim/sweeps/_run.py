@@ -67,7 +67,7 @@ def sweep(
     depth : int
         Number of layers.
     metrics : str or iterable of str, optional
-        Names from ``linsim.metrics.METRICS``; None records all.
+        Names from ``linsim.metrics.METRICS``; None records the fourteen default ones.
     layers : iterable of int, optional
         Layers to record; None records only the last.
     replicates : int

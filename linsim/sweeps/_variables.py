@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics import METRICS
+from ..metrics._registry import metric_of
 from ..theory import REGIMES, Prediction
 
 __all__ = [
@@ -89,7 +90,7 @@ RESERVED = {"replicate", "layer", "status", *METRICS, *PREDICTED}
 def measured(name: str) -> Variable:
     """Return what is known of a metric's variable."""
     # every metric is a ratio, a count or a logarithm (natural) of one
-    return Variable(np.float64, METRICS[name], np.nan, units="1", layered=True)
+    return Variable(np.float64, metric_of(name).meaning, np.nan, units="1", layered=True)
 
 
 def status_attributes(reasons: Mapping[int, str]) -> dict[str, Any]:
