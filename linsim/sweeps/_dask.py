@@ -51,7 +51,7 @@ def connect(address: str) -> Any:
             MissingExtraError, "dask", "no distributed", "the extra", "pip install 'linsim[dask]'."
         ) from None
     try:
-        return Client(address, timeout=PATIENCE)
+        return Client(address, timeout=PATIENCE)  # type: ignore[no-untyped-call,unused-ignore]
     except (OSError, ValueError, TypeError) as error:
         raise _unreachable(f"no scheduler at {address} ({type(error).__name__})") from error
 
