@@ -74,7 +74,7 @@ def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
     """Prepare the pairs (A_h, H_h) of a layer."""
     xp = namespace(heads[0][0])
 
-    wide = any(bool(xp.max(xp.abs(H)) > 2.0**_BUDGET) for _, H in heads)
+    wide = any(bool(xp.max(xp.abs(M)) > 2.0**_BUDGET) for pair in heads for M in pair)
 
     def placed(M: Array) -> Array:
         return xp.astype(M, xp.float64 if wide else xp.float32)[:, None, :, :]
