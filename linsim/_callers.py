@@ -122,6 +122,8 @@ def native_rule(rule: Any, home: Home) -> Any:
     new = replace(rule, **changed)
     if hasattr(rule, "spacing"):
         object.__setattr__(new, "spacing", rule.spacing)
+    if getattr(rule, "factors", None) is not None:
+        object.__setattr__(new, "factors", native_rule(rule.factors, home))
     return new
 
 

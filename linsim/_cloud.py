@@ -18,7 +18,7 @@ difference small (2**-20 of a token; float32 2**-9), because only then is it car
 along linearly, and large, because only then do the copies' own roundings not count.
 It never falls below 1: an error as large as the token itself is then one of its
 possible fates.  What is reported is the root mean square over the copies times
-:data:`_SAFETY`, calibrated so that 99.9 percent of true errors are below it.  What
+:data:`SAFETY`, calibrated so that 99.9 percent of true errors are below it.  What
 it is not is a bound.
 
 **Floor.**  Collapse can be doubly exponential: exponents triple at each layer and
@@ -36,15 +36,18 @@ from typing import Any
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, on_device_of, power_of_two
-from ._state import EMPTY, Split, State, add_log2, combine, log2, norm, scaled
+from ._state import EMPTY, combine, log2, norm, scaled
 
 __all__ = [
+    "SAFETY",
     "Cloud",
     "add",
     "at_scale",
     "copies_for",
     "each",
+    "errors_of",
     "gather",
+    "is_single",
     "is_spread",
     "linear",
     "normalise",
@@ -54,12 +57,11 @@ __all__ = [
     "regathered",
     "regroup",
     "rescaled",
-    "rows_of",
     "select",
     "settle",
     "shaken",
     "size",
-    "state_of",
+    "sizes_of",
     "stretch",
     "tamed",
     "tamed_to",
@@ -109,7 +111,7 @@ def size(x: Array, exponent: Array) -> Array:
 # What is reported, in units of the root mean square over the copies.  Errors end up along the
 # direction that grows fastest, so that one number decides for all: with p copies the quotient
 # follows Student's t with p degrees of freedom.
-_SAFETY = {6: 6.0, 4: 8.0, 2: 8.0}
+SAFETY = {6: 6.0, 4: 8.0, 2: 8.0}
 # Tokens of so many features have errors of as many directions, and need fewer copies
 _FEW, _MANY = 16, 64
 _OFFSETS = 4099
@@ -129,7 +131,7 @@ def _numbers(count: int, dtype: str) -> np.ndarray[Any, Any]:
     return out
 
 
-def _single(x: Array) -> bool:
+def is_single(x: Array) -> bool:
     return bool(x.dtype != namespace(x).float64)
 
 
@@ -183,7 +185,7 @@ def product_rounding(M: Array, x: Array) -> Array:
     return xp.sqrt((M * M) @ squares)
 
 
-def _errors(cloud: Cloud, x: Array, e: Array) -> tuple[Array, Array]:
+def errors_of(cloud: Cloud, x: Array, e: Array) -> tuple[Array, Array]:
     """What the copies of x 2**e differ by, (probes, k, r, c) as mantissa and exponent."""
     xp, k = namespace(x), cloud.k
     r, c = (int(extent) for extent in x.shape[1:])
@@ -199,7 +201,7 @@ def rescaled(cloud: Cloud, shift: Array) -> Cloud:
     xp, k = namespace(cloud.rest), cloud.k
 
     def moved(x: Array, e: Array) -> tuple[Array, Array]:
-        error, e_error = _errors(cloud, x, e)
+        error, e_error = errors_of(cloud, x, e)
         nothing = e_error <= EMPTY / 2
         e_error = xp.where(nothing, e_error, e_error + shift[None, ...])
         copies, e_copies = combine(x[None, :k, ...], e[None, :k, ...], error, e_error)
@@ -221,7 +223,7 @@ def rescaled(cloud: Cloud, shift: Array) -> Cloud:
     )
 
 
-def _sizes(x: Array, e: Array, axis: Any = (-1, -2)) -> Array:
+def sizes_of(x: Array, e: Array, axis: Any = (-1, -2)) -> Array:
     """log2 of the largest entry along ``axis``: no square that could underflow."""
     xp = namespace(x)
     top = xp.max(xp.abs(x), axis=axis, keepdims=True)
@@ -239,7 +241,7 @@ def _share(error: Array, of: Array) -> Array:
 
 def reach_of(cloud: Cloud) -> float:
     """log2 of how large errors of copies may be beside what they are errors of."""
-    return -9.0 if _single(cloud.rest) else -20.0
+    return -9.0 if is_single(cloud.rest) else -20.0
 
 
 def tamed(cloud: Cloud, kind: str = "tokens", *, loosen: bool = False) -> Cloud:
@@ -255,12 +257,12 @@ def tamed(cloud: Cloud, kind: str = "tokens", *, loosen: bool = False) -> Cloud:
     if kind == "features":
         full, e = whole(cloud)
         full = full - xp.mean(full, axis=-1, keepdims=True)
-        error, e_error = _errors(cloud, full, e)
-        share = _share(_sizes(error, e_error, -1), _sizes(full[None, :k, ...], e[None, :k, ...], -1))
+        error, e_error = errors_of(cloud, full, e)
+        share = _share(sizes_of(error, e_error, -1), sizes_of(full[None, :k, ...], e[None, :k, ...], -1))
     else:
         centre, rest = (
-            _errors(cloud, cloud.centre, cloud.e_centre),
-            _errors(cloud, cloud.rest, cloud.e_rest),
+            errors_of(cloud, cloud.centre, cloud.e_centre),
+            errors_of(cloud, cloud.rest, cloud.e_rest),
         )
         c, z = (
             (cloud.centre[None, :k, ...], cloud.e_centre[None, :k, ...]),
@@ -269,13 +271,13 @@ def tamed(cloud: Cloud, kind: str = "tokens", *, loosen: bool = False) -> Cloud:
                 cloud.e_rest[None, :k, ...],
             ),
         )
-        share = xp.maximum(_share(_sizes(*centre), _sizes(*c)), _share(_sizes(*rest), _sizes(*z)))
+        share = xp.maximum(_share(sizes_of(*centre), sizes_of(*c)), _share(sizes_of(*rest), sizes_of(*z)))
         if kind != "parts":
             apart = (cloud.e_centre <= EMPTY / 2)[:k, ...]
-            rows = _share(_sizes(*rest, -1), _sizes(*z, -1))
+            rows = _share(sizes_of(*rest, -1), sizes_of(*z, -1))
             share = xp.where(apart, rows, share)
         if kind == "numbers":
-            largest = xp.maximum(xp.max(_sizes(*centre), axis=0), xp.max(_sizes(*rest), axis=0))
+            largest = xp.maximum(xp.max(sizes_of(*centre), axis=0), xp.max(sizes_of(*rest), axis=0))
             share = xp.maximum(share, largest + reach_of(cloud) / 2 - reach_of(cloud))
     return tamed_to(cloud, share - reach_of(cloud), loosen=loosen)
 
@@ -283,7 +285,7 @@ def tamed(cloud: Cloud, kind: str = "tokens", *, loosen: bool = False) -> Cloud:
 def tamed_to(cloud: Cloud, excess: Array, *, loosen: bool = False) -> Cloud:
     """Divide errors of copies by 2**excess (k, 1, 1), but not below the errors themselves."""
     xp = namespace(cloud.rest)
-    most = _MOST["float32" if _single(cloud.rest) else "float64"]
+    most = _MOST["float32" if is_single(cloud.rest) else "float64"]
     wanted = xp.floor(xp.clip(cloud.scale - excess, 0.0, most))
     if not loosen:
         wanted = xp.minimum(wanted, cloud.scale)
@@ -302,9 +304,9 @@ def gather(x: Array, exponent: Any = 0.0) -> Cloud:
     k, n, d = (int(extent) for extent in x.shape)
     zero = xp.zeros((k, 1, 1), dtype=xp.float64, device=x.device)
     probes = copies_for(d)
-    name = "float32" if _single(x) else "float64"
+    name = "float32" if is_single(x) else "float64"
     table = on_device_of(_numbers(probes * n * max(n, d) + _OFFSETS, name), x)
-    start = zero + _MOST["float32" if _single(x) else "float64"]
+    start = zero + _MOST["float32" if is_single(x) else "float64"]
     shell = Cloud(x[:, :1, :], x, zero, zero, start, zero > 0, probes, table, 0)
     long = _spanned(x, shell)
     shell = replace(shell, rest=long)
@@ -481,89 +483,6 @@ def recentre(cloud: Cloud) -> Cloud:
     centre = shaken(cloud, centre, xp.abs(centre), 1)
     rest = shaken(cloud, cloud.rest - mean, xp.abs(cloud.rest) + xp.abs(mean))
     return normalise(_after(cloud, centre=centre, rest=rest, e_centre=e_centre))
-
-
-def _noise(cloud: Cloud, x: Array, e: Array, *, rows: bool = False) -> Array:
-    """log2 of the error of x 2**e as the copies show it, (k, 1 or r, 1)."""
-    xp = namespace(x)
-    error, e_error = _errors(cloud, x, e)
-    axis = -1 if rows else (-1, -2)
-    top = _sizes(error, xp.zeros_like(e_error), axis)
-    there = top > EMPTY / 2
-    shift = xp.where(there, xp.floor(top), xp.zeros_like(top))
-    small = xp.astype(error, xp.float64, copy=False) * power_of_two(-shift)
-    squares = log2(xp.sum(small * small, axis=axis, keepdims=True)) + 2 * (shift + e_error)
-    squares = xp.where(there, squares, xp.full_like(squares, 2 * EMPTY))
-    largest = xp.max(squares, axis=0)
-    mean = largest + log2(
-        xp.mean(xp.exp(float(np.log(2)) * xp.clip(squares - largest[None, ...], -200.0, 0.0)), axis=0)
-    )
-    found = 0.5 * mean - cloud.scale + float(np.log2(_SAFETY[cloud.probes]))
-    return xp.where(largest > EMPTY, found, xp.full_like(found, EMPTY))
-
-
-def rows_of(cloud: Cloud) -> Array:
-    """log2 of the absolute error of each token, (k, n, 1)."""
-    return _noise(cloud, *whole(cloud), rows=True)
-
-
-def state_of(cloud: Cloud, split: Split) -> State:
-    """Return a cloud as the state that metrics are evaluated on, with its errors."""
-    xp, k, n = namespace(cloud.rest), cloud.k, int(cloud.rest.shape[1])
-    rows, (full, e_full) = rows_of(cloud), whole(cloud)
-    cloud = recentre(cloud)
-    # what tokens lose where they become a mean and the differences from it can be seen
-    again, e_again = whole(cloud)
-    lost, e_lost = combine(again[:k, ...], e_again[:k, ...], -full[:k, ...], e_full[:k, ...])
-    rows = add_log2(rows, _sizes(lost, e_lost, -1) + 0.5 * float(np.log2(lost.shape[-1])))
-    rows = xp.where(rows > EMPTY / 2, rows, xp.full_like(rows, EMPTY))
-    noise_centre = _noise(cloud, cloud.centre, cloud.e_centre)
-    noise_rest = _noise(cloud, cloud.rest, cloud.e_rest)
-    centre, rest = cloud.centre[:k, ...], cloud.rest[:k, ...]
-    e_centre, e_rest = cloud.e_centre[:k, ...], cloud.e_rest[:k, ...]
-    # Differences that came out as 0 without being so are not seen at any scale; one at which
-    # the metrics of the rest of the state lose nothing tells so
-    unseen = size(centre, e_centre) + float(np.log2(float(xp.finfo(rest.dtype).eps)))
-    hidden = (e_rest <= EMPTY / 2) & (cloud.lost | (noise_rest > EMPTY / 2))
-    noise_rest = xp.where(hidden, xp.maximum(noise_rest, unseen), noise_rest)
-    empty = xp.full_like(e_rest, EMPTY)
-
-    def zeros(rows: int, columns: int) -> Array:
-        return xp.zeros((k, rows, columns), dtype=rest.dtype, device=rest.device)
-
-    state = State(
-        split,
-        a=zeros(1, 1),
-        r=centre,
-        b=zeros(n, 1),
-        R=rest,
-        mean=centre,
-        e_a=empty,
-        e_r=e_centre,
-        e_b=empty,
-        e_R=e_rest,
-        e_mean=e_centre,
-        noise=xp.concat([empty, noise_centre, empty, noise_rest, noise_centre], axis=-1),
-        rows=rows,
-        attention=cloud.attention,
-    )
-    if not _single(rest):
-        return state
-    samples = []
-    for copy in range(1, 1 + cloud.probes):
-        own = slice(copy * k, (copy + 1) * k)
-        samples.append(
-            replace(
-                state,
-                r=cloud.centre[own, ...],
-                R=cloud.rest[own, ...],
-                mean=cloud.centre[own, ...],
-                e_r=cloud.e_centre[own, ...],
-                e_R=cloud.e_rest[own, ...],
-                e_mean=cloud.e_centre[own, ...],
-            )
-        )
-    return replace(state, samples=tuple(samples), enlarged=cloud.scale)
 
 
 def at_scale(cloud: Cloud) -> tuple[Array, Array, Array]:

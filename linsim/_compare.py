@@ -31,6 +31,7 @@ import numpy as np
 from . import _validate
 from ._callers import on_host
 from ._namespace import to_host
+from ._types import HostArray
 from .errors import InvalidTypeError, InvalidValueError
 from .metrics._registry import measured_by
 from .theory import Prediction
@@ -38,7 +39,6 @@ from .trajectory import Line, Trajectory, line, sharpest, worst
 
 __all__ = ["Compared", "Comparison", "compare"]
 
-F = np.ndarray[Any, Any]
 
 #: the largest quotient of a neglected coefficient to a leading one that "disagrees" allows for
 LARGEST_COEFFICIENT = 500.0
@@ -210,7 +210,7 @@ def compare(law: Prediction, run: Trajectory) -> Comparison:
     return Comparison(rows, agrees.item() if batch == () else agrees)
 
 
-def _row(law: Prediction, run: Trajectory, gap: str, names: F) -> Compared:
+def _row(law: Prediction, run: Trajectory, gap: str, names: HostArray) -> Compared:
     batch = names.shape
     predicted = np.broadcast_to(np.asarray(law.rates[gap], dtype=float), batch)
     relaxation = np.broadcast_to(np.asarray(law.relaxations.get(gap, 1.0), dtype=float), batch)
@@ -280,11 +280,11 @@ def _row(law: Prediction, run: Trajectory, gap: str, names: F) -> Compared:
     )
 
 
-def _last(flags: F) -> F:
+def _last(flags: HostArray) -> HostArray:
     return flags.shape[-1] - 1 - np.argmax(flags[..., ::-1], axis=-1)
 
 
-def _transient(fit: Line, relaxation: F) -> F:
+def _transient(fit: Line, relaxation: HostArray) -> HostArray:
     """What neglected modes can turn the slope by; a chain's powers are left to :func:`_bent`."""
     left = LARGEST_COEFFICIENT * relaxation ** np.maximum(fit.first, 0)
     left = np.where(relaxation == 0, 0.0, left)
@@ -292,12 +292,12 @@ def _transient(fit: Line, relaxation: F) -> F:
     return np.where(relaxation == 1, 0.0, bound)
 
 
-def _bent(run: Trajectory, fit: Line, used: F, rounding: F) -> F:
+def _bent(run: Trajectory, fit: Line, used: HostArray, rounding: HostArray) -> HostArray:
     """Slope of the steepest slow perturbation that the curvature of the residuals leaves room for."""
     size = fit.perturbation(rounding)
     layers = np.broadcast_to(run.layers + 1.0, used.shape)  # so that the input has a logarithm too
 
-    def amount(shape: F) -> F:
+    def amount(shape: HostArray) -> HostArray:
         bend = line(run.layers, shape, used).residual
         return np.where((fit.count > 2) & (bend > 0), size / np.where(bend > 0, bend, 1), np.inf)
 
@@ -308,7 +308,9 @@ def _bent(run: Trajectory, fit: Line, used: F, rounding: F) -> F:
     return np.maximum(power, beat)
 
 
-def _needed(fit: Line, relaxation: F, size: F, turned: tuple[F, F], telling: F) -> F:
+def _needed(
+    fit: Line, relaxation: HostArray, size: HostArray, turned: tuple[HostArray, HostArray], telling: HostArray
+) -> HostArray:
     """First layer of a window that decides.
 
     There transients have fallen to 1/2, and turn the slope by less than half of

@@ -13,34 +13,35 @@ from typing import Any
 
 import numpy as np
 
+from ._types import FloatArray
+
 __all__ = ["Pair", "Sliced", "add", "divide", "matmul", "minus", "of", "scale", "sliced", "spread", "total"]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
-Pair = tuple[F, F]
+Pair = tuple[FloatArray, FloatArray]
 
 # bits that a product of slices is carried to
 _BITS = 106
 _SPLITTER = 2.0**27 + 1
 
 
-def of(x: F) -> Pair:
+def of(x: FloatArray) -> Pair:
     """Return doubles as pairs."""
     return x, np.zeros_like(x)
 
 
-def _two_sum(a: F, b: F) -> Pair:
+def _two_sum(a: FloatArray, b: FloatArray) -> Pair:
     s = a + b
     t = s - a
     return s, (a - (s - t)) + (b - t)
 
 
-def _quick(a: F, b: F) -> Pair:
+def _quick(a: FloatArray, b: FloatArray) -> Pair:
     """Sum of a and b with |a| >= |b|."""
     s = a + b
     return s, b - (s - a)
 
 
-def _two_product(a: F, b: F) -> Pair:
+def _two_product(a: FloatArray, b: FloatArray) -> Pair:
     p = a * b
     t = _SPLITTER * a
     a_high = t - (t - a)
@@ -97,7 +98,7 @@ def total(x: Pair, axis: int) -> Pair:
 class Sliced:
     """A factor of products as a sum of slices, each of ``bits`` bits below the one before."""
 
-    slices: list[F]
+    slices: list[FloatArray]
 
 
 def sliced(x: Pair, inner: int, axis: int) -> Sliced:

@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ._low_rank import Thin, detected, modal
+from ._low_rank import thin as thin_product
+from ._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
+
 __all__ = [
     "Eigensystem",
     "attention_eigensystem",
@@ -22,12 +26,7 @@ __all__ = [
     "weight_eigensystem",
 ]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
-C = np.ndarray[Any, np.dtype[np.complex128]]
-B = np.ndarray[Any, np.dtype[np.bool_]]
-I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
 
-EPS = float(np.finfo(np.float64).eps)
 #: eps of dtypes that have fewer digits than doubles
 SPACINGS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
@@ -53,14 +52,14 @@ class Eigensystem:
         are equal: rounding, which scatters them, is undone by their mean.
     """
 
-    values: C
-    right: C
-    left: C
-    condition: F
-    basis_condition: F
-    norm: F
-    diagonalizable: B
-    growth: I
+    values: ComplexArray
+    right: ComplexArray
+    left: ComplexArray
+    condition: FloatArray
+    basis_condition: FloatArray
+    norm: FloatArray
+    diagonalizable: BoolArray
+    growth: IntArray
 
 
 def spacing(*given: Any) -> float:
@@ -69,7 +68,7 @@ def spacing(*given: Any) -> float:
     return max((SPACINGS.get(name, EPS) for name in names), default=EPS)
 
 
-def _dual(right: C) -> tuple[C, F, F]:
+def _dual(right: ComplexArray) -> tuple[ComplexArray, FloatArray, FloatArray]:
     """Rows dual to the columns of ``right``, |left_i| |right_i|, and the condition of ``right``."""
     U, s, Vh = np.linalg.svd(right)
     inverse = 1 / np.maximum(s, 1e-140)  # squares must not overflow
@@ -78,7 +77,7 @@ def _dual(right: C) -> tuple[C, F, F]:
     return left, condition, s[..., 0] * inverse[..., -1]
 
 
-def _general(M: F, eps: float = EPS) -> Eigensystem:
+def _general(M: FloatArray, eps: float = EPS) -> Eigensystem:
     values, right = np.linalg.eig(M)
     values, right = values.astype(np.complex128), right.astype(np.complex128)
     left, condition, basis_condition = _dual(right)
@@ -88,7 +87,9 @@ def _general(M: F, eps: float = EPS) -> Eigensystem:
     return Eigensystem(values, right, left, condition, basis_condition, norm, good, growth)
 
 
-def _jordan(M: F, values: C, condition: F, norm: F, eps: float) -> tuple[C, I]:
+def _jordan(
+    M: FloatArray, values: ComplexArray, condition: FloatArray, norm: FloatArray, eps: float
+) -> tuple[ComplexArray, IntArray]:
     """Eigenvalues of (b, m, m) matrices with Jordan blocks made equal again, and the growth of each.
 
     Rounding splits a block of size p into eigenvalues that lie no further
@@ -126,7 +127,7 @@ def _jordan(M: F, values: C, condition: F, norm: F, eps: float) -> tuple[C, I]:
     return values, growth
 
 
-def _chains(M: F, centre: complex, others: C, size: int) -> I:
+def _chains(M: FloatArray, centre: complex, others: ComplexArray, size: int) -> IntArray:
     """Growth of each member of a cluster of ``size`` eigenvalues of M, from its Jordan blocks."""
     from scipy.linalg import schur
 
@@ -150,7 +151,7 @@ def _chains(M: F, centre: complex, others: C, size: int) -> I:
     return np.concatenate([np.arange(length)[::-1] for length in lengths])
 
 
-def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
+def _merge(where: BoolArray, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
     """Rows of ``yes`` where ``where``, else of ``no``; each holds only its own rows."""
     merged = []
     for field in fields(Eigensystem):
@@ -161,15 +162,72 @@ def _merge(where: B, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
     return Eigensystem(*merged)
 
 
-def weight_eigensystem(H: F, eps: float = EPS) -> Eigensystem:
-    """Decompose (b, d, d) weights; those symmetric up to a spacing of ``eps`` by the symmetric solver."""
+def weight_eigensystem(
+    H: FloatArray, eps: float = EPS, factors: tuple[FloatArray, FloatArray] | None = None
+) -> Eigensystem:
+    """Decompose (b, d, d) weights; those symmetric up to a spacing of ``eps`` by the symmetric solver.
+
+    Low rank is used, found or given as ``factors`` (b, d, r) and (b, r, d) of H: the eigenvalues that
+    these leave out are zero exactly.
+    """
     scale = np.max(np.abs(H), axis=(-1, -2), keepdims=True)
     symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * eps * scale, axis=(-1, -2))
     values, vectors = np.linalg.eigh(H[symmetric])
-    return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
+    if factors is not None:
+        absent = max(H.shape[-1] - factors[0].shape[-1], 0)
+        order = np.argsort(np.abs(values), axis=-1, kind="stable")
+        np.put_along_axis(values, order[:, :absent], 0.0, axis=-1)
+    thin = {
+        s: found
+        for s in np.flatnonzero(~symmetric).tolist()
+        if (found := detected(H[s]) if factors is None else thin_product(*(M[s] for M in factors)))
+    }
+    low = {s: modes for s, form in thin.items() if (modes := _of_low_rank(H[s], form, eps))}
+    if not low:
+        return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
+    if len(low) == len(H) == 1:
+        return low[0]
+    wide = ~symmetric
+    wide[list(low)] = False
+    stacked = Eigensystem(*(np.concatenate(parts) for parts in zip(*map(_parts, low.values()), strict=True)))
+    here = np.zeros(len(H), dtype=bool)
+    here[list(low)] = True
+    rest = _merge(symmetric[~here], _orthogonal(values, vectors), _general(H[wide], eps))
+    return _merge(here, stacked, rest)
 
 
-def _orthogonal(values: F, vectors: F) -> Eigensystem:
+def _parts(system: Eigensystem) -> list[Any]:
+    return [getattr(system, field.name) for field in fields(Eigensystem)]
+
+
+def _of_low_rank(H: FloatArray, thin: Thin, eps: float) -> Eigensystem | None:
+    """Decompose one (d, d) matrix by its thin form; None where rounding mixes zero with other eigenvalues."""
+    modes = modal(thin)
+    if modes is None:
+        return None
+    d, r = len(H), len(modes.core)
+    condition = np.linalg.norm(modes.left, axis=-1)
+    norm = max(float(np.linalg.norm(thin.values)), thin.size)
+    own = modes.values[None, :r]
+    if np.any(np.abs(own) <= 32 * np.sqrt(d) * EPS * norm * np.maximum(condition[:r], np.max(condition[r:]))):
+        return None
+    growth = np.zeros((1, d), dtype=np.int64)
+    own, growth[:, :r] = _jordan(modes.core[None], own, condition[None, :r], np.array([norm]), eps)
+    values = modes.values[None].copy()
+    values[:, :r] = own
+    return Eigensystem(
+        values=values,
+        right=modes.right[None],
+        left=modes.left[None],
+        condition=condition[None],
+        basis_condition=np.array([modes.basis_condition]),
+        norm=np.array([norm]),
+        diagonalizable=np.array([modes.basis_condition < 1e7 and not np.any(growth)]),
+        growth=growth,
+    )
+
+
+def _orthogonal(values: FloatArray, vectors: FloatArray) -> Eigensystem:
     right = vectors.astype(np.complex128)
     ones = np.ones(values.shape)
     return Eigensystem(
@@ -184,17 +242,17 @@ def _orthogonal(values: F, vectors: F) -> Eigensystem:
     )
 
 
-def doubly_stochastic(A: F, eps: float = EPS) -> B:
+def doubly_stochastic(A: FloatArray, eps: float = EPS) -> BoolArray:
     """Whether the columns of (b, n, n) row-stochastic A sum to 1 up to rounding, (b,).
 
     Such an A is *meant* to keep token means, and is treated as doing so
     exactly: deviations of the size of one rounding carry no information.
     """
-    deviation: B = np.max(np.abs(np.sum(A, axis=-2) - 1), axis=-1) <= 16 * A.shape[-1] * eps
+    deviation: BoolArray = np.max(np.abs(np.sum(A, axis=-2) - 1), axis=-1) <= 16 * A.shape[-1] * eps
     return deviation
 
 
-def perron_vector(A: F, eps: float = EPS) -> tuple[F, B]:
+def perron_vector(A: FloatArray, eps: float = EPS) -> tuple[FloatArray, BoolArray]:
     """Left eigenvector pi of (b, n, n) row-stochastic A at eigenvalue 1, and whether it is unique.
 
     State reduction (Grassmann, Taksar and Heyman 1985) uses off-diagonal
@@ -215,7 +273,7 @@ def perron_vector(A: F, eps: float = EPS) -> tuple[F, B]:
     return np.where(doubly_stochastic(A, eps)[:, None], 1 / A.shape[-1], pi), unique
 
 
-def _state_reduction(A: F) -> tuple[F, B]:
+def _state_reduction(A: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Stationary vectors, and whether every token reaches token 0."""
     n = A.shape[-1]
     P = np.array(A, dtype=np.float64)
@@ -236,7 +294,7 @@ def _state_reduction(A: F) -> tuple[F, B]:
     return pi / np.sum(pi, axis=-1, keepdims=True), reached
 
 
-def _recurrent_first(A: F) -> np.ndarray[Any, Any] | None:
+def _recurrent_first(A: FloatArray) -> np.ndarray[Any, Any] | None:
     """Order of tokens with one of the only closed group in front; None if there are several."""
     from scipy.sparse.csgraph import connected_components
 
@@ -246,7 +304,7 @@ def _recurrent_first(A: F) -> np.ndarray[Any, Any] | None:
     return np.argsort(group != closed[0], kind="stable") if closed.size == 1 else None
 
 
-def meant(A: F, eps: float) -> F:
+def meant(A: FloatArray, eps: float) -> FloatArray:
     """Attention that was rounded to a relative spacing ``eps``, as float64 matrices whose rows sum to 1.
 
     One whose columns sum to 1 as well as ``eps`` can tell means Pi + (I - Pi) A (I - Pi), Pi the mean
@@ -261,7 +319,9 @@ def meant(A: F, eps: float) -> F:
     return both / np.sum(both, axis=-1, keepdims=True)
 
 
-def attention_eigensystem(A: F, eps: float = EPS, stationary: tuple[F, B] | None = None) -> Eigensystem:
+def attention_eigensystem(
+    A: FloatArray, eps: float = EPS, stationary: tuple[FloatArray, BoolArray] | None = None
+) -> Eigensystem:
     """Decompose (b, n, n) row-stochastic attention, the constant mode at index 0.
 
     Its eigenvalue is set to exactly 1 and its right eigenvector to 1/sqrt(n).
@@ -312,7 +372,7 @@ def attention_eigensystem(A: F, eps: float = EPS, stationary: tuple[F, B] | None
     )
 
 
-def _reversible(A: F, pi: F) -> Eigensystem:
+def _reversible(A: FloatArray, pi: FloatArray) -> Eigensystem:
     root = np.sqrt(pi)
     S = root[..., :, None] * A / root[..., None, :]
     values, Y = np.linalg.eigh((S + np.swapaxes(S, -1, -2)) / 2)
@@ -334,7 +394,7 @@ def _reversible(A: F, pi: F) -> Eigensystem:
     )
 
 
-def null_pair(M: F) -> tuple[F, F, F]:
+def null_pair(M: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Right and left unit null vectors of (b, m, m) nearly singular real matrices, and singular values.
 
     Both come from one SVD, so both residuals are of the size of one rounding

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ._general_eigen import column_sums, row_sums
 from ._namespace import Array, to_host
 
-__all__ = ["vanishes"]
+__all__ = ["rational_sums", "vanishes"]
 
 # operations on rational numbers, about a microsecond each, that are spent on a system
 _MOST = 1e5
@@ -23,10 +24,17 @@ _MOST = 1e5
 _rational = np.frompyfunc(Fraction, 1, 1)
 
 
-def vanishes(x0: Array, heads: Callable[[int], Sequence[tuple[Array, Array]]], last: int) -> int | None:
+def vanishes(
+    x0: Array,
+    heads: Callable[[int], Sequence[tuple[Array, Array]]],
+    last: int,
+    stands_for: Callable[[Any], Any] = lambda rows: rows / rows.sum(axis=-1, keepdims=True),
+    drive: Callable[[int], Array | None] = lambda layer: None,
+) -> int | None:
     """The first layer up to ``last`` at which the tokens x0 (n, d) are all zero, if it can be told.
 
-    ``heads(layer)``: the pairs A (n, n), whose rows stand for themselves over their sums, and H (d, d).
+    ``heads(layer)``: the pairs A (n, n), whose rows stand for themselves over their sums (or what
+    ``stands_for`` makes of them), and H (d, d); ``drive(layer)``: a row (1, d) for all tokens.
     """
     X: Any = _rational(to_host(x0).astype(np.float64))
     n, d = X.shape
@@ -40,8 +48,30 @@ def vanishes(x0: Array, heads: Callable[[int], Sequence[tuple[Array, Array]]], l
         for A, H in pairs:
             rows: Any = _rational(to_host(A).astype(np.float64))
             weights: Any = _rational(to_host(H).astype(np.float64))
-            terms = terms + (rows / rows.sum(axis=-1, keepdims=True)) @ X @ weights
+            terms = terms + stands_for(rows) @ X @ weights
+        row = drive(layer)
+        if row is not None:
+            terms = terms + _rational(to_host(row).astype(np.float64))
         X = terms
         if not np.any(X != 0):
             return layer + 1
     return None
+
+
+def rational_sums(eps: float) -> Callable[[Any], Any]:
+    """Return what makes rows of rational numbers that sum to one number, to ``eps``, do so exactly."""
+
+    def stands_for(rows: Any) -> Any:
+        n = len(rows)
+        given = rows.astype(np.float64)[None]
+        out = rows
+        for axis, found in ((-1, row_sums(given, eps)[0]), (-2, column_sums(given, eps)[0])):
+            if np.isnan(found):
+                continue
+            sums = out.sum(axis=axis, keepdims=True)
+            whole = found == np.round(found)
+            wanted = Fraction(int(found)) if whole else sums.sum() / n
+            out = out - (sums - wanted) / n
+        return out
+
+    return stands_for

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,7 +14,7 @@ import array_api_compat
 
 from ._namespace import Array
 
-__all__ = ["in_parallel", "pieces", "workers"]
+__all__ = ["in_parallel", "one_thread", "pieces", "workers"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,6 +63,22 @@ def in_parallel(
                 future.cancel()
 
 
+# others do the same work beside us, one on each processor
+_alone = contextvars.ContextVar("alone", default=False)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep all work on the calling thread while the block runs."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
 def workers() -> int:
-    """Return how many processors this process may use."""
+    """Return how many processors this work may use."""
+    if _alone.get():
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

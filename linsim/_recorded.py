@@ -128,6 +128,7 @@ def record_together(
     methods: Any,
     kinds: Any,
     rounding: Any,
+    tokens: Array | None = None,
 ) -> Recorded:
     """Measure NumPy states of several systems and layers at once; other arguments as of :func:`record`.
 
@@ -143,8 +144,13 @@ def record_together(
             np.reshape(zero_until[some, None] >= layers[places][:, None, None], (-1, *zero_until.shape[1:]))
             for some, places, _ in several
         ]
+        layer = None
+        if tokens is not None:
+            weights = np.broadcast_to(tokens, (size, *tokens.shape[1:]))
+            repeats = ((weights[some], places.stop - places.start) for some, places, _ in several)
+            layer = Layer(None, np.concatenate([np.repeat(x, count, axis=0) for x, count in repeats]))
         found, redone = measured_with_samples(
-            one_behind_the_other([state for *_, state in several]), names, np.concatenate(zero)
+            one_behind_the_other([state for *_, state in several]), names, np.concatenate(zero), layer
         )
         lapack += redone
         first = 0

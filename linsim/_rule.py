@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _validate
+from ._general_attention import General
 from ._namespace import Array
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
@@ -38,6 +39,11 @@ class Rule:
         Layers there are; None (the default): no end.
     repeats : bool
         Whether every layer has the matrices of layer 0; False by default, which is always right.
+    stochastic : bool
+        Whether every A_h has entries >= 0 and rows that sum to 1; True by default.  With False any
+        real square matrix goes, as :func:`linsim.attention.general` declares one.
+
+    ``drive(layer)``, None by default, is what a layer of heads adds to every token, (..., d).
 
     Examples
     --------
@@ -69,14 +75,21 @@ class Rule:
         def max_depth(self) -> int | None: ...
         @property
         def repeats(self) -> bool: ...
+        @property
+        def stochastic(self) -> bool: ...
     else:
         n = d = max_depth = None
         batch_shape = ()
         repeats = False
+        stochastic = True
 
     def heads(self, layer: int) -> Heads:
         """Return the pairs (A_h, H_h) of one layer."""
         raise NotImplementedError
+
+    def drive(self, layer: int) -> Array | None:
+        """Return what a layer adds to every token, (..., d); None for nothing."""
+        return None
 
     def apply(self, tokens: Array, layer: int) -> Array:
         """Return the tokens (k, n, d) after one layer."""
@@ -129,7 +142,7 @@ class Rule:
         for h, (A, H) in enumerate(pairs):
             named = [f"{side} of heads({layer})[{h}]" for side in ("A", "H")]
             checked = (
-                _validate.kept(A, _validate.attention_matrix(A, argument=named[0])),
+                self._checked_attention(A, named[0]),
                 _validate.kept(H, _validate.square(H, named[1], shape="(..., d, d)")),
             )
             for name, M, extent in zip(named, checked, (self.n, self.d), strict=True):
@@ -153,6 +166,39 @@ class Rule:
             out.append(checked)
         return tuple(out)
 
+    def _checked_attention(self, A: Any, named: str) -> Array:
+        if not self.stochastic:
+            return _validate.kept(A, _validate.square(A, named))
+        if isinstance(A, General):
+            raise _validate.refusal(
+                InvalidTypeError, named, "general attention", "a stochastic matrix", "Set stochastic = False."
+            )
+        return _validate.kept(A, _validate.attention_matrix(A, argument=named))
+
+    def checked_drive(self, layer: int) -> Array | None:
+        """Return the drive of one layer, refused unless it is a row that fits the rule.
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError, ShapeError
+            The message names the layer.
+        """
+        given = self.drive(layer) if self.moves_by == "matrices" else None
+        if given is None:
+            return None
+        named = f"drive({layer})"
+        row = _validate.kept(given, _validate.array(given, named, ndim=1, shape="(..., d)"))
+        _validate.broadcast_batches(rule=tuple(self.batch_shape), drive=tuple(row.shape[:-1]))
+        if row.shape[-1] != self.d or len(row.shape) - 1 > len(self.batch_shape):
+            raise _validate.refusal(
+                ShapeError,
+                named,
+                f"shape {tuple(row.shape)}",
+                f"one row ({self.d},) for all tokens, for each system of {tuple(self.batch_shape)}",
+                "What differs from token to token is no drive: use apply(tokens, layer).",
+            )
+        return row
+
     def attention(self, layer: int) -> Sequence[Array] | None:
         """Return the attention of each head of a layer; None where it is drawn or made from the tokens."""
         return [A for A, _ in self.checked_heads(layer)] if self.moves_by == "matrices" else None
@@ -161,7 +207,8 @@ class Rule:
         """Return what the rule holds of its first layer, before anything is drawn."""
         if self.moves_by != "matrices":
             return []
-        return [M for pair in self.checked_heads(0) for M in pair]
+        row = self.checked_drive(0)
+        return [M for pair in self.checked_heads(0) for M in pair] + ([] if row is None else [row])
 
     def as_run(self) -> Rule:
         """Return the rule that stands for this one in a simulation; itself, unless it says another."""

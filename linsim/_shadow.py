@@ -40,6 +40,7 @@ from ._state import (
     normalise,
     scaled,
 )
+from ._types import EPS
 
 __all__ = ["BUDGET", "COUNT", "SAFETY", "Shadows", "begin", "heads_of"]
 
@@ -52,7 +53,6 @@ _POOL = 8
 _FIXED = 0.3
 #: bits by which entries may grow between rescalings
 BUDGET = 50.0
-_EPS = float(np.finfo(np.float64).eps)
 # what sums of either sign round, for each root of their terms, and what a result does, of itself
 _SUM, _ENTRY = 0.2, 0.3
 
@@ -75,7 +75,7 @@ def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
     """Prepare the pairs (A_h, H_h) of a layer."""
     xp = namespace(heads[0][0])
 
-    wide = any(bool(xp.max(xp.abs(H)) > 2.0**BUDGET) for _, H in heads)
+    wide = any(bool(xp.max(xp.abs(M)) > 2.0**BUDGET) for pair in heads for M in pair)
 
     def placed(M: Array) -> Array:
         return xp.astype(M, xp.float64 if wide else xp.float32)[:, None, :, :]
@@ -238,7 +238,7 @@ def _rounded(
         # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer; found in double precision,
         # only what rounding M to single precision has done to it (the constant vector's is 1 whatever M)
         size_A, size_H = norm(heads.attention[0]), norm(heads.columns[0])
-        finer = _EPS / float(xp.finfo(before.R.dtype).eps)
+        finer = EPS / float(xp.finfo(before.R.dtype).eps)
         turned = finer * xp.abs(split.lam) * size_H * norm(split.w) * norm(split.z)
         held = xp.where(split.constant, xp.full_like(size_A, finer), xp.ones_like(size_A))
         turned = turned + held * xp.abs(split.mu) * size_A * norm(split.u) * norm(split.v)

@@ -41,6 +41,7 @@ def simulate(
     keep_states: bool = False,
     rng: Any = None,
     resolution: float | None = None,
+    tokens: Any = None,
 ) -> Trajectory:
     """Iterate a layer rule and record metrics, gaps accurate at any depth.
 
@@ -55,9 +56,10 @@ def simulate(
         Number of layers, >= 0.
     layers : iterable of int, optional
         Layers to record, from 0 (the input) to depth; None records all.
-    metrics : str or iterable of str, optional
-        Names from ``linsim.metrics.METRICS``, or "plain" or "gaps" for all those whose names do
-        not begin, or begin, with ``log``; None records all but those that need attention.
+    metrics : str, Metric, or iterable of them, optional
+        Names from ``linsim.metrics.METRICS``; "plain" or "gaps" for those of the fourteen default
+        metrics whose names do not begin, or begin, with ``log``; None for these fourteen; "all" for
+        every one; or a :class:`linsim.metrics.Metric` of your own (``linsim.metrics.of_states``).
     method : {"auto", "modal", "squaring", "lanes", "bands", "parts", "iterate"}
         The engine.  "modal" and "squaring" reach any layer up to 2**30 at once, from the
         modes of A and H or of H alone, at a cost that does not depend on depth (rules X + A X H
@@ -88,6 +90,9 @@ def simulate(
         Absolute in the logarithm for metrics whose name begins with ``log``, else absolute (and
         relative where the metric is above 1).  None: 0.01 for logarithms, 1e-3 for plain metrics
         (1e-2 where the states are float32).
+    tokens : array, shape (n,) or (..., n), optional
+        Which tokens are measured: booleans, or weights >= 0 that say how often each counts
+        (see :mod:`linsim.metrics`).  The layers see all tokens.  Batch axes broadcast with the rule's.
 
     Returns
     -------
@@ -134,6 +139,7 @@ def simulate(
         keep_states=keep_states,
         rng=rng,
         resolution=resolution,
+        tokens=tokens,
     )
     if method == "auto":
         refuse_endless(task.last)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from . import _validate
 from ._blas import on_one_thread
 from ._namespace import to_host
+from ._parallel import in_parallel, pieces
 from .errors import InvalidValueError, SpectrumError
 from .streams import philox
 
@@ -169,8 +170,11 @@ def _complement(n: int) -> FloatArray:
 class _Search:
     """Spectra (b, n-1) still without a matrix, and the matrices (b, n, n) found."""
 
-    def __init__(self, others: FloatArray, seeds: NDArray[np.int64], batch: tuple[int, ...]) -> None:
+    def __init__(
+        self, others: FloatArray, seeds: NDArray[np.int64], batch: tuple[int, ...], first: int = 0
+    ) -> None:
         self.others = others
+        self.first = first  # the place in the batch of the first of these
         self.batch = batch
         self.seeds = seeds
         self.n = others.shape[-1] + 1
@@ -257,9 +261,15 @@ def symmetric_stochastic(others: FloatArray, seeds: NDArray[np.int64]) -> FloatA
     *batch, m = others.shape
     if m == 0:
         return np.ones((*batch, 1, 1))
-    others = others.reshape(-1, m)
-    found = _found(_Search(others, seeds.reshape(-1), tuple(batch)))
-    return _finish(found, others).reshape(*batch, m + 1, m + 1)
+    others, seeds = others.reshape(-1, m), seeds.reshape(-1)
+
+    def search(part: slice) -> FloatArray:
+        found = _found(_Search(others[part], seeds[part], tuple(batch), part.start))
+        return _finish(found, others[part])
+
+    # decompositions let go of the interpreter; about 4 of them, and as many products, for each system
+    found = in_parallel(search, pieces(len(others), 8 * (m + 1) ** 2, others))
+    return np.concatenate(found).reshape(*batch, m + 1, m + 1)
 
 
 def _found(search: _Search) -> FloatArray:
@@ -285,7 +295,7 @@ def _search_patiently(search: _Search, rows: NDArray[np.intp]) -> None:
     row = int(rows[0])
     spectrum = np.array2string(search.others[row], precision=3, threshold=8, separator=", ")
     raise _refuse(
-        tuple(int(i) for i in np.unravel_index(row, search.batch)) if search.batch else (),
+        tuple(int(i) for i in np.unravel_index(search.first + row, search.batch)) if search.batch else (),
         f"1 and {spectrum}, for which no construction was found (least entry of the best attempt "
         f"{search.best[row] / search.n:.3g})",
         "the spectrum of a symmetric stochastic matrix with entries > 0",

@@ -60,10 +60,11 @@ class Split:
 
     ``v`` (b, n, 1), ``u`` (b, 1, n), ``w`` (b, d, 1), ``z`` (b, 1, d); ``lam``
     and ``mu`` (b, 1, 1); ``constant`` (b, 1, 1) bool: v is the vector of ones;
-    ``preserves_mean`` (b, 1, 1) bool: columns of A sum to 1, token means are
-    exact; ``coupled`` (b, 1, 1): 1 where u is no left eigenvector, so that the
-    rest feeds the v part (one way: v^T stays invariant), else 0.  ``sensitivity``
-    (b, 1, 1): the roundings that cutting the input adds to a part, in eps.
+    ``preserves_mean`` (b, 1, 1) bool: columns of A all sum to one number, token means
+    are exact; ``means`` (b, 1, 1): what they sum to then; ``coupled`` (b, 1, 1): 1
+    where u is no left eigenvector, so that the rest feeds the v part (one way: v^T
+    stays invariant), else 0.  ``sensitivity`` (b, 1, 1): the roundings that cutting
+    the input adds to a part, in eps.
     """
 
     v: Array
@@ -74,6 +75,7 @@ class Split:
     mu: Array
     constant: Array
     preserves_mean: Array
+    means: Array
     coupled: Array
     sensitivity: Array
     any_coupled: bool
@@ -209,6 +211,7 @@ def plain_state(
         mu=full((1, 1, 1), 0.0),
         constant=full((1, 1, 1), True, xp.bool),
         preserves_mean=~apart,
+        means=full((1, 1, 1), 1.0),
         coupled=full((1, 1, 1), 0.0),
         sensitivity=full((1, 1, 1), 0.0),
         any_coupled=False,

@@ -227,8 +227,23 @@ def square(value: Any, argument: str, *, ndim: int = 2, shape: str = "(..., n, n
     return value
 
 
-def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: str = "(..., n, n)") -> Array:
-    """Return a row-stochastic stack: entries >= 0, rows summing to 1 after one normalisation."""
+#: what is said where a rule would take any real matrix that is declared as such
+_DECLARE = " Where any real matrix is meant, declare it: linsim.attention.general(A)."
+
+
+def attention_matrix(
+    value: Any,
+    argument: str = "A",
+    *,
+    ndim: int = 2,
+    shape: str = "(..., n, n)",
+    declarable: bool = False,
+) -> Array:
+    """Return a row-stochastic stack: entries >= 0, rows summing to 1 after one normalisation.
+
+    ``declarable``: whoever asks takes :func:`linsim.attention.general` as well, and refusals say so.
+    """
+    more = _DECLARE if declarable else ""
     spacing = roundoff(value)
     value = square(value, argument, ndim=ndim, shape=shape)
     xp = namespace(value)
@@ -239,7 +254,7 @@ def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: s
             argument,
             f"a negative entry ({smallest:.3g})",
             "entries >= 0",
-            "Attention weights are probabilities; pass the softmax, not the scores.",
+            "Attention weights are probabilities; pass the softmax, not the scores." + more,
         )
     sums = xp.sum(value, axis=-1, keepdims=True)
     half = spacing > 1e-6
@@ -251,7 +266,7 @@ def attention_matrix(value: Any, argument: str = "A", *, ndim: int = 2, shape: s
             argument,
             f"a row that sums to 1 {'+' if float(xp.max(sums)) - 1 == error else '-'} {error:.3g}",
             f"rows that sum to 1 within {np.format_float_scientific(tolerance, 2, trim='-', exp_digits=1)}",
-            "Divide each row by its sum" + (", in float32." if half else "."),
+            "Divide each row by its sum" + (", in float32." if half else ".") + more,
         )
     # Sums that are 1 up to their own rounding stay as they are: dividing would
     # only destroy exact symmetry.
@@ -376,11 +391,12 @@ def choice(value: Any, argument: str, options: Iterable[str]) -> str:
     if isinstance(value, str) and value in options:
         return value
     near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)
+    listed = ", ".join(repr(option) for option in options)
     raise refusal(
         InvalidValueError,
         argument,
         repr(value),
-        "one of " + ", ".join(repr(option) for option in options),
+        f"one of {listed}" if len(listed) <= 500 else f"one of {len(options)} names",
         f"Did you mean {near[0]!r}?",
     )
 

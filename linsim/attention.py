@@ -1,4 +1,7 @@
-"""Attention matrices: row-stochastic (..., n, n) arrays, from a spectrum or from a distribution."""
+"""Attention matrices: row-stochastic (..., n, n) arrays, from a spectrum or from a distribution.
+
+Matrices that are not stochastic are declared by :func:`general`; builders of published ones stand beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,39 @@ from numpy.typing import ArrayLike
 
 from . import _spectra, _validate
 from ._callers import in_callers_library
+from ._general_attention import (
+    General,
+    attnscale,
+    centred,
+    differential,
+    gcn,
+    general,
+    laplacian,
+    shaped,
+    sigmoid,
+)
 from ._namespace import Array, namespace, on_device_of, to_host
 from ._spectra import FloatArray
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
-__all__ = ["FromTokens", "dirichlet", "doubly_stochastic", "from_spectrum", "masked", "softmax", "uniform"]
+__all__ = [
+    "FromTokens",
+    "General",
+    "attnscale",
+    "centred",
+    "differential",
+    "dirichlet",
+    "doubly_stochastic",
+    "from_spectrum",
+    "gcn",
+    "general",
+    "laplacian",
+    "masked",
+    "shaped",
+    "sigmoid",
+    "softmax",
+    "uniform",
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _draws, _spectra, _validate
+from ._factored import dense
 from ._layers import ACTIVATIONS
 from ._namespace import Array, namespace
 from ._rule import Rule
@@ -216,6 +217,7 @@ class Block(Rule):
         elif callable(self.weights):
             _draws.check_sampler(self.weights, "weights", "d")
         else:
+            keep("weights", dense(self.weights))
             fixed = _validate.square(self.weights, "weights", shape="(..., d, d)")
             keep("weights", _validate.kept(self.weights, _bounded(fixed, "weights")))
         keep("std", _spectra.parameter(self.std, "std", (), low=0, high=LARGEST)[0])

@@ -151,7 +151,8 @@ def lyapunov_exponents(
         If the rule is none of these, a count is out of range, n or d is
         missing or does not fit, or entries overflow.
     NotCoveredError
-        For attention computed from the tokens.
+        For attention computed from the tokens, and for layers with a bias, a scale or attention
+        that is not stochastic.
 
     Notes
     -----
@@ -194,6 +195,11 @@ def lyapunov_exponents(
             "Linear, MultiHead, Layered, RandomWeights or another rule with heads(layer)",
             "Wrap A and H: Linear(A, H).",
         )
+    if rule.moves_by == "matrices" and (not rule.stochastic or _drives(rule)):
+        raise NotCoveredError(
+            f"rule: found {type(rule).__name__} with a bias, a scale or attention that is not stochastic; "
+            "expected X + sum_h A_h X H_h with rows that sum to 1. Use linsim.simulate to measure."
+        )
     depth = _validate.count(depth, "depth", minimum=2)
     burn_in = _validate.count(burn_in, "burn_in")
     generator = _validate.generator(rng)
@@ -219,6 +225,12 @@ def lyapunov_exponents(
         found += [np.take_along_axis(x, order, axis=-1).reshape(*batch, -1) for x in (mean, error)]
     margin, margin_error = (x.reshape(batch) if batch else x.item() for x in _top_gap(*logs))
     return LyapunovExponents(found[0], found[2], found[1], found[3], margin, margin_error, depth)
+
+
+def _drives(rule: Rule) -> bool:
+    """Whether any layer that is looked at adds something to all tokens."""
+    layers = range(1 if rule.repeats or rule.max_depth is None else rule.max_depth)
+    return any(rule.checked_drive(layer) is not None for layer in layers)
 
 
 def _measured(source: _Source, depth: int, burn_in: int, count: int) -> tuple[FloatArray, FloatArray]:

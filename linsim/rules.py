@@ -7,6 +7,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 from . import _draws, _spectra, _validate
+from ._bias_scale import beside, checked_bias, checked_scale
+from ._factored import Factored, factors_of
+from ._general_attention import general, taken
 from ._namespace import Array, roundoff
 from ._rule import Rule
 from .attention import FromTokens
@@ -16,33 +19,68 @@ from .errors import InvalidTypeError, ShapeError
 __all__ = ["Layered", "Linear", "MultiHead", "RandomWeights", "Rule"]
 
 
-def _keep(rule: Linear | MultiHead, A: Array, H: Array) -> None:
-    """Set the matrices, as checked, in the library that each was given in."""
-    object.__setattr__(rule, "spacing", max(roundoff(rule.A), roundoff(rule.H)))
-    object.__setattr__(rule, "A", _validate.kept(rule.A, A))
-    object.__setattr__(rule, "H", _validate.kept(rule.H, H))
+def _keep(
+    rule: Linear | MultiHead,
+    batch: tuple[int, ...],
+    given: dict[str, Any],
+    factors: Factored | None,
+    **checked: Any,
+) -> None:
+    """Set the matrices, as checked, in the library that each was given in, and check bias and scale."""
+    n, d = checked["A"].shape[-1], checked["H"].shape[-1]
+    heads = checked["A"].shape[-3] if isinstance(rule, MultiHead) else None
+    checked["bias"] = checked_bias(rule.bias, n, d, batch)
+    checked["scale"] = checked_scale(rule.scale, n, batch, heads)
+    there = {name: x for name, x in given.items() if x is not None}
+    _validate.one_library(" and ".join(there), *there.values())
+    of_H = roundoff(given["H"]) if factors is None else factors.spacing
+    object.__setattr__(rule, "spacing", max(roundoff(given["A"]), of_H))
+    object.__setattr__(rule, "factors", factors)
+    for name, x in checked.items():
+        object.__setattr__(rule, name, None if x is None else _validate.kept(given[name], x))
+
+
+def _batch_of(rule: Linear | MultiHead, core: int) -> tuple[int, ...]:
+    """Broadcast of the leading axes of all that a rule holds; A and H have ``core`` other axes."""
+    shapes = {"A": tuple(rule.A.shape[:-core]), "H": tuple(rule.H.shape[:-core])}
+    for name in ("bias", "scale"):
+        x = getattr(rule, name)
+        if x is not None:
+            shapes[name] = tuple(x.shape[:-1])
+    return _validate.broadcast_batches(**shapes)
 
 
 @dataclass(frozen=True, eq=False)
 class Linear(Rule):
-    """The layer X -> X + A X H.
+    """The layer X -> X + A X H, or X + A diag(scale) X H + 1 bias^T.
 
     Parameters
     ----------
-    A : array, shape (..., n, n)
+    A : array, shape (..., n, n), or :class:`linsim.attention.General`
         Attention: entries >= 0 (zeros are masks), rows summing to 1 within
         1e-8 (float32: 1e-5; half precision: by its own rounding); normalised once, here.
-    H : array, shape (..., d, d)
+        Any real square matrix if declared by :func:`linsim.attention.general`.
+    H : array, shape (..., d, d), or :class:`linsim.weights.Factored`
         Value times projection, W_V W_proj.  Batch axes broadcast with A's.
+    bias : array, shape (..., d), optional, keyword-only
+        What every token is given besides, the same for all (b_V W_O + b_O of a layer, for
+        example, since rows of A sum to 1).
+    scale : array, shape (..., n), optional, keyword-only
+        What token j is multiplied by before attention mixes it, of any sign (1 / rms of an RMS
+        norm, for example).
+    general : bool, keyword-only
+        Whether A was declared by :func:`linsim.attention.general`; there is no need to set it.
 
     Attributes
     ----------
-    A, H : array
+    A, H, bias, scale : array, or None
         As checked, each in the library and on the device it was given in; float64,
         or float32 where it came in that or in half precision.
     spacing : float
         Relative distance of neighbouring numbers in the coarsest dtype that A and H
         came in (float64: 2**-52, float32: 2**-23, float16: 2**-10, bfloat16: 2**-7).
+    factors : linsim.weights.Factored or None
+        What H was given as, if not as an array; H itself is an array in any case.
 
     Raises
     ------
@@ -52,7 +90,9 @@ class Linear(Rule):
     Notes
     -----
     Source: arXiv 2401.04301, the simplified update; vec(X) is multiplied by
-    I + H^T (x) A, so its eigenvalues are 1 + lambda_i mu_j.
+    I + H^T (x) A, so its eigenvalues are 1 + lambda_i mu_j.  Derived here: a bias moves nothing but
+    the constant part of the tokens where A 1 = s 1, and a scale makes A diag(scale) attention that is
+    not stochastic.
 
     Examples
     --------
@@ -62,18 +102,26 @@ class Linear(Rule):
     (2, 1, ())
     """
 
-    held: ClassVar = ("A", "H")
+    held: ClassVar = ("A", "H", "bias", "scale")
 
     A: Array
     H: Array
+    _: KW_ONLY
+    bias: Array | None = None
+    scale: Array | None = None
+    general: bool = False
     spacing: float = field(init=False, repr=False)
+    factors: Factored | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        A = _validate.attention_matrix(self.A)
-        H = _validate.square(self.H, "H", shape="(..., d, d)")
-        _validate.one_library("A and H", self.A, self.H)
-        _validate.broadcast_batches(A=A.shape[:-2], H=H.shape[:-2])
-        _keep(self, A=A, H=H)
+        given, A, declared = taken(general(self.A) if self.general else self.A)
+        factors = factors_of(self.H)
+        dense = self.H if factors is None else factors.H
+        H = _validate.square(dense, "H", shape="(..., d, d)")
+        batch = _validate.broadcast_batches(A=tuple(A.shape[:-2]), H=tuple(H.shape[:-2]))
+        object.__setattr__(self, "general", declared)
+        together = {"A": given, "H": dense, "bias": self.bias, "scale": self.scale}
+        _keep(self, batch, together, factors, A=A, H=H)
 
     @property
     def n(self) -> int:
@@ -87,36 +135,54 @@ class Linear(Rule):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """Broadcast of the leading axes of A and H."""
-        return _validate.broadcast_batches(A=tuple(self.A.shape[:-2]), H=tuple(self.H.shape[:-2]))
+        """Broadcast of the leading axes of A, H, bias and scale."""
+        return _batch_of(self, 2)
 
     @property
     def repeats(self) -> bool:
         """Every layer has the same matrices."""
         return True
 
-    def heads(self, layer: int) -> tuple[tuple[Array, Array], ...]:
-        """Return the pairs (A_h, H_h) of one layer; here a single pair."""
-        return ((self.A, self.H),)
+    @property
+    def stochastic(self) -> bool:
+        """Whether what mixes tokens has rows that are probabilities: no scale, and not declared general."""
+        return not self.general and self.scale is None
 
-    checked_heads = heads  # checked when the rule was made
+    def heads(self, layer: int) -> tuple[tuple[Array, Array], ...]:
+        """Return the pairs (A_h, H_h) of one layer; here a single pair, of A diag(scale) and H."""
+        if self.scale is None:
+            return ((self.A, self.H),)
+        return ((self.A * beside(self.scale, self.A)[..., None, :], self.H),)
+
+    def drive(self, layer: int) -> Array | None:
+        """Return the bias."""
+        return self.bias
+
+    checked_heads, checked_drive = heads, drive  # checked when the rule was made
 
 
 @dataclass(frozen=True, eq=False)
 class MultiHead(Rule):
-    """The layer X -> X + sum_h A_h X H_h.
+    """The layer X -> X + sum_h A_h X H_h, or X + sum_h A_h diag(scale) X H_h + 1 bias^T.
 
     Parameters
     ----------
-    A : array, shape (..., h, n, n)
+    A : array, shape (..., h, n, n), or :class:`linsim.attention.General`
         Attention of each head, checked and normalised as in :class:`Linear`.
-    H : array, shape (..., h, d, d)
+    H : array, shape (..., h, d, d), or :class:`linsim.weights.Factored`, or a list of these
         Value times projection of each head.
+    bias : array, shape (..., d), optional, keyword-only
+        As in :class:`Linear`: once for the layer, not for each head.
+    scale : array, shape (..., n), optional, keyword-only
+        As in :class:`Linear`: shared by all heads.
+    general : bool, keyword-only
+        As in :class:`Linear`.
 
     Attributes
     ----------
-    A, H : array
+    A, H, bias, scale : array, or None
     spacing : float
+    factors : linsim.weights.Factored or None
         As in :class:`Linear`.
 
     Raises
@@ -136,16 +202,23 @@ class MultiHead(Rule):
     4
     """
 
-    held: ClassVar = ("A", "H")
+    held: ClassVar = ("A", "H", "bias", "scale")
 
     A: Array
     H: Array
+    _: KW_ONLY
+    bias: Array | None = None
+    scale: Array | None = None
+    general: bool = False
     spacing: float = field(init=False, repr=False)
+    factors: Factored | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        A = _validate.attention_matrix(self.A, ndim=3, shape="(..., h, n, n)")
-        H = _validate.square(self.H, "H", ndim=3, shape="(..., h, d, d)")
-        _validate.one_library("A and H", self.A, self.H)
+        declared = general(self.A) if self.general else self.A
+        given, A, declared = taken(declared, ndim=3, shape="(..., h, n, n)")
+        factors = factors_of(self.H)
+        dense = self.H if factors is None else factors.H
+        H = _validate.square(dense, "H", ndim=3, shape="(..., h, d, d)")
         if A.shape[-3] != H.shape[-3]:
             raise _validate.refusal(
                 ShapeError,
@@ -154,8 +227,10 @@ class MultiHead(Rule):
                 "the same number of heads h in (..., h, n, n) and (..., h, d, d)",
                 "Give each head its own H.",
             )
-        _validate.broadcast_batches(A=A.shape[:-3], H=H.shape[:-3])
-        _keep(self, A=A, H=H)
+        batch = _validate.broadcast_batches(A=tuple(A.shape[:-3]), H=tuple(H.shape[:-3]))
+        object.__setattr__(self, "general", declared)
+        together = {"A": given, "H": dense, "bias": self.bias, "scale": self.scale}
+        _keep(self, batch, together, factors, A=A, H=H)
 
     @property
     def n(self) -> int:
@@ -169,19 +244,32 @@ class MultiHead(Rule):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        """Broadcast of the leading axes of A and H, the head axis left out."""
-        return _validate.broadcast_batches(A=tuple(self.A.shape[:-3]), H=tuple(self.H.shape[:-3]))
+        """Broadcast of the leading axes of all that the rule holds, the head axis left out."""
+        return _batch_of(self, 3)
 
     @property
     def repeats(self) -> bool:
         """Every layer has the same matrices."""
         return True
 
-    def heads(self, layer: int) -> tuple[tuple[Array, Array], ...]:
-        """Return the pairs (A_h, H_h) of one layer."""
-        return tuple((self.A[..., h, :, :], self.H[..., h, :, :]) for h in range(self.A.shape[-3]))
+    @property
+    def stochastic(self) -> bool:
+        """Whether what mixes tokens has rows that are probabilities: no scale, and not declared general."""
+        return not self.general and self.scale is None
 
-    checked_heads = heads  # checked when the rule was made
+    def heads(self, layer: int) -> tuple[tuple[Array, Array], ...]:
+        """Return the pairs (A_h, H_h) of one layer, the scale within A_h."""
+        pairs = ((self.A[..., h, :, :], self.H[..., h, :, :]) for h in range(self.A.shape[-3]))
+        if self.scale is None:
+            return tuple(pairs)
+        factors = beside(self.scale, self.A)[..., None, :]
+        return tuple((A * factors, H) for A, H in pairs)
+
+    def drive(self, layer: int) -> Array | None:
+        """Return the bias."""
+        return self.bias
+
+    checked_heads, checked_drive = heads, drive  # checked when the rule was made
 
 
 def _has_heads(rule: Any) -> bool:
@@ -267,7 +355,16 @@ class Layered(Rule):
         """Return the pairs (A_h, H_h) of one layer."""
         return tuple(self.rules[layer].checked_heads(0))
 
-    checked_heads = heads  # checked when the rules were made
+    def drive(self, layer: int) -> Array | None:
+        """Return what a layer adds to every token."""
+        return self.rules[layer].checked_drive(0)
+
+    checked_heads, checked_drive = heads, drive  # checked when the rules were made
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether all rules have attention whose rows are probabilities."""
+        return all(rule.stochastic for rule in self.rules)
 
     @property
     def repeats(self) -> bool:

@@ -117,6 +117,10 @@ def _pack(item: Any) -> bytes:
             text = str(item).encode()
             return b"i" + struct.pack("<q", len(text)) + text
         item = float(item)
+    if isinstance(item, complex):
+        if item.imag != 0:
+            return b"c" + struct.pack("<dd", item.real + 0.0, item.imag + 0.0)
+        item = item.real
     if isinstance(item, float):
         # + 0.0 turns -0.0 into 0.0; NaNs have many bit patterns
         return b"f" + struct.pack("<d", math.nan if math.isnan(item) else item + 0.0)
@@ -125,7 +129,7 @@ def _pack(item: Any) -> bytes:
         "keys",
         f"an entry of type {type(item).__name__}",
         "numbers and text",
-        "Use real coordinates or names.",
+        "Use numbers or names as coordinates.",
     )
 
 
@@ -139,19 +143,22 @@ class RowGenerator(Generator):
 
     Parameters
     ----------
-    keys : iterable of k tuples of int, float or str
+    keys : iterable of k tuples of int, float, complex or str
         What each row is.  Equal keys give equal streams; 1 and 1.0, and 0.0 and -0.0,
         are equal.
 
-    Every distribution of ``numpy.random.Generator`` with a ``size`` argument works when
-    ``size`` is k or starts with k.  Array parameters broadcast against ``size``, and row i
-    takes its slice; ``dirichlet`` takes alpha of shape (m,) or (k, m); ``choice`` draws
-    with replacement from what all rows share.  Anything else would mix the rows.
+    It offers what ``numpy.random.Generator`` offers, for each row by itself.  ``size`` is k or starts
+    with k; left out, there is one draw for each row, (k,).  Array parameters broadcast against ``size``,
+    and row i takes its slice; vectors and matrices (alpha, mean, cov, pvals, colors) are shared, or have
+    a leading axis k.  ``permutation`` gives each row an order of its own, (k, n); ``permuted`` and
+    ``shuffle`` take arrays with leading axis k, and axes count within a row; ``choice`` draws for
+    each row from what all share, with or without replacement.
 
     Raises
     ------
     InvalidValueError
-        For a draw without the leading axis k, and for shuffle, permutation, spawn, bytes, ...
+        For a draw with another leading axis than k, and for ``bytes`` and ``bit_generator``, which
+        are not numbers of one row.
     InvalidTypeError
         If a key holds something other than numbers and text.
 
@@ -203,9 +210,9 @@ class RowGenerator(Generator):
         )
 
     def _rest(self, size: Any) -> tuple[int, ...]:
-        """Return ``size`` without its leading axis k, or refuse."""
+        """Return ``size`` without its leading axis k, or refuse; None is one draw for each row."""
         if size is None:
-            raise self._refusal("no size")
+            return ()
         shape = tuple(size) if isinstance(size, Iterable) else (size,)
         if not shape or shape[0] != self.k:
             raise self._refusal(f"size={size!r}")
@@ -221,19 +228,89 @@ class RowGenerator(Generator):
 
     def dirichlet(self, alpha: ArrayLike, size: Any = None) -> NDArray[Any]:
         """Draw as ``Generator.dirichlet``; alpha is (m,) or (k, m), the result size + (m,)."""
-        rest = self._rest(size)
-        a = np.asarray(alpha, dtype=np.float64)
-        if a.ndim == 2 and a.shape[0] == self.k:
-            return self._collect(lambda i, stream: stream.dirichlet(a[i], size=rest))
-        if a.ndim != 1:
+        rest, rows = self._rest(size), self._each(alpha, "alpha", 1)
+        return self._collect(lambda i, stream: stream.dirichlet(rows(i), size=rest))
+
+    def multivariate_normal(  # type: ignore[override]
+        self, mean: ArrayLike, cov: ArrayLike, size: Any = None, **options: Any
+    ) -> NDArray[Any]:
+        """Draw as ``Generator.multivariate_normal``; mean (m,) or (k, m), cov (m, m) or (k, m, m)."""
+        rest, means, covs = self._rest(size), self._each(mean, "mean", 1), self._each(cov, "cov", 2)
+        return self._collect(
+            lambda i, stream: stream.multivariate_normal(means(i), covs(i), size=rest, **options)
+        )
+
+    def multinomial(self, n: Any, pvals: ArrayLike, size: Any = None) -> NDArray[Any]:
+        """Draw as ``Generator.multinomial``; n is one number or (k,), pvals (m,) or (k, m)."""
+        rest, counts, shares = self._rest(size), self._each(n, "n", 0), self._each(pvals, "pvals", 1)
+        return self._collect(lambda i, stream: stream.multinomial(counts(i), shares(i), size=rest))
+
+    def multivariate_hypergeometric(
+        self, colors: ArrayLike, nsample: Any, size: Any = None, method: str = "marginals"
+    ) -> NDArray[Any]:
+        """Draw as ``Generator.multivariate_hypergeometric``; colors (m,) or (k, m)."""
+        rest, urns = self._rest(size), self._each(colors, "colors", 1, np.int64)
+        counts, options = self._each(nsample, "nsample", 0, np.int64), {"size": rest, "method": method}
+
+        def draw(i: int, stream: Any) -> Any:
+            return stream.multivariate_hypergeometric(urns(i), int(counts(i)), **options)
+
+        return self._collect(draw)
+
+    def permutation(self, x: Any, axis: int = 0) -> NDArray[Any]:
+        """Give each row an order of its own of range(x), or of what all rows share: (k, *x.shape)."""
+        return self._collect(lambda i, stream: stream.permutation(x, axis=axis))
+
+    def permuted(self, x: Any, *, axis: int | None = None, out: Any = None) -> NDArray[Any]:
+        """Permute x (k, ...) row by row, as ``Generator.permuted``; ``axis`` counts within a row."""
+        values = self._own(x, "x")
+        found = self._collect(lambda i, stream: stream.permuted(values[i], axis=axis))
+        if out is None:
+            return found
+        out[...] = found
+        return np.asarray(out)
+
+    def shuffle(self, x: Any, axis: int = 0) -> None:
+        """Shuffle x (k, ...) in place, row by row; ``axis`` counts within a row."""
+        values = self._own(x, "x")
+        for row, stream in zip(values, self._rows, strict=True):
+            stream.shuffle(row, axis=axis)
+
+    def spawn(self, n_children: int) -> list[RowGenerator]:  # type: ignore[override]
+        """Return generators with rows of their own, keyed by draws of each row."""
+        count = _validate.count(n_children, "n_children")
+        children = []
+        for _ in range(count):
+            words = [stream.integers(2**64, size=2, dtype=np.uint64) for stream in self._rows]
+            children.append(restore([_keyed(pair) for pair in words]))
+        return children
+
+    def _each(self, value: Any, argument: str, ndim: int, dtype: Any = None) -> Callable[[int], NDArray[Any]]:
+        """Return what a parameter of ``ndim`` axes is for row i: its slice, or what all rows share."""
+        array = np.asarray(value) if dtype is None else np.asarray(value, dtype=dtype)
+        if array.ndim == ndim + 1 and array.shape[0] == self.k:
+            return lambda i: array[i]
+        if array.ndim != ndim:
+            axes = ", ".join("m" * ndim)
             raise _validate.refusal(
                 ShapeError,
-                "alpha",
-                f"shape {a.shape}",
-                f"shape (m,) or ({self.k}, m)",
-                "Give one alpha, or one a row.",
+                argument,
+                f"shape {array.shape}",
+                f"shape ({axes}{',' * (ndim == 1)}) or ({self.k}{', ' * bool(ndim)}{axes})",
+                f"Give one {argument}, or one a row.",
             )
-        return self._collect(lambda i, stream: stream.dirichlet(a, size=rest))
+        return lambda i: array
+
+    def _own(self, x: Any, argument: str) -> NDArray[Any]:
+        if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[0] != self.k:
+            raise _validate.refusal(
+                InvalidValueError,
+                argument,
+                f"shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__,
+                f"a NumPy array with leading axis k = {self.k}",
+                "permutation gives each row an order of what all share.",
+            )
+        return x
 
     def choice(  # type: ignore[override]
         self,
@@ -244,11 +321,12 @@ class RowGenerator(Generator):
         axis: int = 0,
         shuffle: bool = True,
     ) -> NDArray[Any]:
-        """Draw as ``Generator.choice``, with replacement only, from the same ``a`` in each row."""
+        """Draw as ``Generator.choice`` from the same ``a`` in each row; without replacement: within a row."""
         rest = self._rest(size)
+        options: Any = {"p": p, "axis": axis} if replace else {"replace": False, "p": p, "axis": axis}
         if not replace:
-            raise self._refusal("choice without replacement, which ties the rows together")
-        return self._collect(lambda i, stream: stream.choice(a, size=rest, p=p, axis=axis))
+            options["shuffle"] = shuffle
+        return self._collect(lambda i, stream: stream.choice(a, size=rest, **options))
 
     def __repr__(self) -> str:
         return f"RowGenerator(k={self.k})"

@@ -10,17 +10,16 @@ import numpy as np
 
 from . import _validate
 from ._namespace import Array, to_host
+from ._types import HostArray
 from .errors import InvalidValueError
-from .metrics import REGISTRY
 from .metrics._metric import is_logarithm
+from .metrics._registry import metric_of
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
 __all__ = ["Line", "RunInfo", "Slope", "Trajectory", "line", "sharpest", "worst"]
-
-F = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,36 +39,36 @@ class Slope:
         How many finite values were used.
     """
 
-    value: F
-    uncertainty: F
-    first: F
-    last: F
-    count: F
+    value: HostArray
+    uncertainty: HostArray
+    first: HostArray
+    last: HostArray
+    count: HostArray
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
     """A straight line through values over layers, arrays of batch shape (see :func:`line`)."""
 
-    slope: F
-    leverage: F
-    residual: F
-    first: F
-    last: F
-    count: F
+    slope: HostArray
+    leverage: HostArray
+    residual: HostArray
+    first: HostArray
+    last: HostArray
+    count: HostArray
 
-    def uncertainty(self, rounding: float | F) -> F:
+    def uncertainty(self, rounding: float | HostArray) -> HostArray:
         """Return the bound on the slope's error, from residuals and the rounding of the values."""
         judged = self.count > 2
         return np.where(judged, np.where(judged, self.leverage, 0.0) * self.perturbation(rounding), np.inf)
 
-    def perturbation(self, rounding: float | F) -> F:
+    def perturbation(self, rounding: float | HostArray) -> HostArray:
         """Return the estimate of max |e|; 2 and count / (count - 2) are derived at Trajectory.slope."""
         spare = np.maximum(self.count - 2, 1)
         return rounding + 2 * self.residual * self.count / spare
 
 
-def line(layers: F, values: F, used: F) -> Line:
+def line(layers: HostArray, values: HostArray, used: HostArray) -> Line:
     """Fit values (..., k) over layers (k,) by least squares where ``used`` (..., k) is true.
 
     ``leverage`` is sum |dx| / sum dx^2, the largest change of the slope when no
@@ -96,7 +95,7 @@ def line(layers: F, values: F, used: F) -> Line:
 SHARP = 1e-5
 
 
-def sharpest(layers: F, errors: F, used: F) -> F:
+def sharpest(layers: HostArray, errors: HostArray, used: HostArray) -> HostArray:
     """Leave out of ``used`` (..., k) what is not sharp, where the sharp reach over half of its layers.
 
     A gap that ends in rounding does so gradually: its last values are known to a few digits
@@ -109,7 +108,7 @@ def sharpest(layers: F, errors: F, used: F) -> F:
     return np.where(enough[..., None], sharp, used)
 
 
-def worst(errors: F, used: F) -> F:
+def worst(errors: HostArray, used: HostArray) -> HostArray:
     """Return the largest error of what is used, (...), from (..., k)."""
     return np.max(np.where(used, errors, 0.0), axis=-1, initial=0.0)
 
@@ -289,7 +288,7 @@ class Trajectory:
         fit = line(self.layers, values, used)
         return Slope(fit.slope, fit.uncertainty(worst(errors, used)), fit.first, fit.last, fit.count)
 
-    def known_to(self, metric: str) -> F:
+    def known_to(self, metric: str) -> HostArray:
         """Return the errors of a recorded metric as a NumPy array; 0 where none were recorded."""
         if metric in self.errors:
             return to_host(self.errors[metric])
@@ -318,7 +317,7 @@ class Trajectory:
         for name, value in self.metrics.items():
             host = to_host(value)
             dims = [f"batch_{i}" for i in range(host.ndim - 1)]
-            variables[name] = ([*dims, "layer"], host, {"long_name": REGISTRY[name].meaning})
+            variables[name] = ([*dims, "layer"], host, {"long_name": metric_of(name).meaning})
             if name in self.errors:
                 scale = "absolute" + " in the natural logarithm" * is_logarithm(name)
                 label = {"long_name": f"estimated error of {name}, {scale}"}

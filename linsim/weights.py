@@ -1,4 +1,4 @@
-"""Weight matrices H (..., d, d): from a spectrum, from a distribution, or with a clipped spectrum."""
+"""Weight matrices H (..., d, d): from a spectrum, a distribution, two factors, or with a clipped spectrum."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _spectra, _validate
 from ._callers import in_callers_library
+from ._factored import Factored
 from ._namespace import Array, at_home, exponent_of, home_of, namespace, on_device_of, power_of_two, to_host
 from ._spectra import FloatArray
 from .errors import InvalidValueError, ShapeError, SpectrumError
 from .streams import philox
 
-__all__ = ["from_spectrum", "gaussian", "orthogonal", "reparameterize"]
+__all__ = ["Factored", "from_spectrum", "gaussian", "orthogonal", "reparameterize"]
 
 # Gaussian similarity transforms worse than this times d are drawn again: they
 # would cost more than 4 digits beyond what size alone costs.

@@ -23,13 +23,13 @@ from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
+from .._types import HostArray
 from .lanes import in_the_way, operations, place_of, ranks, slots, stacks
 from .protocol import Job
 from .task import Task, budget
 
 __all__ = ["about", "covers", "jobs", "name", "operations", "singular_values", "worthwhile"]
 
-F = np.ndarray[Any, Any]
 
 # measured on the whole state, by whoever has time
 _OF_WHOLE = ("cosine", "abs_cosine", "effective_rank", "stable_rank")
@@ -96,7 +96,15 @@ class _Walk:
     """One system on its way through the layers, and what its threads share."""
 
     def __init__(
-        self, A: F, H: F, x0: F, zero: F, layers: F, names: tuple[str, ...], pause: int, stop: F
+        self,
+        A: HostArray,
+        H: HostArray,
+        x0: HostArray,
+        zero: HostArray,
+        layers: HostArray,
+        names: tuple[str, ...],
+        pause: int,
+        stop: HostArray,
     ) -> None:  # A (layers or 1, heads, n, n), H (layers or 1, heads, d, d), x0 (n, d)
         self.A, self.H, self.x0, self.zero = A, H, x0, zero
         self.layers, self.names, self.pause, self.stop = layers, names, pause, stop
@@ -104,8 +112,8 @@ class _Walk:
         self.lock = threading.Condition()
         from .._kernels import layer as kernel
         from .._kernels.lanes import WIDTH
+        from .._kernels.measure import layer_rounding, start_rounding
         from .._kernels.products import aligned, columns, rows
-        from .._kernels.walk import layer_rounding, start_rounding
 
         n, d = self.x0.shape
         heads, x0 = self.A.shape[1], self.x0
@@ -130,7 +138,7 @@ class _Walk:
         # a state and the sums of squares of its rows
         extra = n * (WIDTH // x0.itemsize)
         self.room = self.held + extra
-        self.free: list[F] = []
+        self.free: list[HostArray] = []
         self.todo: collections.deque[tuple[Any, ...]] = collections.deque()
         self.layer = self.since = self.unscaled = 0
         self.error: BaseException | None = None
@@ -220,7 +228,7 @@ class _Walk:
     def _arrive(self) -> None:
         """Record the layer that is complete, and hand out the next one; done by one thread alone."""
         from .._kernels.layer import ABSENT, SIZE_MEAN, SIZE_REST, rescale, settle
-        from .._kernels.walk import stage, write_content, write_spread
+        from .._kernels.measure import stage, write_content, write_spread
 
         Y, t = self.states[self.layer % 2], int(np.searchsorted(self.layers, self.layer))
         parts = (self.lay, self.base, self.stride)
@@ -271,7 +279,7 @@ class _Walk:
                 self.running = len(self.bands)
             self.lock.notify_all()
 
-    def _room(self) -> F | None:
+    def _room(self) -> HostArray | None:
         """Return where a state can wait to be measured, None if there is no point in it any more."""
         while True:
             with self.lock:
@@ -302,9 +310,9 @@ class _Walk:
         for place, value in ((FEED, log2(fed)), (GAIN, log2(gain))):
             self.ledger[place] = max(self.ledger[place], value) if self.since else value
 
-    def _measure(self, room: F, layer: int, t: int, noise: float, ratio: float) -> None:
+    def _measure(self, room: HostArray, layer: int, t: int, noise: float, ratio: float) -> None:
+        from .._kernels.measure import row_noise, write_angles
         from .._kernels.products import unpack
-        from .._kernels.walk import row_noise, write_angles
 
         n, d = self.lay.n, self.lay.d
         if self.slot[place_of("cosine")] >= 0 or self.slot[place_of("abs_cosine")] >= 0:
@@ -336,7 +344,7 @@ class _Walk:
 _WANTED = 2e-13
 
 
-def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool, float]:
+def singular_values(X: HostArray, ratio: float = np.inf) -> tuple[HostArray, bool, float]:
     """Singular values of one (n, d) matrix by the cheapest method whose error bound holds.
 
     The eigenvalues of the Gram matrix are off by a few eps sigma_1^2, so a singular
@@ -383,13 +391,13 @@ def singular_values(X: F, ratio: float = np.inf) -> tuple[F, bool, float]:
     return np.linalg.svd(X, compute_uv=False), True, 0.0
 
 
-def _roots(G: F) -> F:
+def _roots(G: HostArray) -> HostArray:
     """Singular values from a Gram matrix, decreasing."""
-    values: F = np.sqrt(np.maximum(np.linalg.eigvalsh(G)[::-1], 0))
+    values: HostArray = np.sqrt(np.maximum(np.linalg.eigvalsh(G)[::-1], 0))
     return values
 
 
-def _power(apply: Any, u: F) -> F:
+def _power(apply: Any, u: HostArray) -> HostArray:
     """A few power steps towards the leading left singular vector, as many as still change it."""
     u = u / np.linalg.norm(u)
     small = 1e-8 if u.dtype == np.float64 else 1e-4
@@ -404,7 +412,7 @@ def _power(apply: Any, u: F) -> F:
     return u
 
 
-def _error(s: F, first: float) -> float:
+def _error(s: HostArray, first: float) -> float:
     """Bound on the relative error of the effective rank from that of a Gram matrix's eigenvalues.
 
     ``s``: the singular values found; ``first``: one that was split off, exact.

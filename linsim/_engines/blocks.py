@@ -21,10 +21,10 @@ from .._cloud import (
     recentre,
     regroup,
     settle,
-    state_of,
     stretch,
     tamed,
 )
+from .._cloud_state import state_of
 from .._eigen import meant
 from .._layers import (
     activate,
@@ -138,7 +138,8 @@ def jobs(rule: Block, task: Task) -> list[Job]:
             zero = on_device_of(here.zero_until[rows][:, :, None].astype(np.float64), begin)
             keep = task.keep_states
             error = rounding(begin, task.layers)
-            return record(walked, at[:count], task.names, begin, zero, keep, "iterate", KINDS[0], error)
+            tokens, names = here.tokens_beside(begin, rows), task.names
+            return record(walked, at[:count], names, begin, zero, keep, "iterate", KINDS[0], error, tokens)
 
         every_row = np.arange(part.stop - part.start)
         found = walk(here.start, len(at), every_row, own_streams, tape)

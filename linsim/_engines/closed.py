@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._eigen import EPS, B, Eigensystem, F, attention_eigensystem, meant, weight_eigensystem
+from .._eigen import Eigensystem, attention_eigensystem, meant, weight_eigensystem
 from .._namespace import to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record, sharper
 from .._split import KINDS, choose_split, constant_split
 from .._state import State
+from .._types import EPS, BoolArray, FloatArray
 from . import lanes
 from .first_layers import Verdict
+from .fixed_point import beyond, fixed_point, from_it
 from .modes import DEEPEST
 from .protocol import Job
 from .task import SINGLE, Task, started
@@ -41,6 +43,8 @@ def in_the_way(task: Task) -> str:
     """Return what has no closed form, "" where one can be looked for."""
     if task.rule.single_head is None:
         return f"{type(task.rule).__name__}: modes are those of one A and one H"
+    if not task.rule.stochastic:
+        return "attention that is not stochastic"
     if task.last > DEEPEST:
         return f"layer {task.last} is beyond {DEEPEST}, where phases lose their digits"
     return ""
@@ -63,15 +67,16 @@ def pays(n: int, d: int, depth: int, recorded: int) -> bool:
 class Systems:
     """Some systems, and their eigenvalues; arrays with leading axis b or 1."""
 
-    A: F
-    H: F
-    x0: F
-    zero_until: F
+    A: FloatArray
+    H: FloatArray
+    x0: FloatArray
+    zero_until: FloatArray
     attention: Eigensystem
     weights: Eigensystem
+    bias: FloatArray | None = None  # (b or 1, 1, d): what a layer adds to every token
 
     @property
-    def matrices(self) -> tuple[F, F]:
+    def matrices(self) -> tuple[FloatArray, FloatArray]:
         """A and H."""
         return self.A, self.H
 
@@ -85,7 +90,14 @@ class Systems:
             return Eigensystem(*[own(getattr(system, field.name)) for field in fields(Eigensystem)])
 
         A, H, x0, until = (own(x) for x in (self.A, self.H, self.x0, self.zero_until))
-        return Systems(A, H, x0, until, each(self.attention), each(self.weights))
+        bias = None if self.bias is None else own(self.bias)
+        return Systems(A, H, x0, until, each(self.attention), each(self.weights), bias)
+
+    @functools.cached_property
+    def fixed(self) -> tuple[FloatArray, BoolArray]:
+        """The token that layers with a bias leave where it is, (b, 1, d), and whether it is known."""
+        assert self.bias is not None
+        return fixed_point(self.H, self.bias)
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ class Form:
     """
 
     name: str
-    usable: Callable[[Systems], B]
+    usable: Callable[[Systems], BoolArray]
     prepare: Callable[[Systems, State, bool], Any]
     states: Callable[[Any, Sequence[int]], Iterator[State]]
     reliable: Callable[..., Verdict]
@@ -115,16 +127,20 @@ def jobs(task: Task, form: Form) -> list[Job]:
         if task.precision == "float32":
             A = meant(A, SINGLE)
         x0, zero_until = to_host(task.start).astype(np.float64), task.zero_until
-        together = all(M.shape[0] == 1 for M in (A, H, x0))
+        row = task.drive(0)
+        bias = None if row is None else to_host(row).astype(np.float64)
+        together = all(M.shape[0] == 1 for M in (A, H, x0, *([] if bias is None else [bias])))
     else:
         together = all(M.shape[0] == 1 for M in (*known.matrices, known.x0))
+        together = together and (known.bias is None or known.bias.shape[0] == 1)
 
     def run(part: slice) -> Recorded:
         if known is not None:
-            return _recorded(task, form, known.take(part), part.stop - part.start)
+            return _recorded(task, form, known.take(part), part)
         A_, H_, x0_, until = (M if M.shape[0] == 1 else M[part] for M in (A, H, x0, zero_until))
-        systems = Systems(A_, H_, x0_, until, attention_eigensystem(A_), weight_eigensystem(H_))
-        return _recorded(task, form, systems, part.stop - part.start)
+        own = None if bias is None else bias if bias.shape[0] == 1 else bias[part]
+        systems = Systems(A_, H_, x0_, until, attention_eigensystem(A_), weight_eigensystem(H_), own)
+        return _recorded(task, form, systems, part)
 
     parts = [slice(0, task.size)]
     if not together:
@@ -132,13 +148,19 @@ def jobs(task: Task, form: Form) -> list[Job]:
     return [Job(part, functools.partial(run, part)) for part in parts]
 
 
-def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
-    """Record the systems that the form describes; the others are left."""
-    names = task.names
+def _recorded(task: Task, form: Form, systems: Systems, part: slice) -> Recorded:
+    """Record the systems that the form describes, of a part of the task's; the others are left."""
+    names, size = task.names, part.stop - part.start
     plain = set(names) <= set(lanes.METRICS) and max(task.n, task.d) <= _kernels.LARGEST
     plain = plain and _kernels.usable() and not task.keep_states
+    plain = plain and systems.bias is None and task.tokens is None
     refused = np.full(size, "A or H is defective to rounding", dtype="U80")
-    tried = np.flatnonzero(np.broadcast_to(form.usable(systems), size))
+    usable = np.array(np.broadcast_to(form.usable(systems), size))
+    if systems.bias is not None:
+        known = systems.fixed[1]
+        refused[np.broadcast_to(~known, size)] = "H leads to no fixed point of the bias that holds digits"
+        usable &= known
+    tried = np.flatnonzero(usable)
     held = tried[:0]
     if tried.size:
         prepared, kinds, enlarged = _formed(form, systems.take(tried), tried.size, plain, not plain)
@@ -158,13 +180,16 @@ def _recorded(task: Task, form: Form, systems: Systems, size: int) -> Recorded:
             found = form.kernel(prepared, until, task.layers, names, kinds, errors, task.stop)
         else:
             until = until[:, :, None].astype(np.float64)
-            states = _attended(form.states(prepared, task.at), here.A)
+            states = _attended(_biased(form.states(prepared, task.at), here), here.A)
             keep = task.keep_states
-            found = record(states, task.at, names, here.x0, until, keep, form.name, kinds, errors)
+            tokens = task.tokens_beside(here.x0, held + part.start)
+            found = record(states, task.at, names, here.x0, until, keep, form.name, kinds, errors, tokens)
             again = np.flatnonzero(np.broadcast_to(enlarged, held.size) > ENLARGED)
-            if again.size and form.kernel is not None:
+            if again.size and form.kernel is not None and here.bias is None:
                 until = until if len(until) == 1 else until[again]
-                found = _with_plainer_cut(form, found, here.take(again), again, task, until)
+                if tokens is not None and len(tokens) > 1:
+                    tokens = tokens[again]
+                found = _with_plainer_cut(form, found, here.take(again), again, task, until, tokens)
     return replace(found, refused=refused, left=left, known=systems.take(left) if left.size else None)
 
 
@@ -185,7 +210,9 @@ def _nothing(task: Task) -> Recorded:
     )
 
 
-def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool) -> tuple[Any, F, F]:
+def _formed(
+    form: Form, systems: Systems, size: int, plain: bool, shadowed: bool
+) -> tuple[Any, FloatArray, FloatArray]:
     """Cut the systems' tokens and find their modes or powers.
 
     Return them with the kinds of split and by how much the cut enlarges roundings, (b,).
@@ -196,13 +223,22 @@ def _formed(form: Form, systems: Systems, size: int, plain: bool, shadowed: bool
         split, kinds = constant_split(A, H.shape[-1], size, EPS), np.asarray(KINDS[:1])
     else:
         both = (systems.attention, systems.weights)
-        split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, both)
+        driven = None if systems.bias is None else np.any(systems.bias != 0, axis=(-1, -2))
+        split, kinds, enlarged = choose_split(A, H, systems.x0, EPS, both, driven=driven)
     state = started(np.broadcast_to(systems.x0, (size, *systems.x0.shape[1:])), split)
+    if systems.bias is not None:
+        state = from_it(state, systems.fixed[0], H)
     return form.prepare(systems, state, shadowed), kinds, enlarged
 
 
 def _with_plainer_cut(
-    form: Form, found: Recorded, systems: Systems, numbers: Any, task: Task, zero_until: F
+    form: Form,
+    found: Recorded,
+    systems: Systems,
+    numbers: Any,
+    task: Task,
+    zero_until: FloatArray,
+    tokens: FloatArray | None,
 ) -> Recorded:
     """Measure the systems with these ``numbers`` with the mean alone cut off as well; keep what is sharper.
 
@@ -212,7 +248,7 @@ def _with_plainer_cut(
     verdict = form.reliable(prepared, *systems.matrices, task.last)
     states, keep = _attended(form.states(prepared, task.at), systems.A), found.states is not None
     names, error = task.names, verdict.error
-    other = record(states, task.at, names, systems.x0, zero_until, keep, form.name, kinds, error)
+    other = record(states, task.at, names, systems.x0, zero_until, keep, form.name, kinds, error, tokens)
     ok = np.broadcast_to(verdict.ok, numbers.size)
     picked = numbers[ok]
 
@@ -227,7 +263,7 @@ def _with_plainer_cut(
 
     better = sharper(taken(found, picked), taken(other, np.flatnonzero(ok)))
 
-    def put(into: Any, new: Any) -> F:
+    def put(into: Any, new: Any) -> FloatArray:
         into = np.array(into)
         into[picked] = new
         return into
@@ -241,6 +277,11 @@ def _with_plainer_cut(
     )
 
 
-def _attended(states: Iterator[State], A: F) -> Iterator[State]:
+def _biased(states: Iterator[State], systems: Systems) -> Iterator[State]:
+    """The same states, counted from nothing again where they were from a fixed point."""
+    return states if systems.bias is None else beyond(states, systems.fixed[0], systems.H)
+
+
+def _attended(states: Iterator[State], A: FloatArray) -> Iterator[State]:
     """The same states, each with the attention that all layers have."""
     return (replace(state, attention=lambda: [A]) for state in states)

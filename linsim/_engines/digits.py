@@ -16,7 +16,7 @@ from .._double import sliced
 from .._namespace import Array, to_host
 from .._recorded import Recorded, filled, missing, record
 from .._split import KINDS
-from ..metrics._registry import REGISTRY
+from ..metrics._registry import metric_of
 from . import doubled
 from .task import Task, go_on
 
@@ -74,7 +74,7 @@ def hidden(found: Recorded, allowed: Mapping[str, float]) -> np.ndarray[Any, Any
     for name, x in gone.items():
         hidden = to_host(x)
         if bool(np.any(hidden)):
-            hidden = hidden & ~(to_host(found.values[name]) < REGISTRY[name].reach)
+            hidden = hidden & ~(to_host(found.values[name]) < metric_of(name).reach)
         out = hidden if out is None else out | hidden
     return np.zeros((found.size, 1), dtype=bool) if out is None else out
 
@@ -94,16 +94,20 @@ def in_pairs_of_doubles(task: Task, heads: Callable[[int], list[tuple[Array, Arr
         if last[0] is not pairs:
             last[:] = pairs, []
             for A, H in pairs:
-                exact = doubled.stochastic(A)
+                exact = doubled.stochastic(A) if task.rule.stochastic else doubled.general(A, task.given_to)
                 largest = np.max(np.abs(exact[0]), axis=-1, keepdims=True)
                 last[1].append((sliced(exact, inner, -1), pair_of(H), largest))
         return last[1]
 
-    walked = doubled.states(np.broadcast_to(x0, (task.size, n, d)), cut, task.at)
+    def drive(layer: int) -> Any:
+        row = None if task.rule.moves_by != "matrices" or task.ended(layer) else task.drive(layer)
+        return None if row is None else to_host(row).astype(np.float64)
+
+    walked = doubled.states(np.broadcast_to(x0, (task.size, n, d)), cut, task.at, drive)
     until = task.zero_until.astype(np.float64)[:, :, None]
-    return record(
-        walked, task.at, task.names, x0, until, task.keep_states, "double-double", KINDS[0], doubled.ROUNDING
-    )
+    keep, tokens = task.keep_states, task.tokens_beside(x0)
+    error = doubled.ROUNDING
+    return record(walked, task.at, task.names, x0, until, keep, "double-double", KINDS[0], error, tokens)
 
 
 class Tape:

@@ -78,7 +78,8 @@ def jobs(rule: RandomWeights, task: Task) -> list[Job]:
             zero = on_device_of(until[piece][rows][:, :, None].astype(np.float64), start)
             keep = task.keep_states
             error = rounding(start, task.layers)
-            return record(walked, at[:count], task.names, start, zero, keep, "iterate", KINDS[0], error)
+            tokens, names = here.tokens_beside(start, rows), task.names
+            return record(walked, at[:count], names, start, zero, keep, "iterate", KINDS[0], error, tokens)
 
         every_row = np.arange(piece.stop - piece.start)
         found = walk(here.start, len(at), drawn(own, every_row, tape), every_row)

@@ -30,7 +30,10 @@ def execute(task: Task, engines: Sequence[Engine], *, parallel: bool = True) -> 
     first, *others = engines
 
     def run(job: Job) -> Recorded:
-        found = job.run()
+        # kernels of BLAS may compute with what lies beside a matrix in a vector register, and raise the flag
+        # of an invalid operation for it: what is invalid in the matrix itself shows as a value without digits
+        with np.errstate(invalid="ignore"):
+            found = job.run()
         if found.left.size:
             found = _with_the_rest(task, job.systems, found, others)
         return found if task.on_host else _moved(found, task.start)

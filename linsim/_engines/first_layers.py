@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import B, F
 from .._state import EMPTY, PARTS, State, norm, scaled, sizes
+from .._types import BoolArray, FloatArray
 from . import steps
 
 __all__ = ["COMPARED", "DRIFT", "Verdict", "compared"]
@@ -29,12 +29,14 @@ class Verdict:
     ``error`` (b,) at the deepest layer, of the parts relative to themselves.
     """
 
-    ok: B
+    ok: BoolArray
     reason: np.ndarray[Any, Any]
-    error: F
+    error: FloatArray
 
 
-def compared(start: State, found: Callable[[], Iterator[State]], A: F, H: F, tolerance: float) -> tuple[F, B]:
+def compared(
+    start: State, found: Callable[[], Iterator[State]], A: FloatArray, H: FloatArray, tolerance: float
+) -> tuple[FloatArray, BoolArray]:
     """Compare with iteration at COMPARED: largest error of a part relative to its size, (b,).
 
     What a part's noise leaves open is not held against it; the second result
@@ -47,7 +49,9 @@ def compared(start: State, found: Callable[[], Iterator[State]], A: F, H: F, tol
     return _compared(start, found(), A, H, True)
 
 
-def _compared(start: State, found: Iterator[State], A: F, H: F, shadowed: bool) -> tuple[F, B]:
+def _compared(
+    start: State, found: Iterator[State], A: FloatArray, H: FloatArray, shadowed: bool
+) -> tuple[FloatArray, BoolArray]:
     growth = float(np.log2(1 + np.max(np.sum(np.abs(H), axis=-2)) * np.max(np.sum(np.abs(A), axis=-1))))
     truth = steps.states(start, lambda _: [(A, H)], COMPARED, growth, 400.0, shadowed)
     worst = np.zeros(start.R.shape[0])
@@ -64,7 +68,7 @@ def _compared(start: State, found: Iterator[State], A: F, H: F, shadowed: bool) 
             seen = (length[:, k] > EMPTY / 2) & (length[:, k] > allowed[:, k])
             e = np.floor(np.where(seen[:, None, None], e, 0.0))
 
-            def at(state: State, name: str = name, e: F = e) -> F:
+            def at(state: State, name: str = name, e: FloatArray = e) -> FloatArray:
                 return scaled(getattr(state, name), np.minimum(getattr(state, f"e_{name}") - e, 900.0))
 
             with np.errstate(over="ignore", invalid="ignore"):  # inf, or NaN: not reproduced

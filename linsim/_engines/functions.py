@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .._cloud import Cloud, copies_for, gather, regroup, state_of, tamed
+from .._cloud import Cloud, copies_for, gather, regroup, tamed
+from .._cloud_state import state_of
 from .._namespace import namespace, on_device_of
 from .._parallel import pieces
 from .._recorded import Recorded, record
@@ -44,7 +45,8 @@ def jobs(task: Task) -> list[Job]:
         zero = on_device_of(task.zero_until[:, :, None].astype(np.float64), begin)
         zero = zero if zero.shape[0] == 1 else zero[part, ...]
         error = rounding(begin, task.layers)
-        return record(walked, task.at, task.names, begin, zero, task.keep_states, "iterate", KINDS[0], error)
+        tokens, keep = task.tokens_beside(begin, part), task.keep_states
+        return record(walked, task.at, task.names, begin, zero, keep, "iterate", KINDS[0], error, tokens)
 
     # one call sees all of a user's systems
     parts = pieces(task.size, (1 + copies_for(d)) * 4 * n * d, task.start)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
+from .._types import HostArray
 from ..metrics._registry import REGISTRY
 from .protocol import Job
 from .task import Task, budget
@@ -40,7 +40,6 @@ __all__ = [
     "worthwhile",
 ]
 
-F = np.ndarray[Any, Any]
 
 #: what this engine measures
 METRICS = tuple(name for name, metric in REGISTRY.items() if metric.slot is not None)
@@ -69,8 +68,14 @@ def in_the_way(task: Task) -> str:
     missing = [metric for metric in task.names if metric not in METRICS]
     if task.rule.moves_by != "matrices":
         return f"{type(task.rule).__name__} has no matrices that are known beforehand"
+    if task.driven or not task.rule.stochastic:
+        return (
+            f"{'a bias' if task.driven else 'attention that is not stochastic'}: not in the compiled kernels"
+        )
     if missing:
         return f"{', '.join(missing)}: not among what the compiled kernels measure"
+    if task.tokens is not None:
+        return "tokens: the compiled kernels measure all of them alike"
     if task.keep_states:
         return "keep_states: states stay in the kernels"
     if not task.on_host:
@@ -93,10 +98,10 @@ def operations(task: Task) -> float:
     return task.size * (task.last * heads * 2.0 * n * d * (n + d) + measured)
 
 
-def stacks(task: Task) -> tuple[F, F]:
+def stacks(task: Task) -> tuple[HostArray, HostArray]:
     """All matrices of a task as (layers or 1, heads, b or 1, ., .) arrays."""
 
-    def stack(side: int) -> F:
+    def stack(side: int) -> HostArray:
         layers = [[pair[side] for pair in task.heads(layer)] for layer in range(task.different)]
         if len(layers) == 1 and len(layers[0]) == 1:
             return np.asarray(layers[0][0][None, None])
@@ -132,7 +137,7 @@ def jobs(task: Task) -> list[Job]:
         if kept.size > 1:  # the kernel counts systems from the first of all
             kept = np.concatenate([np.zeros(first, dtype=bool), kept])
 
-        def through(lost: F, found: F) -> None:
+        def through(lost: HostArray, found: HostArray) -> None:
             walk(
                 A, H, x0, zero_until, layers, every, kept, generic, compressible, slot,
                 first, last, values, errors, lost, found, stop,
@@ -163,7 +168,7 @@ def place_of(metric: str) -> int:
     return _kernels.MEASURED.index(str(REGISTRY[metric].slot))
 
 
-def slots(names: Sequence[str]) -> F:
+def slots(names: Sequence[str]) -> HostArray:
     """Where each number of the kernels goes in an output that holds ``names``, -1 if nowhere."""
     slot = np.full(len(_kernels.MEASURED), -1)
     for k, metric in enumerate(names):
@@ -171,7 +176,15 @@ def slots(names: Sequence[str]) -> F:
     return slot
 
 
-def with_lost(run: Callable[[F, F], None], slot: F, values: F, errors: F, eps: float, n: int, d: int) -> int:
+def with_lost(
+    run: Callable[[HostArray, HostArray], None],
+    slot: HostArray,
+    values: HostArray,
+    errors: HostArray,
+    eps: float,
+    n: int,
+    d: int,
+) -> int:
     """Run a kernel and ask LAPACK for the singular values it did not find; return how many.
 
     ``run(lost, found)`` writes such states to the rows of ``lost`` and counts them
@@ -187,7 +200,9 @@ def with_lost(run: Callable[[F, F], None], slot: F, values: F, errors: F, eps: f
     return int(found[0])
 
 
-def _by_lapack(row: F, slot: F, values: F, errors: F, eps: float, n: int, d: int) -> None:
+def _by_lapack(
+    row: HostArray, slot: HostArray, values: HostArray, errors: HostArray, eps: float, n: int, d: int
+) -> None:
     """Ranks of one state whose singular values the kernel did not find."""
     system, column, noise = int(row[0]), int(row[1]), row[2]
     state = row[3:].reshape(n, d)
@@ -200,9 +215,9 @@ def _by_lapack(row: F, slot: F, values: F, errors: F, eps: float, n: int, d: int
             values[k, system, column], errors[k, system, column] = value, error
 
 
-def ranks(s: F, noise: float, eps: float) -> tuple[float, float, float, float]:
+def ranks(s: HostArray, noise: float, eps: float) -> tuple[float, float, float, float]:
     """Effective rank, its error, stable rank, its error; of singular values off by ``noise``."""
-    from .._kernels.walk import rank_errors
+    from .._kernels.measure import rank_errors
 
     m = np.asarray(s, dtype=np.float64) / float(s[0])
     off = noise / (float(s[0]) * float(np.sqrt(m.size))) + 4 * eps

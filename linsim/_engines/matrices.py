@@ -9,27 +9,32 @@ from typing import Any
 
 import numpy as np
 
+from .._general_eigen import row_sums
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, missing, record, sharper
-from .._split import KINDS, choose_split, row_split
-from .._state import Split
+from .._split import KINDS, choose_split, no_split, row_split
+from .._state import Split, State
 from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
-__all__ = ["ENLARGED", "blunt", "jobs", "split_of", "told_apart"]
+__all__ = ["blunt", "jobs", "plain_split", "split_of", "told_apart"]
+
+Heads = Sequence[tuple[Array, Array]]
 
 # vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
-# than this, and some error is more than FINE, systems are cut along the mean alone as well
-ENLARGED = 20.0
-FINE = {"float64": 1e-9, "float32": 1e-5}
+# than this, and some error is more than _FINE, systems are cut along the mean alone as well
+_ENLARGED = 20.0
+_FINE = {"float64": 1e-9, "float32": 1e-5}
 
 
 def jobs(task: Task) -> list[Job]:
     """Return the work, in any array library."""
     start, growth, n, d = task.start, task.growth, task.n, task.d
-    heads = functools.cache(task.heads)  # every matrix moves once
+    raw = functools.cache(task.heads)  # every matrix moves once
+    equal = _equal_sums(task, raw)
+    heads = functools.cache(lambda layer: _as_if_stochastic(raw(layer), equal)) if equal else raw
     repeats = task.different == 1
     error = rounding(start, task.layers)
     bits = budget(start)
@@ -40,7 +45,7 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part, ...]
 
         here = own(start)
-        split, kinds, enlarged = split_of(task, own)
+        split, kinds, enlarged = split_of(task, own, heads, equal is not None)
         pace = float(np.max(growth if growth.size == 1 else growth[part]))
 
         @functools.cache
@@ -52,16 +57,27 @@ def jobs(task: Task) -> list[Job]:
             return [] if task.ended(layer) else matrices(0 if repeats else layer)
 
         def walk(split: Split) -> Recorded:
-            walked = steps.states(started(here, split), asked, task.at, pace, bits)
+            @functools.cache
+            def cut(layer: int) -> State | None:
+                row = task.drive(layer)
+                return None if row is None else steps.cut_drive(own(row), split)
+
+            def drive(layer: int) -> State | None:
+                return None if task.ended(layer) else cut(0 if repeats else layer)
+
+            added = drive if task.driven else None
+            walked = steps.states(started(here, split), asked, task.at, pace, bits, drive=added)
             keep = task.keep_states
-            return record(walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error)
+            tokens = task.tokens_beside(here, part)
+            return record(
+                walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error, tokens
+            )
 
         found = walk(split)
         rough = blunt(found, enlarged, task.precision)
         if not any(x.any() for x in rough.values()):
             return found
-        plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
-        return told_apart(found, walk(placed(plain, here)), rough)
+        return told_apart(found, walk(plain_split(task, own, heads)), rough)
 
     parts = [slice(0, task.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
@@ -71,10 +87,10 @@ def jobs(task: Task) -> list[Job]:
 
 def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> dict[str, np.ndarray[Any, Any]]:
     """Of which systems another cut may measure a metric better by as much as anyone would see, (b,) bool."""
-    if float(np.max(enlarged)) <= ENLARGED:
+    if float(np.max(enlarged)) <= _ENLARGED:
         return {}
-    gone = missing(found, dict.fromkeys(found.errors, FINE[dtype]))
-    return {name: np.any(to_host(x), axis=-1) & (enlarged > ENLARGED) for name, x in gone.items()}
+    gone = missing(found, dict.fromkeys(found.errors, _FINE[dtype]))
+    return {name: np.any(to_host(x), axis=-1) & (enlarged > _ENLARGED) for name, x in gone.items()}
 
 
 def told_apart(found: Recorded, other: Recorded, rough: dict[str, np.ndarray[Any, Any]]) -> Recorded:
@@ -86,8 +102,51 @@ def told_apart(found: Recorded, other: Recorded, rough: dict[str, np.ndarray[Any
     return sharper(found, replace(other, errors=errors))
 
 
+def plain_split(task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads]) -> Split:
+    """The cut along the mean alone, or none where that is not carried along."""
+    here = own(task.start)
+    if task.rule.stochastic:
+        A = [to_host(own(A)).astype(np.float64) for A, _ in heads(0)]
+        return placed(row_split(A, task.d, eps_of(here)), here)
+    return placed(no_split(task.n, task.d), here)
+
+
+def _equal_sums(task: Task, heads: Callable[[int], Heads]) -> Callable[[Array], Array] | None:
+    """Return what tells the sum of the rows of any A of the rule, where all rows of each have one.
+
+    None where there is no need: rows sum to 1, or there is a single head with modes of its own.
+    """
+    if task.rule.stochastic or task.rule.single_head is not None:
+        return None
+    eps = task.given_to
+
+    def sums(A: Array) -> Array:
+        return on_device_of(row_sums(to_host(A).astype(np.float64), eps)[:, None, None], A, A.dtype)
+
+    every = (A for layer in range(task.different) for A, _ in heads(layer))
+    return sums if all(bool(np.all(np.isfinite(to_host(sums(A))))) for A in every) else None
+
+
+def _as_if_stochastic(pairs: Heads, sums: Callable[[Array], Array]) -> Heads:
+    """The same layer with rows that sum to 1: A X H = (A + (1 - s) Pi) X H - (1 - s) Pi X H."""
+    out: list[tuple[Array, Array]] = []
+    for A, H in pairs:
+        less = 1 - sums(A)
+        mean = namespace(A).full_like(A[:1, ...], 1 / A.shape[-1])
+        out += [(A + less * mean, H)]
+        if bool(namespace(A).any(less != 0)):
+            out += [(mean, -less * H)]
+    return out
+
+
+def _driven(task: Task, own: Callable[[Array], Array]) -> np.ndarray[Any, Any] | None:
+    """Which systems have something that is not zero added to all tokens, None where nothing is."""
+    row = task.drive(0)
+    return None if row is None else np.any(to_host(own(row)) != 0, axis=(-1, -2))
+
+
 def split_of(
-    task: Task, own: Callable[[Array], Array]
+    task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads], equal: bool = False
 ) -> tuple[Split, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Choose the split on the host, from the inputs where they are, and place it beside the states."""
     start, rule = task.start, task.rule
@@ -97,10 +156,15 @@ def split_of(
         return to_host(own(M)).astype(np.float64)
 
     if rule.single_head is not None:
-        ((A, H),) = task.heads(0)
-        split, kinds, enlarged = choose_split(host(A), host(H), host(start), eps)
+        ((A, H),) = heads(0)
+        eps = eps if rule.stochastic else task.given_to
+        split, kinds, enlarged = choose_split(
+            host(A), host(H), host(start), eps, stochastic=rule.stochastic, driven=_driven(task, own)
+        )
+    elif not (rule.stochastic or equal):
+        split, kinds, enlarged = no_split(task.n, task.d), np.asarray([KINDS[4]]), np.ones(1)
     else:
-        attentions = [host(A) for layer in range(task.different) for A, _ in task.heads(layer)]
+        attentions = [host(A) for layer in range(task.different) for A, _ in heads(layer)]
         split, kinds = row_split(attentions, int(start.shape[-1]), eps), np.asarray([KINDS[0]])
         enlarged = np.ones(1)
     return placed(split, start), kinds, enlarged

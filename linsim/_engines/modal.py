@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .. import _kernels
-from .._eigen import EPS, B, F
 from .._recorded import Recorded
 from .._state import EMPTY, State
+from .._types import EPS, BoolArray, FloatArray
 from . import closed, lanes, mode_states, modes
 from .closed import Systems
 from .first_layers import COMPARED, DRIFT, Verdict, compared
@@ -45,7 +45,7 @@ def jobs(task: Task) -> list[Job]:
     return closed.jobs(task, _FORM)
 
 
-def usable(systems: Systems) -> B:
+def usable(systems: Systems) -> BoolArray:
     """Whether A and H have a basis that holds any digits, (b or 1,)."""
     return np.asarray(modes.sound(systems.weights) & modes.sound(systems.attention))
 
@@ -60,7 +60,7 @@ def states(form: Modes, layers: Sequence[int]) -> Iterator[State]:
     return mode_states.states(form, layers)
 
 
-def reliable(form: Modes, A: F, H: F, depth: int, tolerance: float = 1e-10) -> Verdict:
+def reliable(form: Modes, A: FloatArray, H: FloatArray, depth: int, tolerance: float = 1e-10) -> Verdict:
     """Decide for each system whether its modes describe it to ``tolerance``.
 
     The condition of the eigenvectors is no guide (it predicts 1e-6 where 1e-12
@@ -78,7 +78,7 @@ def reliable(form: Modes, A: F, H: F, depth: int, tolerance: float = 1e-10) -> V
     return Verdict(reason == "", reason, error)
 
 
-def _leading_drift(form: Modes) -> F:
+def _leading_drift(form: Modes) -> FloatArray:
     """Error of ln rho of the fastest mode of every part, the worst of the parts, (b,)."""
     speed = form.log2_hi + form.log2_lo
     n, d = speed.shape[1:]
@@ -94,7 +94,13 @@ def _leading_drift(form: Modes) -> F:
 
 
 def recorded_by_kernel(
-    form: Modes, zero_until: F, layers: F, names: tuple[str, ...], kinds: F, rounding: F, stop: F
+    form: Modes,
+    zero_until: FloatArray,
+    layers: FloatArray,
+    names: tuple[str, ...],
+    kinds: FloatArray,
+    rounding: FloatArray,
+    stop: FloatArray,
 ) -> Recorded:
     """Measure what needs no more than the mean kept apart, in :mod:`linsim._kernels.jump`."""
     from .._kernels.jump import jump
@@ -113,7 +119,7 @@ def recorded_by_kernel(
     L = np.swapaxes(np.linalg.qr(np.swapaxes(Z, -1, -2), mode="r"), -1, -2)
     start = form.start
 
-    def pair(rest: F, mean: F) -> F:
+    def pair(rest: FloatArray, mean: FloatArray) -> FloatArray:
         return np.concatenate([rest.reshape(-1, 1), mean.reshape(-1, 1)], axis=1) * np.ones((b, 1))
 
     slot = lanes.slots(names)
@@ -136,7 +142,7 @@ def recorded_by_kernel(
     ]
     fixed = [_kernels.frozen(x) for x in arguments]
 
-    def run(lost: F, found: F) -> None:
+    def run(lost: FloatArray, found: FloatArray) -> None:
         jump(*fixed, slot, 0, b, values, errors, lost, found, stop)
 
     lapack = lanes.with_lost(run, slot, values, errors, float(EPS), n, d)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, C, F
 from .._state import EMPTY, State, add_log2, assemble, log2, norm, normalise, sizes
+from .._types import EPS, ComplexArray, FloatArray, IntArray
 from .modes import DEEPEST, Modes
 
 __all__ = ["states"]
 
-I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
 
 # modes this many powers of two below the largest of their part add nothing
 NEGLIGIBLE = 70.0
@@ -32,21 +31,21 @@ class _Active:
     ``present`` (g,): its number.
     """
 
-    hi: F
-    lo: F
-    turn_hi: F
-    turn_lo: F
-    c: C
-    log2_c: F
-    log2_shadow: F
-    scale: F
-    size: F
-    drift: F
-    own: F
-    shadows: C
-    group: I
-    place: I
-    kind: I
+    hi: FloatArray
+    lo: FloatArray
+    turn_hi: FloatArray
+    turn_lo: FloatArray
+    c: ComplexArray
+    log2_c: FloatArray
+    log2_shadow: FloatArray
+    scale: FloatArray
+    size: FloatArray
+    drift: FloatArray
+    own: FloatArray
+    shadows: ComplexArray
+    group: IntArray
+    place: IntArray
+    kind: IntArray
 
     def take(self, keep: Any) -> _Active:
         kept = {name: getattr(self, name) for name in _Active.__dataclass_fields__}
@@ -170,7 +169,7 @@ def _at(modes: Modes, active: _Active, layer: int, checked: int) -> tuple[State,
     return replace(state, noise=noise[:, None, :], rows=rows), active, checked
 
 
-def _mean_square(lengths: list[F]) -> F:
+def _mean_square(lengths: list[FloatArray]) -> FloatArray:
     """log2 of the root mean square of shadows, of the log2 of their lengths."""
     every = np.maximum(np.stack(lengths), EMPTY)
     top = np.max(every, axis=0)
@@ -178,13 +177,13 @@ def _mean_square(lengths: list[F]) -> F:
     return np.asarray(np.where(top > EMPTY / 2, top + 0.5 * np.log2(square), EMPTY))
 
 
-def _nowhere(modes: Modes) -> tuple[F, F]:
+def _nowhere(modes: Modes) -> tuple[FloatArray, FloatArray]:
     """Squared errors of vectors, and exponents, where there are none."""
     b, n = modes.tag_A.shape
     return np.zeros((2, b, n)), np.zeros((b, 4))
 
 
-def _rows(modes: Modes, noise: F, by_vector: F, e: F) -> F:
+def _rows(modes: Modes, noise: FloatArray, by_vector: FloatArray, e: FloatArray) -> FloatArray:
     """log2 of the absolute error of each token of the full state, (b, n, 1).
 
     ``noise`` (b, 5) of what the first two parts, and each row of the others, may be off by;
@@ -201,7 +200,7 @@ def _rows(modes: Modes, noise: F, by_vector: F, e: F) -> F:
     return np.maximum(out, EMPTY)[:, :, None]
 
 
-def _counting(active: _Active, lengths: F, first: I, layer: int) -> Any:
+def _counting(active: _Active, lengths: FloatArray, first: IntArray, layer: int) -> Any:
     """Which modes matter now or may later: not far below a mode that grows as fast."""
     counts = np.diff(first, append=active.group.size)
     top = np.repeat(np.maximum.reduceat(lengths, first), counts)
@@ -210,7 +209,7 @@ def _counting(active: _Active, lengths: F, first: I, layer: int) -> Any:
     return (lengths > top - NEGLIGIBLE - 5) | (speed > leading)
 
 
-def _filled(q: C, place: I, kind: I, shape: tuple[int, int, int]) -> F:
+def _filled(q: ComplexArray, place: IntArray, kind: IntArray, shape: tuple[int, int, int]) -> FloatArray:
     """Add modes and their conjugates into the (b, n, d) middle of V M Z, V and Z in real block form.
 
     A pair contributes 2 Re(q v z) with v = v_r + i v_i, z = z_r + i z_i (derived here).
@@ -228,7 +227,7 @@ def _filled(q: C, place: I, kind: I, shape: tuple[int, int, int]) -> F:
     return np.asarray(filled.reshape(shape), dtype=np.float64)
 
 
-def _mean(modes: Modes, layer: int) -> tuple[F, F, F]:
+def _mean(modes: Modes, layer: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The token mean, at eigenvalue 1 of A: mantissa (b, 1, d), exponent (b, 1, 1), noise (b,)."""
     start = modes.start
     if not modes.split.any_mean:
@@ -253,7 +252,7 @@ def _mean(modes: Modes, layer: int) -> tuple[F, F, F]:
     return mean, exponent[:, :, None], noise
 
 
-def _product(V: F, M: F, Z: F) -> F:
+def _product(V: FloatArray, M: FloatArray, Z: FloatArray) -> FloatArray:
     """V M Z of (b, n, d) middles with few rows that are not zero once most modes are negligible."""
     rows = np.any(M, axis=-1)
     count = int(np.max(np.sum(rows, axis=-1)))
@@ -264,7 +263,9 @@ def _product(V: F, M: F, Z: F) -> F:
     return V @ (M @ Z)
 
 
-def _parts(modes: Modes, M: F, e: F, mean: F, e_mean: F, noise: F) -> State:
+def _parts(
+    modes: Modes, M: FloatArray, e: FloatArray, mean: FloatArray, e_mean: FloatArray, noise: FloatArray
+) -> State:
     split, b = modes.split, M.shape[0]
     each = np.arange(b)
     row = np.array(M[each, modes.i])
@@ -280,7 +281,7 @@ def _parts(modes: Modes, M: F, e: F, mean: F, e_mean: F, noise: F) -> State:
     r = row[:, None, :] @ modes.left_H
     tall = modes.right_A @ column[:, :, None]
 
-    def exponent(k: int) -> F:
+    def exponent(k: int) -> FloatArray:
         return e[:, k, None, None]
 
     state = State(

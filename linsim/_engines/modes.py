@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, B, C, Eigensystem, F
+from .._eigen import Eigensystem
 from .._state import EMPTY, PARTS, Split, State, add_log2, log2
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 from .refine import Basis, basis_of
 
 __all__ = ["DEEPEST", "Modes", "parts_of_modes", "prepare", "sound"]
 
-I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
 
 #: the largest layer whose product with the leading bits of a log is exact
 DEEPEST = 2**30
@@ -69,32 +69,32 @@ class Modes:
     """
 
     start: State
-    log2_hi: F
-    log2_lo: F
-    turn_hi: F
-    turn_lo: F
-    coefficients: C
-    scale: F
-    mean_coefficients: C
-    right_A: F
-    left_H: F
+    log2_hi: FloatArray
+    log2_lo: FloatArray
+    turn_hi: FloatArray
+    turn_lo: FloatArray
+    coefficients: ComplexArray
+    scale: FloatArray
+    mean_coefficients: ComplexArray
+    right_A: FloatArray
+    left_H: FloatArray
     tag_A: np.ndarray[Any, Any]
     tag_H: np.ndarray[Any, Any]
-    i: I
-    j: I
-    size: F
-    drift: F
-    rounding: F
-    growth: F
-    floor: F
-    own: F
-    own_mean: F
-    missed: F
-    missed_growth: F
-    shadows: C
-    spread: F
-    sound: B
-    condition: F
+    i: IntArray
+    j: IntArray
+    size: FloatArray
+    drift: FloatArray
+    rounding: FloatArray
+    growth: FloatArray
+    floor: FloatArray
+    own: FloatArray
+    own_mean: FloatArray
+    missed: FloatArray
+    missed_growth: FloatArray
+    shadows: ComplexArray
+    spread: FloatArray
+    sound: BoolArray
+    condition: FloatArray
 
     @property
     def split(self) -> Split:
@@ -103,7 +103,12 @@ class Modes:
 
 
 def prepare(
-    A: F, H: F, start: State, attention: Eigensystem, weights: Eigensystem, shadowed: bool = True
+    A: FloatArray,
+    H: FloatArray,
+    start: State,
+    attention: Eigensystem,
+    weights: Eigensystem,
+    shadowed: bool = True,
 ) -> Modes:
     """Find the modes of (b, n, d) systems from the parts of their first state.
 
@@ -205,10 +210,10 @@ def _unit(n: int, d: int) -> float:
     return EPS * (0.5 + _SUM * (np.sqrt(n) + np.sqrt(d)))
 
 
-def _vector_errors(rows: Basis, columns: Basis) -> F:
+def _vector_errors(rows: Basis, columns: Basis) -> FloatArray:
     """Relative error of v_i z_j by what is left of other vectors in either, (b, n, d)."""
 
-    def length(x: Any) -> F:
+    def length(x: Any) -> FloatArray:
         return np.asarray(np.sum(np.abs(x) ** 2, axis=-1))
 
     right, left = length(np.swapaxes(rows.right, -1, -2)), length(columns.left)
@@ -218,7 +223,7 @@ def _vector_errors(rows: Basis, columns: Basis) -> F:
     return np.asarray(np.sqrt(v[:, :, None] + z[:, None, :]))
 
 
-def _spread(rows: Basis) -> F:
+def _spread(rows: Basis) -> FloatArray:
     """Share of each row in the square of each vector, (b, n, n); nothing for second halves."""
     square = rows.block_right**2
     after = np.concatenate([square[:, :, 1:], 0 * square[:, :, :1]], axis=-1)
@@ -228,7 +233,7 @@ def _spread(rows: Basis) -> F:
     return np.asarray(square / np.where(total > 0, total, 1))
 
 
-def sound(system: Eigensystem) -> B:
+def sound(system: Eigensystem) -> BoolArray:
     """Whether there is a basis that holds any digits, (b,)."""
     return system.diagonalizable & (np.max(system.condition, axis=-1) < LARGEST_CONDITION)
 
@@ -237,7 +242,7 @@ def _whole(split: Split, b: int) -> Split:
     return split.map(lambda x: np.broadcast_to(x, (b, *x.shape[1:])))
 
 
-def _nearest(values: C, wanted: F) -> I:
+def _nearest(values: ComplexArray, wanted: FloatArray) -> IntArray:
     return np.argmin(np.abs(values - wanted[:, None]), axis=-1)
 
 
@@ -251,7 +256,7 @@ def _constant_exact(rows: Basis) -> Basis:
     return replace(rows, low=low, error=error, right=right, block_right=block)
 
 
-def _logs(rows: Basis, columns: Basis) -> tuple[F, F, F, F, F]:
+def _logs(rows: Basis, columns: Basis) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
     """log2|rho| and arg(rho) / 2 pi, each as leading and trailing bits, and the error of ln rho."""
     real = np.longdouble
     eps = float(np.finfo(real).eps)
@@ -290,17 +295,17 @@ def _logs(rows: Basis, columns: Basis) -> tuple[F, F, F, F, F]:
     return np.where(zero, EMPTY, hi), np.where(zero, 0.0, lo), turn_hi, turn_lo, drift
 
 
-def _sum(high: F, low: F) -> np.ndarray[Any, Any]:
+def _sum(high: FloatArray, low: FloatArray) -> np.ndarray[Any, Any]:
     return high.astype(np.longdouble) + low
 
 
-def _cut(x: np.ndarray[Any, Any]) -> tuple[F, F]:
+def _cut(x: np.ndarray[Any, Any]) -> tuple[FloatArray, FloatArray]:
     mantissa, exponent = np.frexp(x.astype(np.float64))
     hi = np.ldexp(np.rint(mantissa * 2.0**LEADING_BITS), exponent - LEADING_BITS)
     return hi, (x - hi).astype(np.float64)
 
 
-def parts_of_modes(own_row: B, own_column: B, n: int) -> tuple[B, ...]:
+def parts_of_modes(own_row: BoolArray, own_column: BoolArray, n: int) -> tuple[BoolArray, ...]:
     """Which modes each of PARTS holds."""
     constant = (np.arange(n) == 0)[None, :, None]
     return (
@@ -312,7 +317,9 @@ def parts_of_modes(own_row: B, own_column: B, n: int) -> tuple[B, ...]:
     )
 
 
-def _coefficients(start: State, rows: Basis, columns: Basis, own_row: B, own_column: B) -> tuple[C, C]:
+def _coefficients(
+    start: State, rows: Basis, columns: Basis, own_row: BoolArray, own_column: BoolArray
+) -> tuple[ComplexArray, ComplexArray]:
     """c_ij of every part at the part's own exponent, and those of the token mean."""
     right = columns.right
     U = rows.left
@@ -323,12 +330,12 @@ def _coefficients(start: State, rows: Basis, columns: Basis, own_row: B, own_col
     return c.astype(np.complex128), (start.mean @ right)[:, 0, :].astype(np.complex128)
 
 
-def _squares(part: F) -> F:
+def _squares(part: FloatArray) -> FloatArray:
     """Squared errors of the entries of a part (b, p, q) by sums over it."""
     return np.asarray((_unit(*part.shape[1:]) * part) ** 2)
 
 
-def _noisy(part: F, noise: F) -> tuple[F, F]:
+def _noisy(part: FloatArray, noise: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Entries as far off as the noise of a part (b, p, q) says, (b, COUNT, p, q), and their exponent.
 
     Noise lies mostly where the part is large, as in :mod:`linsim._shadow`.
@@ -344,7 +351,9 @@ def _noisy(part: F, noise: F) -> tuple[F, F]:
     return size[:, None] * pattern, scale
 
 
-def _shadows(start: State, rows: Basis, columns: Basis, own_row: B, own_column: B) -> tuple[C, F]:
+def _shadows(
+    start: State, rows: Basis, columns: Basis, own_row: BoolArray, own_column: BoolArray
+) -> tuple[ComplexArray, FloatArray]:
     """Coefficients of errors that the state may start with, (b, COUNT, n, d), and their exponents (b, n, d).
 
     Moved on by the same modes they tell what has become of the noise of the cut: unlike those of
@@ -363,7 +372,7 @@ def _shadows(start: State, rows: Basis, columns: Basis, own_row: B, own_column: 
     )
 
 
-def _row_errors(part: F, noise: F, e: F, columns: Basis) -> F:
+def _row_errors(part: FloatArray, noise: FloatArray, e: FloatArray, columns: Basis) -> FloatArray:
     """log2 of the errors of coefficients of a row along the features, (b, 1, d)."""
     W = np.abs(columns.right) ** 2
     even = np.sum(W, axis=-2, keepdims=True) / W.shape[-1]
@@ -371,8 +380,14 @@ def _row_errors(part: F, noise: F, e: F, columns: Basis) -> F:
 
 
 def _coefficient_errors(
-    start: State, rows: Basis, columns: Basis, coefficients: C, scale: F, own_row: B, own_column: B
-) -> F:
+    start: State,
+    rows: Basis,
+    columns: Basis,
+    coefficients: ComplexArray,
+    scale: FloatArray,
+    own_row: BoolArray,
+    own_column: BoolArray,
+) -> FloatArray:
     """log2 of the absolute error of c_ij, (b, n, d).
 
     What the products round, a random walk, and what leaks between coefficients of one part
@@ -390,7 +405,9 @@ def _coefficient_errors(
     return np.asarray(0.5 * log2(wrong) + scale)
 
 
-def _relative(wrong: F, coefficients: C, scale: F) -> tuple[F, B]:
+def _relative(
+    wrong: FloatArray, coefficients: ComplexArray, scale: FloatArray
+) -> tuple[FloatArray, BoolArray]:
     """Relative errors of coefficients, 0 of those that are lost in their error, and which are.
 
     ``wrong``: log2 of the errors; the coefficients are at the exponent ``scale``.
@@ -400,7 +417,9 @@ def _relative(wrong: F, coefficients: C, scale: F) -> tuple[F, B]:
     return np.where(lost, 0, np.exp2(np.clip(excess, -200.0, LOST))), lost
 
 
-def _floors(wrong: F, size: F, speed: F, sets: Sequence[B]) -> tuple[list[F], list[F]]:
+def _floors(
+    wrong: FloatArray, size: FloatArray, speed: FloatArray, sets: Sequence[BoolArray]
+) -> tuple[list[FloatArray], list[FloatArray]]:
     """log2 of the error that the modes of each set start with, and of their fastest growth."""
     floors, growths = [], []
     for held in sets:

@@ -18,19 +18,18 @@ from .. import _kernels
 from .._parallel import workers
 from .._recorded import Recorded, record_together
 from .._shadow import BUDGET, COUNT, SAFETY, begin
-from .._split import row_split
 from .._state import PARTS, Split, State, between_rescalings
-from ..metrics._evaluate import as_given
+from .._types import HostArray
+from ..metrics._evaluate import as_given, of_tokens
+from ..metrics._metric import Layer
 from ..metrics._registry import needing
 from .lanes import stacks
-from .matrices import blunt, split_of, told_apart
+from .matrices import blunt, plain_split, split_of, told_apart
 from .panels import held, laid_out, vectors
 from .protocol import Job
-from .task import StoppedError, Task, budget, eps_of, placed, rounding, started
+from .task import StoppedError, Task, budget, rounding, started
 
 __all__ = ["about", "covers", "jobs", "name", "operations", "worthwhile"]
-
-F = np.ndarray[Any, Any]
 
 name = "parts"
 about = "compiled: layer by layer, along the dominant modes; every metric"
@@ -47,6 +46,10 @@ def covers(task: Task) -> str:
     """Return what the kernel cannot do of a task, "" if it does all."""
     if task.rule.moves_by != "matrices":
         return f"{type(task.rule).__name__} has no matrices that are known beforehand"
+    if task.driven or not task.rule.stochastic:
+        return (
+            f"{'a bias' if task.driven else 'attention that is not stochastic'}: not in the compiled kernels"
+        )
     if not task.on_host:
         return "arrays that are not NumPy's"
     if not task.alike:
@@ -83,36 +86,45 @@ def jobs(task: Task) -> list[Job]:
     def run(first: int, last: int) -> Recorded:
         part, m, layers = slice(first, last), last - first, task.layers
 
-        def own(M: F) -> F:
+        def own(M: HostArray) -> HostArray:
             return M if M.shape[0] == 1 else M[part]
 
         here, until = own(task.start), np.broadcast_to(task.zero_until, (size, task.n))[part, :, None]
-        split, kinds, enlarged = split_of(task, own)
+        split, kinds, enlarged = split_of(task, own, task.heads)
         begun = []
         if layers[0] == 0:
             given = as_given(np.broadcast_to(here, (m, *here.shape[1:])))[0]
             begun = [(slice(0, m), slice(0, 1), given)]
 
-        def record(groups: Iterable[_Group], until: F) -> Recorded:
-            size, keep, error = len(until), task.keep_states, rounding(here, layers)
-            return record_together(groups, size, layers, task.names, until, keep, name, kinds, error)
+        weights = task.tokens_beside(here, part)
 
-        found = record(
-            itertools.chain(begun, _walked(task, here, split, A, H, np.arange(first, last))), until
-        )
+        def record(
+            groups: Iterable[_Group], x0: HostArray, until: HostArray, weights: HostArray | None
+        ) -> Recorded:
+            size, keep, error = len(until), task.keep_states, rounding(here, layers)
+            found = record_together(
+                groups, size, layers, task.names, until, keep, name, kinds, error, weights
+            )
+            if begun and weights is not None:  # what does not count gives tokens at the input no rounding
+                for metric, one in of_tokens(x0, task.names, Layer(None, weights)).items():
+                    found.values[metric][:, 0] = np.ravel(one.value)
+                    found.errors[metric][:, 0] = np.ravel(one.error)
+            return found
+
+        walked = _walked(task, here, split, A, H, np.arange(first, last))
+        found = record(itertools.chain(begun, walked), here, until, weights)
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
             return found
-        plain = row_split(
-            [_some(own(M), far).astype(np.float64) for M, _ in task.heads(0)], task.d, eps_of(here)
-        )
         there = _some(here, far)
+        plain = plain_split(task, lambda M: _some(own(M), far), task.heads)
         if begun:  # which are known as well as can be
             given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
             begun = [(slice(0, len(far)), slice(0, 1), given)]
-        groups = _walked(task, there, placed(plain, there), A, H, far + first)
-        again = _among(m, far, record(itertools.chain(begun, groups), until[far]))
+        weights = None if weights is None else _some(weights, far)
+        walked = _walked(task, there, plain, A, H, far + first)
+        again = _among(m, far, record(itertools.chain(begun, walked), there, until[far], weights))
         return told_apart(found, again, rough)
 
     if not several:
@@ -124,14 +136,14 @@ def jobs(task: Task) -> list[Job]:
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
 
 
-def _some(x: F, which: F) -> F:
+def _some(x: HostArray, which: HostArray) -> HostArray:
     return x if x.shape[0] == 1 else x[which]
 
 
-def _among(m: int, far: F, found: Recorded) -> Recorded:
+def _among(m: int, far: HostArray, found: Recorded) -> Recorded:
     """What was found of some of m systems, with infinite errors for the others."""
 
-    def spread(x: F | None, fill: float) -> Any:
+    def spread(x: HostArray | None, fill: float) -> Any:
         if x is None:
             return None
         out = np.full((m, *x.shape[1:]), fill, dtype=x.dtype)
@@ -151,7 +163,9 @@ def _among(m: int, far: F, found: Recorded) -> Recorded:
 _Group = tuple[slice, slice, State]
 
 
-def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterator[_Group]:
+def _walked(
+    task: Task, here: HostArray, split: Split, A: HostArray, H: HostArray, numbers: HostArray
+) -> Iterator[_Group]:
     """Take some systems of a task, whose tokens are ``here``, through the layers; yield states of them.
 
     ``numbers``: which of the systems of A and H they are.
@@ -165,7 +179,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
     errors = shadows.errors
     m = len(numbers)
 
-    def of(x: F) -> F:
+    def of(x: HostArray) -> HostArray:
         return np.ascontiguousarray(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
 
     state_held, errors_held = held(state, m), held(errors, m)
@@ -181,12 +195,12 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
     coupled = of(split.coupled) > 0
     constant, any_mean = of(split.constant), np.full(m, split.any_mean)
 
-    def between(room: float, like: F) -> F:
+    def between(room: float, like: HostArray) -> HostArray:
         return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
 
     every, every_error = between(budget(here), here), between(BUDGET, errors.R)
 
-    def through(some: slice, layer: int, wanted: F) -> State:
+    def through(some: slice, layer: int, wanted: HostArray) -> State:
         count, k = some.stop - some.start, len(wanted)
         shapes = ((1,), (d,), (n,), (n, d), (d,))
         out = (*(np.empty((count, k, *shape), dtype=dtype) for shape in shapes), np.empty((count, k, 5)))
@@ -198,7 +212,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
         )
         noise, noise_rows = np.empty((count, k, 5)), np.empty((count, k, n))
 
-        def cut(arrays: tuple[F, ...]) -> tuple[F, ...]:
+        def cut(arrays: tuple[HostArray, ...]) -> tuple[HostArray, ...]:
             return tuple(x[some] for x in arrays)
 
         walk(
@@ -211,7 +225,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
             raise StoppedError
         both = count * k
 
-        def repeated(x: F) -> F:
+        def repeated(x: HostArray) -> HostArray:
             return x if x.shape[0] == 1 else np.repeat(x[some], k, axis=0)
 
         a, r, b, R, mean, e = out
@@ -253,7 +267,7 @@ def _walked(task: Task, here: F, split: Split, A: F, H: F, numbers: F) -> Iterat
         yield some, slice(places.start + skipped, places.stop + skipped), state
 
 
-def _groups(m: int, layers: F, numbers: int) -> Iterator[tuple[slice, slice, F, int]]:
+def _groups(m: int, layers: HostArray, numbers: int) -> Iterator[tuple[slice, slice, HostArray, int]]:
     """Yield systems, places of layers, these layers, and the one before: about _TOGETHER numbers each."""
     k = len(layers)
     if k == 0:

@@ -22,15 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, B, Eigensystem, F
+from .._eigen import Eigensystem
 from .._state import EMPTY, State, add_log2, combine, log2, norm, normalise
+from .._types import EPS, BoolArray, FloatArray, HostArray, IntArray
 from . import mode_states, modes
 from .refine import Basis, basis_of
 
 __all__ = ["Powers", "prepare", "states"]
 
-I = np.ndarray[Any, np.dtype[np.int64]]  # noqa: E741
-Any_ = np.ndarray[Any, Any]
 
 #: log2 of how much more than between twins the error may be
 SAFETY = 5.0
@@ -51,13 +50,13 @@ class Powers:
     start: State
     row: modes.Modes
     mean: modes.Modes | None
-    deflated: F
+    deflated: FloatArray
     basis: Basis
-    j: I
-    sound: B
+    j: IntArray
+    sound: BoolArray
 
 
-def prepare(A: F, H: F, start: State, weights: Eigensystem) -> Powers:
+def prepare(A: FloatArray, H: FloatArray, start: State, weights: Eigensystem) -> Powers:
     """Take apart (b, n, d) systems by the eigenvectors of H; A, H have leading axis b or 1."""
     b = start.R.shape[0]
     start = replace(start, split=start.split.map(lambda x: np.broadcast_to(x, (b, *x.shape[1:]))))
@@ -68,7 +67,7 @@ def prepare(A: F, H: F, start: State, weights: Eigensystem) -> Powers:
     sound = np.broadcast_to(modes.sound(weights), b)
     basis = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], sound)
 
-    def alone(row: State, lam: F) -> modes.Modes:
+    def alone(row: State, lam: FloatArray) -> modes.Modes:
         return modes.prepare(lam, H, row, _one_token(lam[:, 0, 0]), weights)
 
     return Powers(
@@ -99,7 +98,7 @@ def _mean_as_row(start: State) -> State:
     return replace(start, a=a, r=r, e_a=start.e_mean, e_r=start.e_mean, noise=noise)
 
 
-def _one_token(lam: F) -> Eigensystem:
+def _one_token(lam: FloatArray) -> Eigensystem:
     one = np.ones((lam.size, 1))
     square = np.ones((lam.size, 1, 1), dtype=np.complex128)
     return Eigensystem(
@@ -125,10 +124,10 @@ class _Bundle:
     (b, k) index of the eigenvalue, -1 for padding.
     """
 
-    mu: Any_
-    x: Any_
-    e: F
-    own: I
+    mu: HostArray
+    x: HostArray
+    e: FloatArray
+    own: IntArray
 
 
 def _bundles(powers: Powers, twin: bool) -> list[_Bundle]:
@@ -167,7 +166,7 @@ def _bundles(powers: Powers, twin: bool) -> list[_Bundle]:
     return out
 
 
-def _shaken(x: F, e: F, noise: F, generator: Any) -> tuple[F, F]:
+def _shaken(x: FloatArray, e: FloatArray, noise: FloatArray, generator: Any) -> tuple[FloatArray, FloatArray]:
     """Move a part by its noise; one that is exactly zero takes the scale of its noise."""
     above = np.maximum(e, np.floor(noise))
     size = np.exp2(np.clip(noise - above, -1000, 0)) / np.sqrt(x.shape[-1] * x.shape[-2])
@@ -226,7 +225,7 @@ def _powered(bundle: _Bundle, powers: Powers, piece: slice, steps: Sequence[int]
     return bundle
 
 
-def _rounding(terms: F, generator: Any) -> F:
+def _rounding(terms: FloatArray, generator: Any) -> FloatArray:
     """One random rounding of sums of ``terms``; the same pattern for every system, whatever its batch."""
     return EPS * terms * generator.standard_normal(terms.shape[-2:])
 
@@ -303,7 +302,9 @@ def _state(powers: Powers, row: State, pair: list[list[_Bundle]], t: int) -> Sta
     )
 
 
-def _assembled(powers: Powers, bundles: list[_Bundle], t: int) -> tuple[tuple[F, F], tuple[F, F]]:
+def _assembled(
+    powers: Powers, bundles: list[_Bundle], t: int
+) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
     """(R, exponent) and (b, exponent) from the vectors of layer number t."""
     size, n, d = powers.start.R.shape
     columns = np.zeros((size, d, n))  # real block form: X = columns^T Z
@@ -328,5 +329,5 @@ def _assembled(powers: Powers, bundles: list[_Bundle], t: int) -> tuple[tuple[F,
     return (np.swapaxes(columns, -1, -2) @ powers.basis.block_left, top[:, :, None]), (b, e_b)
 
 
-def _power(exponent: F) -> F:
+def _power(exponent: FloatArray) -> FloatArray:
     return np.ldexp(1.0, np.clip(exponent, -1100, 1000).astype(np.int64))

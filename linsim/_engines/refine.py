@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, B, C, Eigensystem, F
+from .._eigen import Eigensystem
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, HostArray
 
 __all__ = ["Basis", "basis_of", "residual"]
 
-Any_ = np.ndarray[Any, Any]
 
 # A share of another vector beyond this is no small error of a vector: the two
 # belong to one multiple eigenvalue whose members mix.
@@ -45,20 +45,20 @@ class Basis:
     coefficient k appears in coefficient i by mistake; ``condition`` (b, m): |left_i| |right_i|.
     """
 
-    values: C
-    low: C
-    right: Any_
-    left: Any_
-    tag: Any_
-    block_right: F
-    block_left: F
-    error: F
-    share: F
-    leak: F
-    condition: F
+    values: ComplexArray
+    low: ComplexArray
+    right: HostArray
+    left: HostArray
+    tag: HostArray
+    block_right: FloatArray
+    block_left: FloatArray
+    error: FloatArray
+    share: FloatArray
+    leak: FloatArray
+    condition: FloatArray
 
 
-def tags(values: C) -> Any_:
+def tags(values: ComplexArray) -> HostArray:
     """0 for a real eigenvalue, 1 and 2 for the halves of a pair; LAPACK keeps halves adjacent."""
     halves = values.imag != 0
     # complex values come in runs of pairs, so the parity of the place in the run tells the half
@@ -66,7 +66,7 @@ def tags(values: C) -> Any_:
     return np.where(halves, 2 - place % 2, 0).astype(np.int8)
 
 
-def _paired(vectors: Any_, tag: Any_) -> Any_:
+def _paired(vectors: HostArray, tag: HostArray) -> HostArray:
     """Make (b, m, k) rows real where ``tag`` is 0, and second halves the conjugates of the first."""
     if not np.any(tag):
         return np.array(vectors.real)
@@ -79,18 +79,18 @@ def _paired(vectors: Any_, tag: Any_) -> Any_:
     return vectors
 
 
-def _blocks(rows: Any_, tag: Any_) -> F:
+def _blocks(rows: HostArray, tag: HostArray) -> FloatArray:
     """Real and imaginary part of the first half in place of the halves of (b, m, k) rows."""
     if not np.iscomplexobj(rows):
         return np.ascontiguousarray(rows)
     return np.where((tag == 2)[:, :, None], -rows.imag, rows.real)
 
 
-def _flipped(x: Any_) -> Any_:
+def _flipped(x: HostArray) -> HostArray:
     return np.swapaxes(x, -1, -2)
 
 
-def _slices(x: F, scale: F, bits: int) -> tuple[F, F, F]:
+def _slices(x: FloatArray, scale: FloatArray, bits: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Cut x with |x| <= scale (a power of two) into two slices of ``bits`` bits and the rest."""
     unit = scale * 2.0**-bits
     first = np.rint(x / unit) * unit
@@ -100,13 +100,13 @@ def _slices(x: F, scale: F, bits: int) -> tuple[F, F, F]:
     return first, second, rest - second
 
 
-def _above(x: F, axis: Any) -> F:
+def _above(x: FloatArray, axis: Any) -> FloatArray:
     """Return the power of two above the largest |x|."""
     top = np.max(np.abs(x), axis=axis, keepdims=True)
     return np.ldexp(1.0, np.frexp(np.where(top > 0, top, 1.0))[1])
 
 
-def residual(M: F, block: F, values: C, tag: Any_) -> F:
+def residual(M: FloatArray, block: FloatArray, values: ComplexArray, tag: HostArray) -> FloatArray:
     """M V - V Lambda of (b, m, m) matrices in real block form, to all digits of the difference.
 
     The leading slices of M V and of V Lambda are multiples of one unit, so
@@ -130,14 +130,22 @@ def residual(M: F, block: F, values: C, tag: Any_) -> F:
     return (first + second) + third
 
 
-def _less(first: F, second: F, third: F, V: tuple[F, ...], value: F, scale: F, bits: int) -> tuple[F, F, F]:
+def _less(
+    first: FloatArray,
+    second: FloatArray,
+    third: FloatArray,
+    V: tuple[FloatArray, ...],
+    value: FloatArray,
+    scale: FloatArray,
+    bits: int,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     V1, V2, V3 = V
     value = value[:, None, :]
     p1, p2, p3 = _slices(value, scale, bits)
     return first - V1 * p1, second - (V1 * p2 + V2 * p1), third - (V1 * p3 + V2 * (p2 + p3) + V3 * value)
 
 
-def _row_excess(M: F) -> F:
+def _row_excess(M: FloatArray) -> FloatArray:
     """Row sums of M minus 1, (b, m, 1), to all digits."""
     A1, A2, A3 = _slices(M, np.maximum(_above(M, (-1, -2)), 1.0), 21)
     head, middle, tail = (np.sum(x, axis=-1, keepdims=True) for x in (A1, A2, A3))
@@ -145,13 +153,13 @@ def _row_excess(M: F) -> F:
 
 
 def basis_of(
-    M: F,
+    M: FloatArray,
     system: Eigensystem,
-    index: Any_,
-    right: F,
-    left: F,
-    sound: B,
-    normalised: B | None = None,
+    index: HostArray,
+    right: FloatArray,
+    left: FloatArray,
+    sound: BoolArray,
+    normalised: BoolArray | None = None,
     sharp: bool = False,
 ) -> Basis:
     """Basis of (b, m, m) matrices with the pair ``right`` (b, m), ``left`` (b, m) in place ``index``.
@@ -163,8 +171,8 @@ def basis_of(
     b, m = index.size, M.shape[-1]
     M = np.broadcast_to(M, (b, m, m))
     values = system.values
-    columns: Any_ = _flipped(system.right)
-    rows: Any_ = system.left
+    columns: HostArray = _flipped(system.right)
+    rows: HostArray = system.left
     if not np.all(sound):
         values = np.where(sound[:, None], values, 0)
         columns, rows = (np.where(sound[:, None, None], x, np.eye(m)) for x in (columns, rows))
@@ -212,7 +220,9 @@ def basis_of(
     )
 
 
-def _sharpened(V: Any_, rows: Any_, share: Any_, kept: B, least: float) -> tuple[Any_, Any_, F]:
+def _sharpened(
+    V: HostArray, rows: HostArray, share: HostArray, kept: BoolArray, least: float
+) -> tuple[HostArray, HostArray, FloatArray]:
     """Take the ``share`` of others out of the vectors that are not ``kept``, and what is left of it."""
     left = np.abs(share)
     worth = np.flatnonzero(np.max(left, axis=(-1, -2), initial=0.0) > least)
@@ -226,7 +236,7 @@ def _sharpened(V: Any_, rows: Any_, share: Any_, kept: B, least: float) -> tuple
     return V, rows, left
 
 
-def _complex_columns(x: F, tag: Any_) -> Any_:
+def _complex_columns(x: FloatArray, tag: HostArray) -> HostArray:
     """Undo the real block form of the columns."""
     if not np.any(tag):
         return x
@@ -236,7 +246,7 @@ def _complex_columns(x: F, tag: Any_) -> Any_:
     return np.where(t == 2, before, x) + 1j * np.where(t == 0, 0.0, np.where(t == 1, after, -x))
 
 
-def _values_times(block: F, values: C, tag: Any_) -> F:
+def _values_times(block: FloatArray, values: ComplexArray, tag: HostArray) -> FloatArray:
     """V Lambda in real block form."""
     out = block * values.real[:, None, :]
     if np.any(tag):
@@ -249,7 +259,9 @@ def _values_times(block: F, values: C, tag: Any_) -> F:
     return out
 
 
-def _corrected(M: F, values: C, diagonal: Any_, G: Any_, reach: F, tag: Any_) -> tuple[C, F, Any_]:
+def _corrected(
+    M: FloatArray, values: ComplexArray, diagonal: HostArray, G: HostArray, reach: FloatArray, tag: HostArray
+) -> tuple[ComplexArray, FloatArray, HostArray]:
     """Corrections of the eigenvalues, the bound of their error, and the share of v_i in each v_k."""
     m = values.shape[-1]
     G = np.array(G)
@@ -279,7 +291,7 @@ def _corrected(M: F, values: C, diagonal: Any_, G: Any_, reach: F, tag: Any_) ->
     return low, error + spread, G / apart
 
 
-def _together(values: C, low: C, tied: B) -> tuple[C, F]:
+def _together(values: ComplexArray, low: ComplexArray, tied: BoolArray) -> tuple[ComplexArray, FloatArray]:
     """Corrections that make tied eigenvalues equal: their mean is accurate, their scatter is rounding."""
     low, spread = np.array(low), np.zeros(values.shape)
     several = np.flatnonzero(np.any(tied, axis=(-1, -2)))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from .._exact import vanishes
+from .._exact import rational_sums, vanishes
 from .._namespace import Array, on_device_of, to_host
 from .._recorded import Recorded, filled
-from ..metrics._registry import REGISTRY
+from .._types import HostArray
+from ..metrics._registry import metric_of
 from . import bands, iterate, lanes, parts
 from .choose import choose
 from .digits import hidden, in_pairs_of_doubles, last_of, with_more_digits
@@ -24,17 +24,15 @@ from .task import Task
 
 __all__ = ["rescued"]
 
-Numbers = np.ndarray[Any, Any]
-
 
 def rescued(task: Task, found: Recorded) -> Recorded:
     """Go again through systems with hidden values, each time with more digits, and fill them in."""
 
-    def in_float64(numbers: Numbers, count: int) -> Recorded:
+    def in_float64(numbers: HostArray, count: int) -> Recorded:
         finer = task.picked(numbers, "float64", count)
         return execute(finer, choose(finer).engines, parallel=False)
 
-    def in_pairs(numbers: Numbers, count: int) -> Recorded:
+    def in_pairs(numbers: HostArray, count: int) -> Recorded:
         finer = task.picked(numbers, "float64", count)
 
         @functools.cache
@@ -58,12 +56,12 @@ def rescued(task: Task, found: Recorded) -> Recorded:
 
 def _with_zeros(task: Task, found: Recorded) -> Recorded:
     """Know of states that came out as zero whether they are: then their size has no error."""
-    sizes = [name for name in found.values if REGISTRY[name].degree]
+    sizes = [name for name in found.values if metric_of(name).degree]
     if not sizes:
         return found
     zero = np.ones(1, dtype=bool)
     for name in sizes:
-        nothing = to_host(found.values[name]) == REGISTRY[name].of_nothing
+        nothing = to_host(found.values[name]) == metric_of(name).of_nothing
         zero = zero & nothing & (to_host(found.errors[name]) == np.inf)
     values, errors = dict(found.values), dict(found.errors)
     for system in np.flatnonzero(np.any(zero, axis=-1)):
@@ -72,12 +70,20 @@ def _with_zeros(task: Task, found: Recorded) -> Recorded:
         def heads(layer: int, one: Task = one) -> list[tuple[Array, Array]]:
             return [(A[0, ...], H[0, ...]) for A, H in one.heads(layer)]
 
-        first = vanishes(one.start[0, ...], heads, int(task.layers[zero[system]][0]))
+        def drive(layer: int, one: Task = one) -> Array | None:
+            row = one.drive(layer)
+            return None if row is None else row[0, ...]
+
+        last = int(task.layers[zero[system]][0])
+        if task.rule.stochastic:
+            first = vanishes(one.start[0, ...], heads, last, drive=drive)
+        else:
+            first = vanishes(one.start[0, ...], heads, last, rational_sums(task.given_to), drive)
         if first is None:
             continue
         for name in errors:
             # of the zero state only sizes are known, all else is no number, and that without an error
-            for held, known in ((values, REGISTRY[name].of_nothing), (errors, 0.0)):
+            for held, known in ((values, metric_of(name).of_nothing), (errors, 0.0)):
                 host = np.array(to_host(held[name]))
                 host[system, task.layers >= first] = known
                 held[name] = on_device_of(host, held[name])

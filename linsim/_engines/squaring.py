@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .._eigen import EPS, B, F
 from .._state import State
+from .._types import EPS, BoolArray, FloatArray
 from . import closed, modes, powers
 from .closed import Systems
 from .first_layers import COMPARED, DRIFT, Verdict, compared
@@ -44,7 +44,7 @@ def jobs(task: Task) -> list[Job]:
     return closed.jobs(task, _FORM)
 
 
-def usable(systems: Systems) -> B:
+def usable(systems: Systems) -> BoolArray:
     """Whether H has a basis that holds any digits, (b or 1,)."""
     return modes.sound(systems.weights)
 
@@ -59,7 +59,7 @@ def states(form: Powers, layers: Sequence[int]) -> Iterator[State]:
     return powers.states(form, layers)
 
 
-def reliable(form: Powers, A: F, H: F, depth: int, tolerance: float = 1e-10) -> Verdict:
+def reliable(form: Powers, A: FloatArray, H: FloatArray, depth: int, tolerance: float = 1e-10) -> Verdict:
     """Decide for each system whether squaring describes it to ``tolerance``, as :mod:`.modal` does."""
     found, blurred = compared(form.start, functools.partial(states, form, COMPARED), A, H, tolerance)
     # mu is rounded to a double, and so is every power

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import array_api_compat
+
 from .._namespace import Array, namespace
 from .._shadow import begin, heads_of
-from .._state import State, between_rescalings, normalise, scaled
+from .._state import EMPTY, PARTS, Split, State, between_rescalings, norm, normalise, scaled
 from ._ahead import kept
 
-__all__ = ["states"]
+__all__ = ["cut_drive", "lowered", "plus", "states"]
 
 # the pairs (A_h, H_h) of a layer, none where a rule has ended; asked once for each, in order
 Heads = Callable[[int], Sequence[tuple[Array, Array]]]
@@ -30,13 +32,15 @@ def states(
     growth: float,
     budget: float,
     shadowed: bool = True,
+    drive: Callable[[int], State | None] | None = None,
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``, with the noise that its shadows tell.
 
     ``growth`` bounds log2 of the factor by which one layer can enlarge an
     entry; a part is rescaled before that can use up ``budget`` bits.
     Not ``shadowed``: it is left with the noise that it started with.  Each state knows the
-    attention that it goes into, which is asked for ahead of its layer.
+    attention that it goes into, which is asked for ahead of its layer.  ``drive``: what a layer adds
+    to every token, cut into the same parts (:func:`cut_drive`).
     """
     heads = kept(heads)
     every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
@@ -46,7 +50,12 @@ def states(
     for target in layers:
         while layer < target:
             pairs = heads(layer)
+            added = drive(layer) if drive is not None else None
+            if added is not None:
+                state = lowered(state, added)
             after = _step(state, pairs)
+            if added is not None:
+                after = plus(after, added)
             if shadows is not None:
                 if pairs is not last:
                     last, seen = pairs, heads_of(pairs)
@@ -59,6 +68,47 @@ def states(
         if shadows is not None:
             state_now = shadows.measured(state_now)
         yield replace(state_now, attention=functools.partial(_attention, heads, layer))
+
+
+def cut_drive(row: Array, split: Split) -> State:
+    """Cut the state 1 c^T, c^T = ``row`` (b or 1, 1, d), into parts, each at its own scale.
+
+    u 1 is 1 where v is the vector of ones, and 0 for all other left vectors where A 1 = s 1.
+    """
+    xp = namespace(row)
+    share = xp.sum(split.u, axis=-1, keepdims=True)
+    share = xp.where(
+        xp.abs(share) <= 1e-9 * xp.astype(norm(split.u), share.dtype), xp.zeros_like(share), share
+    )
+    share = xp.where(split.constant, xp.ones_like(share), share)
+    common = share * row
+    rest = xp.where(split.constant, xp.zeros_like(share), 1.0) * (row - split.v * common)
+    a, b = common @ split.w, rest @ split.w
+    zero = xp.zeros((1, 1, 1), dtype=xp.float64, device=array_api_compat.device(row))
+    parts = dict(zip(PARTS, (a, common - a * split.z, b, rest - b * split.z, row), strict=True))
+    exponents = {f"e_{name}": zero for name in PARTS}
+    noise = xp.full((1, 1, 5), EMPTY, dtype=xp.float64, device=array_api_compat.device(row))
+    return normalise(State(split, **parts, **exponents, noise=noise))
+
+
+def lowered(state: State, added: State) -> State:
+    """Return the same state, no part at a smaller scale than what is added to it: sums must fit."""
+    changes: dict[str, Any] = {}
+    for name in PARTS:
+        e, other = getattr(state, f"e_{name}"), getattr(added, f"e_{name}")
+        top = namespace(e).maximum(e, other)
+        changes[name] = scaled(getattr(state, name), e - top)
+        changes[f"e_{name}"] = top
+    return replace(state, **changes)
+
+
+def plus(state: State, added: State) -> State:
+    """Return the sum, part by part, at the scale of ``state``."""
+    changes = {}
+    for name in PARTS:
+        own = scaled(getattr(added, name), getattr(added, f"e_{name}") - getattr(state, f"e_{name}"))
+        changes[name] = getattr(state, name) + own
+    return replace(state, **changes)
 
 
 def _attention(heads: Heads, layer: int) -> list[Array]:
@@ -86,7 +136,7 @@ def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
         factor = 1 + split.lam * split.mu
         changes["a"] = _of_dtype(factor * _of_dtype(state.a, factor), state.a)
     if split.any_mean:
-        changes["mean"] = state.mean + _total(state.mean @ H for _, H in heads)
+        changes["mean"] = state.mean + split.means * _total(state.mean @ H for _, H in heads)
     return replace(state, R=R, r=r, **changes)
 
 

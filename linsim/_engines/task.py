@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .._eigen import meant
+from .._general_eigen import intended
 from .._namespace import Array, exponent_of, namespace, on_device_of, to_backend, to_host
 from .._rule import Rule
 from .._state import Split, State, decompose, scaled, shifted
+from .._types import EPS
 
 __all__ = [
     "SINGLE",
@@ -46,7 +48,8 @@ class Task:
     matrices were float32 and stand for exactly stochastic ones; ``stop`` (1,) bool: ends the work
     when it becomes true; ``rng``: where rules that draw draw from; ``known``: what an engine that
     gave these systems up had found out about them; ``each``: the most operations that are spent on
-    more digits for one system, None where all share a budget.
+    more digits for one system, None where all share a budget; ``tokens``: weights of the tokens that
+    are measured, (B or 1, n, 1) float64 on the host for all B systems of the batch, None for all alike.
     """
 
     rule: Rule
@@ -64,6 +67,7 @@ class Task:
     rounded_from_single: bool = False
     known: Any = None
     each: float | None = None
+    tokens: np.ndarray[Any, Any] | None = None
 
     @property
     def size(self) -> int:
@@ -125,6 +129,16 @@ class Task:
             known=known,
         )
 
+    def tokens_beside(self, like: Array, rows: Any = None) -> Array | None:
+        """Weights of the tokens of these systems, or of some of them, (b or 1, n, 1) beside ``like``."""
+        weights = self.tokens
+        if weights is None:
+            return None
+        if len(weights) > 1:
+            weights = weights if self.numbers is None else weights[self.numbers]
+            weights = weights if rows is None else weights[rows]
+        return on_device_of(np.ascontiguousarray(weights), like)
+
     @functools.cached_property
     def zero_until(self) -> np.ndarray[Any, Any]:
         """The layer up to which each token is exactly zero, (b or 1, n), -1 for never; on the host.
@@ -133,7 +147,7 @@ class Task:
         """
         zero = ~np.any(to_host(self.start) != 0, axis=-1)
         until = np.where(zero, 0, -1).astype(np.int64)
-        if not zero.any() or self.rule.attention(0) is None:
+        if not zero.any() or self.rule.attention(0) is None or self.driven:
             return until
         for layer in range(self.last):
             seen = np.zeros(1, dtype=bool)
@@ -160,6 +174,22 @@ class Task:
         """Whether all layers have as many heads."""
         return len({len(self.rule.checked_heads(layer)) for layer in range(self.different)}) == 1
 
+    @functools.cached_property
+    def driven(self) -> bool:
+        """Whether some layer adds a row to all tokens."""
+        return any(self.rule.checked_drive(layer) is not None for layer in range(self.different))
+
+    def drive(self, layer: int) -> Array | None:
+        """What a layer adds to every token, (b or 1, 1, d), where the states live; None for nothing."""
+        row = self.rule.checked_drive(layer if self.different > 1 else 0)
+        return None if row is None else self.matrix(row[..., None, :])
+
+    @property
+    def given_to(self) -> float:
+        """Relative spacing of the coarsest numbers that matrices were given in, or that they are held in."""
+        held = SINGLE if self.rounded_from_single else eps_of(self.start)
+        return max(held, _given_to(self.rule))
+
     def heads(self, layer: int) -> list[tuple[Array, Array]]:
         """The pairs (A_h, H_h) of a layer, each (b or 1, ., .), where the states live."""
         pairs = self.rule.checked_heads(layer if self.different > 1 else 0)
@@ -168,6 +198,10 @@ class Task:
     def attention(self, A: Array) -> Array:
         """Attention of the rule as :meth:`matrix` gives it, with the row sums that it was rounded from."""
         A = self.matrix(A)
+        if not self.rule.stochastic:
+            if self.precision == "float32" or self.given_to <= EPS:
+                return A
+            return on_device_of(intended(to_host(A), self.given_to), A)
         if not self.rounded_from_single:
             return A
         return on_device_of(meant(to_host(A), SINGLE), A)
@@ -185,7 +219,9 @@ class Task:
         """log2 of a bound on how much one layer enlarges an entry, (b or 1,); matrices known beforehand."""
         growth = np.zeros(1)
         for layer in range(self.different):
-            growth = np.maximum(growth, growth_of_layer(self.heads(layer)))
+            own = growth_of_layer(self.heads(layer), self.rule.stochastic)
+            # what is added is at most as large as what it is added to, in powers of two
+            growth = np.maximum(growth, np.logaddexp2(own, 1.0) if self.driven else own)
         return growth
 
 
@@ -242,13 +278,20 @@ def in_batch(x: Array, batch: tuple[int, ...], precision: str) -> Array:
     return xp.reshape(xp.broadcast_to(x, (*batch, *tail)), (-1, *tail))
 
 
-def growth_of_layer(pairs: Sequence[tuple[Array, Array]]) -> np.ndarray[Any, Any]:
-    """log2 of a bound on how much one layer enlarges an entry (attention rows sum to 1), (b or 1,)."""
+def _given_to(rule: Any) -> float:
+    rules = getattr(rule, "rules", None) or [rule]
+    return max(float(getattr(one, "spacing", EPS)) for one in rules)
+
+
+def growth_of_layer(pairs: Sequence[tuple[Array, Array]], stochastic: bool = True) -> np.ndarray[Any, Any]:
+    """log2 of a bound on how much one layer enlarges an entry, (b or 1,); ``stochastic``: rows sum to 1."""
     total = np.zeros(1)
-    for _, H in pairs:
+    for A, H in pairs:
         xp = namespace(H)
         with np.errstate(over="ignore"):  # beyond the range is beyond any budget
             columns = xp.max(xp.sum(xp.abs(H), axis=-2, dtype=xp.float64), axis=-1)
+            if not stochastic:
+                columns = columns * xp.max(xp.sum(xp.abs(A), axis=-1, dtype=xp.float64), axis=-1)
         found = to_host(columns)
         safe = np.log2(np.where(found > 0, found, 1))
         total = np.logaddexp2(total, np.where(found > 0, safe, -np.inf))

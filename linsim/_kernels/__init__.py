@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from .._types import HostArray
 from .slots import MEASURED
 
 __all__ = ["LARGEST", "MEASURED", "announce", "frozen", "missing", "singular_values", "usable"]
 
-F = np.ndarray[Any, Any]
 
 #: a matrix with more rows or columns than this leaves the cache when eight or sixteen lie side by side
 LARGEST = 256
@@ -100,7 +100,7 @@ def _kept(kernel: Any, dtype: str) -> bool:
     return any(dtype in str(signature) for signature in signatures)
 
 
-def singular_values(x: F) -> tuple[F, int]:
+def singular_values(x: HostArray) -> tuple[HostArray, int]:
     """Singular values of a stack, decreasing, and how many matrices LAPACK had to do.
 
     Parameters
@@ -135,14 +135,14 @@ def singular_values(x: F) -> tuple[F, int]:
     return -np.sort(-out, axis=-1) * scale[:, 0], int(wrong.size)
 
 
-def _by_lapack(x: F) -> F:
+def _by_lapack(x: HostArray) -> HostArray:
     """Reference of :func:`singular_values`."""
     finite = np.all(np.isfinite(x), axis=(-1, -2))
     values = np.linalg.svd(np.where(finite[:, None, None], x, 0), compute_uv=False)
     return np.where(finite[:, None], values, np.nan).astype(x.dtype)
 
 
-def frozen(x: F) -> F:
+def frozen(x: HostArray) -> HostArray:
     """A contiguous read-only view: kernels are compiled for that kind only, whatever comes in."""
     view = np.ascontiguousarray(x).view()
     view.flags.writeable = False

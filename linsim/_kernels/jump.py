@@ -30,9 +30,7 @@ from .layer import (
     places,
     power_of_two,
 )
-from .products import ROWS, add_product, aligned, columns, index, pack, rows
-from .singular import tile_work
-from .walk import (
+from .measure import (
     ABS_COSINE,
     COSINE,
     RANK,
@@ -45,6 +43,8 @@ from .walk import (
     write_content,
     write_spread,
 )
+from .products import ROWS, add_product, aligned, columns, index, pack, rows
+from .singular import tile_work
 
 __all__ = ["jump"]
 

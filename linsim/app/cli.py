@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ..errors import LinsimError
 from .files import read_array
+from .model import model
+from .output import one_line, print_json
+from .sweep import plot, sweep
 
 __all__ = ["app", "main"]
 
@@ -28,6 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What must happen in a deep linear Transformer X <- X + A X H, and what does.",
 )
+
+app.command()(sweep)
+app.command()(plot)
+app.command()(model)
 
 _A = Annotated[
     Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")
@@ -41,16 +44,6 @@ _JSON = Annotated[
 _SEED = Annotated[int, typer.Option("--seed", help="Same seed, same numbers.")]
 
 
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn every deliberate refusal into one line on standard error and exit code 2."""
-    try:
-        yield
-    except LinsimError as error:
-        print(f"linsim: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(2) from None
-
-
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("linsim-demo"),
@@ -59,7 +52,7 @@ def demo(
     """Draw the phase diagram of oversmoothing: thousands of systems, measured and predicted."""
     from .demo import run
 
-    with _one_line():
+    with one_line():
         report = run(out, seed=seed)
     print("\n".join(report.lines()))
     print(f"""
@@ -100,7 +93,7 @@ def simulate(
     """Take your own matrices to a depth and print the metrics."""
     import linsim
 
-    with _one_line():
+    with one_line():
         rule = linsim.Linear(read_array(attention, "--attention", "A"), read_array(weights, "--weights", "H"))
         x0 = read_array(tokens, "--tokens", "x0")
         recorded = _layer_list(layers, depth)
@@ -112,7 +105,7 @@ def simulate(
             with open(out, "wb") as file:  # savez would append a suffix to other names
                 np.savez(file, layers=run.layers, **run.metrics)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "layers": run.layers,
                 "metrics": run.metrics,
@@ -150,12 +143,12 @@ def predict(
     """Predict from spectra what must happen to your own matrices."""
     import linsim
 
-    with _one_line():
+    with one_line():
         rule = linsim.Linear(read_array(attention, "--attention", "A"), read_array(weights, "--weights", "H"))
         x0 = None if tokens is None else read_array(tokens, "--tokens", "x0")
         law = linsim.predict(rule, x0=x0)
     if as_json:
-        _print_json(
+        print_json(
             {
                 name: getattr(law, name)
                 for name in (
@@ -193,7 +186,7 @@ def figures(
     from ..checks import choice, count
     from ..figures import gallery
 
-    with _one_line():
+    with one_line():
         chosen = [choice(name, "NAME", gallery.NAMES) for name in names or gallery.NAMES]
         count(seed, "--seed")
         _check_output(out / "caption.txt", create=True)
@@ -219,7 +212,7 @@ def prove(
     as_json: _JSON = False,
 ) -> None:
     """Check every statement of the theory: derivations by SymPy, second forms by z3 and cvc5."""
-    with _one_line():
+    with one_line():
         from proofs_check import STATEMENTS, report
         from proofs_check.check import check_all
 
@@ -235,7 +228,7 @@ def prove(
         if page is not None:
             page.write_text(report.as_html(results), encoding="utf-8")
     if as_json:
-        _print_json(report.as_json(results))
+        print_json(report.as_json(results))
     else:
         if ids:
             print("\n".join([*textwrap.wrap(report.CONVENTIONS, width=110), ""]))
@@ -288,12 +281,12 @@ def bench(
     from ..bench import picture, report, runner
     from ..bench import scaling as growth
 
-    with _one_line():
+    with one_line():
         if scaling:
             _without({"--workload": workload, "--peers": peers, "--out": out}, "--scaling")
             grown = growth.measure(repeats=repeats, threads=threads, quick=quick, limit=limit)
             if as_json:
-                _print_json(growth.as_json(grown))
+                print_json(growth.as_json(grown))
             else:
                 print("\n".join(growth.lines(grown)))
             return
@@ -302,7 +295,7 @@ def bench(
         names = None if peers is None else [name.strip() for name in peers.split(",")]
         found = runner.run(workload, peers=names, repeats=repeats, threads=threads, quick=quick, limit=limit)
     if as_json:
-        _print_json(report.as_json(found))
+        print_json(report.as_json(found))
     else:
         print("\n".join(report.lines(found)))
     if out is not None:
@@ -372,23 +365,6 @@ def _check_output(path: Path, *, create: bool = False) -> None:
         raise checks.refusal(
             FileFormatError, "--out", f"{path} ({error.strerror})", "a place to write", "Choose another."
         ) from error
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_plain(value), allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    """Arrays to lists, non-finite numbers to null."""
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def main(arguments: list[str] | None = None) -> None:

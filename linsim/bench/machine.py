@@ -13,8 +13,6 @@ import numpy as np
 
 __all__ = ["Machine", "cores", "cpu_name", "measure"]
 
-F = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
 class Machine:

@@ -26,8 +26,9 @@ from .workloads import Problem
 
 __all__ = ["LINSIM", "PEERS", "Peer", "installed", "own", "version"]
 
-F = np.ndarray[Any, Any]
-Values = dict[str, F]
+HostArray = np.ndarray[Any, Any]
+
+Values = dict[str, HostArray]
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def batched(problem: Problem) -> Values:
     A, H, X = problem.A, problem.H, problem.x0
     n = X.shape[1]
     log_scale = np.zeros(len(X))
-    found: dict[str, list[F]] = {name: [] for name in problem.metrics}
+    found: dict[str, list[HostArray]] = {name: [] for name in problem.metrics}
     for step in _steps(problem):
         for _ in range(step):
             X = X + A @ X @ H
@@ -271,7 +272,15 @@ def numba(problem: Problem) -> Values:
 def _numba_program() -> Callable[..., None]:
     nb: Any = import_module("numba")
 
-    def run(A: F, H: F, x0: F, layers: F, rescale: bool, ranks: bool, found: F) -> None:
+    def run(
+        A: HostArray,
+        H: HostArray,
+        x0: HostArray,
+        layers: HostArray,
+        rescale: bool,
+        ranks: bool,
+        found: HostArray,
+    ) -> None:
         n, d = x0.shape[1:]
         for b in nb.prange(x0.shape[0]):
             X, log_scale, layer = x0[b].copy(), 0.0, 0

@@ -33,7 +33,8 @@ from .workloads import QUICK, TOLERANCE, WORKLOADS, Floor, Part, Workload, as_js
 
 __all__ = ["TOLERANCE", "Agreement", "Entry", "Report", "Result", "choose_peers", "compare", "run"]
 
-F = np.ndarray[Any, Any]
+HostArray = np.ndarray[Any, Any]
+
 
 # Threads of a pool look for more work for a while before they sleep; they shall not meet the next run
 _PAUSE = 0.1
@@ -170,7 +171,7 @@ def _lines(workload: Workload, peers: Sequence[Peer]) -> list[_Line]:
 
 
 def compare(
-    values: Mapping[str, F], reference: Mapping[str, F], *, abstains: bool = False
+    values: Mapping[str, HostArray], reference: Mapping[str, HostArray], *, abstains: bool = False
 ) -> dict[str, Agreement]:
     """Return how far ``values`` are from ``reference``, metric by metric.
 
@@ -351,7 +352,7 @@ def _time(
         )
         for line in lines
     ]
-    reference: dict[str, F] = {}
+    reference: dict[str, HostArray] = {}
 
     def attempt(index: int, work: Any) -> None:
         """Do some work for an entry that has not failed; if it fails, so has the entry."""
@@ -386,7 +387,9 @@ def _time(
     return Result(workload, floor(workload), tuple(entries))
 
 
-def _agreement(line: _Line, reference: dict[str, F], session: Session, folder: Path) -> dict[str, Agreement]:
+def _agreement(
+    line: _Line, reference: dict[str, HostArray], session: Session, folder: Path
+) -> dict[str, Agreement]:
     """Run the shared systems; linsim's own values, which come first, are what the others are held against."""
     path = folder / "values.npz"
     session.ask(line.peer.target, line.check(path), line.label)

@@ -58,7 +58,8 @@ __all__ = [
     "timed",
 ]
 
-F = np.ndarray[Any, Any]
+HostArray = np.ndarray[Any, Any]
+
 
 FIVE = ("token_similarity", "hfc_lfc", "cosine", "effective_rank", "log_norm")
 THREE = ("token_similarity", "cosine", "effective_rank")
@@ -72,7 +73,7 @@ class Grid:
     high: float
     count: int
 
-    def values(self) -> F:
+    def values(self) -> HostArray:
         """Return the values; a single one is the middle."""
         if self.count == 1:
             return np.array([(self.low + self.high) / 2])
@@ -139,7 +140,7 @@ class Workload:
         """Whether a state would leave the range of doubles if it were not scaled back at each layer."""
         return self.depth > 150
 
-    def layers(self) -> F:
+    def layers(self) -> HostArray:
         """Return the recorded layers."""
         if self.recorded is None:
             return np.arange(self.depth + 1)
@@ -158,7 +159,7 @@ class Workload:
         )
 
 
-def log_spaced(depth: int, count: int) -> F:
+def log_spaced(depth: int, count: int) -> HostArray:
     """Return ``count`` layers, from 1 to ``depth``, no two alike, in geometric steps where there is room."""
     layers, last = [], 0
     for exponent in np.linspace(0, 1, count):
@@ -187,11 +188,11 @@ class Problem:
         The largest error with which linsim reports a value, its own choice where None.
     """
 
-    A: F
-    H: F
-    x0: F
+    A: HostArray
+    H: HostArray
+    x0: HostArray
     depth: int
-    layers: F
+    layers: HostArray
     metrics: tuple[str, ...]
     rescale: bool
     dtype: str = "float64"
@@ -243,7 +244,7 @@ def from_json(value: dict[str, Any]) -> Workload:
     return Workload(**fields | {"metrics": tuple(value["metrics"])})
 
 
-def _systems(workload: Workload, count: int | None, seed: int = 0) -> tuple[F, F, F]:
+def _systems(workload: Workload, count: int | None, seed: int = 0) -> tuple[HostArray, HostArray, HostArray]:
     """Draw all systems, then take ``count`` of them, evenly spread over the grid."""
     rng = np.random.default_rng(seed)
     n, d, size = workload.n, workload.d, workload.systems

@@ -23,13 +23,13 @@ from .._ask import recorded_layers
 from .._blas import on_one_thread
 from .._eigen import doubly_stochastic, perron_vector
 from .._namespace import exponent_of, to_host
+from .._types import FloatArray
 from ..errors import InvalidValueError, NotCoveredError, ShapeError
 from ._arguments import MOST
 from ._attention import centred
 
 __all__ = ["ExpectedEnergy", "expected_energy"]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
 
 _DEEPEST = 10**18
 _LONGEST_LOOP = 10**6
@@ -48,21 +48,21 @@ class ExpectedEnergy:
     """
 
     layers: np.ndarray[Any, Any]
-    log_low: F
-    log_high: F
+    log_low: FloatArray
+    log_high: FloatArray
 
     @property
-    def log_diversity(self) -> F:
+    def log_diversity(self) -> FloatArray:
         """ln of the share of Pi_perp X in the expected energy, (..., k); accurate however small."""
         return self.log_high - np.logaddexp(self.log_low, self.log_high)
 
     @property
-    def similarity(self) -> F:
+    def similarity(self) -> FloatArray:
         """Share of Pi X in the expected energy, (..., k)."""
         return np.exp(self.log_low - np.logaddexp(self.log_low, self.log_high))
 
     @property
-    def rate(self) -> F:
+    def rate(self) -> FloatArray:
         """Escalation rate of each layer as a ratio of expectations, (..., k-1); NaN from diversity 0.
 
         An error unless the layers are consecutive.
@@ -162,19 +162,21 @@ def expected_energy(P: Any, x0: Any, layers: Iterable[int] | int, *, std: Any = 
     return ExpectedEnergy(wanted, (low + scale).reshape(shape), (high + scale).reshape(shape))
 
 
-def _log(x: F) -> F:
+def _log(x: FloatArray) -> FloatArray:
     """ln x, -inf where x <= 0 (a rounding below 0 is 0)."""
     positive = x > 0
     return np.where(positive, np.log(np.where(positive, x, 1.0)), -np.inf)
 
 
-def _parts(x: F) -> tuple[F, F]:
+def _parts(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return ||Pi X||^2 and Pi_perp X."""
     mean = np.mean(x, axis=-2, keepdims=True)
     return x.shape[-2] * np.sum(mean * mean, axis=(-1, -2)), x - mean
 
 
-def _modal(P: F, x: F, layers: np.ndarray[Any, Any], square: F) -> tuple[F, F]:
+def _modal(
+    P: FloatArray, x: FloatArray, layers: np.ndarray[Any, Any], square: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Logarithms of both energies for symmetric P, (b, k): one geometric growth a mode."""
     constant, Z = _parts(x)
     M = centred(P)
@@ -190,7 +192,9 @@ def _modal(P: F, x: F, layers: np.ndarray[Any, Any], square: F) -> tuple[F, F]:
     return _log(constant)[:, None] + depth * np.log1p(square)[:, None], np.logaddexp.reduce(each, axis=-1)
 
 
-def _iterated(P: F, x: F, layers: np.ndarray[Any, Any], square: F, eps: float) -> tuple[F, F]:
+def _iterated(
+    P: FloatArray, x: FloatArray, layers: np.ndarray[Any, Any], square: FloatArray, eps: float
+) -> tuple[FloatArray, FloatArray]:
     """Logarithms of both energies for any P with one stationary vector, (b, k)."""
     pi, unique = perron_vector(P, eps)
     if np.any(~unique & ~doubly_stochastic(P, eps)):
@@ -245,12 +249,12 @@ def _iterated(P: F, x: F, layers: np.ndarray[Any, Any], square: F, eps: float) -
     return np.stack(low, axis=-1), np.stack(high, axis=-1)
 
 
-def _without(pi: F, M: F) -> F:
+def _without(pi: FloatArray, M: FloatArray) -> FloatArray:
     """Take out of every column of M the multiple of 1 that pi sees."""
     return M - pi[:, None, :] @ M
 
 
-def _scaled(M: F, exponent: F) -> tuple[F, F]:
+def _scaled(M: FloatArray, exponent: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return M with its largest entry in [1, 2), and the exponents of 2 taken out."""
     e = exponent_of(np.max(np.abs(M), axis=(-1, -2)))
     e = np.where(e == -np.inf, 0.0, e)

@@ -10,6 +10,7 @@ import numpy as np
 from .. import _validate
 from .._namespace import to_host
 from .._simulate import simulate
+from .._types import FloatArray
 from ..errors import InvalidValueError, ShapeError
 from ..rules import RandomWeights
 from ._arguments import MOST, kind_of
@@ -19,8 +20,6 @@ from ._factor import OddsFactor
 from ._measured import odds_growth, rate
 
 __all__ = ["Experiment", "Row", "experiment"]
-
-F = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +36,11 @@ class Row:
     """
 
     name: str
-    prediction: F
+    prediction: FloatArray
     found: Estimate
 
     @property
-    def z(self) -> F:
+    def z(self) -> FloatArray:
         """Standard errors by which what was found lies above the prediction, (depth,); NaN without one."""
         return np.asarray(self.found.z(self.prediction))
 
@@ -195,13 +194,13 @@ def experiment(
     return Experiment(mean_rate, means, typical, replicas, title)
 
 
-def _around(rates: F, given: F) -> Estimate:
+def _around(rates: FloatArray, given: FloatArray) -> Estimate:
     """Return the estimate of E[r] with the standard error of (r - its conditional expectation)."""
     apart, centre = interval(rates - given), np.mean(given, axis=0)
     return replace(apart, mean=apart.mean + centre, low=apart.low + centre, high=apart.high + centre)
 
 
-def _rate_of_means(log_high: F, log_total: F) -> Estimate:
+def _rate_of_means(log_high: FloatArray, log_total: FloatArray) -> Estimate:
     """Return 1 - (E high'/E total')/(E high/E total) of consecutive layers, by the delta method."""
     parts = []
     for logs in (log_high, log_total):

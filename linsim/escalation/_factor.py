@@ -9,14 +9,13 @@ import numpy as np
 
 from .. import _validate
 from .._namespace import namespace, on_device_of, to_host
+from .._types import FloatArray
 from ..errors import InvalidValueError
 from . import _laws
 from ._arguments import answer, kind_of, std_of, within
 from ._noncentral import distribution
 
 __all__ = ["OddsFactor"]
-
-F = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ class OddsFactor:
         host = np.asarray(to_host(x), dtype=np.float64)
         return answer(on_device_of(self._cdf(host), x, namespace(x).float64), q)
 
-    def _cdf(self, q: F) -> F:
+    def _cdf(self, q: FloatArray) -> FloatArray:
         from scipy.special import betainc, ndtr
 
         if self.std == 0:
@@ -182,7 +181,7 @@ class OddsFactor:
         share = np.clip(((q - 1) + self.std * (2 - self.std)) / (4 * self.std), 0, 1)
         return np.asarray(betainc((self.d - 1) / 2, (self.d - 1) / 2, share))
 
-    def sample(self, size: int | tuple[int, ...] = (), rng: Any = None) -> F:
+    def sample(self, size: int | tuple[int, ...] = (), rng: Any = None) -> FloatArray:
         """Draw Q directly, without drawing W.
 
         Parameters

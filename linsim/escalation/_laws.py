@@ -20,13 +20,13 @@ Derived here:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from .._types import FloatArray
+
 __all__ = ["alignment", "expected_rate", "inverse_mean", "log_mean"]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
 
 _STEP = 0.2
 _GRID = _STEP * np.arange(-850, 551)  # np.arange(-170, 110.2, 0.2) would have steps off by 5e-14
@@ -36,7 +36,7 @@ _SMALL = 1e-15
 _BLOCK = 2048
 
 
-def _blocked(compute: Callable[..., F], d: int, *arrays: F) -> F:
+def _blocked(compute: Callable[..., FloatArray], d: int, *arrays: FloatArray) -> FloatArray:
     """Apply ``compute(d, a, b, ...)`` to flat blocks of broadcast arrays."""
     together = np.broadcast_arrays(*arrays)
     flat = [x.reshape(-1, 1) for x in together]
@@ -44,7 +44,7 @@ def _blocked(compute: Callable[..., F], d: int, *arrays: F) -> F:
     return np.concatenate(parts).reshape(together[0].shape)
 
 
-def log_mean(kind: str, d: int, s: F) -> F:
+def log_mean(kind: str, d: int, s: FloatArray) -> FloatArray:
     """Return E ln Q for s of any shape; -inf for Haar d = 1, s = 1."""
     s = np.asarray(s, dtype=np.float64)
     scale = np.minimum(s / _SMALL, 1.0) ** 2
@@ -61,7 +61,7 @@ def log_mean(kind: str, d: int, s: F) -> F:
         return scale * (2 * np.log(np.maximum(at, 1)) + _blocked(_haar_log_mean, d, np.minimum(at, 1 / at)))
 
 
-def inverse_mean(kind: str, d: int, s: F) -> F:
+def inverse_mean(kind: str, d: int, s: FloatArray) -> FloatArray:
     """Return E[1/Q], inf where it is infinite."""
     s = np.asarray(s, dtype=np.float64)
     at = np.maximum(s, _SMALL)
@@ -76,7 +76,7 @@ def inverse_mean(kind: str, d: int, s: F) -> F:
     return np.where(s == 0, 1.0, value)
 
 
-def alignment(kind: str, d: int, s: F) -> F:
+def alignment(kind: str, d: int, s: FloatArray) -> FloatArray:
     """Return E[e.y/|y|^2], y = e + W^T e, where it exists: d >= 2, or Haar d = 1 with s != 1."""
     s = np.asarray(s, dtype=np.float64)
     at = np.maximum(s, _SMALL)
@@ -91,7 +91,7 @@ def alignment(kind: str, d: int, s: F) -> F:
     return np.where(s == 0, 1.0, value)
 
 
-def expected_rate(kind: str, d: int, s: F, t: F) -> F:
+def expected_rate(kind: str, d: int, s: FloatArray, t: FloatArray) -> FloatArray:
     """Return E[t (Q-1) / (1 + t (Q-1))], s and t broadcast; -inf where E[1/Q] is infinite and t = 1."""
     s, t = np.broadcast_arrays(np.asarray(s, dtype=np.float64), np.asarray(t, dtype=np.float64))
     scale = np.minimum(s / _SMALL, 1.0) ** 2
@@ -110,7 +110,7 @@ def expected_rate(kind: str, d: int, s: F, t: F) -> F:
 # --- Gaussian weights -----------------------------------------------------------------------
 
 
-def _gaussian_log_mean(d: int, s: F) -> F:
+def _gaussian_log_mean(d: int, s: FloatArray) -> FloatArray:
     from scipy.special import exp1
 
     b, z, y = d / 2, d / (2 * s * s), np.exp(_GRID)
@@ -118,21 +118,21 @@ def _gaussian_log_mean(d: int, s: F) -> F:
     return _STEP * np.sum(inside, axis=-1) + np.asarray(exp1(z[:, 0]))
 
 
-def _gaussian_power(d: int, s: F, power: float) -> F:
+def _gaussian_power(d: int, s: FloatArray, power: float) -> FloatArray:
     """Integral over 0 < w < 1 of z (1-w)^(power-2) exp(-zw)."""
     z, y = d / (2 * s * s), np.exp(_GRID)
     return _STEP * np.sum(z * np.exp(-z * (y / (1 + y)) - power * np.log1p(y) + _GRID), axis=-1)
 
 
-def _gaussian_inverse(d: int, s: F) -> F:
+def _gaussian_inverse(d: int, s: FloatArray) -> FloatArray:
     return _gaussian_power(d, s, d / 2)
 
 
-def _gaussian_alignment(d: int, s: F) -> F:
+def _gaussian_alignment(d: int, s: FloatArray) -> FloatArray:
     return _gaussian_power(d, s, d / 2 + 1)
 
 
-def _gaussian_rate(d: int, s: F, t: F) -> F:
+def _gaussian_rate(d: int, s: FloatArray, t: FloatArray) -> FloatArray:
     """Integral over x > 0 of exp(-x) - E exp(-x (1 - t + t Q))."""
     b, x = d / 2, np.exp(_GRID)
     y = t * x * (s * s / b)
@@ -150,38 +150,38 @@ _COSINE2 = 1 / (1 + np.exp(_GRID))
 _SINE2 = 1 / (1 + np.exp(-_GRID))
 
 
-def _over_directions(d: int, values: F) -> F:
+def _over_directions(d: int, values: FloatArray) -> FloatArray:
     """Mean over uniform directions in d >= 2 dimensions of a function of c^2 given at the nodes."""
     weight = np.exp(-(d - 1) / 2 * np.log1p(np.exp(-_GRID)) - np.log1p(np.exp(_GRID)) / 2)
     return np.sum(weight * values, axis=-1) / np.sum(weight)
 
 
-def _product(S: F, s: F) -> F:
+def _product(S: FloatArray, s: FloatArray) -> FloatArray:
     """Q(c) Q(-c) = (1-S)^2 + 4 S (1 - c^2) at the nodes."""
     return ((1 - s) * (1 + s)) ** 2 + 4 * S * _SINE2
 
 
-def _haar_log_mean(d: int, s: F) -> F:
+def _haar_log_mean(d: int, s: FloatArray) -> FloatArray:
     S = s * s
     near_one = np.log(_product(S, s))
     small = np.log1p(S * S + 2 * S * np.minimum(_SINE2 - _COSINE2, 1.0)) if np.any(S < 0.25) else near_one
     return _over_directions(d, np.where(S < 0.25, small, near_one)) / 2
 
 
-def _haar_inverse(d: int, s: F) -> F:
+def _haar_inverse(d: int, s: FloatArray) -> FloatArray:
     S = s * s
     return _over_directions(d, (1 + S) / _product(S, s))
 
 
-def _haar_alignment(d: int, s: F) -> F:
+def _haar_alignment(d: int, s: FloatArray) -> FloatArray:
     S = s * s
     return _over_directions(d, (1 + S * (_SINE2 - _COSINE2)) / _product(S, s))
 
 
-def _haar_rate(S: F, t: F, cosine2: F, sine2: F) -> F:
+def _haar_rate(S: FloatArray, t: FloatArray, cosine2: FloatArray, sine2: FloatArray) -> FloatArray:
     tS = t * S
     return tS * (1 + tS - 4 * t * cosine2) / ((1 - tS) ** 2 + 4 * tS * ((1 - t) + t * sine2))
 
 
-def _haar_mean_rate(d: int, s: F, t: F) -> F:
+def _haar_mean_rate(d: int, s: FloatArray, t: FloatArray) -> FloatArray:
     return _over_directions(d, _haar_rate(s * s, t, _COSINE2, _SINE2))

@@ -15,19 +15,18 @@ it; y = p - 1 is what is computed, so that nothing cancels when z is large.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from .._types import FloatArray
 
 __all__ = ["distribution"]
 
-F = np.ndarray[Any, np.dtype[np.float64]]
 
 _NODES = 100
 _BLOCK = 4096
 
 
-def distribution(d: int, s: float, q: F) -> F:
+def distribution(d: int, s: float, q: FloatArray) -> FloatArray:
     """Return P(Q <= q) for q of any shape, s > 0."""
     flat = np.asarray(q, dtype=np.float64).reshape(-1)
     out = np.where(flat > 0, 1.0, 0.0)
@@ -38,7 +37,7 @@ def distribution(d: int, s: float, q: F) -> F:
     return out.reshape(np.shape(q))
 
 
-def _radius(beta: F, z: float, q: F) -> F:
+def _radius(beta: FloatArray, z: float, q: FloatArray) -> FloatArray:
     """Return r - 1 for the positive root of z q r^2 - beta r - z, without cancellation."""
     root = np.sqrt(beta * beta + 4 * z * (z * q))
     linear = 2 * z * q - beta
@@ -47,7 +46,7 @@ def _radius(beta: F, z: float, q: F) -> F:
     return np.where(small, -2 * constant / np.where(small, linear + root, 1.0), (root - linear) / (2 * z * q))
 
 
-def _contour(b: float, z: float, q: F) -> F:
+def _contour(b: float, z: float, q: FloatArray) -> FloatArray:
     q = q[:, None]
     saddle = _radius(np.full(q.shape, b), z, q)
     width = 1 / np.sqrt(2 * z + b)

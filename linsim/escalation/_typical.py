@@ -10,13 +10,12 @@ import numpy as np
 from .. import _validate
 from .._eigen import attention_eigensystem, meant, spacing
 from .._namespace import to_host
+from .._types import FloatArray
 from ..errors import InvalidValueError, NotCoveredError
 from . import _laws
 from ._arguments import kind_of, std_of
 
 __all__ = ["TypicalExponents", "typical_exponents", "typical_rate"]
-
-F = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +30,11 @@ class TypicalExponents:
         Almost sure growth of ln ||u_i^T X_l|| per layer.
     """
 
-    eigenvalues: F
-    exponents: F
+    eigenvalues: FloatArray
+    exponents: FloatArray
 
     @property
-    def rate(self) -> F:
+    def rate(self) -> FloatArray:
         """Twice the exponent of the constant mode less twice the largest other one, (...).
 
         See :func:`typical_rate`.
@@ -115,7 +114,7 @@ def typical_exponents(P: Any, d: int, *, std: float = 1.0, kind: str = "gaussian
     return TypicalExponents(values, _laws.log_mean(law, d, s * np.abs(values)) / 2)
 
 
-def typical_rate(P: Any, d: int, *, std: float = 1.0, kind: str = "gaussian") -> F:
+def typical_rate(P: Any, d: int, *, std: float = 1.0, kind: str = "gaussian") -> FloatArray:
     """Return how fast ln(t_div) falls per layer, almost surely, for attention with a real spectrum.
 
     Parameters

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from .._namespace import namespace
-from ._arithmetic import EPS, exp, log, log_error, rounding_of
+from .._types import EPS
+from ._arithmetic import exp, log, log_error, rounding_of
 from ._metric import Measured, Metric
+from ._sums import pairs_of
 from ._view import View
 
 __all__ = ["ANGLE"]
 
 
 def _angles(view: View) -> dict[str, Measured]:
-    """Cosines of pairs of tokens, from the rows as they stand or from how far they are off one line."""
+    """Cosines of pairs of tokens, from the rows as they stand or from how far they are off one line.
+
+    With weights w the pair i, j counts w_i w_j.
+    """
     p, state = view.leading, view.state
     xp = namespace(p.S)
     n, d = p.S.shape[-2:]
@@ -20,21 +25,17 @@ def _angles(view: View) -> dict[str, Measured]:
         alike = {"cosine": one, "abs_cosine": one}
         gaps = {name: xp.full_like(one, -xp.inf) for name in ("log_cosine_gap", "log_abs_cosine_gap")}
         return {name: Measured(value, nothing) for name, value in (alike | gaps).items()}
-    sums = view.angles
-    near, e_near, worst, off_q = sums.near, sums.e_near, sums.worst, sums.off_q
-    mean_turn, square_turn, m, scatter = sums.mean_turn, sums.square_turn, sums.present, sums.scatter
-    if d == 1:  # no room for an angle, nor for its rounding, until a sign is lost
+    sums, of = view.angles, pairs_of(view)
+    near, e_near, worst, m, share = sums.near, sums.e_near, sums.worst, sums.present, of.share
+    mean_turn, square_turn, plain = sums.mean_turn, sums.square_turn, sums.plain
+    if d == 1:  # no room for an angle, nor for its rounding
         near, worst = xp.zeros_like(near), xp.zeros_like(worst)
-    pairs = n * (n - 1)
-    absent = (pairs - m * (m - 1)) / pairs
-    direct = absent + m * scatter / pairs
-    plain = 1 - sums.all_pairs / pairs
+    direct = sums.absent + m * sums.scatter / of.pairs
 
     # A row that turns by t changes the cosine of each of its pairs by t at most, and by t^2 and t
     # times the sine of their angle: the gap g itself by 2 sqrt(g) rms(t) n/(n-1), and by squares.
-    share = n / (n - 1)
     # (and at most what the units of the others add up to)
-    others = xp.minimum((m * sums.centre + 1) / (n - 1), xp.ones_like(m))
+    others = xp.minimum((m * sums.centre + of.most) / of.others, xp.ones_like(m))
     off_direct = xp.minimum(
         2 * mean_turn * others, 2 * xp.sqrt(share * xp.abs(direct) * square_turn) + share * square_turn
     )
@@ -44,9 +45,9 @@ def _angles(view: View) -> dict[str, Measured]:
     if d > 1:
         off_plain = off_plain + float(xp.finfo(xp.float64).eps) * n
     close = near > 0
-    off_near = 2 * worst / xp.sqrt(xp.where(close, near * (n - 1), xp.ones_like(near)))
+    off_near = 2 * worst / xp.sqrt(xp.where(close, near * (of.tokens / share), xp.ones_like(near)))
     # the directions of rows that all lie close to q, from S alone
-    off_near = log_error(off_near) + off_q + rounding_of(state.R) + EPS * xp.abs(e_near)
+    off_near = log_error(off_near) + sums.off_q + rounding_of(state.R) + EPS * xp.abs(e_near)
     # rows without a rest are parallel to q, however much of each is known, while it is above zero
     nothing_there = (p.noise == 0) & (near == 0) & sums.above
     off_near = xp.where(
@@ -68,7 +69,12 @@ def _angles(view: View) -> dict[str, Measured]:
         closeness = exp(logarithm)
         near_value = closeness * xp.expm1(xp.minimum(error, 700.0 * xp.ones_like(error)))
         near_value = xp.where(xp.isfinite(error), near_value, error)
-        out[name] = Measured(1 - closeness, xp.minimum(off, near_value))
+        value, off_value = 1 - closeness, xp.minimum(off, near_value)
+        if of.alone is not None:  # a token alone has no pair
+            logarithm = xp.where(of.alone, xp.full_like(logarithm, -xp.inf), logarithm)
+            value = xp.where(of.alone, xp.ones_like(value), value)
+            error, off_value = (xp.where(of.alone, xp.zeros_like(x), x) for x in (error, off_value))
+        out[name] = Measured(value, off_value)
         out[f"log_{name}_gap"] = Measured(logarithm, error)
     return out
 

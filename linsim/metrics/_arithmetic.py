@@ -11,7 +11,6 @@ from .._namespace import Array, namespace
 from .._state import EMPTY
 
 __all__ = [
-    "EPS",
     "LN2",
     "TINY",
     "by_part",
@@ -26,7 +25,6 @@ __all__ = [
 ]
 
 LN2 = float(np.log(2.0))
-EPS = float(np.finfo(np.float64).eps)
 TINY = 1e-300  # nothing, to a logarithm
 
 

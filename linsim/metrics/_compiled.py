@@ -8,12 +8,11 @@ import numpy as np
 
 from .. import _kernels
 from .._state import PARTS, State
+from .._types import HostArray
 from ._leading_pair import Leading
 from ._sums import Angles, Content
 
 __all__ = ["Compiled"]
-
-F = np.ndarray[Any, Any]
 
 
 class Compiled:
@@ -34,11 +33,11 @@ class Compiled:
         if self.v.shape[0] != self.z.shape[0]:  # one for all, or each its own
             self.v, self.z = self._of(split.v, self.size, n), self._of(split.z, self.size, d)
 
-    def _each(self, name: str) -> F:
+    def _each(self, name: str) -> HostArray:
         x = getattr(self.state, name)
         return x if x.shape[0] == self.size else np.broadcast_to(x, (self.size, 1, x.shape[-1]))
 
-    def _of(self, x: Any, *shape: int) -> F:
+    def _of(self, x: Any, *shape: int) -> HostArray:
         x = np.reshape(x, (x.shape[0], *shape[1:]))
         x = x if x.shape == shape else np.broadcast_to(x, shape)
         return _kernels.frozen(x.astype(np.float64, copy=False))
@@ -71,7 +70,7 @@ class Compiled:
         )
         return Leading(main, alpha, q, S, e, delta, split_off > 0, noise, noise_main)
 
-    def angles(self, zero_rows: F | None) -> Angles:
+    def angles(self, zero_rows: HostArray | None) -> Angles:
         """Angles of rows; asked after :meth:`leading`."""
         from .._kernels.sums import ANGLES, angles
 
@@ -84,12 +83,14 @@ class Compiled:
         zero = _kernels.frozen(np.broadcast_to(zero, (size, n, 1))[:, :, 0])
         parts = (self.a, self.r, self.b, self.R, self.e, self.v, self.z)
         angles(*parts, *self.pair, held, known, zero, self.unit, out)
-        sums: dict[str, F] = dict(zip(ANGLES, np.moveaxis(out, -1, 0)[:, :, None, None], strict=True))
+        sums: dict[str, HostArray] = dict(zip(ANGLES, np.moveaxis(out, -1, 0)[:, :, None, None], strict=True))
         for name in ("above", "one_side", "aligned"):
             sums[name] = sums[name] > 0
-        return Angles(**sums)
+        pairs, m = n * (n - 1), sums["present"]
+        plain = 1 - sums.pop("all_pairs") / pairs
+        return Angles(**sums, absent=(pairs - m * (m - 1)) / pairs, plain=plain)
 
-    def for_singular_values(self) -> F:
+    def for_singular_values(self) -> HostArray:
         """What singular values are found of: minors where the leading pair is split off, else the whole."""
         from .._kernels.sums import for_singular_values
 

@@ -16,12 +16,13 @@ import numpy as np
 
 from .._namespace import Array, exponent_of, namespace
 from .._state import EMPTY, State, of_plain_tokens, scaled, shifted
-from ._arithmetic import EPS, LN2
+from .._types import EPS
+from ._arithmetic import LN2
 from ._metric import Layer, Measured, Metric
-from ._registry import REGISTRY
+from ._registry import metric_of
 from ._view import View
 
-__all__ = ["as_given", "evaluate", "of_tokens"]
+__all__ = ["as_given", "evaluate", "of_tokens", "with_scale"]
 
 
 # what leaves the range of a double has an infinite error, and needs no warning
@@ -36,30 +37,31 @@ def evaluate(
     """
     view = View(state, zero_rows, layer)
     xp = namespace(state.R)
-    metrics = [REGISTRY[name] for name in names]
+    names = tuple(names)
+    metrics = [metric_of(name) for name in names]
     results: dict[str, Measured] = {}
     for metric in metrics:
         if metric.name not in results:
             found = metric.of(view)
             results |= {metric.name: found} if isinstance(found, Measured) else found
-    exists = view.content.largest > 0
+    exists = view.exists
     # what came out as zero by cancelling is rounding, and not known to be zero
     none = xp.all(state.noise <= EMPTY / 2, axis=-1, keepdims=True)
     hidden = xp.where(none, xp.zeros_like(view.top), xp.full_like(view.top, xp.inf))
     out = {}
-    for metric in metrics:
-        one = _with_scale(metric, results[metric.name], view.top) if metric.degree else results[metric.name]
+    for name, metric in zip(names, metrics, strict=True):
+        one = with_scale(metric, results[metric.name], view.top) if metric.degree else results[metric.name]
         # of the zero state only sizes are known, all else is no number, and that without an error
         value = one.value
         if not metric.degree:
             value = xp.where(exists, value, xp.full_like(value, xp.nan))
         error = one.error + 4 * EPS * xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
         error = xp.where(xp.isnan(error), xp.full_like(error, xp.inf), error)
-        out[metric.name] = Measured(value, xp.where(exists, error, hidden))
+        out[name] = Measured(value, xp.where(exists, error, hidden))
     return out, view.lapack
 
 
-def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
+def with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
     """Put back the scale of the state, X = 2**top times what was measured."""
     xp = namespace(top)
     if metric.is_log:
@@ -79,17 +81,22 @@ def _with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
 
 def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dict[str, Measured]:
     """Measure (b, n, d) tokens as they are given, in float64: the only errors are those of measuring."""
-    state, zero_rows = as_given(x)
+    state, zero_rows = as_given(x, layer)
     return evaluate(state, names, zero_rows, layer)[0]
 
 
-def as_given(x: Array) -> tuple[State, Array]:
+def as_given(x: Array, layer: Layer | None = None) -> tuple[State, Array]:
     """Return (b, n, d) tokens, given exactly, as a state in float64, and which of them are zero (b, n, 1)."""
     xp = namespace(x)
     x = xp.astype(x, xp.float64, copy=False)
+    zero = ~xp.any(x != 0, axis=-1, keepdims=True)
+    if layer is not None and layer.tokens is not None:
+        # tokens that do not count are as the first that does, and give the others no rounding
+        counts = xp.broadcast_to(layer.tokens > 0, (max(x.shape[0], layer.tokens.shape[0]), *x.shape[1:2], 1))
+        x = xp.broadcast_to(x, (counts.shape[0], *x.shape[1:]))
+        first = xp.argmax(xp.astype(counts, xp.int64), axis=-2, keepdims=True)
+        x = xp.where(counts, x, xp.take_along_axis(x, first, axis=-2))
     e = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
     e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
     half = xp.floor(-e / 2)  # in two steps: entries near the ends of the range must not overflow
-    return shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e), ~xp.any(
-        x != 0, axis=-1, keepdims=True
-    )
+    return shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e), zero

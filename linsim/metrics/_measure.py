@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from .. import _validate
 from .._callers import in_callers_library
-from .._namespace import Array, namespace
+from .._namespace import Array, namespace, on_device_of
+from ..errors import InvalidTypeError, ShapeError
 from ._evaluate import of_tokens
+from ._metric import Layer, Metric
 from ._registry import choose, tolerances
+from ._tokens import token_weights
 
 __all__ = ["measure"]
 
 
 @in_callers_library
-def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, Array]:
+def measure(
+    x: Array,
+    metrics: str | Metric | Iterable[str | Metric] | None = None,
+    *,
+    tokens: Any = None,
+    attention: Array | None = None,
+) -> dict[str, Array]:
     """Measure token matrices.
 
     Parameters
@@ -22,9 +32,15 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
     x : array, shape (..., n, d)
         Token matrices, float64 or float32 (half precision is measured as float32),
         of NumPy, PyTorch, JAX, CuPy, or another library of the array API standard.
-    metrics : str or iterable of str, optional
-        Names from :data:`linsim.metrics.METRICS`, or "plain" or "gaps" for all those whose names do not
-        begin, or begin, with ``log``; None means all of them but those that need the attention of a layer.
+    metrics : str, Metric, or iterable of them, optional
+        Names from :data:`linsim.metrics.METRICS`; "plain" or "gaps" for those of the fourteen default
+        metrics whose names do not begin, or begin, with ``log``; None for these fourteen, "all" for every
+        one; or a :class:`Metric` of your own.
+    tokens : array, shape (n,) or (..., n), keyword-only
+        Which tokens are measured: booleans, or weights >= 0 that say how often each counts
+        (see :mod:`linsim.metrics`).
+    attention : array, shape (..., n, n), keyword-only
+        What the tokens look at each other with, rows that sum to 1, for metrics that need it; NaN without.
 
     Returns
     -------
@@ -37,7 +53,7 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
     Raises
     ------
     InvalidValueError, InvalidTypeError, ShapeError
-        If ``x`` is not a finite (..., n, d) array, or a name is unknown.
+        If ``x`` is not a finite (..., n, d) array, a name is unknown, or tokens or attention do not fit.
 
     Notes
     -----
@@ -52,11 +68,49 @@ def measure(x: Array, metrics: str | Iterable[str] | None = None) -> dict[str, A
     names = choose(metrics)
     x = _validate.array(x, "x", ndim=2, shape="(..., n, d)")
     xp = namespace(x)
-    batch = tuple(x.shape[:-2])
-    measured = of_tokens(xp.reshape(x, (-1, *x.shape[-2:])), names)
+    n, batches = int(x.shape[-2]), {"x": tuple(x.shape[:-2])}
+    weights = None if tokens is None else token_weights(tokens, n)
+    A = None if attention is None else _attention(attention, x)
+    if weights is not None:
+        batches["tokens"] = weights.shape[:-1]
+    if A is not None:
+        batches["attention"] = tuple(A.shape[:-2])
+    batch = _validate.broadcast_batches(**batches)
+
+    def stacked(M: Array) -> Array:
+        return xp.reshape(xp.broadcast_to(M, (*batch, *M.shape[-2:])), (-1, *M.shape[-2:]))
+
+    layer = Layer(
+        None if A is None else (stacked(A),),
+        None if weights is None else stacked(on_device_of(weights[..., None], x)),
+    )
+    measured = of_tokens(stacked(x), names, layer)
     allowed = tolerances(names, False, None)
     out = {}
     for name, one in measured.items():
         known = one.error <= allowed[name] * xp.maximum(xp.ones_like(one.value), xp.abs(one.value))
         out[name] = xp.reshape(xp.where(known, one.value, xp.full_like(one.value, xp.nan)), batch)
     return out
+
+
+def _attention(attention: Any, x: Array) -> Array:
+    """Check attention for tokens x."""
+    A = _validate.attention_matrix(attention, "attention")
+    n = int(x.shape[-2])
+    if A.shape[-1] != n:
+        raise _validate.refusal(
+            ShapeError,
+            "attention",
+            f"shape {tuple(A.shape)}",
+            f"shape (..., {n}, {n}) to fit x",
+            "Pass that of the same tokens.",
+        )
+    if namespace(A) is not namespace(x):
+        raise _validate.refusal(
+            InvalidTypeError,
+            "attention",
+            f"an array of {namespace(A).__name__}",
+            f"the library of x ({namespace(x).__name__})",
+            "Convert one of them.",
+        )
+    return A

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .._namespace import namespace
-from ._arithmetic import EPS, LN2, TINY, log, log_error
+from .._types import EPS
+from ._arithmetic import LN2, TINY, log, log_error
 from ._metric import Measured, Metric
 from ._view import View
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .. import _validate
-from ..errors import InvalidTypeError
+from ..errors import InvalidTypeError, InvalidValueError
 from ._angle import ANGLE
+from ._crowd import CROWD
+from ._graph import GRAPH
 from ._metric import Metric, is_logarithm
 from ._rank import RANK
 from ._similarity import SIMILARITY, SIZES
+from ._spectrum import SPECTRUM
 
-__all__ = ["METRICS", "REGISTRY", "choose", "measured_by", "needing", "tolerances"]
+__all__ = ["METRICS", "REGISTRY", "choose", "measured_by", "metric_of", "needing", "tolerances"]
 
 #: every metric by its name
-REGISTRY: dict[str, Metric] = {metric.name: metric for metric in (*SIMILARITY, *ANGLE, *RANK, *SIZES)}
+REGISTRY: dict[str, Metric] = {
+    metric.name: metric for metric in (*SIMILARITY, *ANGLE, *RANK, *SIZES, *SPECTRUM, *GRAPH, *CROWD)
+}
+
+#: what is recorded where nothing is named: what the theory has laws for, and what stored sweeps hold
+DEFAULT = tuple(metric.name for metric in (*SIMILARITY, *ANGLE, *RANK, *SIZES))
 
 #: name of every metric, with what it says
 METRICS: dict[str, str] = {name: metric.meaning for name, metric in REGISTRY.items()}
@@ -24,33 +32,65 @@ METRICS: dict[str, str] = {name: metric.meaning for name, metric in REGISTRY.ite
 PLAIN, PLAIN_SINGLE, LOGARITHM = 1e-3, 1e-2, 1e-2
 
 
-def choose(metrics: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return metric names in the order of :data:`REGISTRY`.
+class _Own(str):
+    """The name of a metric that is not in :data:`REGISTRY`, with the metric."""
 
-    None means all that tokens alone determine, "plain" and "gaps" halves of them.  What needs attention is
-    measured where it is named: it may have to be drawn for, and tokens at hand have none.
+    metric: Metric
+
+
+def metric_of(name: str) -> Metric:
+    """Return the metric of a name that :func:`choose` returned."""
+    return name.metric if isinstance(name, _Own) else REGISTRY[name]
+
+
+def choose(metrics: str | Metric | Iterable[str | Metric] | None) -> tuple[str, ...]:
+    """Return metric names in the order of :data:`REGISTRY`, then those of metrics that are not in it.
+
+    None means :data:`DEFAULT`, "plain" and "gaps" halves of it, "all" all that there are.  What needs
+    attention may have to be drawn for, so it is never among the default.
     """
-    of_tokens = [name for name, metric in REGISTRY.items() if "attention" not in metric.needs]
     if metrics is None:
-        return tuple(of_tokens)
-    if not isinstance(metrics, str | Iterable):
+        return tuple(name for name in REGISTRY if name in DEFAULT)
+    if not isinstance(metrics, str | Metric | Iterable):
         raise _validate.refusal(
             InvalidTypeError,
             "metrics",
             repr(metrics),
-            "names of metrics, or None for all",
+            "names of metrics, or None for the default ones",
             "Pass a list of names.",
         )
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    halves = {
-        "plain": {name for name in of_tokens if not is_logarithm(name)},
-        "gaps": {name for name in of_tokens if is_logarithm(name)},
+    names = [metrics] if isinstance(metrics, str | Metric) else list(metrics)
+    several = {
+        "plain": {name for name in DEFAULT if not is_logarithm(name)},
+        "gaps": {name for name in DEFAULT if is_logarithm(name)},
+        "all": set(REGISTRY),
     }
     wanted: set[str] = set()
+    own: dict[str, _Own] = {}
     for name in names:
-        known = _validate.choice(name, "metrics", [*REGISTRY, *halves])
-        wanted |= halves.get(known, {known})
-    return tuple(name for name in REGISTRY if name in wanted)
+        if isinstance(name, _Own):
+            name = name.metric
+        if isinstance(name, Metric) and REGISTRY.get(name.name) is not name:
+            if name.name in REGISTRY or own.get(name.name, _named(name)).metric is not name:
+                raise _validate.refusal(
+                    InvalidValueError,
+                    "metrics",
+                    f"two metrics of the name {name.name!r}",
+                    "names of which no two are alike",
+                    "Give yours a name of its own.",
+                )
+            own[name.name] = _named(name)
+            continue
+        known = name.name if isinstance(name, Metric) else name
+        known = _validate.choice(known, "metrics", [*REGISTRY, *several])
+        wanted |= several.get(known, {known})
+    return (*(name for name in REGISTRY if name in wanted), *own.values())
+
+
+def _named(metric: Metric) -> _Own:
+    name = _Own(metric.name)
+    name.metric = metric
+    return name
 
 
 def tolerances(names: Iterable[str], single: bool, resolution: float | None) -> dict[str, float]:
@@ -70,4 +110,4 @@ def measured_by(law: str, smooth: bool) -> str:
 
 def needing(need: str, names: Iterable[str]) -> list[str]:
     """Return those of the metrics that ask for one of :data:`linsim.metrics._metric.NEEDS`."""
-    return [name for name in names if need in REGISTRY[name].needs]
+    return [name for name in names if need in metric_of(name).needs]

@@ -21,6 +21,7 @@ import numpy as np
 
 from .._namespace import Array, namespace
 from .._state import PARTS, State, batch_of, stacked
+from .._types import EPS
 from ._evaluate import evaluate
 from ._metric import Layer, Measured
 
@@ -51,7 +52,6 @@ _OTHERS = 0.5
 # singular values of samples of states larger than 64 x 64 would cost more than the layers between them
 _COSTLY = frozenset(("effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap"))
 _LARGE = 2**18
-_EPS = float(np.finfo(np.float64).eps)
 
 
 def measured(
@@ -111,7 +111,7 @@ def _error(value: Array, bound: Array, share: float, others: Array, unit: Array)
     apart = xp.where(known[None, ...], others, xp.zeros_like(others)) - here[None, ...]
     deviation = xp.sqrt(xp.mean(apart * apart, axis=0)) * unit
     seen = xp.hypot(SAFETY[int(others.shape[0])] * deviation, share * at_most)
-    return xp.where(known, seen + 4 * _EPS * xp.abs(here), bound)
+    return xp.where(known, seen + 4 * EPS * xp.abs(here), bound)
 
 
 def _wide(state: State) -> State:

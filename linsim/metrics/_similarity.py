@@ -6,7 +6,8 @@ import numpy as np
 
 from .._namespace import Array, namespace
 from .._state import add_log2, log2, norm
-from ._arithmetic import EPS, by_part, difference, exp, log, log_error, noise_share, rounding_of
+from .._types import EPS
+from ._arithmetic import by_part, difference, exp, log, log_error, noise_share, rounding_of
 from ._metric import Measured, Metric
 from ._view import View
 
@@ -56,7 +57,10 @@ def _content(view: View) -> dict[str, Measured]:
         ),
         "hfc_lfc": Measured(quotient, off_quotient),
         "log_hfc_lfc": Measured(ln_ratio, ratio + 2 * rounding),
-        "log_norm": Measured(ln_norm, log_error(of_norm) + rounding),
+        "log_norm": Measured(
+            ln_norm if view.ln_largest is None else ln_norm + 0.5 * view.ln_largest,
+            log_error(of_norm) + rounding,
+        ),
         # two tokens may be off by the noise of all each
         "log_spread": Measured(ln_spread, log_error(2 * noise_share(noise_high, ln_spread)) + rounding),
     }

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from .. import _validate
 from .._eigen import perron_vector
+from .._factored import dense
 from .._namespace import to_host
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ._hypothesis import strategies as st
@@ -470,7 +471,7 @@ def token_matrices(
     """
     tokens, features = _sizes(n, "n", minimum=2), _sizes(d, "d", minimum=1)
     attention = None if A is None else _double(_validate.attention_matrix(A, "A", shape="(n, n)"))
-    weights = None if H is None else _double(_validate.square(H, "H", shape="(d, d)"))
+    weights = None if H is None else _double(_validate.square(dense(H), "H", shape="(d, d)"))
     for name, given, sizes in (("A", attention, tokens), ("H", weights, features)):
         if given is not None and (given.ndim != 2 or sizes != (len(given), len(given))):
             size = sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]} to {sizes[1]}"

@@ -13,7 +13,7 @@ from .. import _validate
 from .._eigen import attention_eigensystem
 from .._namespace import Array, to_host
 from .._simulate import simulate
-from ..errors import InvalidValueError, ShapeError
+from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Linear
 from ..theory import Prediction, predict
 from ..trajectory import Trajectory
@@ -61,6 +61,14 @@ class System:
 
     def __post_init__(self) -> None:
         rule = Linear(self.A, self.H)
+        if not rule.stochastic:
+            raise _validate.refusal(
+                InvalidTypeError,
+                "A",
+                "general attention",
+                "a stochastic matrix",
+                "Build that rule in the claim.",
+            )
         single = str(rule.A.dtype).endswith("float32")
         A, H = (_single(_double(M), name) for M, name in ((rule.A, "A"), (rule.H, "H")))
         if single:  # its rows sum to 1 in its own precision only

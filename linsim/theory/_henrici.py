@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import C, F
+from .._types import ComplexArray, FloatArray
 from ._logs import log, log_sum
 
 __all__ = ["growth", "growth_of_rows"]
 
 
-def growth(A: Any, H: Any, layers: F) -> F:
+def growth(A: Any, H: Any, layers: FloatArray) -> FloatArray:
     """ln of the bound of ||(I + A (x) H^T)^l||_2 from Schur forms.
 
     Proved as ``bounds.henrici`` in proofs_check.
@@ -32,7 +32,9 @@ def growth(A: Any, H: Any, layers: F) -> F:
     return log_sum(np.where(k <= layers, terms, -np.inf), 0)
 
 
-def growth_of_rows(values: C, M: F, start: F, size: F, layers: F) -> F:
+def growth_of_rows(
+    values: ComplexArray, M: FloatArray, start: FloatArray, size: FloatArray, layers: FloatArray
+) -> FloatArray:
     """ln of sum_i size_i start_i ||(I + values_i M)^l||, ``start`` the lengths of rows."""
     terms = [
         growth(np.array([[value]]), M, layers) + log(weight * length)

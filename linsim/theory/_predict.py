@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -11,36 +11,78 @@ from .._blas import on_one_thread
 from .._callers import in_callers_library
 from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
 from .._namespace import to_host
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError
+from .._rule import Rule
+from ..block import Block
+from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 from ..rules import Layered, Linear, MultiHead
-from .cycle import Heads, simplest
+from ._as_layers import as_layers
+from ._cycle_map import Heads, simplest
+from .affine import affine_verdicts, driven_cycle
+from .cycle import Effort
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
+from .initialisation import at_initialisation
+from .one_spectrum import OneSpectrum, of_attention, of_weights
 from .prediction import Prediction
 from .verdicts import verdicts, with_caution
 
 __all__ = ["predict"]
 
 
+class _Nothing:
+    """An argument that was left out, where None says something."""
+
+    def __repr__(self) -> str:
+        return "left out"
+
+
+_NOTHING = _Nothing()
+
+
+@overload
+def predict(
+    rule: None, H: Any, *, x0: None = None, products: Any = None, progress: Any = True
+) -> OneSpectrum: ...
+@overload
+def predict(
+    rule: Any, H: None, *, x0: None = None, products: Any = None, progress: Any = True
+) -> OneSpectrum: ...
+@overload
+def predict(
+    rule: Any, H: Any = ..., *, x0: Any = None, products: int | None = None, progress: bool = True
+) -> Prediction: ...
 @in_callers_library
 @on_one_thread
-def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
+def predict(
+    rule: Any, H: Any = _NOTHING, *, x0: Any = None, products: int | None = None, progress: bool = True
+) -> Any:
     """Predict the limit behaviour of linear layers from their spectra alone.
 
     Parameters
     ----------
-    rule : Linear, MultiHead, Layered, or array (..., n, n)
+    rule : Linear, MultiHead, Layered, or array (..., n, n), or None
         The layer, or its attention A with ``H`` given.  The k layers of a
-        Layered are read as one cycle, repeated for ever.
-    H : array, shape (..., d, d), optional
-        Weights, when ``rule`` is an array.
+        Layered are read as one cycle, repeated for ever.  Of a Block, whose weights are drawn, the
+        curve of its mean cosine is predicted (:class:`linsim.theory.BlockPrediction`).  None: attention is
+        unknown, and ``H`` alone has to decide.
+    H : array, shape (..., d, d), or :class:`linsim.weights.Factored`, or None, optional
+        Weights, when ``rule`` is an array.  None: weights are unknown, and
+        attention alone has to decide.
     x0 : array, shape (..., n, d), optional
         Judge this input; by default a generic one, which misses no mode (of
         Linear: no coefficient c_ij = u_i^T x0 w_j vanishes).
+    products : int, optional
+        Of several heads or a cycle with more than 5,000 unknowns n d: after how
+        many products with the layer no further digits of the leading
+        eigenvalues are looked for (twice as many with x0).  By default as many
+        as take some ten seconds on two processors.  An assumption says how
+        many were spent, and to how many digits the moduli are known.
+    progress : bool
+        Count these products on a bar, where standard error is a terminal.
 
     Returns
     -------
-    Prediction
+    Prediction, or OneSpectrum where ``rule`` or ``H`` is None
         Moduli tie, and coefficients, entries and singular values count as
         zero, within what rounding to the dtype of A, H and x0 may do to them:
         pass float32 arrays as float32.  Where the entries of float64 arrays
@@ -86,6 +128,16 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     no two terms cancel.  Where other than constant modes lead, the margin is
     that of a generic input even if x0 is given.
 
+    Cost.  One head: an eigendecomposition each of A and H; of low rank r, found
+    or given as :class:`linsim.weights.Factored`, that of an r x r matrix for H.
+    Several heads or a cycle: of all n d modes up to 400, of the 10 leading ones
+    up to 5,000 (ARPACK), seconds at most.  Beyond, of the leading four,
+    from products with the layer, 2 n R (2 d + n) operations each for heads of ranks
+    that add up to R: some ten seconds on two processors, and some
+    hundred megabytes at n = 197, d = 768.  ARPACK looks for right and, where
+    these have settled, for left vectors; moduli that it cannot settle
+    in time come with their residual as the error.
+
     Examples
     --------
     >>> import numpy as np, linsim
@@ -97,7 +149,13 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
     >>> law.regime, law.dominant[0].value, law.rates["token_diversity"]
     ('smoothing', 2.5, 0.36)
     """
-    if H is not None and isinstance(rule, Linear | MultiHead | Layered):
+    if products is not None:
+        products = _validate.count(products, "products", minimum=1)
+    if (rule is None or H is None) and not isinstance(rule, Rule):
+        return _one_spectrum(rule, H, x0)
+    if H is _NOTHING or H is None:
+        H = None
+    if H is not None and isinstance(rule, Rule):
         raise _validate.refusal(
             InvalidTypeError,
             "H",
@@ -107,14 +165,17 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         )
     if H is not None:
         rule = Linear(rule, H)
-    if not isinstance(rule, Linear | MultiHead | Layered):
+    if isinstance(rule, Block) and H is None:
+        return at_initialisation(rule, x0)  # the one other law
+    if not isinstance(rule, Rule):
         raise _validate.refusal(
             InvalidTypeError,
             "rule",
             type(rule).__name__,
-            "Linear, MultiHead or Layered, or A and H",
-            "Call predict(A, H).",
+            "Linear, MultiHead, Layered or another rule with heads(layer), or A and H",
+            "Call predict(A, H), or predict(A, None) for what A alone decides.",
         )
+    rule = as_layers(rule)
     batch, X = rule.batch_shape, None
     if x0 is not None:
         X = _tokens(x0, rule)
@@ -122,22 +183,87 @@ def predict(rule: Any, H: Any = None, *, x0: Any = None) -> Prediction:
         X = _flat(X, batch, 2)
     rules: Any = rule.rules if isinstance(rule, Layered) else [rule]
     given = _precision(rules, x0)
+    special = any(getattr(one, "bias", None) is not None or not one.stochastic for one in rules)
+    if special and isinstance(rule, Linear):
+        return _affine(rule, X, batch, given)
+    if not all(one.stochastic for one in rules):
+        raise NotCoveredError(
+            f"rule: found {type(rule).__name__} with a scale or attention that is not stochastic; "
+            "expected Linear, one head and one layer. Use linsim.simulate to measure."
+        )
     layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)
-    law = _judged(layers, X, batch, given)
+    factors = _factors(rules, batch) if len(layers) == 1 else None
+    effort = Effort(products, bool(progress), X is not None, {})
+    law = _judged(layers, X, batch, given, factors, effort)
     seeming = _seeming(layers, X, given)
     if seeming != given:
-        law = with_caution(law, _judged(layers, X, batch, seeming), seeming)
+        law = with_caution(law, _judged(layers, X, batch, seeming, factors, effort), seeming)
+    if special:
+        law = driven_cycle(law, len(layers), _driven(rules, batch))
     return repeated(law, len(layers), batch) if isinstance(rule, Layered) else law
 
 
-def _judged(layers: tuple[Heads, ...], X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
+def _driven(rules: Any, batch: tuple[int, ...]) -> Any:
+    """Whether each system has a bias in some layer that is not zero."""
+    rows = [to_host(one.bias) for one in rules if getattr(one, "bias", None) is not None]
+    return np.any([np.broadcast_to(np.any(row != 0, axis=-1), batch) for row in rows], axis=0)
+
+
+def _affine(rule: Any, X: Any, batch: tuple[int, ...], precision: Precision) -> Prediction:
+    """The law of one head with a bias, a scale, or attention that is not stochastic."""
+    ((A, H),) = (tuple(to_host(M).astype(np.float64) for M in pair) for pair in rule.heads(0))
+    row = None if rule.bias is None else to_host(rule.bias).astype(np.float64)
+    A, H = (_flat(M, batch, 2) for M in (A, H))
+    if rule.stochastic:
+        A = meant(A, precision.attention)
+    return affine_verdicts(
+        A, H, None if row is None else _flat(row, batch, 1), X, batch, precision, rule.stochastic
+    )
+
+
+def _one_spectrum(A: Any, H: Any, x0: Any) -> Any:
+    """What attention or weights alone decide."""
+    if x0 is not None:
+        raise _validate.refusal(
+            InvalidValueError,
+            "x0",
+            "an input beside one spectrum",
+            "A and H, of which it is judged by the modes of both",
+            "Leave x0 out, or call predict(A, H, x0=x0).",
+        )
+    if A is None and (H is None or H is _NOTHING):
+        raise _validate.refusal(
+            InvalidTypeError, "rule", "NoneType, and no H", "a rule, A, or H", "Call predict(A, H)."
+        )
+    if A is None:
+        rule = Linear([[1.0]], H)
+        (_, W), eps = _heads(rule), spacing(rule.H)
+        factors = _factors([rule], rule.batch_shape)
+        W = W[..., 0, :, :]
+        system = weight_eigensystem(W.reshape(-1, *W.shape[-2:]), eps, factors)
+        return of_weights(system, rule.batch_shape, eps)
+    rule = Linear(A, [[0.0]])
+    (M, _), eps = _heads(rule), spacing(rule.A)
+    M = M[..., 0, :, :]
+    system = attention_eigensystem(M.reshape(-1, *M.shape[-2:]), eps)
+    return of_attention(system, rule.batch_shape, eps)
+
+
+def _judged(
+    layers: tuple[Heads, ...],
+    X: Any,
+    batch: tuple[int, ...],
+    precision: Precision,
+    factors: tuple[Any, Any] | None,
+    effort: Effort,
+) -> Prediction:
     """The law of layers that are known to a precision."""
     if len(layers) > 1 or layers[0][0].shape[1] > 1:
-        return cycle_verdicts(layers, X, batch, precision)
+        return cycle_verdicts(layers, X, batch, precision, effort)
     A, W = (M[:, 0] for M in layers[0])
     attention = attention_eigensystem(A, precision.attention)
-    weights = weight_eigensystem(W, precision.weights)
+    weights = weight_eigensystem(W, precision.weights, factors)
     law = dominance(attention, weights, X, precision)
     return verdicts(A, W, X, attention, weights, law, batch, precision)
 
@@ -178,11 +304,27 @@ def _fits(M: Any, bits: int) -> bool:
 def _heads(rule: Linear | MultiHead) -> Heads:
     """Attentions (..., h, n, n) and weights (..., h, d, d) of one layer, on the host in float64."""
     A, H = to_host(rule.A), to_host(rule.H).astype(np.float64)
+    if rule.factors is not None:  # single precision holds the factors, and not their product
+        V, O = (to_host(M).astype(np.float64) for M in (rule.factors.W_V, rule.factors.W_O))  # noqa: E741
+        H = V @ O
     if A.dtype != np.float64:
         # its rows (and columns, where they are meant to) sum to 1 in its own precision only
         stack = A.astype(np.float64).reshape(-1, *A.shape[-2:])
         A = meant(stack, spacing(A)).reshape(A.shape)
     return (A, H) if isinstance(rule, MultiHead) else (A[..., None, :, :], H[..., None, :, :])
+
+
+def _factors(rules: Any, batch: tuple[int, ...]) -> tuple[Any, Any] | None:
+    """The factors (b, d, r) and (b, r, d) of a layer of one head, or of layers equal to it."""
+    rule = rules[0]
+    given = rule.factors
+    if given is None or (isinstance(rule, MultiHead) and rule.H.shape[-3] > 1):
+        return None
+    V, O = (to_host(M).astype(np.float64) for M in (given.W_V, given.W_O))  # noqa: E741
+    if isinstance(rule, MultiHead):
+        V, O = V[..., 0, :, :], O[..., 0, :, :]  # noqa: E741
+    lead = np.broadcast_shapes(V.shape[:-2], O.shape[:-2])
+    return tuple(_flat(np.broadcast_to(M, (*lead, *M.shape[-2:])), batch, 2) for M in (V, O))
 
 
 def _tokens(x0: Any, rule: Linear | MultiHead | Layered) -> Any:

@@ -95,27 +95,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import EPS, B, C, Eigensystem, F, I
+from .._eigen import Eigensystem
+from .._general_eigen import column_sums
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
+from ._bound_frames import (
+    TINY,
+    Frame,
+    Plan,
+    gram,
+    log_duals,
+    norm,
+    quotient,
+    without,
+)
+from ._bound_minors import angle_bound, minors, row_angles, row_split
 from ._henrici import growth, growth_of_rows
-from ._logs import log, log_minus, log_sum
+from ._logs import log, log_minus
 from .dominance import Dominance
 from .rounding import known, mean_free
 
-__all__ = ["GAPS", "Bounds"]
+__all__ = ["GAPS", "Bounds", "angle_bound", "effective"]
 
 GAPS = ("token_diversity", "hfc_lfc", "cosine_gap", "rank_gap", "effective_rank_gap")
 
 _CHUNK = 1 << 20  # coefficients held at once
-_TINY = -700.0  # exp of it is the smallest share of a largest term that is kept
-
-
-class _Frame(NamedTuple):
-    """One side of X = V Y Z: unit (or scaled) vectors as columns, and their duals as rows."""
-
-    vectors: C  # (b, m, m)
-    duals: C
-    error: F  # (b, m), of each vector
-    dual_error: F  # (b, m), of each dual, relative to its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,20 +128,23 @@ class Bounds:
     attention: Eigensystem
     weights: Eigensystem
     law: Dominance
-    x0: F
-    A: F
-    H: F
+    x0: FloatArray
+    A: FloatArray
+    H: FloatArray
     eps: float = EPS  # relative spacing of the numbers that x0 was given in
+    constant: BoolArray | None = (
+        None  # of attention that is not stochastic: whether mode 0 is the constant one
+    )
 
-    def log_bound(self, gap: str, layers: F) -> F:
+    def log_bound(self, gap: str, layers: FloatArray) -> FloatArray:
         """Natural logarithm of the upper bound, (b, k), at (k,) layers."""
         return self._each(partial(_above, gap=gap), layers)
 
-    def log_lower_bound(self, gap: str, layers: F) -> F:
+    def log_lower_bound(self, gap: str, layers: FloatArray) -> FloatArray:
         """Natural logarithm of the lower bound of token diversity or HFC/LFC, (b, k)."""
         return self._each(partial(_below, gap=gap), layers)
 
-    def _each(self, bound: Any, layers: F) -> F:
+    def _each(self, bound: Any, layers: FloatArray) -> FloatArray:
         """Evaluate in chunks of layers: all coefficients of all layers need not fit in memory."""
         size, n, d = self.law.rho.shape
         out = np.empty((size, layers.size))
@@ -151,29 +157,12 @@ class Bounds:
         return out
 
 
-class _Plan(NamedTuple):
-    """Constants of the bounds, layer by layer the same."""
-
-    log_c: tuple[F, F]  # safe logarithms of |c|: from below, from above, (b, n, d)
-    log_rho: tuple[F, F]
-    rows: _Frame
-    columns: _Frame
-    i: np.ndarray[Any, Any]  # (b,) a dominant mode
-    j: np.ndarray[Any, Any]
-    real_row: B  # its attention eigenvalue is real
-    real: B  # both its eigenvalues are
-    free: B  # (b, n) which modes have the mean 0 exactly
-    smooth: B  # only the constant mode dominates
-    sick: B  # no basis of eigenvectors
-    turns: tuple[F, F]  # what rounding hides in either basis, where there is one
-
-
-def _plan(bounds: Bounds) -> _Plan:
+def _plan(bounds: Bounds) -> Plan:
     attention, weights, law = bounds.attention, bounds.weights, bounds.law
     assert law.coefficients is not None
     size, n, d = law.rho.shape
     c, unsure, of_A, of_H = known(
-        bounds.A, bounds.H, bounds.x0, attention, weights, law.coefficients, bounds.eps
+        bounds.A, bounds.H, bounds.x0, attention, weights, law.coefficients, bounds.eps, bounds.constant
     )
     rho = np.abs(law.rho)
     moved = np.maximum(
@@ -191,7 +180,8 @@ def _plan(bounds: Bounds) -> _Plan:
     lam = np.broadcast_to(attention.values, (size, n))[take, i]
     mu = np.broadcast_to(weights.values, (size, d))[take, j]
     sick = np.broadcast_to(~(attention.diagonalizable & weights.diagonalizable), size)
-    rows = _Frame(
+    uniform = np.broadcast_to(True if bounds.constant is None else bounds.constant, size)
+    rows = Frame(
         attention.right,
         attention.left,
         np.sum(of_A.turn, axis=-2),
@@ -199,13 +189,13 @@ def _plan(bounds: Bounds) -> _Plan:
     )
     lengths = np.linalg.norm(weights.left, axis=-1)
     # transposed: X^T = Z^T Y^T V^T
-    columns = _Frame(
+    columns = Frame(
         np.swapaxes(weights.left, -1, -2),
         np.swapaxes(weights.right, -1, -2),
         np.sum(of_H.turn * lengths[:, None, :], axis=-1),
         np.sum(of_H.turn, axis=-2),
     )
-    return _Plan(
+    return Plan(
         log_c,
         (log_rho[0], log_rho[1]),
         rows,
@@ -214,26 +204,36 @@ def _plan(bounds: Bounds) -> _Plan:
         j,
         lam.imag == 0,
         (lam.imag == 0) & (mu.imag == 0),
-        mean_free(bounds.A, attention, rows.error),
-        ~np.any(law.dominant[:, 1:], axis=(-1, -2)),
+        _mean_free(bounds, rows.error),
+        ~np.any(law.dominant[:, 1:], axis=(-1, -2)) & uniform,
         sick,
         (of_A.turn, of_H.turn),
+        uniform,
     )
 
 
-def _relative(turn: F, lengths: F) -> F:
+def _mean_free(bounds: Bounds, error: FloatArray) -> BoolArray:
+    """Which vectors have the mean 0 exactly: all of other eigenvalues than the sum of all columns."""
+    if bounds.constant is None:
+        return mean_free(bounds.A, bounds.attention, error)
+    columns = column_sums(bounds.A)[:, None]
+    apart = np.abs(bounds.attention.values - columns) > 1e-6 * bounds.attention.norm[:, None]
+    return np.broadcast_to(apart & ~np.isnan(columns), error.shape)
+
+
+def _relative(turn: FloatArray, lengths: FloatArray) -> FloatArray:
     """How much of its own length turns a vector at most, from T (b, m, m) and lengths (b, m)."""
     return np.sum(turn * lengths[:, None, :], axis=-1) / np.where(lengths > 0, lengths, 1.0)
 
 
-def _means(plan: _Plan) -> F:
+def _means(plan: Plan) -> FloatArray:
     """Upper bounds of |Pi v_k|, (b, 1, n): the mean of each mode, 0 where it is 0 exactly."""
     vectors = plan.rows.vectors
     mean = np.abs(np.sum(vectors, axis=-2)) / np.sqrt(vectors.shape[-2]) + plan.rows.error
     return np.where(plan.free, 0.0, mean)[:, None, :]
 
 
-def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
+def _coefficients(plan: Plan, layers: FloatArray) -> tuple[FloatArray, FloatArray]:
     """ln|Y| from below and from above, (b, k, n, d); a mode of modulus 0 is there at layer 0 only."""
     depth = layers[:, None, None]
     low, high = (
@@ -243,291 +243,84 @@ def _coefficients(plan: _Plan, layers: F) -> tuple[F, F]:
     return low, high
 
 
-def _above(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
+def _above(
+    bounds: Bounds, plan: Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
+) -> FloatArray:
     _, n, d = bounds.law.rho.shape
-    h, p = _row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
+    h, p = row_split(plan.rows, plan.columns, low, high, np.zeros_like(plan.i), _means(plan))
     if np.any(plan.sick):
         h, p = _without_basis(bounds, plan, layers, h, p)
+    if not np.all(plan.uniform):
+        # the first mode is any other: its vector may still split off a row, but tells nothing of means
+        h = np.where(plan.uniform[:, None], h, np.inf)
+        p = np.where(plan.uniform[:, None], p, -np.inf)
+    if gap == "diverse":
+        return h
     if gap == "hfc_lfc":
-        return _quotient(h, p)
+        return quotient(h, p)
     if gap == "token_diversity":
-        return _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+        bound = quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+        return np.where(plan.uniform[:, None], bound, 0.0)
     if gap == "cosine_gap":
         return _cosine(plan, low, high, h, p, n)
     m = min(n, d)
     rest = _rest(plan, low, high, h, p)
     if gap == "rank_gap":
         return np.minimum(rest, 0.0 if m > 1 else -np.inf)
-    return _effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
+    return effective(np.minimum(rest - np.log(m - 1) / 2, 0.0), m) if m > 1 else np.full_like(h, -np.inf)
 
 
-def _below(bounds: Bounds, plan: _Plan, low: F, high: F, layers: F, *, gap: str) -> F:
-    duals, across = _log_duals(plan.rows)[:, :, None], _log_duals(plan.columns)[:, None, :]
-    h = np.max(_without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
-    K = _gram(plan.columns.vectors)
+def _below(
+    bounds: Bounds, plan: Plan, low: FloatArray, high: FloatArray, layers: FloatArray, *, gap: str
+) -> FloatArray:
+    duals, across = log_duals(plan.rows)[:, :, None], log_duals(plan.columns)[:, None, :]
+    h = np.max(without(low - (duals + across)[:, None], np.zeros_like(plan.i), -2), axis=(-1, -2))
+    if gap == "diverse":
+        return np.where(plan.sick[:, None] | ~plan.uniform[:, None], -np.inf, h)
+    K = gram(plan.columns.vectors)
     mean = _means(plan)  # the vector of the constant mode has length one
-    others = _without(high, np.zeros_like(plan.i), -2)
+    others = without(high, np.zeros_like(plan.i), -2)
     constant = np.where(np.arange(high.shape[-2])[:, None] == 0, high, -np.inf)
-    p = np.logaddexp(_norm(constant, np.ones_like(_gram(mean)), K), _norm(others, _gram(mean), K))
-    value = _quotient(h, p) if gap == "hfc_lfc" else _quotient(2 * h, np.logaddexp(2 * h, 2 * p))
-    return np.where(plan.sick[:, None], -np.inf, value)
+    p = np.logaddexp(norm(constant, np.ones_like(gram(mean)), K), norm(others, gram(mean), K))
+    value = quotient(h, p) if gap == "hfc_lfc" else quotient(2 * h, np.logaddexp(2 * h, 2 * p))
+    return np.where(plan.sick[:, None] | ~plan.uniform[:, None], -np.inf, value)
 
 
-def _rest(plan: _Plan, low: F, high: F, h: F, p: F) -> F:
+def _rest(plan: Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray) -> FloatArray:
     """ln of the bound of ||X - R|| / sigma_1 for the best of four matrices R of rank one."""
     low_t, high_t = (np.swapaxes(x, -1, -2) for x in (low, high))
     modal = [
-        _quotient(*_row_split(plan.rows, plan.columns, low, high, plan.i)),
-        _quotient(*_row_split(plan.columns, plan.rows, low_t, high_t, plan.j)),
-        _minors(plan, low, high).rank,
+        quotient(*row_split(plan.rows, plan.columns, low, high, plan.i)),
+        quotient(*row_split(plan.columns, plan.rows, low_t, high_t, plan.j)),
+        minors(plan, low, high).rank,
     ]
     healthy = ~plan.sick[:, None]
-    return np.min(np.stack([_quotient(h, p), *(np.where(healthy, x, np.inf) for x in modal)]), axis=0)
+    return np.min(np.stack([quotient(h, p), *(np.where(healthy, x, np.inf) for x in modal)]), axis=0)
 
 
-def _cosine(plan: _Plan, low: F, high: F, h: F, p: F, n: int) -> F:
+def _cosine(
+    plan: Plan, low: FloatArray, high: FloatArray, h: FloatArray, p: FloatArray, n: int
+) -> FloatArray:
     """ln of the bound of 1 - cos where the constant mode dominates, else of 1 - mean |cos|."""
     if n == 1:
         return np.full_like(h, -np.inf)
     real_row, real = (~plan.sick & x for x in (plan.real_row, plan.real))
     candidates = [
         np.broadcast_to(np.where(plan.smooth, np.log(n / (n - 1)), 0.0)[:, None], h.shape),
-        np.where(plan.smooth[:, None], _angle_bound(h, p - np.log(n) / 2, h, n), np.inf),
-        np.where(real_row[:, None], _row_angles(plan, low, high), np.inf),
-        np.where(real[:, None], _minors(plan, low, high).angles, np.inf),
+        np.where(plan.smooth[:, None], angle_bound(h, p - np.log(n) / 2, h, n), np.inf),
+        np.where(real_row[:, None], row_angles(plan, low, high), np.inf),
+        np.where(real[:, None], minors(plan, low, high).angles, np.inf),
     ]
     return np.min(np.stack(candidates), axis=0)
 
 
-def _quotient(h: F, p: F) -> F:
-    return np.where(np.isneginf(h), -np.inf, h - p)
-
-
-class _Gram(NamedTuple):
-    """Gram matrix of (b, m) vectors and how far, at most, each of these is from the true one."""
-
-    matrix: Any
-    error: F
-
-
-def _norm(logs: F, G: Any, K: Any) -> F:
-    """ln of the bound of ||V Y Z|| from ln|Y| (b, k, n, d) and Gram matrices (b, n, n), (b, d, d)."""
-    # Sizes of vectors go into the logarithms: a coefficient whose vector is zero
-    # must not set the scale, or what counts would underflow beside it.
-    (G, more_G, of_row), (K, more_K, of_column) = _unit(G), _unit(K)
-    logs = logs + log(of_row)[:, None, :, None] + log(of_column)[:, None, None, :]
-    top = np.max(logs, axis=(-1, -2), keepdims=True)
-    safe = np.where(np.isfinite(top), top, 0.0)
-    Y = np.where(np.isneginf(logs), 0.0, np.exp(np.maximum(logs - safe, _TINY)))
-    left, right = (np.abs(G) + more_G)[:, None], (np.abs(K) + more_K)[:, None]
-    entries = np.sum((left @ Y) * (Y @ right), axis=(-1, -2))
-    spectral = np.ones(1)
-    for M, more in ((G, more_G), (K, more_K)):
-        spectral = spectral * (np.linalg.norm(M, 2, axis=(-1, -2)) + np.linalg.norm(more, axis=(-1, -2)))
-    square = np.minimum(entries, spectral[:, None] * np.sum(Y * Y, axis=(-1, -2)))
-    return safe[..., 0, 0] + log(square) / 2
-
-
-def _unit(G: Any) -> tuple[Any, F, F]:
-    """Gram matrix of vectors scaled to length one, what their errors may add to it, and the lengths.
-
-    Those of length zero are left out.
-    """
-    M, error = G if isinstance(G, _Gram) else (G, np.zeros(1))
-    size = np.sqrt(np.abs(np.diagonal(M, axis1=-2, axis2=-1)))
-    whole = size + error
-    safe = np.where(whole > 0, whole, 1.0)
-    share = size / safe
-    there = np.where(whole > 0, 1.0, 0.0)
-    more = there[:, :, None] * there[:, None, :] - share[:, :, None] * share[:, None, :]
-    return M / safe[:, :, None] / safe[:, None, :], more, whole
-
-
-def _gram(vectors: C | F) -> Any:
-    return np.conj(np.swapaxes(vectors, -1, -2)) @ vectors
-
-
-def _turning(frame: _Frame, index: np.ndarray[Any, Any]) -> F:
-    """Errors of the vectors without their part along vector ``index``, which itself is left out, (b, m)."""
-    own = np.take_along_axis(frame.error, index[:, None], axis=-1)
-    return np.where(np.arange(frame.error.shape[-1]) == index[:, None], 0.0, frame.error + own)
-
-
-def _log_duals(frame: _Frame) -> F:
-    """ln of upper bounds of the lengths of dual vectors, (b, m)."""
-    return np.asarray(np.log(np.linalg.norm(frame.duals, axis=-1)) + np.log1p(frame.dual_error))
-
-
-def _log_dual_norm(frame: _Frame) -> F:
-    """ln of an upper bound of the norm of all duals, (b,)."""
-    worst = np.sqrt(np.sum(frame.dual_error**2, axis=-1))
-    return np.asarray(np.log(np.linalg.norm(frame.duals, 2, axis=(-1, -2))) + np.log1p(worst))
-
-
-def _without(logs: F, index: np.ndarray[Any, Any], axis: int) -> F:
-    """``logs`` with row (axis -2) or column (axis -1) ``index`` of each system left out."""
-    here = np.arange(logs.shape[axis]) == index[:, None]
-    return np.where(here[:, None, :, None] if axis == -2 else here[:, None, None, :], -np.inf, logs)
-
-
-def _pick(vectors: C, index: np.ndarray[Any, Any]) -> C:
-    """Column ``index`` of each system, (b, m)."""
-    return np.take_along_axis(
-        np.broadcast_to(vectors, (index.size, *vectors.shape[1:])), index[:, None, None], axis=-1
-    )[..., 0]
-
-
-def _apart(vectors: C, direction: C) -> C:
-    """Columns without their part along a direction."""
-    unit = direction / np.linalg.norm(direction, axis=-1, keepdims=True)
-    return vectors - unit[:, :, None] * (np.conj(unit)[:, None, :] @ vectors)
-
-
-def _row_split(
-    rows: _Frame, columns: _Frame, low: F, high: F, i: np.ndarray[Any, Any], leak: F | None = None
-) -> tuple[F, F]:
-    """ln of h = ||(I - P) X|| from above and of p = ||P X|| from below, P on vector ``i``; (b, k) each.
-
-    ``leak`` (b, 1, m), where it is known better than from the vectors: bounds of |P v_k|.
-    """
-    v = _pick(rows.vectors, i)
-    length = np.linalg.norm(v, axis=-1)
-    others = _without(high, i, -2)
-    K = _gram(columns.vectors)
-    turning = _turning(rows, i)
-    h = _norm(others, _Gram(_gram(_apart(rows.vectors, v)), turning), K)
-    if leak is None:
-        # P V' is one row: (v^* v_k) / |v|
-        leak = np.abs(np.conj(v)[:, None, :] @ rows.vectors) / length[:, None, None] + turning[:, None, :]
-    across = _norm(others, _gram(leak), K)
-    index = i[:, None, None, None]
-    y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
-    lead = np.log(length)[:, None] + _row_norm(columns, y_low, y_high)
-    return h, log_minus(lead, across)
-
-
-def _row_norm(columns: _Frame, low: F, high: F) -> F:
-    """ln of a lower bound of ||y Z|| from ln|y| (b, k, d)."""
-    sizes = np.log(np.linalg.norm(columns.vectors, axis=-2))[:, None]  # |z_j|
-    duals = _log_duals(columns)[:, None]  # |w_j|
-    one = np.max(low - duals, axis=-1)
-    whole = log_sum(2 * low, -1) / 2 - _log_dual_norm(columns)[:, None]
-    best = np.argmax(low + sizes, axis=-1)[..., None]
-    rest = np.where(np.arange(low.shape[-1]) == best, -np.inf, high + sizes)
-    alone = log_minus(np.take_along_axis(low + sizes, best, axis=-1)[..., 0], log_sum(rest, -1))
-    return np.maximum(np.maximum(one, whole), alone)
-
-
-def _angle_bound(across: F, reference: F, size: F, n: int) -> F:
-    """ln of (across / (reference - size))^2 / (n - 1), inf where the denominator is not positive."""
-    free = log_minus(reference, size)
-    return np.where(np.isneginf(across), -np.inf, 2 * (across - free) - np.log(n - 1))
-
-
-def _centred(vectors: C) -> C:
-    return vectors - np.mean(vectors, axis=-2, keepdims=True)
-
-
-def _row_angles(plan: _Plan, low: F, high: F) -> F:
-    """Angles from the row split at the dominant mode's row: X = v q^T + S."""
-    n = high.shape[-2]
-    v = _pick(plan.rows.vectors, plan.i)
-    T = plan.rows.vectors / v[:, :, None]
-    others = _without(high, plan.i, -2)
-    K = _gram(plan.columns.vectors)
-    across = _norm(others, _finite(_gram(_centred(T))), K)
-    mean = _norm(others, _finite(_gram(np.mean(T, axis=-2, keepdims=True))), K)
-    index = plan.i[:, None, None, None]
-    y_low, y_high = (np.take_along_axis(x, index, axis=-2)[..., 0, :] for x in (low, high))
-    reference = log_minus(_row_norm(plan.columns, y_low, y_high), mean)
-    bound = _angle_bound(across, reference, across, n)
-    return np.where(_nonzero(v)[:, None], bound, np.inf)
-
-
-def _finite(G: C) -> C:
-    """Infinite entries (a token where v is zero) as numbers; their systems are left out later."""
-    return np.where(np.isfinite(G), G, 1.0)
-
-
-def _nonzero(v: C) -> B:
-    size = np.abs(v)
-    return np.min(size, axis=-1) > 1e-10 * np.max(size, axis=-1)
-
-
-class _Minors(NamedTuple):
-    rank: F
-    angles: F
-
-
-def _minors(plan: _Plan, low: F, high: F) -> _Minors:
-    """ln of the bounds of ||X - R|| / sigma_1 and of 1 - mean |cos| from the minors at the dominant pair."""
-    n = high.shape[-2]
-    V, Z = plan.rows.vectors, plan.columns.vectors  # Z transposed: columns z_j
-    i, j = plan.i, plan.j
-    v, z = _pick(V, i), _pick(Z, j)
-    zeta = np.log(np.linalg.norm(z, axis=-1))[:, None]
-    at_i, at_j = i[:, None, None, None], j[:, None, None, None]
-    row_low, row = (np.take_along_axis(x, at_i, axis=-2) for x in (low, high))
-    column_low, column = (np.take_along_axis(x, at_j, axis=-1) for x in (low, high))
-    pivot_low, pivot = (np.take_along_axis(x, at_j, axis=-1) for x in (row_low, row))
-    r, b = _without(row - pivot_low, j, -1), _without(column - pivot_low, i, -2)
-    S = _without(_without(np.logaddexp(high - pivot_low, b + r), i, -2), j, -1)
-
-    turning, swinging = _turning(plan.rows, i), _turning(plan.columns, j)
-    G, K = _gram(V), _gram(Z)
-    G_apart, K_apart = _Gram(_gram(_apart(V, v)), turning), _Gram(_gram(_apart(Z, z)), swinging)
-    one = np.ones((1, 1, 1))
-    beta = _norm(b, G, one)
-    gamma = _norm(r, one, K) - zeta
-    plain, projected = _norm(S, G, K), _norm(S, G_apart, K_apart)
-
-    alpha = _length(plan.rows, i, column_low[..., 0] - pivot[..., 0], beta, 0.0)
-    q = _length(plan.columns, j, row_low[..., 0, :] - pivot[..., 0], gamma, zeta)
-    turning = log_sum(np.stack([beta, gamma, beta + gamma]), 0)
-    improved = log_sum(np.stack([projected, turning + plain, 2 * plain - alpha - q - np.log(2)]), 0)
-    u, w = (
-        np.take_along_axis(_log_duals(f), k[:, None], axis=-1) for f, k in ((plan.rows, i), (plan.columns, j))
-    )
-    first = np.maximum(log_minus(alpha + q, plain), -u - w)
-    rank = _quotient(np.minimum(plain, improved), first)
-
-    T = V / v[:, :, None]
-    G_T, G_centred, G_mean = (_finite(_gram(x)) for x in (T, _centred(T), np.mean(T, axis=-2, keepdims=True)))
-    size_T, size_centred = _norm(S, G_T, K), _norm(S, G_centred, K)
-    mean = _norm(S, G_mean, K)
-    # |beta_k| / (|v_k| - |beta_k|), the largest over tokens
-    weights = np.abs(T)[:, None]
-    share = np.exp(np.minimum(b, 300.0))
-    tilt = np.max((weights @ share)[..., 0], axis=-1)
-    delta = np.where(tilt < 1, log(tilt / np.where(tilt < 1, 1 - tilt, 1.0)), np.inf)
-    sine = log_sum(np.stack([gamma, mean - zeta]), 0)
-    across = log_sum(
-        np.stack([_norm(S, G_centred, K_apart), sine + size_centred, delta + size_T]),
-        0,
-    )
-    whole = log_sum(np.stack([size_centred, delta + size_T]), 0)
-    across = np.minimum(across, whole)
-    angles = _angle_bound(across, log_minus(q, mean), whole, n)
-    angles = np.where(_nonzero(v)[:, None] & (tilt < 1), angles, np.inf)
-    return _Minors(np.where(np.isnan(rank), np.inf, rank), np.where(np.isnan(angles), np.inf, angles))
-
-
-def _length(frame: _Frame, index: np.ndarray[Any, Any], low: F, beta: F, size: Any) -> F:
-    """ln of a lower bound of |v + beta|: coefficients 1 at ``index`` and e^low beside it, (b, k, m)."""
-    here = np.arange(low.shape[-1]) == index[:, None]
-    coefficients = np.where(here[:, None, :], 0.0, low)
-    whole = log_sum(2 * coefficients, -1) / 2 - _log_dual_norm(frame)[:, None]
-    dual = np.take_along_axis(_log_duals(frame), index[:, None], axis=-1)
-    return np.maximum(np.maximum(size + log_minus(np.zeros_like(beta), beta), whole), -dual)
-
-
-def _effective(log_s: F, m: int) -> F:
+def effective(log_s: FloatArray, m: int) -> FloatArray:
     """ln(erank - 1) of singular values (1, s, ..., s) of which there are ``m``."""
     s = np.exp(log_s)
     total = (m - 1) * s
     # entropy of the shares 1/(1+total) and s/(1+total): small terms as logarithms
     log_entropy = np.where(
-        log_s > _TINY,
+        log_s > TINY,
         log(np.log1p(total) - total * np.where(np.isneginf(log_s), 0.0, log_s) / (1 + total)),
         np.log(m - 1) + log_s + np.log(1 - np.where(np.isneginf(log_s), 0.0, log_s)),
     )
@@ -536,7 +329,9 @@ def _effective(log_s: F, m: int) -> F:
     return np.where(log_entropy > -40.0, np.log(np.expm1(entropy)), log_entropy + 1e-17)
 
 
-def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[F, F]:
+def _without_basis(
+    bounds: Bounds, plan: Plan, layers: FloatArray, h: FloatArray, p: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """h and p of token diversity where A or H has no basis of eigenvectors, by Schur forms."""
     h, p = np.array(h), np.array(p)
     n = bounds.law.rho.shape[1]
@@ -564,7 +359,8 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
         else:
             h[s] = growth(Q.T @ A @ Q, H, layers) + log(np.linalg.norm(apart) + noise)
         # H has an eigenvector at every eigenvalue, Jordan block or not; equal ones are known by their mean
-        modulus = np.abs(1 + weights.values) - 64 * EPS * (1 + np.linalg.norm(H))
+        lam = attention.values[0].real  # 1 where rows sum to 1
+        modulus = np.abs(1 + lam * weights.values) - 64 * EPS * (1 + np.linalg.norm(H))
         c = pi @ x0
         # the eigenvector of a p-chain is known to eps^(1/p)
         blur = 10 * EPS ** (1 / (1 + np.max(weights.growth))) * np.linalg.norm(c)
@@ -575,16 +371,16 @@ def _without_basis(bounds: Bounds, plan: _Plan, layers: F, h: F, p: F) -> tuple[
     return h, p
 
 
-def _unshared(x0: F) -> float:
+def _unshared(x0: FloatArray) -> float:
     """Norm of the features that tokens do not share exactly."""
     return float(np.linalg.norm(x0[:, np.any(x0 != x0[:1], axis=0)]))
 
 
 class _Side(NamedTuple):
-    values: C
-    right: C
-    left: C
-    growth: I
+    values: ComplexArray
+    right: ComplexArray
+    left: ComplexArray
+    growth: IntArray
     diagonalizable: bool
 
 

@@ -18,19 +18,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import EPS, B, C, F, I, doubly_stochastic, weight_eigensystem
+from .._eigen import doubly_stochastic, weight_eigensystem
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 from ..errors import NotCoveredError
+from ._arnoldi import Ritz, Work, leading
+from ._cycle_map import Cycle, Heads
+from ._heads import stacked
 from .dominance import DOUBLE, NOISE, Precision, tie
 from .verdicts import SILENT
 
-__all__ = ["REST", "Cycle", "Heads", "Modes", "coefficients", "modes_of", "simplest", "unseparated"]
-
-#: one layer: its attentions (..., h, n, n) and its weights (..., h, d, d)
-Heads = tuple[F, F]
+__all__ = [
+    "BLURRED",
+    "FREELY",
+    "ILL",
+    "REST",
+    "Effort",
+    "Modes",
+    "modes_of",
+    "unseparated",
+]
 
 # Up to this many unknowns LAPACK finds every mode; beyond, ARPACK the leading ones
 # (on one core they cost the same near 250; at 400 LAPACK takes 0.2 s, ARPACK 0.1 s).
 DENSE = 400
+LARGEST_MATRIX = 1500  # the same for the constant modes, d of them: one matrix, in a few seconds
+STATES = 2**22  # numbers that eigenmatrices of constant modes may take: leading ones, where not all fit
+LARGE = 5000  # above this many unknowns digits of eigenvalues are weighed against what they cost
+ARITHMETIC = 5e11  # multiplications that may be spent there, some ten seconds on two processors
+PRODUCTS = (300, 20000)  # but at least and at most so many products with the map
 MODES = 10  # asked of ARPACK
 KRYLOV = 48  # vectors it keeps
 RESTARTS = 300
@@ -39,122 +54,13 @@ ILL = 1e7  # an eigenvalue of larger condition number is called defective
 LONGEST = 500.0  # ln of the largest quotient of two parts of a product of layers
 
 
-# --- rules that are simpler than they look -----------------------------------------------
-
-
-def simplest(layers: Sequence[Heads]) -> tuple[Heads, ...]:
-    """The shortest cycle with the same dynamics, heads that share A or H summed into one."""
-    merged = [_one_head(*layer) for layer in layers]
-    for period in range(1, len(merged)):
-        if len(merged) % period == 0 and all(
-            _same(p, q) for p, q in zip(merged, merged[period:], strict=False)
-        ):
-            return tuple(merged[:period])
-    return tuple(merged)
-
-
-def _one_head(A: F, H: F) -> Heads:
-    if np.all(A[..., :1, :, :] == A):
-        return A[..., :1, :, :], np.sum(H, axis=-3, keepdims=True)
-    if np.all(H[..., :1, :, :] == H):
-        return np.mean(A, axis=-3, keepdims=True), A.shape[-3] * H[..., :1, :, :]
-    return A, H
-
-
-def _same(p: Heads, q: Heads) -> bool:
-    return all(np.array_equal(M, N) for M, N in zip(p, q, strict=True))
-
-
 # --- the map and its spectrum ------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Cycle:
-    """The layers of one system: attentions (h, n, n) and weights (h, d, d) each.
-
-    ``scales`` are powers of two that divide each layer, so that long cycles
-    neither overflow nor underflow.  ``eps`` is the relative spacing of the
-    numbers that the entries were given in.
-    """
-
-    layers: tuple[Heads, ...]
-    scales: tuple[float, ...]
-    eps: float = EPS
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n, d) of a state."""
-        A, H = self.layers[0]
-        return int(A.shape[-1]), int(H.shape[-1])
-
-    @property
-    def size(self) -> int:
-        """Number of entries of a state."""
-        n, d = self.shape
-        return n * d
-
-    @property
-    def log_scale(self) -> float:
-        """ln of what the eigenvalues must be multiplied by."""
-        return float(np.sum(np.log(self.scales)))
-
-    def apply(self, X: Any) -> Any:
-        """Send states (..., n, d) through all layers."""
-        for (A, H), scale in zip(self.layers, self.scales, strict=True):
-            X = (X + sum(a @ (X @ h) for a, h in zip(A, H, strict=True))) / scale
-        return X
-
-    @property
-    def transposed(self) -> Cycle:
-        """The cycle of the transposed map: transposed layers in opposite order."""
-        layers = ((np.swapaxes(A, -1, -2), np.swapaxes(H, -1, -2)) for A, H in reversed(self.layers))
-        return Cycle(tuple(layers), self.scales[::-1], self.eps)
-
-    def block(self, part: slice) -> Cycle:
-        """The diagonal block of some rows of a block triangular cycle."""
-        return Cycle(tuple((A[:, part, part], H) for A, H in self.layers), self.scales, self.eps)
-
-    def growths(self) -> F:
-        """ln of the factor by which each layer enlarges a generic state; -inf where it erases it."""
-        X, out = np.random.default_rng(0).standard_normal(self.shape), []
-        for layer in self.layers:
-            X = Cycle((layer,), (1.0,)).apply(X / (np.linalg.norm(X) or 1.0))
-            with np.errstate(divide="ignore"):
-                out.append(float(np.log(np.linalg.norm(X))))
-        return np.array(out)
-
-    def rescaled(self, growths: F) -> Cycle:
-        """The same layers, divided by powers of two near exp(growths)."""
-        finite = np.where(np.isfinite(growths), growths, 0.0)
-        return Cycle(self.layers, tuple((2.0 ** np.round(finite / np.log(2))).tolist()), self.eps)
-
-    def rounding(self) -> float:
-        """Relative error that rounding leaves, that of the entries too: large where a layer cancels."""
-        bounds = [
-            1 + sum(np.linalg.norm(a, 2) * np.linalg.norm(h, 2) for a, h in zip(A, H, strict=True))
-            for A, H in self.layers
-        ]
-        with np.errstate(divide="ignore"):
-            cancelled = np.array(bounds) / np.exp(self.growths())
-        return float(np.sum(np.minimum(self.eps * cancelled, 1.0)))
-
-    def matrix(self) -> tuple[F, float]:
-        """The map on row-major states as a matrix, and the size of its error.
-
-        Layers multiplied from the first and from the last round differently,
-        so the two products show what is lost between layers.
-        """
-        units = np.eye(self.size).reshape(self.size, *self.shape)
-        first = self.apply(units).reshape(self.size, self.size).T
-        last = self.transposed.apply(units).reshape(self.size, self.size)
-        norm = float(np.linalg.norm(first))
-        return first, float(np.linalg.norm(first - last)) + 4 * self.rounding() * norm
 
 
 CONSTANT, REST = slice(0, 1), slice(1, None)
 
 
-def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, F]:
+def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, FloatArray]:
     """The cycle in the basis whose first token vector is 1/sqrt(n), and the reflection to it."""
     n = layers[0][0].shape[-1]
     normal = np.full(n, 1 / np.sqrt(n))
@@ -171,7 +77,9 @@ def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, F]:
         symmetric = np.all(np.abs(mirrored - A) <= within, axis=(-1, -2))
         T[symmetric] = (T[symmetric] + np.swapaxes(T[symmetric], -1, -2)) / 2
         turned.append((T, H))
-    cycle = Cycle(tuple(turned), (1.0,) * len(turned), max(precision[:2]))
+    large = n * layers[0][1].shape[-1] > LARGE
+    thin = tuple(stacked(H) for _, H in turned) if large else ()
+    cycle = Cycle(tuple(turned), (1.0,) * len(turned), max(precision[:2]), thin)
     if len(turned) == 1:
         return cycle, reflection
     parts = [cycle.block(part).growths() for part in (CONSTANT, REST)[: min(n, 2)]]
@@ -190,24 +98,56 @@ class Spectrum(NamedTuple):
     ``left @ right = I``; ``error`` is that of each value, ``growth`` as in
     :class:`Eigensystem`.  ``unknown`` bounds the moduli of modes that are not
     listed, because ARPACK stopped or rounding hides them; 0: all are listed.
+    Where an iteration was stopped early: how far a vector may be off (``vague``), what is ``missing`` of
+    the values, relatively, beside rounding, and the ``products`` that were spent.
     """
 
-    values: C
-    right: C
-    left: C
-    condition: F
-    growth: I
-    error: F
+    values: ComplexArray
+    right: ComplexArray
+    left: ComplexArray
+    condition: FloatArray
+    growth: IntArray
+    error: FloatArray
     unknown: float
+    vague: float = 0.0
+    products: int = 0
+    missing: float = 0.0
 
 
-def _spectrum(block: Cycle) -> Spectrum:
+class Effort(NamedTuple):
+    """What leading modes of a large map may cost: products with it (None: as its size suggests).
+
+    ``bar``: show how many; ``left``: find left vectors even of what has not settled.  ``found``: what
+    was found, by the place in memory of the weights, for when the same law is asked for in fewer digits.
+    """
+
+    products: int | None = None
+    bar: bool = False
+    left: bool = False
+    found: dict[Any, tuple[Ritz, Ritz | None, int]] | None = None
+
+    def of(self, block: Cycle) -> int:
+        """Products that one block may cost: about as much arithmetic for every size."""
+        if self.products is not None:
+            return self.products
+        return int(np.clip(ARITHMETIC / block.work, *PRODUCTS))
+
+
+FREELY = Effort()
+
+
+def _spectrum(block: Cycle, effort: Effort) -> Spectrum:
     """The modes of a block, found at its own scale: ARPACK and sums of squares need values near 1."""
     if block.size == 0:
         none, empty = np.zeros(0), np.zeros((0, 0), dtype=np.complex128)
         return Spectrum(none.astype(np.complex128), empty, empty, none, none.astype(np.int64), none, 0.0)
     own = block.rescaled(block.growths())
-    found = _all_modes(own) if block.size <= DENSE else _leading_modes(own)
+    if block.size <= (DENSE if block.shape[0] > 1 else LARGEST_MATRIX):
+        found = _all_modes(own)
+    elif block.size <= LARGE:
+        found = _leading_modes(own)
+    else:
+        found = _approximate_modes(own, effort)
     factor = float(np.exp(own.log_scale - block.log_scale))
     return found._replace(
         values=found.values * factor, error=found.error * factor, unknown=found.unknown * factor
@@ -268,13 +208,74 @@ def _leading_modes(block: Cycle) -> Spectrum:
     return Spectrum(values, right, dual, condition, np.zeros(kept, dtype=np.int64), error, unknown)
 
 
+def _approximate_modes(block: Cycle, effort: Effort) -> Spectrum:
+    """The leading modes of a block so large that every product with it counts."""
+    key = tuple(H.__array_interface__["data"][0] for _, H in block.layers)
+    known = effort.found if effort.found is not None else {}
+    if key not in known:
+        known[key] = _iterated(block, effort)
+    right, left, spent = known[key]
+    settled = right.reached <= BLURRED
+    modulus = np.abs(right.values)
+    gaps = np.flatnonzero(modulus[1:] < (1 - BLURRED) * modulus[:-1])
+    if not gaps.size:
+        raise unseparated(block, f"at least {modulus.size} of them have the same modulus")
+    kept = int(gaps[-1]) + 1
+    values, vectors, residual = right.values[:kept], right.vectors[:, :kept], right.residual
+    # without left vectors the error is that of the map of which the values are exact
+    condition, dual, share = np.full(kept, np.inf), np.conj(vectors.T), np.ones(kept)
+    if left is not None:
+        gram = left.vectors.T @ right.vectors
+        if gram.shape[0] == gram.shape[1] and np.linalg.cond(gram) < 1 / (1e3 * EPS):
+            dual = np.linalg.solve(gram, left.vectors.T)[:kept]
+            condition = np.linalg.norm(dual, axis=1)
+    if settled:
+        share = np.minimum(condition, 1 / EPS)
+        # quotients of both vectors are off by the product of their errors
+        both = np.einsum("ij,ji->i", dual, right.images[:, :kept])
+        values = np.where(values.imag == 0, both.real, both)
+    modulus = np.abs(np.append(values, right.values[kept:]))
+    apart = np.abs(right.values[:kept, None] - right.values[None, :])
+    apart[np.arange(kept), np.arange(kept)] = np.inf
+    vague = float(np.max(share * residual[:kept] / np.min(apart, axis=1)))
+    if settled and vague <= BLURRED:
+        # a Krylov space of one vector may hold one vector of a multiple eigenvalue
+        rest, _ = _arpack(block, 2, 1, (values, vectors, dual), 1e-4 / float(np.max(condition)))
+        if np.abs(rest[0]) > (1 + 1e-3) * modulus[kept]:
+            raise unseparated(block, "a leading eigenvalue is multiple")
+    rounding = 4 * block.rounding() * np.sqrt(block.size) * modulus[0]
+    error = (rounding + residual[:kept]) * share
+    missing = float(np.max(residual[:kept] * share) / modulus[0])
+    # what is not listed is smaller than what is, if only by less than either is known
+    unknown = float(min(modulus[kept] + residual[kept], (1 - BLURRED) * modulus[kept - 1]))
+    growth = np.zeros(kept, dtype=np.int64)
+    return Spectrum(values, vectors, dual, condition, growth, error, unknown, vague, spent, missing)
+
+
+def _iterated(block: Cycle, effort: Effort) -> tuple[Ritz, Ritz | None, int]:
+    """Right modes, left ones where they are of use, and the products spent."""
+    allowed = effort.of(block)
+    with Work(allowed, effort.bar) as work:
+        right = leading(block.map, block.size, 0, work, allowed)
+        if right is None:
+            raise unseparated(block, "ARPACK found none")
+        left = None
+        if right.reached <= BLURRED or effort.left:
+            left = leading(block.transposed.map, block.size, 1, work, work.spent + allowed, right.reached)
+        return right, left, work.spent
+
+
 def _arpack(
-    block: Cycle, count: int, seed: int, without: tuple[C, C, C] | None = None, tolerance: float = 0.0
-) -> tuple[C, C]:
+    block: Cycle,
+    count: int,
+    seed: int,
+    without: tuple[ComplexArray, ComplexArray, ComplexArray] | None = None,
+    tolerance: float = 0.0,
+) -> tuple[ComplexArray, ComplexArray]:
     """Eigenvalues of largest modulus and their vectors, those of known modes taken out."""
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
-    def apply(x: F) -> F:
+    def apply(x: FloatArray) -> FloatArray:
         y = block.apply(x.reshape(block.shape)).ravel()
         if without is not None:
             values, right, left = without
@@ -316,24 +317,26 @@ class Modes:
     index : (m,) int, position within its block
     condition, growth, error : (m,), as in :class:`Spectrum`
     blur : (m,), smaller entries of an eigenmatrix are not told from zero
+    vague : (m,), how far an eigenmatrix may be off where an iteration was stopped early
     resonant : (m,) bool, no eigenmatrix: a constant mode of equal value grows beside it
     noise : smaller coefficients, relatively, count as absent
     unknown : bound of the moduli that are not listed
     """
 
     cycle: Cycle
-    reflection: F
+    reflection: FloatArray
     blocks: tuple[Spectrum, Spectrum]
-    values: C
-    states: C
-    stretch: F
-    constant: B
-    index: I
-    condition: F
-    growth: I
-    error: F
-    blur: F
-    resonant: B
+    values: ComplexArray
+    states: ComplexArray
+    stretch: FloatArray
+    constant: BoolArray
+    index: IntArray
+    condition: FloatArray
+    growth: IntArray
+    error: FloatArray
+    blur: FloatArray
+    vague: FloatArray
+    resonant: BoolArray
     noise: float
 
     @property
@@ -342,17 +345,22 @@ class Modes:
         return max(block.unknown for block in self.blocks)
 
 
-def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Modes:
+def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = FREELY) -> Modes:
     cycle, reflection = _turned(layers, precision)
     n, d = cycle.shape
     means, rest = cycle.block(CONSTANT), cycle.block(REST)
-    constant, other = _spectrum(means), _spectrum(rest)
+    constant, other = _spectrum(means, effort), _spectrum(rest, effort)
+    every, constant = constant, _first(constant, max(STATES // (n * d), MODES))
     states = np.zeros((constant.values.size + other.values.size, n, d), dtype=np.complex128)
     low, high = states[: constant.values.size], states[constant.values.size :]
     low[:, 0, :] = constant.right.T
     high[:, 1:, :] = other.right.T.reshape(other.values.size, n - 1, d)
     fed = cycle.apply(high)[:, 0, :]
-    high[:, 0, :], resonant = _lift(means.matrix()[0], other.values, other.error, fed)
+    matrix = means.matrix()[0]
+    if d > DENSE and every.values.size == d:  # a Schur form takes longer than a few solutions
+        high[:, 0, :], resonant = _lift_few(matrix, other.values, other.error, fed, every.values)
+    else:
+        high[:, 0, :], resonant = _lift(matrix, other.values, other.error, fed)
     stretch = np.linalg.norm(states, axis=(-1, -2))
 
     def both(p: Any, q: Any) -> Any:
@@ -382,24 +390,68 @@ def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Modes:
         growth[order],
         error[order],
         blur[order],
+        both(np.zeros(constant.values.size), np.full(other.values.size, other.vague))[order],
         both(np.zeros(constant.values.size, dtype=bool), resonant)[order],
         # NOISE is far more than the rounding of doubles
         max(NOISE, 16 * precision.coarsest if precision.coarsest > EPS else 0.0),
     )
 
 
-def _lift(matrix: F, values: C, error: F, fed: C) -> tuple[C, B]:
+def _first(spectrum: Spectrum, count: int) -> Spectrum:
+    """The leading modes of a block, near ``count`` of them, cut where moduli differ."""
+    modulus = np.abs(spectrum.values)
+    gaps = np.flatnonzero(modulus[1:] < (1 - BLURRED) * modulus[:-1]) + 1
+    gaps = gaps[gaps <= count]
+    if modulus.size <= count or not gaps.size:
+        return spectrum
+    kept = int(gaps[-1])
+    return spectrum._replace(
+        values=spectrum.values[:kept],
+        right=spectrum.right[:, :kept],
+        left=spectrum.left[:kept],
+        condition=spectrum.condition[:kept],
+        growth=spectrum.growth[:kept],
+        error=spectrum.error[:kept],
+        unknown=max(spectrum.unknown, float(modulus[kept])),
+    )
+
+
+def _lift(
+    matrix: FloatArray, values: ComplexArray, error: FloatArray, fed: ComplexArray
+) -> tuple[ComplexArray, BoolArray]:
     """Constant rows c of eigenmatrices, (value - matrix) c = fed, and where there is none."""
     from scipy.linalg import schur
     from scipy.linalg.lapack import ztrsyl
 
-    resonant = np.zeros(values.size, dtype=bool)
     if not np.any(fed):
-        return fed, resonant
+        return fed, np.zeros(values.size, dtype=bool)
     R, Z = schur(matrix.astype(np.complex128), output="complex")
     rows, scale, _ = ztrsyl(-R, np.diag(values), Z.conj().T @ fed.T)
-    rows = (Z @ (rows / scale)).T
-    nearest = np.min(np.abs(values[:, None] - np.diag(R)[None, :]), axis=1)
+    return _without_poles(matrix, values, error, fed, (Z @ (rows / scale)).T, np.diag(R))
+
+
+def _lift_few(
+    matrix: FloatArray, values: ComplexArray, error: FloatArray, fed: ComplexArray, known: ComplexArray
+) -> tuple[ComplexArray, BoolArray]:
+    """The same for a few values and a matrix whose eigenvalues are known."""
+    if not np.any(fed):
+        return fed, np.zeros(values.size, dtype=bool)
+    unit = np.eye(len(matrix))
+    rows = np.stack([_solved(value * unit - matrix, b) for value, b in zip(values, fed, strict=True)])
+    return _without_poles(matrix, values, error, fed, rows, known)
+
+
+def _without_poles(
+    matrix: FloatArray,
+    values: ComplexArray,
+    error: FloatArray,
+    fed: ComplexArray,
+    rows: ComplexArray,
+    own: ComplexArray,
+) -> tuple[ComplexArray, BoolArray]:
+    """Rows again where a value is an eigenvalue of the matrix, and whether there is one."""
+    resonant = np.zeros(values.size, dtype=bool)
+    nearest = np.min(np.abs(values[:, None] - own[None, :]), axis=1)
     for k in np.flatnonzero(nearest <= np.maximum(error, 1e3 * EPS * np.linalg.norm(matrix))):
         shifted = values[k] * np.eye(len(matrix)) - matrix
         rows[k] = np.linalg.lstsq(shifted, fed[k], rcond=BLURRED)[0]
@@ -408,45 +460,9 @@ def _lift(matrix: F, values: C, error: F, fed: C) -> tuple[C, B]:
     return rows, resonant
 
 
-def coefficients(modes: Modes, wanted: Sequence[int], x0: F) -> C:
-    """Coefficients of x0 in some modes, 0 where rounding alone could have put them there."""
-    turned = modes.reflection @ x0
-    # what all tokens share must leave no rounding in the others
-    turned[1:] = (modes.reflection @ (x0 - x0[:1]))[1:]
-    rest, apart = turned[1:].ravel(), np.linalg.norm(x0 - x0[:1])
-    out = np.zeros(len(wanted), dtype=np.complex128)
-    for at, p in enumerate(wanted):
-        constant, other = modes.blocks
-        if modes.constant[p]:
-            low, high = constant.left[modes.index[p]], _left_of_rest(modes, p)
-        else:
-            low, high = np.zeros(turned.shape[1]), other.left[modes.index[p]]
-        value = low @ turned[0] + high @ rest
-        noise = np.linalg.norm(low) * np.linalg.norm(x0) + np.linalg.norm(high) * apart
-        out[at] = value * modes.stretch[p] if abs(value) > modes.noise * noise else 0
-    return out
-
-
-def _left_of_rest(modes: Modes, p: int) -> C:
-    """How a constant mode reads the other rows: b with b (value - T_rest) = a T_coupling."""
-    row = np.zeros(modes.cycle.shape, dtype=np.complex128)
-    row[0] = modes.blocks[0].left[modes.index[p]]
-    fed = modes.cycle.transposed.apply(row)[1:].ravel()
-    block, value = modes.cycle.block(REST).transposed, modes.values[p]
-    if not np.any(fed):
-        return fed
-    if block.size <= DENSE:
-        return np.linalg.lstsq(value * np.eye(block.size) - block.matrix()[0], fed, rcond=EPS)[0]
-    from scipy.sparse.linalg import LinearOperator, gmres
-
-    def apply(y: C) -> C:
-        return value * y.ravel() - block.apply(y.reshape(block.shape)).ravel()
-
-    operator = LinearOperator((block.size, block.size), matvec=apply, dtype=np.complex128)
-    solution, failed = gmres(operator, fed, rtol=1e-11, restart=KRYLOV, maxiter=20)
-    if failed:
-        raise NotCoveredError(
-            "x0: found an input whose share of the constant modes cannot be computed; expected a rule with "
-            "better separated eigenvalues. Leave x0 out for a generic one."
-        )
-    return solution
+def _solved(M: ComplexArray, b: ComplexArray) -> ComplexArray:
+    """The solution, or nothing where M is singular: the caller looks there again."""
+    try:
+        return np.asarray(np.linalg.solve(M, b), dtype=np.complex128)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(b)

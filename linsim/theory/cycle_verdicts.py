@@ -8,15 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import B, C, F
+from .._types import BoolArray, ComplexArray, FloatArray
 from ..errors import NotCoveredError
-from .cycle import ILL, REST, Heads, Modes, coefficients, modes_of, unseparated
+from ._cycle_inputs import coefficients
+from ._cycle_map import Heads
+from .cycle import BLURRED, FREELY, ILL, REST, Effort, Modes, modes_of, unseparated
 from .dominance import DOUBLE, TIE, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 
 __all__ = ["cycle_verdicts", "repeated"]
 
 FRAMES = 4  # random compressions that look at a minor
+VAGUEST = 0.05  # of generic eigenmatrices no compression gives less
+EXACT = 1e-6  # a relative error of leading eigenvalues beyond which rates are not called known
 
 
 class Minor(NamedTuple):
@@ -27,7 +31,7 @@ class Minor(NamedTuple):
     pair: tuple[int, int]
 
 
-def _minors(modes: Modes, size: F, frames: F) -> Minor:
+def _minors(modes: Modes, size: FloatArray, frames: FloatArray) -> Minor:
     """Find which pairs of modes give the rows seen through ``frames`` (t, 2, n) two directions.
 
     The second compound of sum_p c_p rho_p^l M_p is a sum over pairs of
@@ -37,13 +41,14 @@ def _minors(modes: Modes, size: F, frames: F) -> Minor:
     across = np.random.default_rng(1).standard_normal((len(frames), modes.states.shape[-1], 2))
     seen = np.swapaxes(frames[:, None] @ modes.states @ across[:, None], 0, 1)  # (m, t, 2, 2)
     largest, following, pair = 0.0, 0.0, (0, 0)
+    unseen = np.maximum(modes.blur, np.minimum(modes.vague, VAGUEST))
     for p in range(size.size):
         if size[p] ** 2 <= following:
             break
         a, b = seen[p], seen[p:]
         minor = a[:, 0, 0] * b[..., 1, 1] + b[..., 0, 0] * a[:, 1, 1]
         minor = minor - a[:, 0, 1] * b[..., 1, 0] - b[..., 0, 1] * a[:, 1, 0]
-        there = np.max(np.abs(minor), axis=-1) > np.maximum(modes.blur[p], modes.blur[p:])
+        there = np.max(np.abs(minor), axis=-1) > np.maximum(unseen[p], unseen[p:])
         products = np.where(there, size[p] * size[p:], 0.0)
         top = int(np.argmax(products))
         if products[top] > (1 + TIE) * largest:
@@ -52,13 +57,13 @@ def _minors(modes: Modes, size: F, frames: F) -> Minor:
     return Minor(largest, following, pair)
 
 
-def _two(values: F) -> tuple[float, float]:
+def _two(values: FloatArray) -> tuple[float, float]:
     """Largest of some values, and the largest of those that do not tie with it; 0 where none."""
     first = float(np.max(values, initial=0.0))
     return first, float(np.max(values[values < (1 - TIE) * first], initial=0.0))
 
 
-def _frames(n: int, rows: B) -> F:
+def _frames(n: int, rows: BoolArray) -> FloatArray:
     """Random pairs of combinations of some rows of a state."""
     return np.random.default_rng(2).standard_normal((FRAMES, 2, n)) * rows
 
@@ -72,7 +77,7 @@ class Gap(NamedTuple):
     pair: tuple[int, int]
 
 
-def _gap(modes: Modes, size: F, unknown: float, frames: F, reach: float = 1.0) -> Gap:
+def _gap(modes: Modes, size: FloatArray, unknown: float, frames: FloatArray, reach: float = 1.0) -> Gap:
     minor = _minors(modes, size, frames)
     if min(modes.states.shape[1:]) == 1:
         unknown = 0.0  # no minors
@@ -86,7 +91,16 @@ def _gap(modes: Modes, size: F, unknown: float, frames: F, reach: float = 1.0) -
     )
 
 
-def _silent_gaps(modes: Modes, size: F, unknown: float, entries: B, heard: B) -> list[Gap]:
+def _unlisted_pairs(modes: Modes, size: FloatArray, top: float) -> float:
+    """Bound of the products with an unlisted mode that may make a minor: two constant modes make none."""
+    constant, other = (block.unknown / (top or 1.0) for block in modes.blocks)
+    reach = float(np.max(size[~modes.constant], initial=0.0))
+    return max(other * float(np.max(size, initial=0.0)), constant * max(reach, other))
+
+
+def _silent_gaps(
+    modes: Modes, size: FloatArray, unknown: float, entries: BoolArray, heard: BoolArray
+) -> list[Gap]:
     """Gaps of the angles: among tokens in the dominant modes, and of each other token to these.
 
     A token outside follows the strongest mode that has an entry for it.
@@ -108,7 +122,7 @@ def _silent_gaps(modes: Modes, size: F, unknown: float, entries: B, heard: B) ->
     return gaps
 
 
-def _limit_rank(modes: Modes, dominant: B, weights: C | None = None) -> tuple[int, bool]:
+def _limit_rank(modes: Modes, dominant: BoolArray, weights: ComplexArray | None = None) -> tuple[int, bool]:
     """Rank of generic (or these) combinations of dominant modes; whether rounding leaves no doubt.
 
     Singular values above ``blur``, relatively, count: at least 1e-10.  Real
@@ -125,10 +139,11 @@ def _limit_rank(modes: Modes, dominant: B, weights: C | None = None) -> tuple[in
     share = np.max(singular / singular[:, :1], axis=0)
     threshold = np.max(modes.blur[dominant])
     counted = share > threshold
-    return int(np.sum(counted)), not np.any((share < 100 * threshold) & (share > threshold / 3))
+    sure = not np.any((share < 100 * threshold) & (share > threshold / 3))
+    return int(np.sum(counted)), sure and bool(np.all(modes.vague[dominant] <= BLURRED))
 
 
-def _require_single_chains(modes: Modes, dominant: B) -> None:
+def _require_single_chains(modes: Modes, dominant: BoolArray) -> None:
     """Of several Jordan chains at one eigenvalue, eigenvectors do not tell which is longest."""
     for p in np.flatnonzero(dominant & ~modes.constant & (modes.growth > 0)):
         chain = modes.growth[~modes.constant & (modes.values == modes.values[p])]
@@ -144,19 +159,20 @@ class Judged(NamedTuple):
 
     law: Prediction
     modes: Modes
-    dominant: B
+    dominant: BoolArray
     needed: tuple[int, ...]
 
 
-def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
+def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = FREELY) -> Judged:
     """Read every verdict off the modes of one system."""
-    modes, k = modes_of(layers, precision), len(layers)
+    modes, k = modes_of(layers, precision, effort), len(layers)
     close = tie(max(precision[:2]))
     n, d = modes.cycle.shape
     modulus, constant = np.abs(modes.values), modes.constant
     top = float(np.max(modulus, initial=0.0))
     vanishes = top == 0
     size, unknown = modulus / (top or 1.0), modes.unknown / (top or 1.0)
+    pairs = _unlisted_pairs(modes, size, top)
 
     tied = top - modulus <= np.minimum(modes.error + np.max(modes.error[:1], initial=0.0), close * top)
     dominant = tied & (modes.growth == np.max(modes.growth[tied], initial=0))
@@ -190,7 +206,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
     rows = np.linalg.norm(modes.states, axis=-1)
     entries = rows > modes.blur[:, None] * np.max(rows, axis=-1, keepdims=True)
     heard = np.any(entries[dominant], axis=0) if not vanishes else np.ones(n, dtype=bool)
-    whole = _gap(modes, size, unknown, _frames(n, np.ones(n, dtype=bool)))
+    whole = _gap(modes, size, pairs, _frames(n, np.ones(n, dtype=bool)))
     gaps = [whole] if np.all(heard) or not collapse else _silent_gaps(modes, size, unknown, entries, heard)
     if not np.all(heard) and any(np.isnan(gap.factor) and gap.bound >= 1 - close for gap in gaps):
         raise unseparated(modes.cycle.block(REST), "some tokens follow weaker ones")
@@ -205,12 +221,16 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
         "cosine_gap": factor(q_angle, 2) if angle else 1.0,
         "rank_gap": factor(whole.factor, 1) if collapse else 1.0,
     }
+    other = modes.blocks[1]
+    known = other.missing <= EXACT
+    cost = f", moduli to {other.missing:.1g} after {other.products} products" if other.products else ""
     undecided = [name for name, q in rates.items() if np.isnan(q)]
     chained = bool(np.any(modes.growth > 0) or np.any(modes.resonant))
     # unlisted modes settle no slower than the largest that they could be
+    beyond = [block.unknown / (top or 1.0) for block in modes.blocks]
     within = max(
-        constant_next / (constant_first or 1.0),
-        max(other_next, min(unknown, other_first)) / (other_first or 1.0),
+        max(constant_next, min(beyond[0], constant_first)) / (constant_first or 1.0),
+        max(other_next, min(beyond[1], other_first)) / (other_first or 1.0),
         q_token if q_token < 1 - close else 0.0,
     )
     across = max(whole.relaxation, _two(size)[1], unknown)
@@ -218,6 +238,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
 
     first = [int(np.flatnonzero(part)[0]) for part in (constant, ~constant) if np.any(part)]
     condition = float(np.max(modes.condition[first], initial=1.0))
+    settled = bool(np.all(np.isfinite(modes.condition[first])))
     smallest = min(float(np.min(A)) for A, _ in layers)
     polynomial = (smooth and factor(q_token, 1) == 1) or (collapse and rates["rank_gap"] == 1)
     largest = 0.0 if vanishes else float(np.exp((np.log(top) + modes.cycle.log_scale) / k))
@@ -226,7 +247,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
         Assumption(
             "operator is diagonalizable near its leading modes",
             condition < ILL and not np.any(modes.growth[first] > 0),
-            f"condition of the leading eigenvalues {condition:.3g}",
+            f"condition of the leading eigenvalues {condition:.3g}" if settled else "unsettled, not computed",
         ),
         Assumption(
             "regime boundary is resolved",
@@ -247,8 +268,8 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE) -> Judged:
         Assumption("limit rank is clear of rounding", clear, f"rank {rank} of at most {min(n, d)}"),
         Assumption(
             "the modes that decide the rates are known",
-            not undecided,
-            f"unknown: {', '.join(undecided)}" if undecided else f"{modulus.size} of {n * d} modes",
+            not undecided and known,
+            f"unknown: {', '.join(undecided)}" if undecided else f"{modulus.size} of {n * d} modes{cost}",
         ),
     )
     law = Prediction(
@@ -283,7 +304,7 @@ def _named(modes: Modes, p: int, k: int) -> Mode:
     return Mode(1.0, shown - 1 if k == 1 else np.nan, shown)
 
 
-def _check_generic(judged: Judged, x0: F) -> None:
+def _check_generic(judged: Judged, x0: FloatArray) -> None:
     """Refuse an x0 that misses a mode on which a generic law rests."""
     modes = judged.modes
     c = coefficients(modes, judged.needed, x0 / np.max(np.abs(x0)))
@@ -313,15 +334,19 @@ def repeated(law: Prediction, period: int, batch: tuple[int, ...]) -> Prediction
 
 
 def cycle_verdicts(
-    layers: Sequence[Heads], x0: F | None, batch: tuple[int, ...], precision: Precision = DOUBLE
+    layers: Sequence[Heads],
+    x0: FloatArray | None,
+    batch: tuple[int, ...],
+    precision: Precision = DOUBLE,
+    effort: Effort = FREELY,
 ) -> Prediction:
     """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None, known to a ``precision``."""
     count = max(M.shape[0] for layer in layers for M in layer)
 
-    def of(stack: F, s: int) -> F:
+    def of(stack: FloatArray, s: int) -> FloatArray:
         return stack[s if stack.shape[0] > 1 else 0]
 
-    systems = [_judge([(of(A, s), of(H, s)) for A, H in layers], precision) for s in range(count)]
+    systems = [_judge([(of(A, s), of(H, s)) for A, H in layers], precision, effort) for s in range(count)]
     total = int(np.prod(batch, dtype=int))
     judged = [systems[s if count > 1 else 0] for s in range(total)]
     if x0 is not None:

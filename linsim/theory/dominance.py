@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _validate
-from .._eigen import EPS, B, C, Eigensystem, F, I
+from .._eigen import Eigensystem
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 
-__all__ = ["DOUBLE", "Dominance", "Precision", "boundary", "disk", "dominance", "tie"]
+__all__ = ["DOUBLE", "Beyond", "Dominance", "Precision", "boundary", "disk", "dominance", "tie"]
 
 TIE = 1e-9  # moduli that differ by more, relatively, are never called equal (doubles)
 NOISE = 1e3 * EPS  # smaller coefficients count as absent
@@ -127,21 +128,39 @@ class Dominance:
     vanishes : (b,) bool, every present value is 0: so is the state, in the end
     """
 
-    rho: C
-    dominant: B
-    tied: B
-    growth: I
-    error: F
-    blur: F
-    resolution: F
-    margin: F
-    coefficients: C | None
-    present: B
-    vanishes: B
+    rho: ComplexArray
+    dominant: BoolArray
+    tied: BoolArray
+    growth: IntArray
+    error: FloatArray
+    blur: FloatArray
+    resolution: FloatArray
+    margin: FloatArray
+    coefficients: ComplexArray | None
+    present: BoolArray
+    vanishes: BoolArray
+
+
+class Beyond(NamedTuple):
+    """What a law knows beside the spectra of stochastic attention.
+
+    ``constant`` (b,) bool: whether mode 0 of attention is the constant one; ``absent`` (b, n, d)
+    bool: modes that no state has; ``growth`` (b, n, d) int: powers of depth beside those of Jordan
+    chains; ``stochastic``: whether rows of attention are probabilities.
+    """
+
+    constant: BoolArray
+    absent: BoolArray
+    growth: IntArray
+    stochastic: bool
 
 
 def dominance(
-    attention: Eigensystem, weights: Eigensystem, x0: F | None = None, precision: Precision = DOUBLE
+    attention: Eigensystem,
+    weights: Eigensystem,
+    x0: FloatArray | None = None,
+    precision: Precision = DOUBLE,
+    beyond: Beyond | None = None,
 ) -> Dominance:
     """Find the dominant set of (b, ...) systems; generic unless x0 (b, n, d) is given.
 
@@ -171,7 +190,10 @@ def dominance(
     coefficients = None
     present = np.ones(modulus.shape, dtype=bool)
     if x0 is not None:
-        coefficients, present = _coefficients(attention, weights, x0, size, precision)
+        uniform = np.ones(1, dtype=bool) if beyond is None else beyond.constant
+        coefficients, present = _coefficients(attention, weights, x0, size, precision, uniform)
+    if beyond is not None:
+        present = present & ~beyond.absent
     masked = np.where(present, modulus, -1.0)
     flat = masked.reshape(size, -1)
     best = np.argmax(flat, axis=-1)[:, None]
@@ -179,22 +201,30 @@ def dominance(
     slack = np.take_along_axis(blur.reshape(flat.shape), best, axis=-1)[:, :, None]
     tied = present & (largest - masked <= np.minimum(blur + slack, cap * largest))
     growth = _growth(attention, weights)
+    if beyond is not None:
+        growth = growth + beyond.growth
     dominant = tied & (growth == np.max(np.where(tied, growth, 0), axis=(-1, -2), keepdims=True))
     vanishes = (largest <= np.minimum(slack, cap))[:, 0, 0]
 
     first, others = masked[:, 0, :], masked[:, 1:, :].reshape(size, -1)
+    if beyond is not None:
+        none = ~beyond.constant[:, None]
+        others = np.concatenate([others, np.where(none, first, -1.0)], axis=-1)
+        first = np.where(none, -1.0, first)
     with np.errstate(divide="ignore", invalid="ignore"):
         margin = np.log(np.maximum(np.max(first, axis=-1), 0)) - np.log(
             np.maximum(np.max(others, axis=-1, initial=-1.0), 0)
         )
     margin = np.where(np.isnan(margin), 0.0, margin)
-    resolution = _unknown(first, blur[:, 0, :]) + _unknown(others, blur[:, 1:, :].reshape(size, -1))
+    unsure = blur[:, 1:, :].reshape(size, -1)
+    unsure = unsure if beyond is None else np.concatenate([unsure, blur[:, 0, :]], axis=-1)
+    resolution = _unknown(first, blur[:, 0, :]) + _unknown(others, unsure)
     return Dominance(
         rho, dominant, tied, growth, error, blur, resolution, margin, coefficients, present, vanishes
     )
 
 
-def _unknown(modulus: F, blur: F) -> F:
+def _unknown(modulus: FloatArray, blur: FloatArray) -> FloatArray:
     """Relative error of the largest of (b, m) moduli; 0 where there is none."""
     if modulus.shape[-1] == 0:
         return np.zeros(modulus.shape[0])
@@ -203,7 +233,7 @@ def _unknown(modulus: F, blur: F) -> F:
     return np.where(top > 0, error / np.where(top > 0, top, 1.0), 0.0)
 
 
-def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
+def _growth(attention: Eigensystem, weights: Eigensystem) -> IntArray:
     """Power of depth beside |rho|^l, of (1 + lambda mu) + lambda N_H + mu N_A + N_A N_H on two chains."""
     p, q = attention.growth[:, :, None], weights.growth[:, None, :]
     moves_q = np.abs(attention.values[:, :, None]) > TIE
@@ -212,13 +242,18 @@ def _growth(attention: Eigensystem, weights: Eigensystem) -> I:
 
 
 def _coefficients(
-    attention: Eigensystem, weights: Eigensystem, x0: F, size: int, precision: Precision
-) -> tuple[C, B]:
+    attention: Eigensystem,
+    weights: Eigensystem,
+    x0: FloatArray,
+    size: int,
+    precision: Precision,
+    uniform: BoolArray,
+) -> tuple[ComplexArray, BoolArray]:
     """c_ij = u_i^T x0 w_j, and which of them are not what rounding alone could have put there."""
     shape = (size, attention.values.shape[-1], weights.values.shape[-1])
-    # Only the first row of ``left`` sees what all tokens share; without it the
-    # others keep their digits, however alike the tokens are.
-    apart = x0 - x0[:, :1, :]
+    # Only the first row of ``left`` sees what all tokens share, if that mode is constant
+    # (``uniform``); without it the others keep their digits, however alike the tokens are.
+    apart = x0 - np.where(uniform[:, None, None], x0[:, :1, :], 0.0)
     c = attention.left @ apart.astype(np.complex128)
     c[:, :1, :] = attention.left[:, :1, :] @ x0
     c = np.broadcast_to(c @ weights.right, shape)
@@ -231,7 +266,7 @@ def _coefficients(
         # NOISE is far more than the rounding of doubles; what coarser entries were rounded
         # to is not small beside the differences only, but beside the tokens
         threshold = np.maximum(threshold, 4 * precision.tokens * whole)
-    threshold = threshold + _turned(attention, weights, c, precision)
+    threshold = threshold + _turned(attention, weights, c, precision, uniform)
     present = np.abs(c) > threshold
     # ill-conditioned vectors cannot show that a coefficient vanishes
     present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None] & (noise > 0)
@@ -239,7 +274,9 @@ def _coefficients(
     return c, present
 
 
-def _turned(attention: Eigensystem, weights: Eigensystem, c: C, precision: Precision) -> F | float:
+def _turned(
+    attention: Eigensystem, weights: Eigensystem, c: ComplexArray, precision: Precision, uniform: BoolArray
+) -> FloatArray | float:
     """What eigenvectors of entries rounded to fewer digits than doubles have may add to c (b, n, d).
 
     A perturbation E of A moves u_i by sum_k u_k (u_i^T E v_k) / (lambda_i - lambda_k), hence c_ij
@@ -250,7 +287,7 @@ def _turned(attention: Eigensystem, weights: Eigensystem, c: C, precision: Preci
     several = 4 * np.sqrt(sum(c.shape[-2:]))
     if precision.attention > EPS:
         rows = _crossing(attention, precision.attention)
-        rows[:, 1:, 0] = 0.0
+        rows[:, 1:, 0] = np.where(uniform[:, None], 0.0, rows[:, 1:, 0])
         total = total + several * precision.attention * attention.condition[:, :, None] * (rows @ size)
     if precision.weights > EPS:
         columns = _crossing(weights, precision.weights)
@@ -258,7 +295,7 @@ def _turned(attention: Eigensystem, weights: Eigensystem, c: C, precision: Preci
     return total
 
 
-def _crossing(system: Eigensystem, eps: float) -> F:
+def _crossing(system: Eigensystem, eps: float) -> FloatArray:
     """||M|| / |value_i - value_k|, (b, m, m), 0 where rounding to ``eps`` cannot tell the values apart.
 
     Their vectors may be any basis of what they span: which one, decides nothing.

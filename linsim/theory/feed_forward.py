@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
-from .._eigen import EPS, F
 from .._namespace import to_host
+from .._types import EPS, FloatArray
 from ..errors import InvalidValueError
 
 __all__ = [
@@ -39,7 +39,7 @@ _REACH = 13.0
 _TERMS = 600
 
 
-def kernel(C: Any, activation: str) -> F:
+def kernel(C: Any, activation: str) -> FloatArray:
     """Return K_ij = E[f(g_i) f(g_j)] for Gaussian g with covariance ``C``.
 
     Parameters
@@ -98,7 +98,9 @@ def kernel(C: Any, activation: str) -> F:
     return _tanh_kernel(variance, cos)
 
 
-def feed_forward_gram(G: Any, activation: str, *, std_in: float = 1.0, std_out: float = math.sqrt(2)) -> F:
+def feed_forward_gram(
+    G: Any, activation: str, *, std_in: float = 1.0, std_out: float = math.sqrt(2)
+) -> FloatArray:
     """Return E[Y Y^T] / d for Y = X + f(X W_1) W_2, from G = X X^T / d.
 
     Parameters
@@ -135,7 +137,7 @@ def feed_forward_gram(G: Any, activation: str, *, std_in: float = 1.0, std_out: 
 
 def feed_forward_similarity(
     G: Any, activation: str, *, std_in: float = 1.0, std_out: float = math.sqrt(2)
-) -> F:
+) -> FloatArray:
     """Return the token similarity after one feed-forward residual, as a ratio of expectations.
 
     Parameters
@@ -232,7 +234,7 @@ def feed_forward_rate(
     return -(s_out**2 * excess / q) / (1 + s_out**2 * square / q)
 
 
-def _covariance(C: Any, argument: str = "C") -> tuple[F, F]:
+def _covariance(C: Any, argument: str = "C") -> tuple[FloatArray, FloatArray]:
     """Check a covariance; return it exactly symmetric, on the host, and its diagonal."""
     host = to_host(_validate.square(C, argument)).astype(np.float64)
     variance = np.diagonal(host, axis1=-2, axis2=-1)
@@ -254,7 +256,7 @@ def _covariance(C: Any, argument: str = "C") -> tuple[F, F]:
     return np.clip(host, -limit, limit), variance
 
 
-def _nodes() -> tuple[F, F]:
+def _nodes() -> tuple[FloatArray, FloatArray]:
     z = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
     return z, _STEP * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
 
@@ -274,7 +276,7 @@ def _moments(name: str, v: float) -> tuple[float, float]:
     return float(weight @ value**2), float(weight @ (v * (1 - value**2) ** 2 - value**2))
 
 
-def _tanh_kernel(variance: F, cos: F) -> F:
+def _tanh_kernel(variance: FloatArray, cos: FloatArray) -> FloatArray:
     z, weight = _nodes()
     values = np.tanh(np.sqrt(variance)[..., None] * z)
     total = np.zeros(cos.shape)

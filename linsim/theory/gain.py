@@ -16,7 +16,7 @@ from .. import _validate
 from .._blas import on_one_thread
 from .._eigen import attention_eigensystem, meant, spacing
 from .._namespace import to_host
-from ..errors import InvalidValueError, ShapeError
+from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Linear
 
 __all__ = ["pre_norm_ratio", "real_regime", "swap_ratios"]
@@ -207,6 +207,14 @@ def pre_norm_ratio(A: Any, H: Any, gain: Any = None) -> Any:
     0.3
     """
     rule = Linear(A, H)
+    if not rule.stochastic:
+        raise _validate.refusal(
+            InvalidTypeError,
+            "A",
+            "general attention",
+            "a stochastic matrix",
+            "Pass attention whose rows sum to 1.",
+        )
     eps_A, eps = spacing(rule.A), spacing(rule.H, gain)
     A, H = (to_host(M).astype(np.float64) for M in (rule.A, rule.H))
     n, d = rule.n, rule.d

@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from .. import _validate
-from .._eigen import F
+from .._types import FloatArray
 
 __all__ = ["causal_log_gap", "ring_eigenvalues", "ring_gap"]
 
 
-def ring_eigenvalues(n: int, radius: int) -> F:
+def ring_eigenvalues(n: int, radius: int) -> FloatArray:
     """Return the eigenvalues of uniform attention under :func:`linsim.masks.ring`.
 
     Parameters
@@ -106,7 +106,7 @@ def _window(n: int, radius: int) -> tuple[int, int]:
     return n, min(2 * _validate.count(radius, "radius") + 1, n)
 
 
-def causal_log_gap(n: int, depth: int) -> F:
+def causal_log_gap(n: int, depth: int) -> FloatArray:
     """Return what uniform causal attention leaves of the tokens other than the first.
 
     Row i of A^depth is the weights with which token i holds the tokens of layer 0; all of

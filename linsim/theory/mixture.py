@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import _validate
 from .._blas import on_one_thread
-from .._eigen import EPS, F, attention_eigensystem, meant, spacing
+from .._eigen import attention_eigensystem, meant, spacing
 from .._namespace import to_host
+from .._types import EPS, FloatArray
 from ..errors import InvalidValueError, ShapeError
 from .dominance import TIE, tie
 
@@ -28,10 +29,10 @@ class Envelope(NamedTuple):
     end count too.  ``cap``: no difference above it is called a tie.
     """
 
-    zero: F
-    one: F
-    slack: F
-    ends: F
+    zero: FloatArray
+    one: FloatArray
+    slack: FloatArray
+    ends: FloatArray
     cap: float = TIE
 
 
@@ -114,7 +115,7 @@ class Mixture:
         regime = regime.reshape((*self.batch, *shape))
         return regime.item() if regime.ndim == 0 else regime
 
-    def _at(self, share: Any) -> tuple[F, F, tuple[int, ...]]:
+    def _at(self, share: Any) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
         """Margin and its rounding, (b, shares), and the shape of ``share``."""
         p = to_host(_validate.array(share, "share")).astype(np.float64)
         for value in (float(np.min(p)), float(np.max(p))):
@@ -234,7 +235,7 @@ def mixture(A: Any, sharpening: Any, smoothing: Any) -> Mixture:
     values, condition = each(system.values), each(system.condition)
     scale = each(np.broadcast_to(system.norm[:, None], system.values.shape))
 
-    def exponents(spectrum: Any) -> tuple[F, F]:
+    def exponents(spectrum: Any) -> tuple[FloatArray, FloatArray]:
         """ln|1 + lambda mu|, (b, n, d), and what rounding may add to it."""
         flat = np.broadcast_to(spectrum, (*batch, d)).reshape(-1, 1, d)
         modulus = np.abs(1 + values * flat)
@@ -269,7 +270,7 @@ def _spectrum(value: Any, argument: str) -> Any:
     return spectrum.astype(np.complex128)
 
 
-def _envelope(zero: F, one: F, slack: F) -> Envelope:
+def _envelope(zero: FloatArray, one: FloatArray, slack: FloatArray) -> Envelope:
     """Walk along the upper envelope of (b, m) lines, all systems in step, from share 0 to 1."""
     size, count = zero.shape
     nothing = np.full((size, 2), -np.inf)
@@ -302,7 +303,7 @@ def _envelope(zero: F, one: F, slack: F) -> Envelope:
     return Envelope(zero, one, slack, ends)
 
 
-def _value(envelope: Envelope, share: F) -> tuple[F, F]:
+def _value(envelope: Envelope, share: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Value of the envelope at (k,) shares, and its slack: both (b, k)."""
     p = share[None, None, :]
     with np.errstate(invalid="ignore"):
@@ -316,7 +317,7 @@ def _value(envelope: Envelope, share: F) -> tuple[F, F]:
     return value, slack
 
 
-def _corners(envelope: Envelope) -> F:
+def _corners(envelope: Envelope) -> FloatArray:
     """Shares at which the leading line changes, (b, k - 1); nan where it does not."""
     with np.errstate(divide="ignore", invalid="ignore"):  # -inf: a part that is erased
         turn = np.diff(envelope.one - envelope.zero, axis=-1)
@@ -347,7 +348,7 @@ def _flips(constant: Envelope, rest: Envelope) -> list[tuple[float, ...]]:
     return [_changes(p[:-1][w], q[w]) for p, q, w in zip(points, sign, wide, strict=True)]
 
 
-def _gap_line(constant: Envelope, rest: Envelope, share: F) -> tuple[F, F]:
+def _gap_line(constant: Envelope, rest: Envelope, share: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Ends t and s of the line that C - D is at each of (b, k) shares."""
     zero, one = np.zeros(share.shape), np.zeros(share.shape)
     for envelope, sign in ((constant, 1), (rest, -1)):
@@ -360,6 +361,6 @@ def _gap_line(constant: Envelope, rest: Envelope, share: F) -> tuple[F, F]:
     return zero, one
 
 
-def _changes(start: F, sign: F) -> tuple[float, ...]:
+def _changes(start: FloatArray, sign: FloatArray) -> tuple[float, ...]:
     """Where the sign of a piece is not that of the piece before."""
     return tuple(start[1:][sign[1:] != sign[:-1]].tolist())

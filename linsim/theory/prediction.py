@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from .. import _validate
 from .._blas import on_one_thread
 from .._namespace import Home, at_home, hosted
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
-from .bounds import GAPS, Bounds
+from .bounds import GAPS
 
 __all__ = ["REGIMES", "Assumption", "Mode", "Prediction"]
 
@@ -85,6 +85,10 @@ class Prediction:
         What :meth:`log_bound` needs.
     home : object or None
         Library and device that arrays are returned in; None: NumPy.
+    limit_hfc_lfc : float
+        What HFC/LFC tends to: 0 with input convergence, else that of the one real right vector of
+        attention which all dominant modes share, inf where it has mean 0; NaN where several are
+        dominant, and for several heads and cycles.
     """
 
     regime: Any
@@ -98,8 +102,14 @@ class Prediction:
     relaxations: Mapping[str, Any]
     assumptions: tuple[Assumption, ...]
     beats: Mapping[str, Any] = field(default_factory=dict)
-    bounds: Bounds | None = field(default=None, repr=False)
+    bounds: Any = field(default=None, repr=False)
     home: Home | None = field(default=None, repr=False)
+    limit_hfc_lfc: Any = None
+
+    def __post_init__(self) -> None:
+        if self.limit_hfc_lfc is None:
+            shape = np.shape(self.regime)
+            object.__setattr__(self, "limit_hfc_lfc", np.full(shape, np.nan) if shape else float("nan"))
 
     @on_one_thread
     def log_bound(self, gap: str, layers: Any) -> Any:
@@ -152,7 +162,7 @@ class Prediction:
         >>> float(np.max(np.abs(bound - run.metrics["log_token_diversity"]))) < 1e-9
         True
         """
-        return self._bounded(Bounds.log_bound, gap, GAPS, layers)
+        return self._bounded("log_bound", gap, GAPS, layers)
 
     @on_one_thread
     def log_lower_bound(self, gap: str, layers: Any) -> Any:
@@ -190,9 +200,14 @@ class Prediction:
         >>> np.exp(law.log_lower_bound("token_diversity", [0, 10, 1000])).round(6)
         array([0.1, 1. , 1. ])
         """
-        return self._bounded(Bounds.log_lower_bound, gap, ("token_diversity", "hfc_lfc"), layers)
+        return self._bounded("log_lower_bound", gap, ("token_diversity", "hfc_lfc"), layers)
 
-    def _bounded(self, bound: Callable[..., Any], gap: str, known: tuple[str, ...], layers: Any) -> Any:
+    def _limit(self) -> str:
+        if self.input_convergence or np.isnan(self.limit_hfc_lfc):
+            return ""
+        return f", HFC/LFC tends to {self.limit_hfc_lfc:.4g}"
+
+    def _bounded(self, bound: str, gap: str, known: tuple[str, ...], layers: Any) -> Any:
         gap = _validate.choice(gap, "gap", known)
         try:
             layers = hosted(layers)
@@ -221,7 +236,7 @@ class Prediction:
             raise _validate.refusal(
                 InvalidValueError, "x0", "none", "the input that the bound is for", remedy
             )
-        value = bound(self.bounds, gap, depth.reshape(-1).astype(float))
+        value = getattr(self.bounds, bound)(gap, depth.reshape(-1).astype(float))
         value = value.reshape((*np.shape(self.regime), *depth.shape))
         return value.item() if value.ndim == 0 else at_home(value, self.home)
 
@@ -236,7 +251,7 @@ class Prediction:
         text = [
             f"Regime: {self.regime} (ln of constant over other modulus = {self.margin:.3g} per layer).",
             f"Dominant: {modes}{more}.",
-            f"Tokens {'' if self.input_convergence else 'do not '}converge to one vector; "
+            f"Tokens {'' if self.input_convergence else 'do not '}converge to one vector{self._limit()}; "
             f"angles {'converge' if self.angle_convergence else 'do not converge'}; "
             f"rank {'collapses to 1' if self.rank_collapse else f'stays {self.limit_rank}'}."
             if self.limit_rank

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
-from .._eigen import EPS, F
+from .._factored import dense
 from .._namespace import Array, namespace, to_host
+from .._types import EPS, FloatArray
 from ..errors import ShapeError
 
 __all__ = ["collapse_threshold", "dobrushin", "pure_attention_bound"]
@@ -68,7 +69,7 @@ def dobrushin(A: Array) -> Array:
     return xp.minimum(out, xp.ones_like(out))
 
 
-def pure_attention_bound(x0: Array, M: Array, H: Array, depth: int) -> F:
+def pure_attention_bound(x0: Array, M: Array, H: Array, depth: int) -> FloatArray:
     """Bound the spread of X -> softmax(X M X^T) X H at every layer, in closed form.
 
     Parameters
@@ -144,7 +145,7 @@ def pure_attention_bound(x0: Array, M: Array, H: Array, depth: int) -> F:
     return out
 
 
-def collapse_threshold(M: Array, H: Array) -> F:
+def collapse_threshold(M: Array, H: Array) -> FloatArray:
     """Return the spread below which X -> softmax(X M X^T) X H collapses doubly exponentially.
 
     Parameters
@@ -191,7 +192,7 @@ def collapse_threshold(M: Array, H: Array) -> F:
 def _layer(M: Any, H: Any, d: int | None = None) -> tuple[Array, Array]:
     """Check M and H, which must have one size, that of the tokens if given."""
     M = _validate.square(M, "M", shape="(..., d, d)")
-    H = _validate.square(H, "H", shape="(..., d, d)")
+    H = _validate.square(dense(H), "H", shape="(..., d, d)")
     for name, value in (("M", M), ("H", H)):
         expected = int(M.shape[-1]) if d is None else d
         if value.shape[-1] != expected:
@@ -205,7 +206,7 @@ def _layer(M: Any, H: Any, d: int | None = None) -> tuple[Array, Array]:
     return M, H
 
 
-def _log_spread(x: F) -> F:
+def _log_spread(x: FloatArray) -> FloatArray:
     """ln of the largest distance between two rows, (...); close rows keep their digits."""
     top = np.max(np.abs(x), axis=(-1, -2), keepdims=True)
     scale = np.where(top > 0, top, 1.0)
@@ -220,7 +221,7 @@ def _log_spread(x: F) -> F:
     return np.asarray(np.log(largest) + np.log(scale[..., 0, 0]))
 
 
-def _log_norm(M: Array) -> F:
+def _log_norm(M: Array) -> FloatArray:
     """ln ||M||_2, (...), of a matrix of any scale."""
     host = to_host(M).astype(np.float64)
     top = np.max(np.abs(host), axis=(-1, -2), keepdims=True)
@@ -228,7 +229,7 @@ def _log_norm(M: Array) -> F:
     return np.asarray(np.log(np.linalg.norm(host / safe, 2, axis=(-1, -2))) + np.log(safe[..., 0, 0]))
 
 
-def _log_tanh(y: F) -> F:
+def _log_tanh(y: FloatArray) -> FloatArray:
     """ln tanh(e^y); below -18, tanh x = x to rounding (and never above)."""
     small = y < -18
     return np.where(small, y, np.log(np.tanh(np.exp(np.clip(y, -18, 4)))))

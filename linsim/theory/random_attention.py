@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _validate
-from .._eigen import F
 from .._namespace import Array, to_host
 from .._spectra import parameter
+from .._types import FloatArray
 from ..errors import InvalidValueError
 
 __all__ = ["dirichlet_radius", "token_lambda2"]
 
 
-def dirichlet_radius(n: int, concentration: float | ArrayLike = 1.0) -> F:
+def dirichlet_radius(n: int, concentration: float | ArrayLike = 1.0) -> FloatArray:
     """Return the radius of the spectrum, 1 left out, of :func:`linsim.attention.dirichlet` with many tokens.
 
     Parameters
@@ -56,7 +56,7 @@ def dirichlet_radius(n: int, concentration: float | ArrayLike = 1.0) -> F:
     return np.asarray(np.sqrt((1 - 1 / n) / (n * alpha + 1)))[()]
 
 
-def token_lambda2(M: Array) -> F:
+def token_lambda2(M: Array) -> FloatArray:
     """Return the limit of |lambda_2| for softmax(X M X^T) of many Gaussian tokens: the spectral radius of M.
 
     Parameters

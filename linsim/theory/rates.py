@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._eigen import B, C, F, I
+from .._types import BoolArray, ComplexArray, FloatArray, IntArray
 from .dominance import TIE
 
 __all__ = ["Rates", "beats", "rates", "silent_rate"]
@@ -21,13 +21,13 @@ __all__ = ["Rates", "beats", "rates", "silent_rate"]
 class Rates(NamedTuple):
     """Factors per layer, each (b,); those of squares are not yet squared."""
 
-    token: F
-    rank: F
-    token_relaxation: F
-    rank_relaxation: F
+    token: FloatArray
+    rank: FloatArray
+    token_relaxation: FloatArray
+    rank_relaxation: FloatArray
 
 
-def rates(modulus: F) -> Rates:
+def rates(modulus: FloatArray) -> Rates:
     """Rates of sqrt(token diversity) and of sigma_2/sigma_1 from moduli (b, n, d), 0 where absent.
 
     sigma_1 sigma_2 grows like the largest product of two modes in different
@@ -60,7 +60,7 @@ def rates(modulus: F) -> Rates:
     )
 
 
-def beats(rho: C, modulus: F) -> tuple[F, F]:
+def beats(rho: ComplexArray, modulus: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Slowest beat of token diversity and of sigma_2/sigma_1, radians per layer; inf where nothing swings.
 
     Terms of equal modulus and different phase beat against each other, and no
@@ -79,7 +79,7 @@ def beats(rho: C, modulus: F) -> tuple[F, F]:
     return token, rank
 
 
-def _slowest(values: C, sizes: F) -> float:
+def _slowest(values: ComplexArray, sizes: FloatArray) -> float:
     """The smallest phase, beyond rounding, between two leading values."""
     top = np.max(sizes, initial=0.0)
     lead = values[(sizes >= (1 - TIE) * top) & (sizes > 0)]
@@ -87,18 +87,20 @@ def _slowest(values: C, sizes: F) -> float:
     return float(np.min(turn[turn > TIE], initial=np.inf))
 
 
-def _leading(values: F) -> tuple[F, F]:
+def _leading(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Largest of (b, m) values, and the largest of those that do not tie with it; 0 where none."""
     first = np.max(values, axis=-1, initial=0.0)
     below = np.where(values < (1 - TIE) * first[:, None], values, 0)
     return first, np.max(below, axis=-1, initial=0.0)
 
 
-def _quotient(p: F, q: F) -> F:
+def _quotient(p: FloatArray, q: FloatArray) -> FloatArray:
     return p / np.where(q > 0, q, 1)
 
 
-def silent_rate(modulus: F, growth: I, D: B, entries: B, heard: B) -> tuple[float, bool]:
+def silent_rate(
+    modulus: FloatArray, growth: IntArray, D: BoolArray, entries: BoolArray, heard: BoolArray
+) -> tuple[float, bool]:
     """Factor per layer of the angle between tokens where the dominant modes miss some, and whether it closes.
 
     Such a token follows the strongest mode that has an entry for it.  It ends

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import EPS, B, C, Eigensystem, F, I, doubly_stochastic
+from .._eigen import Eigensystem, doubly_stochastic
+from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 
 __all__ = ["Hidden", "Known", "hidden", "known", "mean_free"]
 
@@ -38,16 +39,19 @@ class Hidden(NamedTuple):
     equal : (b, m, m) bool, which values rounding cannot tell apart
     """
 
-    turn: F
-    among: F
-    equal: B
+    turn: FloatArray
+    among: FloatArray
+    equal: BoolArray
 
 
-def hidden(M: F, system: Eigensystem, stochastic: bool = False) -> Hidden:
+def hidden(
+    M: FloatArray, system: Eigensystem, stochastic: bool = False, constant: BoolArray | None = None
+) -> Hidden:
     """Bound what rounding hides in the eigensystem of (b, m, m) matrices.
 
     ``stochastic``: attention, whose rows sum to 1, whose first mode is constant, and whose
-    columns are meant to sum to 1 where they do so to rounding.
+    columns are meant to sum to 1 where they do so to rounding.  ``constant`` (b,) bool: of other
+    attention, whose first mode is constant.
     """
     m = M.shape[-1]
     values, V, U = system.values, system.right, system.left
@@ -75,34 +79,56 @@ def hidden(M: F, system: Eigensystem, stochastic: bool = False) -> Hidden:
         # pi is found without a subtraction, entry by entry: no other mode hides in it
         turn[:, 0, :] = np.where(np.arange(m) == 0, turn[:, 0, :], basis[:, 0, :])
         among[:, 0] = 0.0
+    if constant is not None:  # A 1 = s 1 exactly
+        turn[:, 1:, 0] = np.where(constant[:, None], 0.0, turn[:, 1:, 0])
     return Hidden(turn, among, equal)
 
 
 class Known(NamedTuple):
     """Coefficients of a stack of systems: |c|, its error (both 0 where c = 0 exactly), what bases hide."""
 
-    size: F
-    error: F
+    size: FloatArray
+    error: FloatArray
     rows: Hidden
     columns: Hidden
 
 
-def known(A: F, H: F, x0: F, attention: Eigensystem, weights: Eigensystem, c: C, eps: float) -> Known:
-    """What is known of c_ij = u_i^T x0 w_j, (b, n, d), of an x0 given to a relative spacing of ``eps``."""
-    rows, columns = hidden(A, attention, stochastic=True), hidden(H, weights)
-    size, error = np.abs(c), _coefficient_error(attention, weights, rows, columns, c, x0, eps)
+def known(
+    A: FloatArray,
+    H: FloatArray,
+    x0: FloatArray,
+    attention: Eigensystem,
+    weights: Eigensystem,
+    c: ComplexArray,
+    eps: float,
+    constant: BoolArray | None = None,
+) -> Known:
+    """What is known of c_ij = u_i^T x0 w_j, (b, n, d), of an x0 given to a relative spacing of ``eps``.
+
+    ``constant`` (b,) bool: of attention that is not stochastic, whether mode 0 is the constant one.
+    """
+    rows = hidden(A, attention, stochastic=constant is None, constant=constant)
+    columns = hidden(H, weights)
+    size, error = np.abs(c), _coefficient_error(attention, weights, rows, columns, c, x0, eps, constant)
     sure = size > error
     basis = attention.diagonalizable & weights.diagonalizable
     doubt = ~sure & (error > 0) & basis[:, None, None]
-    if np.any(doubt):
+    if np.any(doubt) and constant is None:
         nothing = _absent(A, H, x0, rows, columns, sure, doubt)
         size, error = (np.where(nothing, 0.0, x) for x in (size, error))
     return Known(size, error, rows, columns)
 
 
 def _coefficient_error(
-    attention: Eigensystem, weights: Eigensystem, rows: Hidden, columns: Hidden, c: C, x0: F, eps: float
-) -> F:
+    attention: Eigensystem,
+    weights: Eigensystem,
+    rows: Hidden,
+    columns: Hidden,
+    c: ComplexArray,
+    x0: FloatArray,
+    eps: float,
+    constant: BoolArray | None,
+) -> FloatArray:
     """First-order bound of the error of c_ij = u_i^T x0 w_j, (b, n, d).
 
     Of sums, of both bases, and of an x0 that was rounded to a relative spacing of ``eps``; 0 only
@@ -110,8 +136,9 @@ def _coefficient_error(
     """
     n, d = c.shape[-2:]
     left, right = np.abs(attention.left), np.abs(weights.right)
-    # Only the first row sees what all tokens share: the others are read from differences.
-    seen = left @ np.abs(x0 - x0[:, :1, :])
+    # Only a constant first row sees what all tokens share: then the others are read from differences.
+    uniform = np.ones(1, dtype=bool) if constant is None else constant
+    seen = left @ np.abs(x0 - np.where(uniform[:, None, None], x0[:, :1, :], 0.0))
     seen[:, :1, :] = left[:, :1, :] @ np.abs(x0)
     # a feature that all tokens share was rounded alike for all of them
     shared = np.all(x0 == x0[:, :1, :], axis=-2, keepdims=True)
@@ -130,7 +157,15 @@ def _coefficient_error(
 # prime; they come out too small, and so wrong, with a probability below 1e-15 for two primes.
 
 
-def _absent(A: F, H: F, x0: F, rows: Hidden, columns: Hidden, sure: B, doubt: B) -> B:
+def _absent(
+    A: FloatArray,
+    H: FloatArray,
+    x0: FloatArray,
+    rows: Hidden,
+    columns: Hidden,
+    sure: BoolArray,
+    doubt: BoolArray,
+) -> BoolArray:
     """Which doubtful coefficients (b, n, d) are zero exactly.
 
     ``sure`` are those that are not zero.  Where x0 spans, under A and H, no more than the pairs of
@@ -150,7 +185,7 @@ def _absent(A: F, H: F, x0: F, rows: Hidden, columns: Hidden, sure: B, doubt: B)
     return out
 
 
-def mean_free(A: F, system: Eigensystem, off: F) -> B:
+def mean_free(A: FloatArray, system: Eigensystem, off: FloatArray) -> BoolArray:
     """Which right eigenvectors of (b, n, n) attention have the mean 0 exactly, (b, n).
 
     ``off`` (b, n) bounds the error of their computed means.  All but the constant one where
@@ -173,13 +208,15 @@ def mean_free(A: F, system: Eigensystem, off: F) -> B:
     return out
 
 
-def _groups(equal: B) -> np.ndarray[Any, Any]:
+def _groups(equal: BoolArray) -> np.ndarray[Any, Any]:
     from scipy.sparse.csgraph import connected_components
 
     return np.asarray(connected_components(equal, directed=False)[1])
 
 
-def _spans_at_most(A: F, H: F, x0: F, most: int, p: int, dual: bool = False) -> bool:
+def _spans_at_most(
+    A: FloatArray, H: FloatArray, x0: FloatArray, most: int, p: int, dual: bool = False
+) -> bool:
     """Whether A^a x0 H^b span at most ``most`` dimensions, modulo a prime.
 
     A stands for the attention whose rows (``dual``: columns, of its transpose) sum to 1 exactly.
@@ -205,11 +242,11 @@ def _spans_at_most(A: F, H: F, x0: F, most: int, p: int, dual: bool = False) -> 
     return True
 
 
-def _product(x: I, y: I, p: int) -> I:
+def _product(x: IntArray, y: IntArray, p: int) -> IntArray:
     return np.asarray(np.sum(x[:, :, None] * y[None] % p, axis=1) % p)
 
 
-def _modulo(M: F, p: int) -> I:
+def _modulo(M: FloatArray, p: int) -> IntArray:
     """Doubles modulo a prime: a double is an integer times a power of two."""
     fraction, exponent = np.frexp(M)
     out = np.ldexp(fraction, 53).astype(np.int64) % p
@@ -219,7 +256,7 @@ def _modulo(M: F, p: int) -> I:
     return out
 
 
-def _attention_modulo(A: F, p: int) -> I:
+def _attention_modulo(A: FloatArray, p: int) -> IntArray:
     """Rows divided by their sums; where columns sum to 1 to rounding, Pi + (1 - Pi) A (1 - Pi)."""
     n, K = len(A), _modulo(A, p)
     if not doubly_stochastic(A[None])[0]:

@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _validate
-from .._eigen import F, meant, spacing
+from .._eigen import meant, spacing
 from .._namespace import Array, to_host
 from .._spectra import parameter
+from .._types import FloatArray
 from ..errors import InvalidValueError
 
 __all__ = ["scaled_residual_loss", "scaled_residual_odds"]
 
 
-def scaled_residual_loss(A: Array, std: float | ArrayLike, depth: int) -> F:
+def scaled_residual_loss(A: Array, std: float | ArrayLike, depth: int) -> FloatArray:
     """Bound what ``depth`` layers X + A X W / sqrt(depth) with fresh random W take from token diversity.
 
     E ||Pi_perp X_L||^2 / E ||X_L||^2 >= t_div(X_0) e^(-loss).
@@ -56,7 +57,7 @@ def scaled_residual_loss(A: Array, std: float | ArrayLike, depth: int) -> F:
     return np.asarray(depth * np.log1p(variance * norm**2 / depth))[()]
 
 
-def scaled_residual_odds(A: Array, std: float | ArrayLike, depth: int) -> tuple[F, F]:
+def scaled_residual_odds(A: Array, std: float | ArrayLike, depth: int) -> tuple[FloatArray, FloatArray]:
     """Bound the growth of the odds of similarity over ``depth`` layers X + A X W / sqrt(depth).
 
     Parameters
@@ -121,7 +122,7 @@ def scaled_residual_odds(A: Array, std: float | ArrayLike, depth: int) -> tuple[
     return low, high
 
 
-def _checked(A: Array, std: float | ArrayLike, depth: int) -> tuple[F, F, int]:
+def _checked(A: Array, std: float | ArrayLike, depth: int) -> tuple[FloatArray, FloatArray, int]:
     given = _validate.attention_matrix(A)
     matrix = to_host(given).astype(np.float64)
     # columns of float32 matrices sum to 1 in float32 only

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .._eigen import EPS, B, Eigensystem
+from .._eigen import Eigensystem
+from .._types import EPS, BoolArray
 from .bounds import Bounds
-from .dominance import DOUBLE, TIE, Dominance, Precision, tie
+from .dominance import DOUBLE, TIE, Beyond, Dominance, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 from .rates import beats, rates, silent_rate
 from .rounding import known as known_coefficients
@@ -28,17 +29,25 @@ def verdicts(
     law: Dominance,
     batch: tuple[int, ...],
     precision: Precision = DOUBLE,
+    beyond: Beyond | None = None,
+    bounds: Any = None,
 ) -> Prediction:
-    """Judge a stack of systems known to a ``precision``; the fields get the shape ``batch``."""
+    """Judge a stack of systems known to a ``precision``; the fields get the shape ``batch``.
+
+    ``beyond``: what is known beside the spectra of stochastic attention; ``bounds``: in place of
+    those of stochastic attention.
+    """
     size, n = law.rho.shape[:2]
     close, quiet = tie(max(precision[:2])), tie(precision.coarsest, SILENT)
     D = law.dominant
     rows, columns = np.any(D, axis=2), np.any(D, axis=1)
     constant, others = (np.any(x, axis=(-1, -2)) for x in (law.tied[:, :1], law.tied[:, 1:]))
+    uniform = np.ones(size, dtype=bool) if beyond is None else np.broadcast_to(beyond.constant, size)
+    constant, others = constant & uniform, others | (constant & ~uniform)
     level = (constant & others) | law.vanishes
     regime = np.where(level, "balanced", np.where(constant, "smoothing", "sharpening"))
     # a tie of moduli may still be broken by a power of depth
-    smooth = rows[:, 0] & ~np.any(rows[:, 1:], axis=-1) & ~law.vanishes
+    smooth = rows[:, 0] & ~np.any(rows[:, 1:], axis=-1) & ~law.vanishes & uniform
 
     entries = np.broadcast_to(_entries(attention, precision.attention), (size, n, n))
     rank = np.ones(size, dtype=int)
@@ -85,10 +94,15 @@ def verdicts(
         x = np.array(np.broadcast_to(np.asarray(x), size)).reshape(batch)
         return x.item() if batch == () else x
 
-    positive = np.min(A, axis=(-1, -2))
+    positive, limit = np.min(A, axis=(-1, -2)), _limit_ratio(attention, rows, law.vanishes)
     silent = np.sum(~heard, axis=-1)
+    declared = beyond is not None and not beyond.stochastic  # then entries of either sign are meant
     assumptions = [
-        ("attention has positive entries", positive > 0, [f"smallest entry {x:.3g}" for x in positive]),
+        (
+            "attention has positive entries",
+            positive > (-np.inf if declared else 0),
+            [f"smallest entry {x:.3g}" for x in positive],
+        ),
         _basis("attention", attention),
         _basis("weights", weights),
         (
@@ -111,7 +125,7 @@ def verdicts(
             if law.coefficients is None
             else [
                 ("x0 is judged by its own modes", known, ["else as a generic input"] * size),
-                _left_out(A, H, x0, attention, weights, law, precision.tokens),
+                _left_out(A, H, x0, attention, weights, law, precision.tokens, beyond),
             ]
         ),
         ("state does not vanish", ~law.vanishes, [f"largest modulus {x:.3g}" for x in _top(law)]),
@@ -134,11 +148,29 @@ def verdicts(
         relaxations={k: shaped(v) for k, v in settling.items()},
         beats={k: shaped(v) for k, v in beat.items()},
         assumptions=tuple(Assumption(name, each(holds), each(detail)) for name, holds, detail in assumptions),
-        bounds=Bounds(attention, weights, law, x0, A, H, precision.tokens),
+        bounds=Bounds(attention, weights, law, x0, A, H, precision.tokens) if bounds is None else bounds,
+        limit_hfc_lfc=shaped(np.where(smooth, 0.0, limit)),
     )
 
 
-def _entries(attention: Eigensystem, eps: float = EPS) -> B:
+def _limit_ratio(attention: Eigensystem, rows: BoolArray, vanishes: BoolArray) -> Any:
+    """HFC/LFC of the one real right vector that all dominant modes share, (b,); NaN where there is none."""
+    right = np.broadcast_to(attention.right, (rows.shape[0], *attention.right.shape[1:]))
+    values = np.broadcast_to(attention.values, rows.shape)
+    index = np.argmax(rows, axis=-1)[:, None]
+    alone = (np.sum(rows, axis=-1) == 1) & ~vanishes
+    alone &= np.take_along_axis(values, index, axis=-1)[:, 0].imag == 0
+    v = np.take_along_axis(right, index[:, None, :], axis=-1)[:, :, 0].real
+    mean = np.mean(v, axis=-1, keepdims=True)
+    low = np.sqrt(v.shape[-1]) * np.abs(mean[:, 0])
+    high = np.linalg.norm(v - mean, axis=-1)
+    # a mean of the size of rounding is none
+    low = np.where(low > 64 * v.shape[-1] * EPS, low, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(alone, high / low, np.nan)
+
+
+def _entries(attention: Eigensystem, eps: float = EPS) -> BoolArray:
     """Which entries of the eigenvectors are more than rounding, (b, n, n): token by mode.
 
     A perturbation E moves v_i by sum_k v_k (u_k^T E v_i) / (lambda_i - lambda_k).
@@ -196,31 +228,42 @@ def _top(law: Dominance) -> Any:
     return np.max(np.where(law.dominant, np.abs(law.rho), 0), axis=(-1, -2))
 
 
-def _basis(name: str, system: Eigensystem) -> tuple[str, B, list[str]]:
+def _basis(name: str, system: Eigensystem) -> tuple[str, BoolArray, list[str]]:
     detail = [f"eigenvector condition {x:.3g}" for x in system.basis_condition]
     return f"{name} is diagonalizable", system.diagonalizable, detail
 
 
 def _left_out(
-    A: Any, H: Any, x0: Any, attention: Eigensystem, weights: Eigensystem, law: Dominance, eps: float
-) -> tuple[str, B, list[str]]:
+    A: Any,
+    H: Any,
+    x0: Any,
+    attention: Eigensystem,
+    weights: Eigensystem,
+    law: Dominance,
+    eps: float,
+    beyond: Beyond | None,
+) -> tuple[str, BoolArray, list[str]]:
     """Coefficients that count as zero but may not be: their modes may take over in the end."""
     assert law.coefficients is not None
     count = np.zeros(law.rho.shape[0], dtype=int)
-    s = np.flatnonzero(np.any(~law.present, axis=(-1, -2)))
+    present = law.present if beyond is None else law.present | beyond.absent
+    s = np.flatnonzero(np.any(~present, axis=(-1, -2)))
     if s.size:
         A, H, x0 = (M[s] if M.shape[0] > 1 else M for M in (A, H, x0))
         attention, weights = (
             Eigensystem(*(x[s] if x.shape[0] > 1 else x for x in vars(system).values()))
             for system in (attention, weights)
         )
-        found = known_coefficients(A, H, x0, attention, weights, law.coefficients[s], eps)
-        count[s] = np.sum(~law.present[s] & ((found.size > 0) | (found.error > 0)), axis=(-1, -2))
+        constant = None if beyond is None or beyond.stochastic else beyond.constant
+        if constant is not None:
+            constant = np.broadcast_to(constant, law.rho.shape[0])[s]
+        found = known_coefficients(A, H, x0, attention, weights, law.coefficients[s], eps, constant)
+        count[s] = np.sum(~present[s] & ((found.size > 0) | (found.error > 0)), axis=(-1, -2))
     detail = [f"{k} of them within rounding of zero" for k in count]
     return "modes left out of x0 have coefficient zero", count == 0, detail
 
 
-def _generic_rank(D: B) -> int:
+def _generic_rank(D: BoolArray) -> int:
     """Rank of a matrix with generic entries on D and zeros elsewhere."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import structural_rank
@@ -228,13 +271,13 @@ def _generic_rank(D: B) -> int:
     return int(structural_rank(csr_array(D.astype(float))))
 
 
-def _phases(rho: Any, D: B) -> Any:
+def _phases(rho: Any, D: BoolArray) -> Any:
     """rho / |rho| on D, where all moduli are equal, 0 elsewhere."""
     modulus = np.abs(rho)
     return np.where(D & (modulus > 0), rho / np.where(modulus > 0, modulus, 1), 0)
 
 
-def _given_rank(c: Any, rho: Any, D: B, quiet: float = SILENT) -> int:
+def _given_rank(c: Any, rho: Any, D: BoolArray, quiet: float = SILENT) -> int:
     """Rank of C_l = (c_ij (rho_ij / |rho|)^l) on D, phases included; the largest over l.
 
     A 2x2 minor of C_l is a sum of two exponentials in l, so it vanishes at
@@ -249,7 +292,7 @@ def _given_rank(c: Any, rho: Any, D: B, quiet: float = SILENT) -> int:
     return max(ranks)
 
 
-def _heard(law: Dominance, vectors: Any, quiet: float = SILENT) -> B:
+def _heard(law: Dominance, vectors: Any, quiet: float = SILENT) -> BoolArray:
     """Which tokens of a given x0 the dominant modes reach at every layer, (b, n)."""
     assert law.coefficients is not None
     phases = _phases(law.rho, law.dominant)

@@ -1,0 +1,1 @@
+"""Truth in arbitrary precision, systems to try, and what every result is held to."""
