@@ -44,6 +44,8 @@ SUM, ENTRY = 0.2, 0.3
 _EPS = 2.0**-52
 # powers of two below which sizes are near the end of single precision
 _BUDGET = 50.0
+# the least normal number of single precision
+_LEAST = 2.0**-126
 
 
 @nb.njit(**_INNER)
@@ -276,10 +278,14 @@ def _difference(X, Y, n, d, height, factor, out):
 
 @nb.njit(**_SUMMED)
 def _square(X, at, width, full, column, x, y, factor):
-    """Return the sum of squares of some columns of a row v r + b z + R."""
+    """Return the sum of squares of some columns of a row v r + b z + R.
+
+    Entries below the least normal number do not shrink any more when their row does: they are none.
+    """
     out = 0.0
     for j in range(width):
-        t = x * full[0, column + j] + y * full[1, column + j] + factor * X[at + j]
+        own = factor * X[at + j] if abs(X[at + j]) >= _LEAST else 0.0
+        t = x * full[0, column + j] + y * full[1, column + j] + own
         out += t * t
     return out
 
