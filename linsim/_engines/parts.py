@@ -29,10 +29,11 @@ from .panels import held, laid_out, vectors
 from .protocol import Job
 from .task import StoppedError, Task, budget, rounding, started
 
-__all__ = ["about", "covers", "jobs", "name", "operations", "worthwhile"]
+__all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
 
 name = "parts"
 about = "compiled: layer by layer, along the dominant modes; every metric"
+kernels = "parts"
 
 # numbers of recorded states that are measured together
 _TOGETHER = 2**19

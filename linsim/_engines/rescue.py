@@ -17,7 +17,7 @@ from .._recorded import Recorded, filled
 from .._types import HostArray
 from ..metrics._registry import metric_of
 from . import bands, iterate, lanes, parts
-from .choose import choose
+from .choose import choose, ready
 from .digits import hidden, in_pairs_of_doubles, last_of, with_more_digits
 from .execute import execute
 from .task import Task
@@ -47,7 +47,7 @@ def rescued(task: Task, found: Recorded) -> Recorded:
     if numbers.size:
         # these bound what others measure
         finer = task.picked(numbers, count=last_of(lost[numbers]) + 1)
-        measuring = iterate if parts.covers(finer) else parts
+        measuring = parts if ready(parts, finer) else iterate
         found = filled(found, numbers, execute(finer, [measuring], parallel=False), task.allowed)
         found = replace(found, fallbacks={**found.fallbacks, "iterate": len(numbers)})
     heads = max(len(task.rule.checked_heads(layer)) for layer in range(task.different))

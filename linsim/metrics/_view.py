@@ -51,9 +51,9 @@ class View:
 
     @cached_property
     def _compiled(self) -> Compiled | None:
-        """Kernels for these states, None where they are not NumPy's or Numba does not work."""
-        usable = namespace(self.state.R) is np and _kernels.usable()
-        return Compiled(self.state) if usable else None
+        """Kernels for these states, None where they are not NumPy's or nothing is compiled."""
+        ready = namespace(self.state.R) is np and _kernels.ready("sums", "float64")
+        return Compiled(self.state) if ready else None
 
     @cached_property
     def row(self) -> tuple[Array, Array]:
