@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["GROUPS", "kept", "ready", "wait", "waits"]
+__all__ = ["GROUPS", "compile_all", "kept", "ready", "wait"]
 
 #: what is compiled together: the functions of this package that are called from Python
 GROUPS = {
@@ -42,11 +42,6 @@ def wait() -> None:
     os.environ["LINSIM_COMPILE"] = "wait"
 
 
-def waits() -> bool:
-    """Whether kernels are compiled before their first use."""
-    return _waiting
-
-
 def ready(group: str, dtype: Any) -> bool:
     """Whether kernels can be used at once; if they cannot be, have them compiled.
 
@@ -55,12 +50,32 @@ def ready(group: str, dtype: Any) -> bool:
     key = (group, str(dtype))
     if _waiting or key in _found:
         return True
-    modules = [name.split(".") for name in GROUPS[group]]
-    kernels = [getattr(importlib.import_module(f".{module}", __package__), name) for module, name in modules]
-    if all(kept(kernel, key[1]) for kernel in kernels):
+    if _compiled(*key):
         _found.add(key)
         return True
     return not _started(*key)
+
+
+def _compiled(group: str, dtype: str) -> bool:
+    modules = [name.split(".") for name in GROUPS[group]]
+    kernels = [getattr(importlib.import_module(f".{module}", __package__), name) for module, name in modules]
+    return all(kept(kernel, dtype) for kernel in kernels)
+
+
+def compile_all(processes: int) -> None:
+    """Compile what is not, by some processes at a time: for those who will need everything."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    # the longest first
+    keys = [(group, dtype) for group in ("parts", "lanes", "bands") for dtype in ("float64", "float32")]
+    missing = [key for key in (*keys, ("jump", "float64")) if not _compiled(*key)]
+
+    def one(key: tuple[str, str]) -> None:
+        if not _compiled(*key):  # another may have needed the same
+            subprocess.run([sys.executable, "-m", __name__, *key], env=_surroundings(), check=True)
+
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(one, missing))
 
 
 def kept(kernel: Any, dtype: str) -> bool:
@@ -83,7 +98,7 @@ def _started(group: str, dtype: str) -> bool:
     try:
         _compiling = subprocess.Popen(
             [sys.executable, "-m", __name__, group, dtype],
-            env=os.environ | {"LINSIM_COMPILE": "wait"},
+            env=_surroundings(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -92,6 +107,10 @@ def _started(group: str, dtype: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _surroundings() -> dict[str, str]:
+    return os.environ | {"LINSIM_COMPILE": "wait"}
 
 
 def _compile(group: str, dtype: str) -> None:
