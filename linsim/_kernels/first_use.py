@@ -72,7 +72,7 @@ def compile_all(processes: int) -> None:
 
     def one(key: tuple[str, str]) -> None:
         if not _compiled(*key):  # another may have needed the same
-            subprocess.run([sys.executable, "-m", __name__, *key], env=_surroundings(), check=True)
+            subprocess.run(_command(*key), env=_surroundings(), check=True)
 
     with ThreadPoolExecutor(processes) as pool:
         list(pool.map(one, missing))
@@ -97,7 +97,7 @@ def _started(group: str, dtype: str) -> bool:
         return False  # compiling here will show what is wrong
     try:
         _compiling = subprocess.Popen(
-            [sys.executable, "-m", __name__, group, dtype],
+            _command(group, dtype),
             env=_surroundings(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -107,6 +107,14 @@ def _started(group: str, dtype: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _command(group: str, dtype: str) -> list[str]:
+    """A process that compiles a group, and finds this very package whatever folder it starts in."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _main; _main({group!r}, {dtype!r})"
+    )
+    return [sys.executable, "-c", code]
 
 
 def _surroundings() -> dict[str, str]:
@@ -144,7 +152,3 @@ def _main(group: str, dtype: str) -> None:
         _compile(group, dtype)
     finally:
         mark.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2])
