@@ -26,7 +26,7 @@ Heads = Sequence[tuple[Array, Array]]
 # vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
 # than this, and some error is more than _FINE, systems are cut along the mean alone as well
 _ENLARGED = 20.0
-_FINE = {"float64": 1e-9, "float32": 1e-5}
+_FINE = {"float64": 1e-14, "float32": 1e-6}
 
 
 def jobs(task: Task) -> list[Job]:
