@@ -106,7 +106,8 @@ def _started(group: str, dtype: str) -> bool:
 
 def _command(group: str, dtype: str) -> list[str]:
     """A process that compiles a group, and finds this very package whatever folder it starts in."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from linsim._compile import main; main({group!r}, {dtype!r})"
+    run = f"from linsim._compile import main; main({group!r}, {dtype!r})"
+    code = f"import sys; sys.path[:] = {sys.path!r}; {run}"
     return [sys.executable, "-c", code]
 
 
