@@ -249,7 +249,7 @@ def bench(
         typer.Option(
             "--workload",
             metavar="NAME",
-            help="W1, W2, W3, W3-causal or small; may be repeated; default: all.",
+            help="default, W1, W1-all, W2, W2-all, W3, W3-causal or small; may be repeated; default: all.",
         ),
     ] = None,
     peers: Annotated[

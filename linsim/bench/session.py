@@ -91,6 +91,7 @@ class Session:
             # this linsim first, whichever others there are; the user's own peers last
             paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""), os.getcwd()]
             environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+            environment["LINSIM_COMPILE"] = "wait"  # kernels are timed, not what goes on without them
             # no search for a GPU, whose absence it would report
             environment["JAX_PLATFORMS"] = "cpu"
             errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its process

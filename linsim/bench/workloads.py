@@ -111,6 +111,9 @@ class Workload:
         Time linsim also in float32.
     deeper : int, optional
         Time linsim also at this depth.
+    everything : bool
+        linsim records all its metrics, gaps included, as it does where none are named; the others have
+        ``metrics`` alone.
     """
 
     name: str
@@ -129,6 +132,7 @@ class Workload:
     check_recorded: int = 40
     single: bool = False
     deeper: int | None = None
+    everything: bool = False
 
     @property
     def systems(self) -> int:
@@ -186,6 +190,8 @@ class Problem:
         For linsim alone.
     resolution : float, optional
         The largest error with which linsim reports a value, its own choice where None.
+    everything : bool
+        linsim records all its metrics.
     """
 
     A: HostArray
@@ -198,6 +204,7 @@ class Problem:
     dtype: str = "float64"
     method: str = "auto"
     resolution: float | None = None
+    everything: bool = False
 
 
 def timed(workload: Workload, part: Part, dtype: str = "float64", method: str = "auto") -> Problem:
@@ -208,7 +215,10 @@ def timed(workload: Workload, part: Part, dtype: str = "float64", method: str = 
     if depth < workload.depth:
         count = max(1, round(len(layers) * depth / workload.depth))
         layers = np.unique(np.round(np.linspace(depth / count, depth, count)).astype(int))
-    return Problem(A, H, x0, depth, layers, workload.metrics, workload.rescale, dtype, method)
+    return Problem(
+        A, H, x0, depth, layers, workload.metrics, workload.rescale, dtype, method,
+        everything=workload.everything,
+    )  # fmt: skip
 
 
 #: a peer whose values are further from linsim's than this computes something else (float32: its rounding);
@@ -224,7 +234,7 @@ def checked(workload: Workload, dtype: str = "float64") -> Problem:
     layers = layers[np.round(few).astype(int)]
     return Problem(
         A, H, x0, workload.depth, layers, workload.metrics, workload.rescale, dtype,
-        resolution=TOLERANCE[dtype],
+        resolution=TOLERANCE[dtype], everything=workload.everything,
     )  # fmt: skip
 
 
@@ -333,19 +343,34 @@ _DEEP = Workload(
     deeper=1_000_000_000,
 )
 
+_RUN = Workload("W1", "one deep run", n=197, d=768, depth=100, recorded=None, metrics=FIVE, check_recorded=11)
+_SMALL = Workload("small", "one small system", n=32, d=32, depth=64, recorded=None, metrics=THREE)
+
 WORKLOADS: dict[str, Workload] = {
     w.name: w
     for w in (
-        Workload(
-            "W1", "one deep run", n=197, d=768, depth=100, recorded=None, metrics=FIVE, check_recorded=11
-        ),
+        replace(_SMALL, name="default", title="what a first call records", metrics=FIVE, everything=True),
+        _RUN,
+        replace(_RUN, name="W1-all", title="one deep run, every metric", everything=True),
         _PHASES,
+        replace(_PHASES, name="W2-all", title="phase diagram, every metric", everything=True, single=False),
         _DEEP,
         replace(_DEEP, name="W3-causal", title="asymptotics, causal attention", causal=True, deeper=None),
-        Workload("small", "one small system", n=32, d=32, depth=64, recorded=None, metrics=THREE),
+        _SMALL,
     )
 }
 
+_RUN_QUICK: dict[str, Any] = {"n": 12, "d": 32, "depth": 10}
+_PHASES_QUICK: dict[str, Any] = {
+    "n": 8,
+    "d": 8,
+    "depth": 12,
+    "sharpness": replace(_PHASES.sharpness, count=4),
+    "strength": replace(_PHASES.strength, count=4),
+    "looped": Part(systems=4),
+    "batched": Part(systems=8),
+    "check_systems": 4,
+}
 _DEEP_QUICK: dict[str, Any] = {
     "n": 8,
     "d": 8,
@@ -358,18 +383,11 @@ _DEEP_QUICK: dict[str, Any] = {
 
 #: the same shapes at sizes that take no time; the numbers say nothing about speed
 QUICK: dict[str, Workload] = {
-    "W1": replace(WORKLOADS["W1"], n=12, d=32, depth=10),
-    "W2": replace(
-        _PHASES,
-        n=8,
-        d=8,
-        depth=12,
-        sharpness=replace(_PHASES.sharpness, count=4),
-        strength=replace(_PHASES.strength, count=4),
-        looped=Part(systems=4),
-        batched=Part(systems=8),
-        check_systems=4,
-    ),
+    "default": replace(WORKLOADS["default"], n=8, d=8, depth=12),
+    "W1": replace(WORKLOADS["W1"], **_RUN_QUICK),
+    "W1-all": replace(WORKLOADS["W1-all"], **_RUN_QUICK),
+    "W2": replace(_PHASES, **_PHASES_QUICK),
+    "W2-all": replace(WORKLOADS["W2-all"], **_PHASES_QUICK),
     "W3": replace(_DEEP, **_DEEP_QUICK, deeper=2000),
     "W3-causal": replace(WORKLOADS["W3-causal"], **_DEEP_QUICK),
     "small": replace(WORKLOADS["small"], n=8, d=8, depth=12),

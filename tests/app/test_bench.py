@@ -85,10 +85,13 @@ def test_the_workloads_are_those_that_are_promised():
     sizes = {w.name: (w.n, w.d, w.systems, w.depth, len(w.layers())) for w in WORKLOADS.values()}
     assert sizes == {
         "W1": (197, 768, 1, 100, 101),
+        "W1-all": (197, 768, 1, 100, 101),
         "W2": (32, 32, 4096, 64, 65),
+        "W2-all": (32, 32, 4096, 64, 65),
         "W3": (64, 64, 64, 100_000, 200),
         "W3-causal": (64, 64, 64, 100_000, 200),
         "small": (32, 32, 1, 64, 65),
+        "default": (32, 32, 1, 64, 65),
     }
     layers = WORKLOADS["W3"].layers()
     assert (layers[0], layers[-1]) == (1, 100_000)
