@@ -7,7 +7,7 @@ import math
 import numba as nb
 import numpy as np
 
-__all__ = ["FIELDS", "leading", "spread", "stationary"]
+__all__ = ["FIELDS", "leading", "spread", "stationary", "suited"]
 
 _COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
 _EPS = 2.0**-52
@@ -66,7 +66,7 @@ def leading(lam, mu, near, out):
             tall += rows[i] > 0
         for j in range(d):
             wide += columns[j] > 0
-        # all entries of a rectangle, or two in different rows and columns: the generic rank is the shorter side
+        # the generic rank of a full rectangle is its shorter side, that of two modes apart 2
         rank = min(tall, wide)
         certain = certain and (tied == tall * wide or tied == 2)
         if tall > 1 and rows[0] > 0:
@@ -201,3 +201,33 @@ def stationary(A, pi, work):
             pi[s, :] = 0.0
         else:
             pi[s, :] /= total
+
+
+@nb.njit(**_COMPILE)
+def suited(M, values, scaled, apart, out):
+    """Write to out (b,) whether eigenvalues (b, n) of M (b, n, n) can be taken as they are.
+
+    That is where the entries beside the diagonal of each row and of its column have sums of moduli within the
+    factor ``scaled``, and no two eigenvalues are nearer than ``apart`` times the norm.
+    """
+    n = M.shape[1]
+    for s in range(M.shape[0]):
+        good, norm = True, 0.0
+        for i in range(n):
+            across, down = 0.0, 0.0
+            for j in range(n):
+                norm += M[s, i, j] * M[s, i, j]
+                if i != j:
+                    across += abs(M[s, i, j])
+                    down += abs(M[s, j, i])
+            # false for sums of zero and for NaN as well
+            good = good and across > 0.0 and down > 0.0
+            good = good and across <= scaled * down and down <= scaled * across
+        limit = apart * apart * norm
+        for i in range(n):
+            for j in range(i):
+                x = values[s, i].real - values[s, j].real
+                y = values[s, i].imag - values[s, j].imag
+                if not x * x + y * y > limit:
+                    good = False
+        out[s] = good

@@ -1,11 +1,11 @@
 """What eigenvalues alone decide of one head with stochastic attention, for many systems at once.
 
-:func:`linsim.predict` finds eigenvectors and condition numbers, to say how far a verdict can be trusted and to
-bound what happens at finite depth.  A sweep keeps only verdicts and rates, and these follow from the moduli
-|1 + lambda_i mu_j| wherever no two of the leading ones are nearly equal: the law's own tolerance, never above
-1e-9 of the largest, then decides nothing.  Here the margin is 1e-4, so that eigenvalues would have to be wrong
-by more than that, a condition number of 1e11, to change a verdict.  Whatever is nearer, nearly defective or
-badly scaled is left to :func:`linsim.predict`.
+:func:`linsim.predict` finds eigenvectors and condition numbers, to say how far a verdict can be trusted and
+to bound what happens at finite depth.  A sweep keeps only verdicts and rates, and these follow from the
+moduli |1 + lambda_i mu_j| wherever no two of the leading ones are nearly equal: the law's own tolerance,
+never above 1e-9 of the largest, then decides nothing.  Here the margin is 1e-4, so that eigenvalues would
+have to be wrong by more than that, a condition number of 1e11, to change a verdict.  Whatever is nearer,
+nearly defective or badly scaled is left to :func:`linsim.predict`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _SCALED = 100.0
 
 @dataclass(frozen=True, eq=False)
 class Brief:
-    """The verdicts of a :class:`linsim.theory.Prediction` that a sweep keeps, for the systems ``certain`` (b,).
+    """The verdicts of a :class:`linsim.theory.Prediction` that a sweep keeps, one entry a system.
 
-    ``rates`` as there; every field has one entry a system.
+    ``certain`` (b,): where they count; ``rates`` as there.
     """
 
     certain: BoolArray
@@ -89,7 +89,7 @@ def from_values(rule: Any) -> Brief | None:
     if rule.bias is not None or rule.scale is not None or rule.factors is not None or not _kernels.usable():
         return None
     A, H = to_host(rule.A), to_host(rule.H)
-    if A.dtype != np.float64 or H.dtype != np.float64 or min(A.shape[-1], H.shape[-1]) < 2:
+    if A.dtype != np.float64 or H.dtype != np.float64 or A.shape[-1] < 2:
         return None
     if max(A.shape[-1], H.shape[-1]) > _kernels.LARGEST:
         return None
@@ -193,25 +193,21 @@ def _symmetric(S: FloatArray) -> FloatArray:
 
 def _general(M: FloatArray) -> tuple[ComplexArray, BoolArray]:
     """Eigenvalues of (b, m, m) matrices, and where neither scaling nor a Jordan block stands in the way."""
-    values = np.linalg.eigvals(M).astype(np.complex128)
-    m = M.shape[-1]
-    size = np.abs(M)
-    np.einsum("...ii->...i", size)[...] = 0.0
-    sides = np.stack([np.sum(size, axis=-1), np.sum(size, axis=-2)])
-    sound = np.all(np.max(sides, axis=0) <= _SCALED * np.min(sides, axis=0), axis=-1) & np.all(
-        np.min(sides, axis=0) > 0, axis=-1
-    )
-    norm = np.linalg.norm(M, axis=(-1, -2))
-    apart = np.abs(values[:, :, None] - values[:, None, :])
-    apart[:, np.arange(m), np.arange(m)] = np.inf
-    return values, sound & (np.min(apart, axis=(-1, -2)) > _APART * norm)
+    from .._kernels.hessenberg import general_values
+    from .._kernels.leading import suited
+
+    values, sound = np.empty(M.shape[:2], dtype=np.complex128), np.empty(len(M), dtype=np.bool_)
+    scale = np.max(np.abs(M), axis=(-1, -2))
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    general_values(M / scale[:, None, None], values)
+    values *= scale[:, None]
+    suited(M, values, _SCALED, _APART, sound)
+    return values, sound
 
 
 def _weights(H: FloatArray) -> _Spectrum:
     scale = np.max(np.abs(H), axis=(-1, -2))
-    symmetric = np.all(
-        np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * EPS * scale[:, None, None], axis=(-1, -2)
-    )
+    symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * EPS * scale[:, None, None], axis=(-1, -2))
     values = np.empty(H.shape[:2], dtype=np.complex128)
     sound = np.array(scale < 1e100)
     if symmetric.any():
@@ -228,7 +224,7 @@ def _attention(A: FloatArray) -> _Spectrum:
 
     b, n = A.shape[:2]
     matrix, scale = A, np.ones((b, n))
-    real = np.all(A == np.swapaxes(A, -1, -2), axis=(-1, -2))
+    real = np.all(np.swapaxes(A, -1, -2) == A, axis=(-1, -2))
     sound = np.ones(b, dtype=bool)
     other = np.flatnonzero(~real)
     if len(other):

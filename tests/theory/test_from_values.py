@@ -10,7 +10,7 @@ from linsim.theory._from_values import from_values
 
 pytestmark = pytest.mark.skipif(not _kernels.usable(), reason="compiled kernels cannot be used")
 
-COUNT = 24
+COUNT = 12
 
 
 def attentions(n, rng):
@@ -54,11 +54,11 @@ def verdicts(law, size):
     return {name: np.broadcast_to(about.read(law), size) for name, about in PREDICTED.items()}
 
 
-@pytest.mark.parametrize("n", [2, 8])
-def test_verdicts_and_rates_are_those_of_the_full_law(n):
+@pytest.mark.parametrize(("n", "d"), [(2, 2), (8, 8), (6, 4)])
+def test_verdicts_and_rates_are_those_of_the_full_law(n, d):
     rng = np.random.default_rng(n)
     certain, regimes = {}, set()
-    for (a, A), (h, H) in ((p, q) for p in attentions(n, rng).items() for q in weights(n, rng).items()):
+    for (a, A), (h, H) in ((p, q) for p in attentions(n, rng).items() for q in weights(d, rng).items()):
         rule = linsim.Linear(A, H)
         brief, law = from_values(rule), linsim.predict(rule)
         size = len(brief.certain)
@@ -86,24 +86,23 @@ def test_verdicts_and_rates_are_those_of_the_full_law(n):
 
 
 def test_ties_and_their_neighbourhood_are_left_to_the_full_law():
-    A = np.array([[0.6, 0.4], [0.4, 0.6]])  # eigenvalues 1 and 0.2: balanced at mu = -2 / 1.2
-    edge = linsim.theory.boundary(0.2)
+    A = np.array([[0.25, 0.75], [0.75, 0.25]])  # eigenvalues 1 and -0.5: balanced at mu = -2 / 0.5
+    edge = linsim.theory.boundary(-0.5)
     for step in (0.0, 1e-15, 1e-12, 1e-9, 1e-6):
         for sign in (-1, 1):
-            assert not from_values(linsim.Linear(A, [[edge * (1 + sign * step), 0.0], [0.0, 0.1]])).certain
+            assert not from_values(linsim.Linear(A, np.diag([edge * (1 + sign * step), -1.0]))).certain
     for sign, regime in ((-1, "sharpening"), (1, "smoothing")):
-        brief = from_values(linsim.Linear(A, [[edge * (1 + sign * 1e-3), 0.0], [0.0, 0.1]]))
+        brief = from_values(linsim.Linear(A, np.diag([edge * (1 + sign * 1e-3), -1.0])))
         assert brief.certain.all()
         assert brief.regime == regime
 
 
 def test_a_token_outside_the_leading_vector_is_left_to_the_full_law():
-    # the vector of eigenvalue 0.2 is (1, -1, 0): the third token follows another
-    A = np.array([[0.4, 0.2, 0.4], [0.2, 0.4, 0.4], [0.4, 0.4, 0.2]])
+    # the vector of eigenvalue -0.4 is (1, -1, 0): the third token follows another
+    A = np.array([[0.2, 0.6, 0.2], [0.6, 0.2, 0.2], [0.2, 0.2, 0.6]])
     rule = linsim.Linear(A, np.diag([-0.8, -0.1]))
-    law = linsim.predict(rule)
-    assert not law.input_convergence
-    assert law.rates["cosine_gap"] != pytest.approx(law.rates["rank_gap"] ** 2)
+    silent = {entry.name: entry.holds for entry in linsim.predict(rule).assumptions}
+    assert not silent["every token is in the dominant modes"]
     assert not from_values(rule).certain
 
 
