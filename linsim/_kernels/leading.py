@@ -49,8 +49,10 @@ def leading(lam, mu, near, out):
             elif largest > other:
                 other = largest
         threshold = top * (1.0 - near) ** 2
-        rows[:] = 0
-        columns[:] = 0
+        for i in range(n):
+            rows[i] = 0
+        for j in range(d):
+            columns[j] = 0
         tied, certain = 0, 1e-8 < top < 1e200
         top = math.sqrt(top)
         for i in range(n):
@@ -174,7 +176,9 @@ def stationary(A, pi, work):
     """
     n = A.shape[1]
     for s in range(A.shape[0]):
-        work[:] = A[s]
+        for i in range(n):
+            for j in range(n):
+                work[i, j] = A[s, i, j]
         reached = True
         for k in range(n - 1, 0, -1):
             out = 0.0
@@ -197,10 +201,9 @@ def stationary(A, pi, work):
                 x += pi[s, i] * work[i, k]
             pi[s, k] = x
             total += x
-        if not reached or not total < 1e100:
-            pi[s, :] = 0.0
-        else:
-            pi[s, :] /= total
+        inverse = 1.0 / total if reached and total < 1e100 else 0.0
+        for k in range(n):
+            pi[s, k] *= inverse
 
 
 @nb.njit(**_COMPILE)

@@ -179,18 +179,6 @@ def _brief(found: FloatArray) -> Brief:
 # --- eigenvalues -------------------------------------------------------------------------
 
 
-def _symmetric(S: FloatArray) -> FloatArray:
-    """Eigenvalues of (b, m, m) symmetric matrices, descending: singular values beside a shift.
-
-    S + s 1 with s = max row sum of moduli is positive semidefinite, so that its singular values are its
-    eigenvalues, to a rounding of its norm.
-    """
-    shift = np.max(np.sum(np.abs(S), axis=-1), axis=-1)
-    shifted = S + 0.0
-    np.einsum("...ii->...i", shifted)[...] += shift[:, None]
-    return _kernels.singular_values(shifted)[0] - shift[:, None]
-
-
 def _general(M: FloatArray) -> tuple[ComplexArray, BoolArray]:
     """Eigenvalues of (b, m, m) matrices, and where neither scaling nor a Jordan block stands in the way."""
     from .._kernels.hessenberg import general_values
@@ -211,7 +199,7 @@ def _weights(H: FloatArray) -> _Spectrum:
     values = np.empty(H.shape[:2], dtype=np.complex128)
     sound = np.array(scale < 1e100)
     if symmetric.any():
-        values[symmetric] = _symmetric(H[symmetric])
+        values[symmetric] = _kernels.symmetric_eigenvalues(H[symmetric])
     if not symmetric.all():
         values[~symmetric], fine = _general(H[~symmetric])
         sound[~symmetric] &= fine
@@ -244,7 +232,7 @@ def _attention(A: FloatArray) -> _Spectrum:
         real[other[balanced]] = True
     values = np.empty((b, n), dtype=np.complex128)
     if real.any():
-        values[real] = _symmetric(matrix[real])
+        values[real] = _kernels.symmetric_eigenvalues(matrix[real])
     if not real.all():
         values[~real], fine = _general(A[~real])
         sound[~real] &= fine
