@@ -54,7 +54,7 @@ def missing() -> str | None:
 
 
 def importable() -> bool:
-    """Return whether there are kernels at all: those that draw are used even where others are switched off."""
+    """Return whether there are kernels: those that draw are used even where others are switched off."""
     reason = missing()
     return reason is None or reason.startswith("switched off")
 
