@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -52,6 +53,7 @@ def demo(
     """Draw the phase diagram of oversmoothing: thousands of systems, measured and predicted."""
     from .demo import run
 
+    _wait_for_kernels()
     with one_line():
         report = run(out, seed=seed)
     print("\n".join(report.lines()))
@@ -186,6 +188,7 @@ def figures(
     from ..checks import choice, count
     from ..figures import gallery
 
+    _wait_for_kernels()
     with one_line():
         chosen = [choice(name, "NAME", gallery.NAMES) for name in names or gallery.NAMES]
         count(seed, "--seed")
@@ -306,6 +309,11 @@ def bench(
             print(path, file=sys.stderr if as_json else sys.stdout)
     if not found.sound:
         raise typer.Exit(1)
+
+
+def _wait_for_kernels() -> None:
+    """Compile before the first result: a picture shall not depend on what this machine has compiled."""
+    os.environ["LINSIM_COMPILE"] = "wait"
 
 
 def _without(options: Mapping[str, Any], other: str) -> None:
