@@ -74,7 +74,7 @@ def from_values(rule: Any) -> Brief | None:
 
     None for anything but :class:`linsim.Linear` in double precision, with stochastic attention and without
     bias, scale or factors, and where compiled kernels cannot be used.  A verdict depends on its own system
-    alone.
+    alone, if kernels are compiled before they are used (:func:`linsim._kernels.first_use.wait`).
 
     Examples
     --------

@@ -8,6 +8,11 @@ from linsim import _kernels, _spectra
 pytestmark = pytest.mark.skipif(not _kernels.importable(), reason="numba cannot be imported")
 
 
+@pytest.fixture(autouse=True)
+def compiled_first(monkeypatch):
+    monkeypatch.setenv("LINSIM_COMPILE", "wait")
+
+
 def general(n, rng):
     """Matrices of every kind, entries around 1, not a multiple of the lanes."""
     some = rng.standard_normal((19, n, n))

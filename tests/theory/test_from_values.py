@@ -13,6 +13,12 @@ pytestmark = pytest.mark.skipif(not _kernels.usable(), reason="compiled kernels 
 COUNT = 12
 
 
+@pytest.fixture(autouse=True)
+def compiled_first(monkeypatch):
+    """As a sweep does: no value may depend on what was compiled when its turn came."""
+    monkeypatch.setenv("LINSIM_COMPILE", "wait")
+
+
 def attentions(n, rng):
     some = linsim.attention.softmax(n, 8, size=COUNT, rng=rng)
     spectrum = np.concatenate([np.ones((COUNT, 1)), rng.uniform(-0.05, 0.3, (COUNT, n - 1))], axis=1)
