@@ -10,6 +10,7 @@ nearly defective or badly scaled is left to :func:`linsim.predict`.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -93,6 +94,7 @@ def from_values(rule: Any) -> Brief | None:
         return None
     if max(A.shape[-1], H.shape[-1]) > _kernels.LARGEST:
         return None
+    _compiled()
     A, H = (M.reshape(-1, *M.shape[-2:]) for M in (A, H))
     size = max(len(A), len(H))
 
@@ -107,6 +109,18 @@ def from_values(rule: Any) -> Brief | None:
 
     found = np.concatenate(in_parallel(judged, pieces(size, 20 * (A.shape[-1] ** 2 + H.shape[-1] ** 2), A)))
     return _brief(found)
+
+
+@functools.cache
+def _compiled() -> None:
+    """Use once what only some systems need, so that a sweep that measures its own speed meets it compiled."""
+    from .._kernels.leading import spread
+
+    _attention(np.array([[[0.6, 0.4], [0.3, 0.7]], [[0.5, 0.5], [0.5, 0.5]]]))
+    _general(np.array([[[0.0, 1.0], [2.0, 0.0]]]))
+    for dtype in (np.float64, np.complex128):
+        values, work, vector = np.ones(1, dtype), np.empty((2, 2), dtype), np.empty(2, dtype)
+        spread(np.ones((1, 2, 2)), values, np.ones((1, 2)), work, vector, np.empty(1))
 
 
 def _judged(attention: _Spectrum, weights: _Spectrum, size: int) -> FloatArray:
