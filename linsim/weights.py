@@ -94,8 +94,8 @@ def from_spectrum(
     generator = _validate.generator(rng)
     diagonal, coupling = _normal_form(values)
     if basis == "orthogonal":
-        q = _spectra.haar(np.asarray(generator.standard_normal((*shape, d, d))))
-        return _conjugated(q, diagonal, coupling)
+        seeds = np.asarray(generator.integers(2**63, size=shape, dtype=np.int64))
+        return _spectra.turned(diagonal, coupling, seeds)
     block = np.zeros((*shape, d, d))
     i = np.arange(d)
     block[..., i, i] = diagonal
@@ -175,17 +175,6 @@ def _refuse_half(flat: NDArray[np.complex128], row: int, batch: tuple[int, ...])
         "conjugate pairs, or real numbers",
         "A real matrix has both or neither: add the conjugate, or drop the imaginary part.",
     )
-
-
-def _conjugated(q: FloatArray, diagonal: FloatArray, coupling: FloatArray) -> FloatArray:
-    """Return Q B Qᵀ as an exactly symmetric plus an exactly antisymmetric part."""
-    transposed = np.swapaxes(q, -1, -2)
-    even = (q * diagonal[..., None, :]) @ transposed
-    even = (even + np.swapaxes(even, -1, -2)) / 2
-    if not coupling.any():
-        return np.asarray(even)
-    odd = (q[..., :, :-1] * coupling[..., None, :]) @ transposed[..., 1:, :]
-    return np.asarray(even + (odd - np.swapaxes(odd, -1, -2)))
 
 
 def _gaussian_bases(seeds: NDArray[np.int64], d: int) -> FloatArray:

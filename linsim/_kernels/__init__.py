@@ -23,7 +23,18 @@ from .._types import HostArray
 from . import first_use
 from .slots import MEASURED
 
-__all__ = ["LARGEST", "MEASURED", "announce", "frozen", "missing", "ready", "singular_values", "usable"]
+__all__ = [
+    "LARGEST",
+    "MEASURED",
+    "announce",
+    "frozen",
+    "importable",
+    "missing",
+    "ready",
+    "singular_values",
+    "symmetric_eigenvalues",
+    "usable",
+]
 
 
 #: a matrix with more rows or columns than this leaves the cache when eight or sixteen lie side by side
@@ -43,6 +54,12 @@ def missing() -> str | None:
     except ImportError as error:
         return f"Numba cannot be imported ({error})"
     return None
+
+
+def importable() -> bool:
+    """Return whether there are kernels: those that draw are used even where others are switched off."""
+    reason = missing()
+    return reason is None or reason.startswith("switched off")
 
 
 def usable() -> bool:
@@ -129,6 +146,18 @@ def singular_values(x: HostArray) -> tuple[HostArray, int]:
     if wrong.size:
         out[wrong] = _by_lapack(x[wrong] / scale[wrong])
     return -np.sort(-out, axis=-1) * scale[:, 0], int(wrong.size)
+
+
+def symmetric_eigenvalues(x: HostArray) -> HostArray:
+    """Eigenvalues of a stack (b, m, m) of symmetric matrices, descending: singular values beside a shift.
+
+    x + s 1, s the largest row sum of moduli, is positive semidefinite, so that its singular values are its
+    eigenvalues, to a rounding of its norm.
+    """
+    shift = np.max(np.sum(np.abs(x), axis=-1), axis=-1)
+    shifted = x + 0.0
+    np.einsum("...ii->...i", shifted)[...] += shift[:, None]
+    return singular_values(shifted)[0] - shift[:, None]
 
 
 def _by_lapack(x: HostArray) -> HostArray:

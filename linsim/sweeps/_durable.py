@@ -88,9 +88,17 @@ def rename(old: Path, new: Path) -> None:
 def one_writer(folder: Path, store: str) -> Iterator[None]:
     """Hold ``folder`` alone while the block runs; the system lets go of it however this process ends."""
     with _refusals(store), open(folder / ".lock", "ab") as file:
-        if not _locked(file):
+        if not _locked(file) or not _still_there(file, folder / ".lock"):
             raise in_use(store)
         yield
+
+
+def _still_there(file: Any, path: Path) -> bool:
+    """Whether a name still stands for an open file: its folder may have been replaced meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def in_use(store: str) -> FileFormatError:

@@ -14,12 +14,12 @@ import numpy as np
 
 from .. import _validate
 from ..errors import BackendError, FileFormatError, InvalidValueError, ShapeError
-from ._durable import refused_by_disk
+from ._durable import in_use, one_writer, refused_by_disk
 from ._executors import Task, results
 from ._memory import InMemory
 from ._plan import Plan, planned
 from ._progress import bar, list_failures
-from ._store import Store, grid_of
+from ._store import Store, grid_of, read_attributes
 from ._variables import DONE, FAILED, MEASURED_ONLY
 from ._work import Make, Result, Systems, compute
 
@@ -230,13 +230,18 @@ def _reopened(plan: Plan, held: contextlib.ExitStack) -> Store:
     stored = plan.stored_attributes or {}
     spec = json.loads(stored["spec"])
     try:
+        held.enter_context(one_writer(plan.path / "status", str(plan.path)))
+        now = read_attributes(plan.path)
+        # what was planned rests on what another sweep may have changed before it let go
+        if now is None or any(now[name] != stored[name] for name in ("spec", "layout")):
+            raise in_use(str(plan.path))
         grid = grid_of(plan.path, spec) if plan.grows else plan.grid
-        store = held.enter_context(Store(plan.path, grid, stored).alone())
+        store = Store(plan.path, grid, now)
         if spec["make"]["source"] != plan.spec["make"]["source"]:
             _check_values(plan, store)
             store.set_attributes({"spec": plan.attributes["spec"]})
         if plan.grows:
-            store = held.enter_context(store.extended(plan.grid, plan.attributes).alone())
+            store = held.enter_context(store.extended(plan.grid, plan.attributes))
     except OSError as error:
         if isinstance(error, FileFormatError):
             raise

@@ -64,6 +64,8 @@ def read_attributes(path: Path, argument: str = "store") -> dict[str, Any] | Non
     """Return the attributes of a store of ours, None where there is nothing, or refuse what is there."""
     _finish_extension(path)
     if not os.path.lexists(path):
+        if _beside(path, "extended").is_dir():  # another sweep is putting it in this place
+            raise in_use(str(path))
         return None
     try:
         root = json.loads((path / "zarr.json").read_bytes())
@@ -252,14 +254,25 @@ class Store:
         ds = xr.open_zarr(self.path, chunks=None)
         return ds.load() if held and ds.nbytes <= _HELD else ds
 
-    def extended(self, grid: Grid, attributes: dict[str, Any]) -> Store:
-        """Return a store over a larger grid in the place of this one, with all that this one holds."""
+    @contextlib.contextmanager
+    def extended(self, grid: Grid, attributes: dict[str, Any]) -> Iterator[Store]:
+        """Hold a store over a larger grid, in the place of this one, with all that this one holds."""
         target, scratch = _beside(self.path, "extended"), _beside(self.path, "extending")
         for left in (target, scratch):
             shutil.rmtree(left, ignore_errors=True)
         metrics = [name for name in self.names[:-1] if name not in PREDICTED]
         layers = json.loads(attributes["spec"])["layers"]
         larger = Store.create(scratch, grid, metrics, layers, attributes)
+        # held from here on: its lock moves with it, so that nobody is faster once it is in place
+        with one_writer(scratch / "status", str(self.path)):
+            self._copy(larger)
+            rename(scratch, target)
+            _put_in_place(self.path)
+            yield Store(self.path, grid, larger.attributes)
+
+    def _copy(self, larger: Store) -> None:
+        """Write all that this store holds to one over a larger grid."""
+        grid = larger.grid
         maps = _old_places(self.grid, grid)
         for block in larger.blocks():
             olds = [place[a:b] for place, a, b in zip(maps, block.start, block.stop, strict=True)]
@@ -287,9 +300,6 @@ class Store:
             larger.reasons[int(np.ravel_multi_index(new, grid.shape))] = text
         if larger.reasons:
             larger._write_reasons()
-        rename(scratch, target)
-        _finish_extension(self.path)
-        return Store(self.path, grid, larger.attributes)
 
 
 def _old_places(old: Grid, new: Grid) -> list[np.ndarray[Any, Any]]:
@@ -306,15 +316,27 @@ def _old_places(old: Grid, new: Grid) -> list[np.ndarray[Any, Any]]:
 
 
 def _finish_extension(path: Path) -> None:
-    """Put an extended store in the place of the one that it extends, also if that was interrupted."""
-    extended, replaced = _beside(path, "extended"), _beside(path, "replaced")
-    if extended.is_dir():
+    """Put an extended store in the place of the one that it extends, if that was interrupted."""
+    if not (extended := _beside(path, "extended")).is_dir():
         if path.is_dir():
-            shutil.rmtree(replaced, ignore_errors=True)
-            rename(path, replaced)
-        rename(extended, path)
+            shutil.rmtree(_beside(path, "replaced"), ignore_errors=True)
+        return
+    try:
+        with one_writer(extended / "status", str(path)):
+            _put_in_place(path)
+    except FileFormatError:
+        if extended.is_dir() and not path.is_dir():
+            raise
+        # whoever holds it does it
+
+
+def _put_in_place(path: Path) -> None:
+    extended, replaced = _beside(path, "extended"), _beside(path, "replaced")
     if path.is_dir():
         shutil.rmtree(replaced, ignore_errors=True)
+        rename(path, replaced)
+    rename(extended, path)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -33,6 +33,7 @@ from ..errors import (
 from ..rules import Layered, Linear, MultiHead, RandomWeights, Rule
 from ..streams import RowGenerator, restore, rows
 from ..theory import predict
+from ..theory._from_values import from_values
 from ._alike import alike
 from ._blocks import Block
 from ._grid import Grid, Points, named
@@ -224,34 +225,39 @@ def _simulated(job: Job, systems: Systems, out: Result) -> None:
     out.methods |= set(np.unique(np.asarray(run.info.methods)).tolist())
 
 
-def _laws(rule: Any, count: int) -> list[tuple[slice, Any]]:
+def _laws(rule: Any, count: int) -> list[tuple[Any, Any]]:
     """Return (which systems, their law) for those that a law covers."""
     if not isinstance(rule, Linear | MultiHead | Layered):
         return []
-    if rule.batch_shape in ((), (1,)):  # one law for all, if any
-        return [(slice(None), law) for _, law in _covered(rule, slice(0, 1))]
-    # on all cores: decompositions let go of the interpreter
-    number = max(1, min(workers(), count // _LAWS))
-    edges = [count * k // number for k in range(number + 1)]
-    parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
-    found = in_parallel(lambda part: _covered(sliced(rule, part), part), parts)
-    return [law for some in found for law in some]
+    shared = rule.batch_shape in ((), (1,))  # one law for all, if any
+    everything = np.arange(1 if shared else count)
+    # what eigenvalues alone decide costs least; whether they do must not depend on the others either
+    brief = from_values(rule)
+    sure = np.zeros(len(everything), dtype=bool) if brief is None else brief.certain
+    laws: list[tuple[Any, Any]] = []
+    if brief is not None and np.any(sure):
+        laws.append((everything[sure], brief.picked(sure)))
+    left = everything[~sure]
+    if len(left):
+        # on all cores: decompositions let go of the interpreter
+        number = max(1, min(workers(), len(left) // _LAWS))
+        found = in_parallel(lambda part: _covered(rule, part), np.array_split(left, number))
+        laws += [law for some in found for law in some]
+    return [(slice(None), law) for _, law in laws] if shared else laws
 
 
-def _covered(rule: Any, part: slice) -> list[tuple[slice, Any]]:
-    """The laws of a rule for the systems of a part; whether one is covered must not depend on the others."""
+def _covered(rule: Any, numbers: np.ndarray[Any, Any]) -> list[tuple[Any, Any]]:
+    """The laws of some systems of a rule; whether one is covered must not depend on the others."""
     try:
-        return [(part, predict(rule))]
+        return [(numbers, predict(sliced(rule, numbers)))]
     except NotCoveredError:
-        middle = (part.start + part.stop) // 2
-        if middle == part.start:
+        if len(numbers) == 1:
             return []
-        halves = (slice(part.start, middle), slice(middle, part.stop))
-        own = (slice(0, middle - part.start), slice(middle - part.start, part.stop - part.start))
-        return [law for half, at in zip(halves, own, strict=True) for law in _covered(sliced(rule, at), half)]
+        halves = np.array_split(numbers, 2)
+        return [law for half in halves for law in _covered(rule, half)]
 
 
-def sliced(rule: Any, part: slice) -> Any:
+def sliced(rule: Any, part: Any) -> Any:
     """Return a rule for some systems of its batch axis."""
     if isinstance(rule, Layered):
         once = {id(one): sliced(one, part) for one in rule.rules}

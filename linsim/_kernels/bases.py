@@ -1,0 +1,133 @@
+"""Q B Q^T with a Haar orthogonal Q, for several matrices at once, one in each lane.
+
+Q is a product of reflections, each of a Gaussian vector one entry shorter than the last (Stewart 1980): a
+reflection takes the first unit vector to that vector, whose direction is uniform, and the next ones turn
+what is orthogonal to it.  Applied to B from the last reflection on, none meets more than its own corner of
+the matrix, and no Q is formed.  Tiles as in :mod:`.singular`.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
+from .normals import fill_normal
+from .products import aligned
+
+__all__ = ["turned"]
+
+_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@nb.njit(**_COMPILE)
+def turned(diagonal, coupling, seeds, out):
+    """Write Q B Q^T to out (b, n, n), as an exactly symmetric plus an exactly antisymmetric matrix.
+
+    B has ``diagonal`` (b, n), and ``coupling`` (b, n - 1) above it, minus that below; Q is drawn from
+    ``seeds`` (b,), one 64-bit number each.
+    """
+    w = WIDTH // out.itemsize
+    b, n = diagonal.shape
+    row = n * w
+    even, odd, v, p = aligned(n * row, out), aligned(n * row, out), aligned(row, out), aligned(row, out)
+    drawn, sign = np.empty((w, n * (n + 1) // 2)), np.empty((w, n))
+    for s in range(0, b, w):
+        filled = min(w, b - s)
+        even[:] = 0.0
+        odd[:] = 0.0
+        skew = False
+        for lane in range(filled):
+            fill_normal(seeds[s + lane], 0, drawn[lane])
+            at = 0
+            for k in range(n):
+                # the reflection leaves minus its vector where that begins with a positive number
+                sign[lane, k] = -1.0 if drawn[lane, at] >= 0.0 else 1.0
+                at += n - k
+            for k in range(n):
+                even[k * row + k * w + lane] = diagonal[s + lane, k]
+                if k > 0 and coupling[s + lane, k - 1] != 0.0:
+                    skew = True
+                    # below the diagonal
+                    odd[k * row + (k - 1) * w + lane] = (
+                        -coupling[s + lane, k - 1] * sign[lane, k - 1] * sign[lane, k]
+                    )
+        at = n * (n + 1) // 2 - 1
+        for k in range(n - 2, -1, -1):
+            at -= n - k
+            for i in range(k, n):
+                for lane in range(w):
+                    v[i * w + lane] = drawn[lane, at + i - k] if lane < filled else 1.0
+            _reflect(even, odd, skew, v, p, n, k)
+        for lane in range(filled):
+            for i in range(n):
+                out[s + lane, i, i] = even[i * row + i * w + lane]
+                for j in range(i):
+                    x, y = even[i * row + j * w + lane], odd[i * row + j * w + lane]
+                    out[s + lane, i, j] = x + y
+                    out[s + lane, j, i] = x - y
+
+
+@nb.njit(**_COMPILE)
+def _reflect(even, odd, skew, v, p, n, k):
+    """Reflect both parts, of which only what is on and below the diagonal is held, from row k on."""
+    w = WIDTH // v.itemsize
+    row = n * w
+    zero, one = splat(v, 0.0), splat(v, 1.0)
+    total = zero
+    for i in range(k, n):
+        x = load(v, i * w)
+        total = fma(x, x, total)
+    first, size = load(v, k * w), sqrt(total)
+    head = first + copysign(size, first)
+    store(v, k * w, head)
+    product = size * magnitude(head)
+    factor = where(product > 0.0, one / where(product > 0.0, product, one), zero)
+    # p = factor even v
+    for i in range(k, n):
+        store(p, i * w, zero)
+    for i in range(k, n):
+        vi, at = load(v, i * w), i * row
+        total = load(p, i * w)
+        for j in range(k * w, i * w, w):
+            x = load(even, at + j)
+            total = fma(x, load(v, j), total)
+            store(p, j, fma(x, vi, load(p, j)))
+        store(p, i * w, fma(load(even, at + i * w), vi, total))
+    inner = zero
+    for i in range(k, n):
+        x = load(p, i * w) * factor
+        store(p, i * w, x)
+        inner = fma(x, load(v, i * w), inner)
+    inner = inner * factor * 0.5
+    for i in range(k, n):
+        store(p, i * w, load(p, i * w) - inner * load(v, i * w))
+    for i in range(k, n):
+        vi, pi, at = load(v, i * w), load(p, i * w), i * row
+        for j in range(k * w, (i + 1) * w, w):
+            store(even, at + j, load(even, at + j) - vi * load(p, j) - pi * load(v, j))
+    if not skew:
+        return
+    if k > 0:  # what couples this corner to the column before it, so far in its first row alone
+        at = (k - 1) * w
+        corner = load(odd, k * row + at)
+        turn = corner * factor * head
+        for i in range(k, n):
+            store(odd, i * row + at, zero - turn * load(v, i * w))
+        store(odd, k * row + at, corner - turn * head)
+    for i in range(k, n):
+        store(p, i * w, zero)
+    for i in range(k, n):
+        vi, at = load(v, i * w), i * row
+        total = load(p, i * w)
+        for j in range(k * w, i * w, w):
+            x = load(odd, at + j)
+            total = fma(x, load(v, j), total)
+            store(p, j, load(p, j) - x * vi)
+        store(p, i * w, total)
+    for i in range(k, n):
+        store(p, i * w, load(p, i * w) * factor)
+    for i in range(k, n):
+        vi, pi, at = load(v, i * w), load(p, i * w), i * row
+        for j in range(k * w, i * w, w):
+            store(odd, at + j, load(odd, at + j) + vi * load(p, j) - pi * load(v, j))

@@ -1,0 +1,267 @@
+"""Eigenvalues of several general matrices at once, one in each lane.
+
+A tile holds as many matrices as a vector has lanes, interleaved as in :mod:`.singular`.  Householder
+reflections make them Hessenberg; Francis' double shift (Golub and Van Loan, 4th edition, section 7.5) then
+splits eigenvalues off, from the last row on.  Every lane has its own window, shifts and reflections; where
+another lane goes on beyond its window its reflection is none, so that what a lane holds never changes the
+result of another.  Errors are a small multiple of eps times the norm of the matrix, as LAPACK's without
+balancing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
+from .products import aligned
+
+__all__ = ["general_values"]
+
+_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_EPS = 2.0**-52
+# sweeps for one eigenvalue; two are the rule
+_SWEEPS = 40
+
+
+@nb.njit(**_COMPILE)
+def _hessenberg(X, n, work):
+    """Reduce a tile of (n, n) matrices, of entries around 1; what is left below is not written."""
+    w = WIDTH // X.itemsize
+    zero, one = splat(X, 0.0), splat(X, 1.0)
+    row = n * w
+    v, p = 0, row
+    for k in range(n - 2):
+        first = load(X, (k + 1) * row + k * w)
+        rest = zero
+        for i in range(k + 2, n):
+            x = load(X, i * row + k * w)
+            store(work, v + i * w, x)
+            rest = fma(x, x, rest)
+        size = sqrt(fma(first, first, rest))
+        # nothing to reflect where all below is zero
+        some = rest > 0.0
+        head = first + copysign(size, first)
+        factor = where(some, one / where(some, size * magnitude(head), one), zero)
+        store(work, v + (k + 1) * w, head)
+        store(X, (k + 1) * row + k * w, where(some, zero - copysign(size, first), first))
+        for i in range(k + 2, n):
+            store(X, i * row + k * w, zero)
+        # from the left: p = v^T X
+        for j in range((k + 1) * w, row, w):
+            store(work, p + j, zero)
+        for i in range(k + 1, n):
+            vi = load(work, v + i * w) * factor
+            at = i * row
+            for j in range((k + 1) * w, row, w):
+                store(work, p + j, fma(vi, load(X, at + j), load(work, p + j)))
+        for i in range(k + 1, n):
+            vi = zero - load(work, v + i * w)
+            at = i * row
+            for j in range((k + 1) * w, row, w):
+                store(X, at + j, fma(vi, load(work, p + j), load(X, at + j)))
+        # from the right
+        for i in range(n):
+            at = i * row
+            s = zero
+            for j in range((k + 1) * w, row, w):
+                s = fma(load(X, at + j), load(work, v + j), s)
+            s = zero - s * factor
+            for j in range((k + 1) * w, row, w):
+                store(X, at + j, fma(s, load(work, v + j), load(X, at + j)))
+
+
+@nb.njit(**_COMPILE)
+def _two(a, b, c, d, out, at):
+    """Write the eigenvalues of [[a, b], [c, d]] to out[at] and out[at + 1]."""
+    p = 0.5 * (a - d)
+    q = p * p + b * c
+    if q >= 0.0:
+        z = p + math.sqrt(q) if p >= 0.0 else p - math.sqrt(q)
+        out[at] = d + z
+        out[at + 1] = d - b * c / z if z != 0.0 else d
+    else:
+        y = math.sqrt(-q)
+        out[at] = complex(d + p, y)
+        out[at + 1] = complex(d + p, -y)
+
+
+@nb.njit(**_COMPILE)
+def _split(X, n, lane, top, norm, out):
+    """Take off what one lane's window has come to; its new end, and its beginning."""
+    w = WIDTH // X.itemsize
+    row = n * w
+    while top >= 0:
+        low = top
+        while low > 0:
+            above = (low - 1) * row + (low - 1) * w + lane
+            size = abs(X[above]) + abs(X[above + row + w])
+            if abs(X[above + row]) <= _EPS * (size if size > 0.0 else norm):
+                X[above + row] = 0.0
+                break
+            low -= 1
+        at = top * row + top * w + lane
+        if low == top:
+            out[top] = X[at]
+            top -= 1
+        elif low == top - 1:
+            _two(X[at - row - w], X[at - row], X[at - w], X[at], out, top - 1)
+            top -= 2
+        else:
+            return top, low
+    return -1, 0
+
+
+@nb.njit(**_COMPILE)
+def _begin(X, n, lane, top, low, turn, first):
+    """Choose one lane's shifts, write its first reflection's vector (3) to ``first``; where it begins."""
+    w = WIDTH // X.itemsize
+    row, step = n * w, n * w + w
+    at = top * row + top * w + lane
+    x, y, t = X[at], X[at - step], X[at - w] * X[at - row]
+    if turn % 10 == 9:  # shifts out of the ordinary end a circle
+        s = abs(X[at - w]) + abs(X[at - step - w])
+        x = y = x + 0.75 * s
+        t = -0.4375 * s * s
+    m = top - 2
+    while True:  # two small entries in a row let it begin later
+        here = m * row + m * w + lane
+        z, below = X[here], X[here + row]
+        p = ((x - z) * (y - z) - t) / below + X[here + w]
+        q = X[here + step] - z - (x - z) - (y - z)
+        r = X[here + step + row]
+        s = 1.0 / (abs(p) + abs(q) + abs(r))
+        p, q, r = p * s, q * s, r * s
+        if m == low:
+            break
+        size = abs(X[here - step]) + abs(z) + abs(X[here + step])
+        if abs(X[here - w]) * (abs(q) + abs(r)) <= _EPS * abs(p) * size:
+            break
+        m -= 1
+    first[0, lane], first[1, lane], first[2, lane] = p, q, r
+    return m
+
+
+@nb.njit(**_COMPILE)
+def _sweep(X, n, begins, ends, lows, bottom, last, work):
+    """One double-shift sweep of every lane over its window begins..ends, of rows ``lows`` on.
+
+    work: what begins it, three vectors, then room for the windows as numbers.
+    """
+    w = WIDTH // X.itemsize
+    row = n * w
+    zero, one = splat(X, 0.0), splat(X, 1.0)
+    begin, end, low = load(begins, 0), load(ends, 0), load(lows, 0)
+    for k in range(bottom, last):
+        at = k * row + k * w
+        inside = (begin <= float(k)) & (end > float(k))
+        start = inside & (begin > float(k) - 0.5)
+        three = (end > float(k + 1)) & inside
+        if k > bottom:
+            p, q = load(X, at - w), load(X, at + row - w)
+            r = load(X, at + 2 * row - w) if k + 2 < n else zero
+            p = where(start, load(work, 0), p)
+            q = where(start, load(work, w), q)
+            r = where(start, load(work, 2 * w), r)
+        else:
+            p, q, r = load(work, 0), load(work, w), load(work, 2 * w)
+        r = where(three, r, zero)
+        scale = magnitude(p) + magnitude(q) + magnitude(r)
+        inside = inside & (scale > 0.0)
+        inverse = one / where(inside, scale, one)
+        p, q, r = p * inverse, q * inverse, r * inverse
+        s = copysign(sqrt(fma(p, p, fma(q, q, r * r))), p)
+        if k > 0:
+            # what the reflection leaves in the column before; at the start of a window only its sign
+            old = load(X, at - w)
+            new = where(start, where(begin > low, zero - old, old), zero - s * scale)
+            store(X, at - w, where(inside, new, old))
+            chased = inside & (begin < float(k))
+            below = load(X, at + row - w)
+            store(X, at + row - w, where(chased, zero, below))
+            if k + 2 < n:
+                below = load(X, at + 2 * row - w)
+                store(X, at + 2 * row - w, where(chased & three, zero, below))
+        head = where(inside, p + s, one)
+        safe = where(inside, s, one)
+        x = where(inside, head / safe, zero)
+        y = where(inside, q / safe, zero)
+        z = where(inside, r / safe, zero)
+        q = where(inside, q / head, zero)
+        r = where(inside, r / head, zero)
+        if k + 2 < n:
+            for j in range(at, k * row + (last + 1) * w, w):
+                a, b, c = load(X, j), load(X, j + row), load(X, j + 2 * row)
+                t = fma(r, c, fma(q, b, a))
+                store(X, j, a - t * x)
+                store(X, j + row, b - t * y)
+                store(X, j + 2 * row, c - t * z)
+            for i in range(bottom, min(last, k + 3) + 1):
+                j = i * row + k * w
+                a, b, c = load(X, j), load(X, j + w), load(X, j + 2 * w)
+                t = fma(z, c, fma(y, b, x * a))
+                store(X, j, a - t)
+                store(X, j + w, b - t * q)
+                store(X, j + 2 * w, c - t * r)
+        else:
+            for j in range(at, k * row + (last + 1) * w, w):
+                a, b = load(X, j), load(X, j + row)
+                t = fma(q, b, a)
+                store(X, j, a - t * x)
+                store(X, j + row, b - t * y)
+            for i in range(bottom, min(last, k + 3) + 1):
+                j = i * row + k * w
+                a, b = load(X, j), load(X, j + w)
+                t = fma(y, b, x * a)
+                store(X, j, a - t)
+                store(X, j + w, b - t * q)
+
+
+@nb.njit(**_COMPILE)
+def general_values(M, out):
+    """Write the eigenvalues of M (b, n, n), entries around 1, to out (b, n) complex, pairs side by side.
+
+    NaN where they do not settle.
+    """
+    w = WIDTH // M.itemsize
+    b, n = M.shape[0], M.shape[1]
+    row = n * w
+    X, work = aligned(n * row, M), aligned(max(2 * row, 3 * w), M)
+    begins, ends, lows = aligned(w, M), aligned(w, M), aligned(w, M)
+    first = work[: 3 * w].reshape(3, w)
+    tops, turns, norms = np.empty(w, np.int64), np.empty(w, np.int64), np.empty(w)
+    for s in range(0, b, w):
+        filled = min(w, b - s)
+        for lane in range(w):
+            total = 0.0
+            for i in range(n):
+                for j in range(n):
+                    x = M[s + lane, i, j] if lane < filled else 0.0
+                    X[i * row + j * w + lane] = x
+                    total += abs(x)
+            norms[lane] = total
+            tops[lane] = n - 1 if lane < filled else -1
+            turns[lane] = 0
+        _hessenberg(X, n, work)
+        while True:
+            bottom, last = n, -1
+            for lane in range(w):
+                begins[lane] = ends[lane] = lows[lane] = -1.0
+                if tops[lane] < 0:
+                    continue
+                top, low = _split(X, n, lane, tops[lane], norms[lane], out[s + lane])
+                turns[lane] = turns[lane] + 1 if top == tops[lane] else 0
+                if turns[lane] > _SWEEPS:
+                    out[s + lane, :] = np.nan
+                    top = -1
+                tops[lane] = top
+                if top < 0:
+                    continue
+                m = _begin(X, n, lane, top, low, turns[lane], first)
+                begins[lane], ends[lane], lows[lane] = float(m), float(top), float(low)
+                bottom, last = min(bottom, low), max(last, top)
+            if last < 0:
+                break
+            _sweep(X, n, begins, ends, lows, bottom, last, work)

@@ -1,0 +1,231 @@
+"""Symmetric stochastic matrices with given eigenvalues, several searches at once, one in each lane.
+
+The search of :mod:`linsim._spectra`: eigenvalues are replaced, entries below a margin reflected, until all
+are above it.  What a lane has found makes room for the next system at once: none waits for a longer search.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from .lanes import WIDTH, fma, load, maximum, minimum, splat, store, where
+from .normals import fill_normal
+from .products import aligned
+from .symmetric import eigenvectors
+
+__all__ = ["isospectral"]
+
+_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@nb.njit(**_COMPILE)
+def isospectral(others, room, seeds, steps, reflection, margin, memory, matrices, found):
+    """Search for matrices (b, n, n) with eigenvalues 1 and others (b, n - 1), ascending.
+
+    Starts are drawn from seeds (b,).  An entry below margin * room / n is moved ``reflection`` times as far
+    up as it is below, with ``memory`` of what the step before moved; entries above a fiftieth of that are
+    accepted.  Writes to found (b,) whether that came within ``steps``, and then the matrix to ``matrices``.
+    """
+    w = WIDTH // matrices.itemsize
+    b, m = others.shape
+    n = m + 1
+    X, Z = aligned(m * m * w, matrices), aligned(m * m * w, matrices)
+    A, moved = aligned(n * n * w, matrices), aligned(n * n * w, matrices)
+    d, e, c = aligned(n * w, matrices), aligned(n * w, matrices), aligned(n * w, matrices)
+    work, target, least = aligned(2 * n * w, matrices), aligned(w, matrices), aligned(w, matrices)
+    drawn = np.empty(m * (m + 1) // 2)
+    system, age = np.empty(w, np.int64), np.empty(w, np.int64)
+    waiting, busy = 0, 0
+    for lane in range(w):
+        system[lane] = -1
+        if waiting < b:
+            _begin(X, moved, seeds[waiting], drawn, lane, m)
+            system[lane], age[lane], target[lane] = waiting, 0, margin * room[waiting] / n
+            waiting, busy = waiting + 1, busy + 1
+    while busy > 0:
+        eigenvectors(X, m, Z, d, e, work)
+        _ranked(d, m, system, others, c)
+        _recombined(Z, c, m, X, work)
+        _outwards(X, m, A, work, least)
+        _reflected(A, moved, n, target, reflection, memory)
+        _inwards(A, n, X, work)
+        for lane in range(w):
+            s = system[lane]
+            if s < 0:
+                continue
+            age[lane] += 1
+            good = least[lane] > max(0.02 * target[lane], 1e-14)
+            if not good and age[lane] < steps:
+                continue
+            found[s] = good
+            if good:
+                for i in range(n):
+                    for j in range(i + 1):
+                        k = (i * n + j) * w + lane
+                        x = A[k] - moved[k]
+                        matrices[s, i, j] = x
+                        matrices[s, j, i] = x
+            if waiting < b:  # the place of what is done is taken at once
+                _begin(X, moved, seeds[waiting], drawn, lane, m)
+                system[lane], age[lane], target[lane] = waiting, 0, margin * room[waiting] / n
+                waiting += 1
+            else:
+                system[lane] = -1
+                busy -= 1
+
+
+@nb.njit(**_COMPILE)
+def _begin(X, moved, seed, drawn, lane, m):
+    """Put a symmetric Gaussian matrix into a lane: its eigenvectors are Haar distributed."""
+    w = WIDTH // X.itemsize
+    fill_normal(seed, 0, drawn)
+    at = 0
+    for i in range(m):
+        for j in range(i + 1):
+            X[(i * m + j) * w + lane] = drawn[at] * (math.sqrt(2.0) if i == j else 1.0)
+            at += 1
+    for k in range(lane, moved.size, w):
+        moved[k] = 0.0
+
+
+@nb.njit(**_COMPILE)
+def _ranked(d, m, system, others, c):
+    """Give each eigenvector the wanted eigenvalue of the rank of its own."""
+    w = WIDTH // d.itemsize
+    zero, one = splat(d, 0.0), splat(d, 1.0)
+    for i in range(m):
+        x, rank = load(d, i * w), zero
+        for j in range(m):
+            y = load(d, j * w)
+            below = (y <= x) if j < i else (y < x)
+            rank = rank + where(below, one, zero)
+        store(c, i * w, rank)
+    for lane in range(w):
+        for i in range(m):
+            k = i * w + lane
+            c[k] = others[system[lane], int(c[k])] if system[lane] >= 0 else 0.0
+
+
+@nb.njit(**_COMPILE)
+def _recombined(Z, c, m, X, work):
+    """X = Z^T diag(c) Z, on and below the diagonal."""
+    w = WIDTH // X.itemsize
+    row, zero = m * w, splat(X, 0.0)
+    for i in range(m):
+        for k in range(m):
+            store(work, k * w, load(c, k * w) * load(Z, k * row + i * w))
+        j = 0
+        while j + 3 <= i:
+            s0 = s1 = s2 = s3 = zero
+            for k in range(m):
+                t, at = load(work, k * w), k * row + j * w
+                s0 = fma(t, load(Z, at), s0)
+                s1 = fma(t, load(Z, at + w), s1)
+                s2 = fma(t, load(Z, at + 2 * w), s2)
+                s3 = fma(t, load(Z, at + 3 * w), s3)
+            at = i * row + j * w
+            store(X, at, s0)
+            store(X, at + w, s1)
+            store(X, at + 2 * w, s2)
+            store(X, at + 3 * w, s3)
+            j += 4
+        while j <= i:
+            s0 = zero
+            for k in range(m):
+                s0 = fma(load(work, k * w), load(Z, k * row + j * w), s0)
+            store(X, i * row + j * w, s0)
+            j += 1
+
+
+@nb.njit(**_COMPILE)
+def _outwards(X, m, A, work, least):
+    """A = (1 - 2 w w^T) (0 + X) (1 - 2 w w^T) + 1 1^T / n, which takes e_0 to 1 / sqrt n; its least entry."""
+    w = WIDTH // X.itemsize
+    n = m + 1
+    first, rest = _mirror(n)
+    # q = 2 (0 + X) w - 2 (w^T (0 + X) w) w; entries of w are all ``rest`` but the first
+    store(work, 0, splat(X, 0.0))
+    _sums(X, m, work, w, rest)
+    inner = splat(X, 0.0)
+    for i in range(1, n):
+        inner = fma(load(work, i * w), splat(X, rest), inner)
+    for i in range(n):
+        x = load(work, i * w) - inner * (first if i == 0 else rest)
+        store(work, i * w, x + x)
+    smallest = splat(X, 1e30)
+    share = 1.0 / n
+    for i in range(n):
+        wi, qi = (first if i == 0 else rest), load(work, i * w)
+        for j in range(i + 1):
+            wj = first if j == 0 else rest
+            x = splat(X, share) - load(work, j * w) * wi - qi * wj
+            if j > 0:
+                x = x + load(X, ((i - 1) * m + j - 1) * w)
+            store(A, (i * n + j) * w, x)
+            smallest = minimum(smallest, x)
+    store(least, 0, smallest)
+
+
+@nb.njit(**_COMPILE)
+def _mirror(n):
+    """The unit vector w = (e_0 - 1 / sqrt n) / |.|: its first entry, and all others."""
+    root = 1.0 / math.sqrt(n)
+    size = math.sqrt((1.0 - root) * (1.0 - root) + (n - 1) * root * root)
+    return (1.0 - root) / size, -root / size
+
+
+@nb.njit(**_COMPILE)
+def _sums(S, m, out, o, factor):
+    """Write factor times the row sums of a symmetric tile, of its lower half, to out[o:]."""
+    w = WIDTH // S.itemsize
+    for i in range(m):
+        store(out, o + i * w, splat(S, 0.0))
+    for i in range(m):
+        total = load(out, o + i * w)
+        for j in range(i):
+            x = load(S, (i * m + j) * w)
+            total = total + x
+            store(out, o + j * w, load(out, o + j * w) + x)
+        store(out, o + i * w, total + load(S, (i * m + i) * w))
+    for i in range(m):
+        store(out, o + i * w, load(out, o + i * w) * factor)
+
+
+@nb.njit(**_COMPILE)
+def _reflected(A, moved, n, target, reflection, memory):
+    """Add to A what lifts entries that are below their target, and keep it in ``moved``."""
+    w = WIDTH // A.itemsize
+    zero, wanted = splat(A, 0.0), load(target, 0)
+    for i in range(n):
+        for j in range(i + 1):
+            k = (i * n + j) * w
+            x = load(A, k)
+            lift = maximum(wanted - x, zero) * reflection + load(moved, k) * memory
+            store(moved, k, lift)
+            store(A, k, x + lift)
+
+
+@nb.njit(**_COMPILE)
+def _inwards(A, n, X, work):
+    """X = the part of (1 - 2 w w^T) A (1 - 2 w w^T) that e_0 is no part of."""
+    w = WIDTH // A.itemsize
+    m = n - 1
+    first, rest = _mirror(n)
+    # h = A w = rest * row sums + (first - rest) * first column
+    _sums(A, n, work, 0, rest)
+    inner = splat(A, 0.0)
+    for i in range(n):
+        x = load(work, i * w) + load(A, i * n * w) * (first - rest)
+        store(work, i * w, x)
+        inner = fma(x, splat(A, first if i == 0 else rest), inner)
+    for i in range(1, n):
+        x = load(work, i * w) - inner * rest
+        store(work, i * w, x + x)
+    for i in range(1, n):
+        gi = load(work, i * w)
+        for j in range(1, i + 1):
+            x = load(A, (i * n + j) * w) - (load(work, j * w) + gi) * rest
+            store(X, ((i - 1) * m + j - 1) * w, x)
