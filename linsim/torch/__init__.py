@@ -1,0 +1,20 @@
+"""In your own PyTorch model: watch it smooth its tokens, see its spectra, and build with layers that control them.
+
+Import it apart (extra ``torch``): nothing else in linsim does.
+
+>>> import linsim.torch
+"""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as _error:
+    from .._validate import refusal as _refusal
+    from ..errors import MissingExtraError as _MissingExtraError
+
+    raise _refusal(
+        _MissingExtraError, "torch", "PyTorch not installed", "it, for linsim.torch", "Run pip install 'linsim[torch]'."
+    ) from _error
+
+from ._watch import Watch, watch
+
+__all__ = ["Watch", "watch"]
