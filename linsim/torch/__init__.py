@@ -15,6 +15,18 @@ except ImportError as _error:
         _MissingExtraError, "torch", "PyTorch not installed", "it, for linsim.torch", "Run pip install 'linsim[torch]'."
     ) from _error
 
+from ._deescalation import Deescalation, EncoderLayer, TokenMeanCentre
+from ._live import as_model, spectra
+from ._spectral_ov import SpectralOV
 from ._watch import Watch, watch
 
-__all__ = ["Watch", "watch"]
+__all__ = [
+    "Deescalation",
+    "EncoderLayer",
+    "SpectralOV",
+    "TokenMeanCentre",
+    "Watch",
+    "as_model",
+    "spectra",
+    "watch",
+]

@@ -11,6 +11,7 @@ from torch import nn
 
 from .. import _validate
 from ..errors import InvalidTypeError, ShapeError
+from ._nested import padded
 
 __all__ = ["fitting", "mask_among", "padding", "states_of"]
 
@@ -35,10 +36,8 @@ def states_of(value: Any, block: str, first: bool, unbatched: bool) -> tuple[Ten
     """
     value = _one_tensor(value, block)
     if value.is_nested:
-        rows = value.unbind()
-        lengths = torch.tensor([len(row) for row in rows], device=value.device)
-        padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-        return padded, torch.arange(padded.shape[1], device=value.device) < lengths[:, None]
+        whole, left_out = padded(value)
+        return whole, ~left_out
     if value.layout != torch.strided or not value.is_floating_point() or value.is_meta:
         raise _validate.refusal(
             InvalidTypeError,
@@ -115,9 +114,8 @@ def mask_among(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
         mask = given.get(name)
         if isinstance(mask, torch.Tensor) and mask.ndim == 2 and not mask.is_nested:
             # with a cache the mask is of all tokens so far, and only the last are in the states
-            ids = next((given[k] for k in _IDS if isinstance(given.get(k), torch.Tensor)), None)
-            cached = given.get("past_key_values") is not None and ids is not None
-            return padding(mask[:, -ids.shape[1] :] if cached else mask, keeps)
+            ids = next((given[k] for k in _IDS if isinstance(given.get(k), torch.Tensor)), mask)
+            return padding(mask[:, -ids.shape[1] :], keeps)
     return None
 
 
