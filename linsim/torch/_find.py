@@ -46,7 +46,7 @@ def found_blocks(model: Any, blocks: Any = None) -> Blocks:
             "model",
             "what torch.compile returned, in which hooks added later never run",
             "the module itself",
-            "Watch and call model._orig_mod, or compile in place with model.compile() inside the watch.",
+            "Watch and call model._orig_mod, or compile in place, with model.compile().",
         )
     return _found(model) if blocks is None else _named(model, blocks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -34,6 +35,7 @@ def watch(
     *,
     blocks: Any = None,
     metrics: Any = None,
+    sample: int | None = 8,
     mask: Any = "auto",
     state: Callable[[Any], Any] | None = None,
     batch_first: bool | None = None,
@@ -53,6 +55,9 @@ def watch(
         As :func:`linsim.metrics.measure` takes them, and "means" for those that need no pair of tokens
         and no singular value; None for the fourteen default ones.  Others than these are measured by
         ``measure`` on the host, which is slow.
+    sample : int or None, keyword-only
+        Of how many sequences of a call those metrics are measured that take all pairs of tokens or
+        singular values (the first ones; NaN in the others); None: of all.
     mask : "auto", tensor (batch, tokens) or (tokens,), function or None, keyword-only
         Which tokens count (True or 1).  "auto" reads ``attention_mask``, ``src_key_padding_mask`` and
         nested tensors wherever they pass on the way to the blocks; a function gets args and kwargs of
@@ -87,9 +92,12 @@ def watch(
     returns), so these are watched by a hook common to all modules.  Modules *inside* such a layer can
     be watched by name; that switches the path off, and ``changed`` of the dataset says so.
 
+    Compile before you watch, and in place (``model.compile()``): what ``torch.compile(model)`` returns
+    never runs hooks that come later.
+
     Numbers are those of :func:`linsim.metrics.measure` on the hidden states, to 2e-6.  They are worked
-    out under ``no_grad`` on the model's device, in float64, and cost (ViT-S, 32 images, two cores) about 2
-    percent of a forward pass for "means" and about 20 percent for the fourteen; ``seconds`` counts.
+    out under ``no_grad`` on the model's device, in float64, and cost (ViT-S, 32 images, two cores) COST_MEANS
+    of a forward pass for "means" and COST_ALL for the fourteen with ``sample=8``; ``seconds`` counts.
 
     Examples
     --------
@@ -101,7 +109,7 @@ def watch(
     >>> seen.dataset().cosine.sel(tokens="all").mean("sequence").sizes["layer"]
     4
     """
-    return Watch(model, blocks, metrics, mask, state, batch_first, every, log)
+    return Watch(model, blocks, metrics, sample, mask, state, batch_first, every, log)
 
 
 class Watch:
@@ -125,6 +133,7 @@ class Watch:
         model: nn.Module,
         blocks: Any,
         metrics: Any,
+        sample: int | None,
         mask: Any,
         state: Callable[[Any], Any] | None,
         batch_first: bool | None,
@@ -138,6 +147,7 @@ class Watch:
         self._modules = [module for _, module in found]
         self._first = [tokens_first(m) if batch_first is None else not batch_first for m in self._modules]
         self._names = _chosen(metrics)
+        self._sample = None if sample is None else _validate.count(sample, "sample")
         self._mask = _checked_mask(mask)
         self._state, self._log = _function(state, "state"), _function(log, "log")
         self._every = _validate.count(every, "every", minimum=1)
@@ -179,8 +189,8 @@ class Watch:
 
         hooks = torch.nn.modules.module
         self._handles += [
-            hooks.register_module_forward_pre_hook(before),
-            hooks.register_module_forward_hook(after, with_kwargs=True),
+            hooks.register_module_forward_pre_hook(_untraced(before)),
+            hooks.register_module_forward_hook(_untraced(after), with_kwargs=True),
         ]
 
     def _watch_one(self, i: int, watched: nn.Module) -> None:
@@ -193,8 +203,8 @@ class Watch:
                 self._leaves(i, args, kwargs, out)
 
         self._handles += [
-            watched.register_forward_pre_hook(before, with_kwargs=True),
-            watched.register_forward_hook(after, with_kwargs=True),
+            watched.register_forward_pre_hook(_untraced(before), with_kwargs=True),
+            watched.register_forward_hook(_untraced(after), with_kwargs=True),
         ]
 
     def _watch_above(self, watched: nn.Module) -> None:
@@ -207,8 +217,8 @@ class Watch:
                 self._ends(raised=out is None)
 
         self._handles += [
-            watched.register_forward_pre_hook(before, with_kwargs=True),
-            watched.register_forward_hook(after, with_kwargs=True, always_call=True),
+            watched.register_forward_pre_hook(_untraced(before), with_kwargs=True),
+            watched.register_forward_hook(_untraced(after), with_kwargs=True, always_call=True),
         ]
 
     def __exit__(
@@ -285,7 +295,7 @@ class Watch:
                 call.keep = mask_among(module, (), kwargs)
         b, n, _ = x.shape
         keep = fitting(call.keep, b, n, block)
-        values = measured(x, keep, [name for name in self._names if name in _HERE])
+        values = measured(x, keep, [name for name in self._names if name in _HERE], self._sample)
         for other in (name for name in self._names if name not in _HERE):
             values[other] = _on_host(x, keep, values["largest_token"], other)
         everything = torch.ones(b, n, dtype=torch.bool, device=x.device)
@@ -344,6 +354,7 @@ class Watch:
             "torch": torch.__version__,
             "changed": self.changed,
             "measured_every": self._every,
+            "sample": -1 if self._sample is None else self._sample,
             "seconds_measuring": self.seconds,
             "seconds_of_forward": self.forward_seconds,
         }
@@ -394,6 +405,11 @@ def _is_fused(module: nn.Module) -> bool:
 def _replayed() -> bool:
     """Whether this is the backward pass: gradient checkpointing runs blocks again there."""
     return int(torch._C._current_graph_task_id()) != -1
+
+
+def _untraced(hook: Any) -> Any:
+    """Keep the compiler out of a hook, if it is there at all: to load it takes seconds."""
+    return torch.compiler.disable(hook) if "torch._dynamo" in sys.modules else hook
 
 
 def _change(model: nn.Module, watched: list[nn.Module]) -> str:
