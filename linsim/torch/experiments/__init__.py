@@ -1,0 +1,6 @@
+"""The papers' claims on training, tried on small real data: ``linsim train filters`` and ``linsim train norms``."""
+
+from .claims import Claim, interval
+from .grid import EXPERIMENTS, run
+
+__all__ = ["EXPERIMENTS", "Claim", "interval", "run"]
