@@ -12,7 +12,11 @@ except ImportError as _error:
     from ..errors import MissingExtraError as _MissingExtraError
 
     raise _refusal(
-        _MissingExtraError, "torch", "PyTorch not installed", "it, for linsim.torch", "Run pip install 'linsim[torch]'."
+        _MissingExtraError,
+        "torch",
+        "PyTorch not installed",
+        "it, for linsim.torch",
+        "Run pip install 'linsim[torch]'.",
     ) from _error
 
 from ._deescalation import Deescalation, EncoderLayer, TokenMeanCentre

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from .. import _validate
-from ..block import PLACES, Deescalation as _Checked
+from ..block import PLACES
+from ..block import Deescalation as _Checked
 from ..errors import InvalidTypeError, InvalidValueError
 from ._nested import nested_like, padded
 
@@ -52,7 +53,12 @@ class Deescalation(nn.Module):
     """
 
     def __init__(
-        self, place: str = "attention", *, tau: float | None = None, similarity: float | None = None, learn: bool = False
+        self,
+        place: str = "attention",
+        *,
+        tau: float | None = None,
+        similarity: float | None = None,
+        learn: bool = False,
     ) -> None:
         super().__init__()
         checked = _Checked(place, tau=tau, similarity=similarity)
@@ -63,11 +69,9 @@ class Deescalation(nn.Module):
             )
         self.place = place
         self.similarity = None if similarity is None else float(checked.similarity)
-        strength = None if tau is None else torch.tensor(float(checked.tau))
-        if learn:
-            self.tau: Any = nn.Parameter(strength)
-        else:
-            self.register_buffer("tau", strength)
+        # a number, unless it is learned: as a buffer it would be rounded to the dtype of the weights
+        strength = None if tau is None else float(checked.tau)
+        self.tau: Any = nn.Parameter(torch.tensor(strength)) if learn else strength
 
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         """Return (b, n, d) tokens with less of their mean; rows where the mask (b, n) is True are left alone.
@@ -88,10 +92,10 @@ class Deescalation(nn.Module):
         kept = self._kept(mean, off, count)
         return (wide - (1 - kept) * mean * keep).to(x.dtype)
 
-    def _kept(self, mean: Tensor, off: Tensor, count: Any) -> Tensor:
+    def _kept(self, mean: Tensor, off: Tensor, count: Any) -> Any:
         """Return 1 - τ."""
         if self.similarity is None:
-            return 1 - self.tau.to(mean.dtype)
+            return 1 - self.tau
         low = count * mean.square().sum(dim=(-1, -2), keepdim=True)
         high = off.square().sum(dim=(-1, -2), keepdim=True)
         odds = self.similarity / (1 - self.similarity)
@@ -207,7 +211,9 @@ class EncoderLayer(nn.TransformerEncoderLayer):
             added = added.transpose(0, 1)
         x = self._at("attention", x + self._at("branch", added, src_key_padding_mask), src_key_padding_mask)
         x = x if self.norm_first else self._at("norm", self.norm1(x), src_key_padding_mask)
-        x = self._at("feed_forward", x + self._ff_block(self.norm2(x) if self.norm_first else x), src_key_padding_mask)
+        x = self._at(
+            "feed_forward", x + self._ff_block(self.norm2(x) if self.norm_first else x), src_key_padding_mask
+        )
         x = self._at("output", x if self.norm_first else self.norm2(x), src_key_padding_mask)
         return x if self.self_attn.batch_first or src.dim() == 2 else x.transpose(0, 1)
 

@@ -102,7 +102,9 @@ def _named(model: nn.Module, blocks: Any) -> Blocks:
                 f"It has {', '.join(kinds[:12])}.",
             )
         return found
-    wanted = [blocks] if isinstance(blocks, str | nn.Module) or not isinstance(blocks, Iterable) else list(blocks)
+    wanted = (
+        [blocks] if isinstance(blocks, str | nn.Module) or not isinstance(blocks, Iterable) else list(blocks)
+    )
     found = []
     for one in wanted:
         if isinstance(one, str):

@@ -24,7 +24,15 @@ __all__ = ["MEANS", "PAIRS", "RANKS", "SETS", "measured"]
 Tensor = Any
 
 #: from means over tokens alone
-MEANS = ("token_similarity", "log_token_diversity", "hfc_lfc", "log_hfc_lfc", "cosine", "log_cosine_gap", "log_norm")
+MEANS = (
+    "token_similarity",
+    "log_token_diversity",
+    "hfc_lfc",
+    "log_hfc_lfc",
+    "cosine",
+    "log_cosine_gap",
+    "log_norm",
+)
 #: from all pairs of tokens
 PAIRS = ("abs_cosine", "log_abs_cosine_gap", "log_spread")
 #: from singular values
@@ -44,7 +52,9 @@ _ENOUGH = 1e-6
 _UNKNOWN = 100 * 16 * _EPS
 
 
-def measured(x: Tensor, keep: Tensor | None, names: Iterable[str], sample: int | None = None) -> dict[str, Tensor]:
+def measured(
+    x: Tensor, keep: Tensor | None, names: Iterable[str], sample: int | None = None
+) -> dict[str, Tensor]:
     """Measure hidden states (b, n, d), of the tokens in ``keep`` (b, n) alone where it is given.
 
     Returns float64 tensors (2, b) on the device of ``x`` (the second row without the token of largest
@@ -67,7 +77,9 @@ def measured(x: Tensor, keep: Tensor | None, names: Iterable[str], sample: int |
     found = _each_on_a_thread(parts) if x.device.type == "cpu" else [_of_some(*part) for part in parts]
     everything = (*names, "largest_token", "largest_token_share")
     return {
-        name: torch.cat([_given(one, name, len(part[0])) for one, part in zip(found, parts, strict=True)], dim=-1)
+        name: torch.cat(
+            [_given(one, name, len(part[0])) for one, part in zip(found, parts, strict=True)], dim=-1
+        )
         for name in everything
     }
 
@@ -75,7 +87,9 @@ def measured(x: Tensor, keep: Tensor | None, names: Iterable[str], sample: int |
 def _given(found: dict[str, Tensor], name: str, b: int) -> Tensor:
     """Return a metric of some sequences, NaN where it was not asked for."""
     share = found["largest_token_share"]
-    return found[name] if name in found else torch.full((2, b), math.nan, dtype=share.dtype, device=share.device)
+    return (
+        found[name] if name in found else torch.full((2, b), math.nan, dtype=share.dtype, device=share.device)
+    )
 
 
 def _each_on_a_thread(some: list[tuple[Tensor, Tensor | None, set[str]]]) -> list[dict[str, Tensor]]:
@@ -154,7 +168,9 @@ def _of_some(x: Tensor, keep: Tensor | None, names: set[str]) -> dict[str, Tenso
         near = there * _spread_out(units, present, rest)
         out |= _angles("cosine", (zero + near) / pairs, counts)
     if names & {*PAIRS}:
-        out |= _angles("abs_cosine", _absolute_gap(cosines, (zero + there * turned) / pairs, rest, pairs), counts)
+        out |= _angles(
+            "abs_cosine", _absolute_gap(cosines, (zero + there * turned) / pairs, rest, pairs), counts
+        )
         out["log_spread"] = _distance(X, gram, squares, every, rest)
     if top is not None:
         for name in ("log_norm", "log_spread"):
@@ -252,7 +268,7 @@ def _ranks(X: Tensor, gram: Tensor | None, keep: Tensor) -> dict[str, Tensor]:
     else:
         kept = X if everywhere else X * keep[..., None]
         gram = kept.mT @ kept
-    alike = torch.all((X == _first(X, keep)) | ~keep[..., None], dim=2).all(dim=1)
+    alike = torch.all((_first(X, keep) == X) | ~keep[..., None], dim=2).all(dim=1)
     if device.type == "mps":  # which has no such decompositions
         gram, X, alike, count, keep = gram.cpu(), X.cpu(), alike.cpu(), count.cpu(), keep.cpu()
     squares = torch.linalg.eigvalsh(gram).flip(-1).clamp(min=0)

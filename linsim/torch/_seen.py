@@ -76,7 +76,11 @@ def as_dataset(records: Sequence[Record], metrics: Sequence[str], about: dict[st
         return np.concatenate(parts, axis=-1)
 
     variables: dict[str, Any] = {
-        metric: (("tokens", "layer", "sequence"), along(metric, np.nan), {"long_name": metric_of(metric).meaning})
+        metric: (
+            ("tokens", "layer", "sequence"),
+            along(metric, np.nan),
+            {"long_name": metric_of(metric).meaning},
+        )
         for metric in metrics
     }
     for key, (says, missing) in _BESIDE.items():
@@ -113,7 +117,10 @@ def as_table(ds: xarray.Dataset) -> str:
     for layer, block in enumerate(ds.block.values):
         row = means.isel(layer=layer)
         both = [
-            "  ".join(f"{_shown(float(row[name].sel(tokens=which))):>{w}}" for name, w in zip(metrics, widths, strict=True))
+            "  ".join(
+                f"{_shown(float(row[name].sel(tokens=which))):>{w}}"
+                for name, w in zip(metrics, widths, strict=True)
+            )
             for which in SETS
         ]
         share = float(row.largest_token_share)

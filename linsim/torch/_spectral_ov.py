@@ -90,7 +90,11 @@ class SpectralOV(nn.MultiheadAttention):
         heads = _validate.count(num_heads, "num_heads", minimum=1)
         if d % heads:
             raise _validate.refusal(
-                InvalidValueError, "num_heads", f"{heads} with {d} features", "a divisor of them", "Choose one."
+                InvalidValueError,
+                "num_heads",
+                f"{heads} with {d} features",
+                "a divisor of them",
+                "Choose one.",
             )
         low, high = FILTERS[_validate.choice(filter, "filter", FILTERS)]
         _validate.choice(basis, "basis", ("orthogonal", "free"))
@@ -139,7 +143,8 @@ class SpectralOV(nn.MultiheadAttention):
             raise _validate.refusal(
                 InvalidTypeError,
                 "attention",
-                type(attention).__name__ + " with other sizes or more rows of keys" * isinstance(attention, nn.MultiheadAttention),
+                type(attention).__name__
+                + " with other sizes or more rows of keys" * isinstance(attention, nn.MultiheadAttention),
                 "a torch.nn.MultiheadAttention of one width, without bias_k and add_zero_attn",
                 "Build a SpectralOV and copy what you need.",
             )

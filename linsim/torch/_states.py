@@ -51,7 +51,11 @@ def states_of(value: Any, block: str, first: bool, unbatched: bool) -> tuple[Ten
     if value.ndim != 3 or 0 in value.shape:
         packed = " (packed sequences?)" if value.ndim == 2 else ""
         raise _validate.refusal(
-            ShapeError, block, f"shape {tuple(value.shape)}{packed}", "shape (batch, tokens, features)", _REMEDY
+            ShapeError,
+            block,
+            f"shape {tuple(value.shape)}{packed}",
+            "shape (batch, tokens, features)",
+            _REMEDY,
         )
     return (value.transpose(0, 1) if first else value), None
 
@@ -102,7 +106,9 @@ def mask_among(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
     positions = given.get("position_ids")
     # (with left padding beside a mask, positions go down once as well)
     unmasked = isinstance(positions, torch.Tensor) and given.get("attention_mask") is None
-    if (unmasked and bool((positions.diff(dim=-1) < 0).any())) or any(given.get(name) is not None for name in _OF_PACKED):
+    if (unmasked and bool((positions.diff(dim=-1) < 0).any())) or any(
+        given.get(name) is not None for name in _OF_PACKED
+    ):
         raise _validate.refusal(
             InvalidTypeError,
             "model",

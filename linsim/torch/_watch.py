@@ -164,7 +164,11 @@ class Watch:
         """Put the hooks in place."""
         if self._handles:
             raise _validate.refusal(
-                InvalidValueError, "watch", "one that is running", "one with block at a time", "Leave it first."
+                InvalidValueError,
+                "watch",
+                "one that is running",
+                "one with block at a time",
+                "Leave it first.",
             )
         places = {id(m): i for i, m in enumerate(self._modules)}
         fused = {id(m): places[id(m)] for m in self._modules if _is_fused(m)}
@@ -414,7 +418,9 @@ def _untraced(hook: Any) -> Any:
 
 def _change(model: nn.Module, watched: list[nn.Module]) -> str:
     layers = [m for m in model.modules() if _is_fused(m)]
-    off = sum(any(part is m for part in layer.modules() for m in watched if m is not layer) for layer in layers)
+    off = sum(
+        any(part is m for part in layer.modules() for m in watched if m is not layer) for layer in layers
+    )
     if not off:
         return "nothing"
     return f"the fused path of {off} nn.TransformerEncoderLayer is off: modules inside are watched"
@@ -429,7 +435,11 @@ def _chosen(metrics: Any) -> tuple[str, ...]:
     names = choose(wanted)
     for name in needing("attention", names):
         raise _validate.refusal(
-            InvalidValueError, "metrics", repr(name), "metrics of hidden states", "No hook sees attention maps."
+            InvalidValueError,
+            "metrics",
+            repr(name),
+            "metrics of hidden states",
+            "No hook sees attention maps.",
         )
     return names
 

@@ -59,7 +59,9 @@ def same(found, x, keep=None, *, tolerance=TOLERANCE):
     expected = measure(x.double().numpy(), tokens=None if keep is None else keep.numpy())
     assert set(expected) == set(FOURTEEN)
     for name, value in expected.items():
-        np.testing.assert_allclose(np.asarray(found[name]), value, rtol=tolerance, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(
+            np.asarray(found[name]), value, rtol=tolerance, atol=tolerance, err_msg=name
+        )
 
 
 # --- numbers -----------------------------------------------------------------------------
@@ -286,7 +288,9 @@ def test_pairs_and_ranks_are_of_the_first_sequences():
 
 def test_every_second_call_goes_to_a_logger():
     model, logged = encoder(), []
-    with watch(model, every=2, metrics=["cosine"], log=lambda step, values: logged.append((step, values))) as seen:
+    with watch(
+        model, every=2, metrics=["cosine"], log=lambda step, values: logged.append((step, values))
+    ) as seen:
         for b in (1, 2, 3, 4):
             model(tokens(b=b))
     ds = seen.dataset()
@@ -365,11 +369,15 @@ class Odd(nn.Module):
         self.attn, self.form = nn.Linear(16, 16), form
 
     def forward(self, x):
-        return self.form(self.attn(x if torch.is_tensor(x) else x[0] if isinstance(x, tuple) else x["hidden_states"]))
+        return self.form(
+            self.attn(x if torch.is_tensor(x) else x[0] if isinstance(x, tuple) else x["hidden_states"])
+        )
 
 
 @pytest.mark.parametrize(
-    "form", [lambda x: (x, None), lambda x: {"hidden_states": x, "other": x[:, :1]}, lambda x: [x]], ids=["tuple", "dict", "list"]
+    "form",
+    [lambda x: (x, None), lambda x: {"hidden_states": x, "other": x[:, :1]}, lambda x: [x]],
+    ids=["tuple", "dict", "list"],
 )
 def test_tuples_and_mappings(form):
     model = nn.Sequential(Odd(lambda x: x), Odd(form))

@@ -2,5 +2,6 @@
 
 from .claims import Claim, interval
 from .grid import EXPERIMENTS, run
+from .summary import summary
 
-__all__ = ["EXPERIMENTS", "Claim", "interval", "run"]
+__all__ = ["EXPERIMENTS", "Claim", "interval", "run", "summary"]

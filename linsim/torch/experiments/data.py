@@ -99,7 +99,9 @@ def characters(alphabet: int = 48) -> Characters:
 
     _sklearn()
     folder = files("sklearn.datasets") / "descr"
-    pages = sorted((page for page in folder.iterdir() if page.name.endswith(".rst")), key=lambda page: page.name)
+    pages = sorted(
+        (page for page in folder.iterdir() if page.name.endswith(".rst")), key=lambda page: page.name
+    )
     text = " ".join(" ".join(page.read_text(encoding="utf-8").lower().split()) for page in pages)
     counted = sorted(set(text), key=lambda c: (-text.count(c), c))[: alphabet - 1]
     number = {c: i for i, c in enumerate(counted)}

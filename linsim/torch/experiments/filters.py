@@ -29,10 +29,13 @@ AXES: dict[str, list[Any]] = {
     "filter": ["sharpen", "smooth", "mixed", "free"],
 }
 QUICK: dict[str, list[Any]] = {"depth": [4], "fraction": [1.0], "corruption": ["clean"]}
-VALUES = {"accuracy": "share of test images that are right", "train_loss": "mean loss of the last tenth of steps, nats"}
+VALUES = {
+    "accuracy": "share of test images that are right",
+    "train_loss": "mean loss of the last tenth of steps, nats",
+}
 DEPTH = max(AXES["depth"])
 
-WIDTH, HEADS, BATCH, RATE = 32, 4, 64, 2e-3
+WIDTH, HEADS, BATCH, RATE = 32, 4, 64, 5e-3
 
 
 def _layer(kind: str, at: int) -> nn.Module:
@@ -79,7 +82,9 @@ def claims(ds: Any) -> list[Claim]:
         first, last = deep.log_hfc_lfc.isel(layer=0), deep.log_hfc_lfc.sel(layer=int(depth))
         clean = dict(fraction=1.0, corruption="clean")
         grown = (last - first).sel(filter="sharpen", **clean)
-        found.append(paired(f"sharpening layers do not oversmooth: HFC/LFC does not fall ({depth} layers)", grown))
+        found.append(
+            paired(f"sharpening layers do not oversmooth: HFC/LFC does not fall ({depth} layers)", grown)
+        )
         fallen = (first - last).sel(filter="smooth", **clean)
         found.append(paired(f"smoothing layers oversmooth: HFC/LFC falls ({depth} layers)", fallen))
         for fraction in ds.fraction.values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ def run(
     quick: bool = False,
     seeds: int | None = None,
     steps: int | None = None,
+    only: Mapping[str, Iterable[Any]] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> xarray.Dataset:
     """Train what is missing in a store, and return all that is there.
@@ -50,6 +51,8 @@ def run(
         Runs of each point; five, or two of a quick grid.
     steps : int, keyword-only
         Of each training.
+    only : dict of lists, keyword-only
+        The part of the grid to train now, as {"depth": [4, 12]}; all that is missing by default.
     report : function, keyword-only
         Gets a line for each run.
 
@@ -67,19 +70,28 @@ def run(
         For an unknown name, or if scikit-learn is missing.
     """
     experiment = EXPERIMENTS[_validate.choice(name, "name", EXPERIMENTS)]
-    seeds = _validate.count(2 if quick else 5, "seeds") if seeds is None else _validate.count(seeds, "seeds", minimum=1)
+    seeds = (
+        _validate.count(2 if quick else 5, "seeds")
+        if seeds is None
+        else _validate.count(seeds, "seeds", minimum=1)
+    )
     steps = QUICK_STEPS if quick and steps is None else STEPS if steps is None else steps
     _validate.count(steps, "steps", minimum=1)
     axes = {**experiment.AXES, **(experiment.QUICK if quick else {})}
+    wanted = _part(only or {}, axes)
     place = Path(store)
     _opened(place, experiment, axes, seeds, {"experiment": name, "steps": steps, **_versions()})
     import xarray as xr
 
     done = xr.open_zarr(place, consolidated=False).done.values
     points = list(_points(axes, seeds))
-    todo = [(index, point, seed) for index, point, seed in points if not done[index]]
-    if len(todo) < len(points):
-        report(f"{len(points) - len(todo)} of {len(points)} runs are in {place}")
+    todo = [
+        (index, point, seed)
+        for index, point, seed in points
+        if not done[index] and all(point[axis] in values for axis, values in wanted.items())
+    ]
+    if done.any():
+        report(f"{int(done.sum())} of {len(points)} runs are in {place}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the matrices are small, and the numbers the same on any machine's cores
     try:
@@ -94,7 +106,18 @@ def run(
     return xr.open_zarr(place, consolidated=False).load()
 
 
-def _points(axes: Mapping[str, list[Any]], seeds: int) -> Iterator[tuple[tuple[int, ...], dict[str, Any], int]]:
+def _part(only: Mapping[str, Iterable[Any]], axes: Mapping[str, list[Any]]) -> dict[str, set[Any]]:
+    """Check a part of the grid; values may be texts."""
+    part = {}
+    for axis, values in only.items():
+        known = {str(value): value for value in axes[_validate.choice(axis, "only", axes)]}
+        part[axis] = {known[_validate.choice(str(value), f"only[{axis!r}]", known)] for value in values}
+    return part
+
+
+def _points(
+    axes: Mapping[str, list[Any]], seeds: int
+) -> Iterator[tuple[tuple[int, ...], dict[str, Any], int]]:
     """Go through the grid seed by seed, so that what is there first is a grid of fewer seeds."""
     spans = [range(len(values)) for values in axes.values()]
     for seed in range(seeds):
@@ -128,7 +151,11 @@ def _opened(
             found = dict(xr.open_zarr(place, consolidated=False).attrs)
         except Exception as error:  # Zarr has errors of many classes
             raise _validate.refusal(
-                FileFormatError, "store", f"{place}, which is no Zarr store", "a new path, or a store of this grid", "Choose another."
+                FileFormatError,
+                "store",
+                f"{place}, which is no Zarr store",
+                "a new path, or a store of this grid",
+                "Choose another.",
             ) from error
         other = [key for key, value in facts.items() if found.get(key) != value]
         if other:
@@ -151,13 +178,18 @@ def _opened(
     coords = {**axes, "seed": np.arange(seeds), "layer": np.arange(deep)}
     template = xr.Dataset(variables, coords, facts)
     # a chunk a run, so that a write touches no other
-    chunks = {key: {"chunks": (*(1 for _ in dims), *((deep,) if len(value[0]) > len(dims) else ()))} for key, value in variables.items()}
+    chunks = {
+        key: {"chunks": (*(1 for _ in dims), *((deep,) if len(value[0]) > len(dims) else ()))}
+        for key, value in variables.items()
+    }
     beside = place.with_name(place.name + ".new")
     template.to_zarr(beside, mode="w", encoding=chunks, consolidated=False)
     beside.rename(place)
 
 
-def _write(place: Path, index: tuple[int, ...], found: Mapping[str, Any], axes: Mapping[str, list[Any]]) -> None:
+def _write(
+    place: Path, index: tuple[int, ...], found: Mapping[str, Any], axes: Mapping[str, list[Any]]
+) -> None:
     """Write one run, and only then that it is done."""
     import zarr
 

@@ -18,7 +18,14 @@ __all__ = ["COLUMNS", "METRICS", "Stack", "columns", "fit", "smoothing"]
 Tensor = Any
 
 #: recorded at every layer
-METRICS = ("token_similarity", "log_token_diversity", "log_hfc_lfc", "cosine", "log_cosine_gap", "effective_rank")
+METRICS = (
+    "token_similarity",
+    "log_token_diversity",
+    "log_hfc_lfc",
+    "cosine",
+    "log_cosine_gap",
+    "effective_rank",
+)
 #: changes of ln HFC/LFC across the attention of a layer: measured, one exact step, the asymptotic law
 COLUMNS = ("measured", "step", "law")
 
