@@ -25,8 +25,8 @@ def train(
         str,
         typer.Argument(
             metavar="NAME",
-            help="filters: sharpening, smoothing, mixed and free layers on images of digits. norms: post-norm, "
-            "pre-norm and de-escalated post-norm on characters.",
+            help="filters: sharpening, smoothing, mixed and free layers on images of digits. norms: "
+            "post-norm, pre-norm and de-escalated post-norm on characters.",
         ),
     ],
     out: Annotated[

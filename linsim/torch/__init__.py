@@ -1,4 +1,4 @@
-"""In your own PyTorch model: watch it smooth its tokens, see its spectra, and build with layers that control them.
+"""In your own PyTorch model: watch it smooth its tokens, see its spectra, build layers that control them.
 
 Import it apart (extra ``torch``): nothing else in linsim does.
 

@@ -87,7 +87,7 @@ def as_model(model: nn.Module, *, part: str | None = None) -> Model:
     layers = _encoder_layers(model)
     if layers:
         return _of_encoder(layers)
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     about = config.to_dict() if hasattr(config, "to_dict") else {}
     if not about:
         about = {"num_attention_heads": _heads(model)}
@@ -100,7 +100,7 @@ def as_model(model: nn.Module, *, part: str | None = None) -> Model:
             "model",
             f"{type(model).__name__} with {len(live.shapes)} tensors of no known family",
             "a stack of nn.TransformerEncoderLayer, or a family that linsim.models knows",
-            "Save it, and name its matrices: linsim.models.load(path, value_pattern=..., projection_pattern=...).",
+            "Save it, name its matrices to linsim.models.load(path, value_pattern=, projection_pattern=).",
         ) from error
     chosen = choose(found, part)
     blocks = Blocks(live, chosen, Config(about, chosen.part), None)

@@ -197,8 +197,8 @@ def _first(X: Tensor, keep: Tensor) -> Tensor:
 def _spread_out(X: Tensor, keep: Tensor, rest: Tensor) -> Tensor:
     """Sum of squared distances of rows from their mean, (2, b): of those in ``keep``, and in ``rest`` too.
 
-    X is zero in other rows, and is used up.  First off goes one of the rows: a difference of two numbers close
-    to each other is exact, and rows that are the same leave nothing at all.  What is left are
+    X is zero in other rows, and is used up.  First off goes one of the rows: a difference of two numbers
+    close to each other is exact, and rows that are the same leave nothing at all.  What is left are
     distances c_i from the mean of all; without row k their mean is -c_k/(m - 1), and the sum of
     squares without it less by |c_k|^2 m/(m - 1).
     """
@@ -242,7 +242,7 @@ def _absolute_gap(cosines: Tensor, near: Tensor, rest: Tensor, pairs: Tensor) ->
 
 
 def _distance(centred: Tensor, gram: Tensor, squares: Tensor, keep: Tensor, rest: Tensor) -> Tensor:
-    """ln of the largest distance between two tokens, (2, b); ``centred`` are their distances from the mean."""
+    """ln of the largest distance between two tokens, (2, b); ``centred``: tokens less their mean."""
     found = []
     for kept in (keep, rest):
         both = kept[:, :, None] & kept[:, None, :]
@@ -260,7 +260,7 @@ def _distance(centred: Tensor, gram: Tensor, squares: Tensor, keep: Tensor, rest
 
 
 def _ranks(X: Tensor, gram: Tensor | None, keep: Tensor) -> dict[str, Tensor]:
-    (b, n, d), device = X.shape, X.device
+    (_, n, d), device = X.shape, X.device
     count = keep.sum(dim=-1)
     everywhere = bool(keep.all())
     if gram is not None and n <= d:

@@ -17,7 +17,7 @@ Tensor = Any
 
 
 def padded(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a nested tensor as (b, n, d) and its padding (b, n), True where a row is none of a sequence's."""
+    """Return a nested tensor as (b, n, d) and its padding (b, n), True where a row is no token."""
     rows = x.unbind()
     lengths = torch.tensor([len(row) for row in rows], device=x.device)
     whole = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)

@@ -145,9 +145,8 @@ def as_figure(ds: xarray.Dataset, metrics: Sequence[str] = ()) -> Figure:
         if some and ds.sizes["sequence"] > 1:
             axes.fill_between(ds.layer, whole.min("sequence"), whole.max("sequence"), alpha=0.2, linewidth=0)
         axes.plot(ds.layer, whole.mean("sequence"), label="all tokens")
-        axes.plot(
-            ds.layer, values.sel(tokens="without largest").mean("sequence"), "--", linewidth=1, label="without largest"
-        )  # fmt: skip
+        rest = values.sel(tokens="without largest").mean("sequence")
+        axes.plot(ds.layer, rest, "--", linewidth=1, label="without largest")
         axes.set_xlabel("layer")
         axes.set_title(name, fontsize="small")
         axes.xaxis.get_major_locator().set_params(integer=True)

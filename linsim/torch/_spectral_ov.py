@@ -1,4 +1,4 @@
-"""Attention whose value and output matrices are V Λ V⁻¹, with eigenvalues that sharpen or smooth by construction."""
+"""Attention whose value and output matrices are V Λ V⁻¹, with eigenvalues that sharpen or smooth."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class SpectralOV(nn.MultiheadAttention):
     Raises
     ------
     InvalidValueError, InvalidTypeError, ShapeError
-        If an argument is none of these, ``psi`` is not finite or of another shape, or the heads do not divide the width.
+        If an argument is none of these, ``psi`` is not finite or of another shape, or the heads do not
+        divide the width.
 
     Notes
     -----
@@ -106,12 +107,11 @@ class SpectralOV(nn.MultiheadAttention):
             )
         super().__init__(d, heads, dropout, bias, batch_first=batch_first, device=device, dtype=dtype)
         self.filter, self.basis_kind, self.condition = filter, basis, condition
-        # with it False nobody fuses this module with others, and nn.TransformerEncoder makes no nested tensors
+        # so nobody fuses this module with others, and nn.TransformerEncoder makes no nested tensors
         self._qkv_same_embed_dim = False
         query_key = self._parameters.pop("in_proj_weight")[: 2 * d]
         self.query_key_weight = nn.Parameter(query_key.detach().clone())
-        out_bias = self.out_proj.bias
-        self.out_proj = _Output(self, out_bias)
+        self.out_proj: Any = _Output(self, self._modules["out_proj"].bias)
         like = {"device": device, "dtype": dtype}
         lowest, highest = (low, high) if math.isfinite(low) else (-1.0, 1.0)
         self.psi = nn.Parameter(torch.empty(d, **like).uniform_(lowest, highest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -99,11 +100,10 @@ def mask_among(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
     """
     given = dict(kwargs)
     if any(isinstance(one, torch.Tensor) for one in args):
-        try:
+        # whoever calls a module with what it does not take is told so by the module
+        with contextlib.suppress(TypeError, ValueError):
             given |= inspect.signature(module.forward).bind_partial(*args).arguments
-        except (TypeError, ValueError):  # whoever calls it so will be told by the module itself
-            pass
-    positions = given.get("position_ids")
+    positions: Any = given.get("position_ids")
     # (with left padding beside a mask, positions go down once as well)
     unmasked = isinstance(positions, torch.Tensor) and given.get("attention_mask") is None
     if (unmasked and bool((positions.diff(dim=-1) < 0).any())) or any(

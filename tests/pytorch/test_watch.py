@@ -90,8 +90,8 @@ def rows(kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["random", "long", "one feature", "one token", "two tokens", "close", "closer", "the same", "one line", "a sink",
-     "a zero row", "huge", "tiny"],
+    ["random", "long", "one feature", "one token", "two tokens", "close", "closer", "the same", "one line",
+     "a sink", "a zero row", "huge", "tiny"],
 )  # fmt: skip
 def test_metrics_are_those_of_measure(kind):
     x = rows(kind)
@@ -191,13 +191,19 @@ def test_gradients_are_as_they_were_and_a_checkpoint_replayed_backwards_is_not_a
     assert seen.dataset().sizes == {"tokens": 2, "layer": 4, "sequence": 3}
 
 
+def _run_and_fail(seen, model, x):
+    with seen:
+        model(x)
+        raise ZeroDivisionError
+
+
 def test_hooks_are_gone_afterwards_also_after_an_error():
     model, x = encoder(), tokens()
     every = torch.nn.modules.module
     before = (len(every._global_forward_hooks), len(every._global_forward_pre_hooks))
-    with pytest.raises(ZeroDivisionError), watch(model) as seen:
-        model(x)
-        raise ZeroDivisionError
+    seen = watch(model)
+    with pytest.raises(ZeroDivisionError):
+        _run_and_fail(seen, model, x)
     assert seen.dataset().sizes["layer"] == 4
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
     assert before == (len(every._global_forward_hooks), len(every._global_forward_pre_hooks))

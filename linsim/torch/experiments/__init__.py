@@ -1,4 +1,4 @@
-"""The papers' claims on training, tried on small real data: ``linsim train filters`` and ``linsim train norms``."""
+"""The papers' claims on training, tried on small real data: ``linsim train filters`` and ``norms``."""
 
 from .claims import Claim, interval
 from .grid import EXPERIMENTS, run

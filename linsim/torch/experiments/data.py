@@ -1,4 +1,4 @@
-"""Small real data that install from the package index: scikit-learn's digits, and its texts on its data sets."""
+"""Small real data that install from the package index: scikit-learn's digits, and its own texts."""
 
 from __future__ import annotations
 

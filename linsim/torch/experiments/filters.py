@@ -80,7 +80,7 @@ def claims(ds: Any) -> list[Claim]:
     for depth in ds.depth.values:
         deep = ds.sel(depth=depth)
         first, last = deep.log_hfc_lfc.isel(layer=0), deep.log_hfc_lfc.sel(layer=int(depth))
-        clean = dict(fraction=1.0, corruption="clean")
+        clean = {"fraction": 1.0, "corruption": "clean"}
         grown = (last - first).sel(filter="sharpen", **clean)
         found.append(
             paired(f"sharpening layers do not oversmooth: HFC/LFC does not fall ({depth} layers)", grown)

@@ -175,7 +175,12 @@ def _opened(
         variables[key] = (dims, np.full(shape, np.nan), {"long_name": says})
     for key in (*METRICS, *(f"{key}_before" for key in METRICS), *COLUMNS):
         variables[key] = ((*dims, "layer"), np.full((*shape, deep), np.nan))
-    coords = {**axes, "seed": np.arange(seeds), "layer": np.arange(deep)}
+    # texts as objects: of numpy's own kind of text the Zarr format says nothing yet
+    coords: dict[str, Any] = {
+        key: np.array(values, dtype=object if isinstance(values[0], str) else None)
+        for key, values in axes.items()
+    }
+    coords |= {"seed": np.arange(seeds), "layer": np.arange(deep)}
     template = xr.Dataset(variables, coords, facts)
     # a chunk a run, so that a write touches no other
     chunks = {

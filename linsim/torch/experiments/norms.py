@@ -65,7 +65,7 @@ def _layer(kind: str) -> nn.Module:
 
 
 def _hidden(text: Characters, stretches: Any, count: int, rng: np.random.Generator) -> tuple[Any, Any, Any]:
-    """Draw sequences of N characters, hide some, and return what is shown, what is true, and where it is hidden."""
+    """Draw sequences of N characters and hide some: what is shown, what is true, and where it is hidden."""
     rows = rng.integers(0, len(stretches), count)
     starts = rng.integers(0, stretches.shape[1] - N, count)
     true = torch.stack([stretches[r, s : s + N] for r, s in zip(rows, starts, strict=True)])

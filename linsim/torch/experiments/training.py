@@ -55,7 +55,7 @@ class Stack(nn.Module):
 
 
 def fit(model: nn.Module, loss: Callable[[int], Tensor], steps: int, rate: float) -> np.ndarray[Any, Any]:
-    """Train with AdamW, a warm-up over a tenth of the steps and a cosine to zero; return the loss of each step.
+    """Train with AdamW, a warm-up over a tenth of the steps and a cosine to zero; return each step's loss.
 
     A loss that is not finite ends the training: NaN from there on.
     """
@@ -87,7 +87,7 @@ def smoothing(model: Stack, x: Tensor) -> dict[str, np.ndarray[Any, Any]]:
 
 @torch.no_grad()
 def columns(model: Stack, x: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    """Return COLUMNS for each layer, means over sequences (see :mod:`linsim.models`, which works them out)."""
+    """Return COLUMNS for each layer, means over sequences; :mod:`linsim.models` works them out."""
     states = torch.stack(model.states(x), dim=1).double().cpu().numpy()
     opened = as_model(nn.ModuleDict({"layers": model.layers}))
     runs = [opened.run(states=one) for one in states]
