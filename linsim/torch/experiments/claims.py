@@ -22,9 +22,9 @@ class Claim:
     @property
     def verdict(self) -> str:
         """Return "confirmed", "opposite" or "not confirmed", for models of this size."""
-        if not self.mean - self.half_width <= 0 <= self.mean + self.half_width:
-            return "confirmed" if self.mean > 0 else "opposite"
-        return "not confirmed"
+        if self.mean > self.half_width:
+            return "confirmed"
+        return "opposite" if self.mean < -self.half_width else "not confirmed"
 
 
 def interval(values: Any) -> tuple[float, float, int]:
