@@ -95,10 +95,10 @@ def watch(
     Compile before you watch, and in place (``model.compile()``): what ``torch.compile(model)`` returns
     never runs hooks that come later.
 
-    Numbers are those of :func:`linsim.metrics.measure` on the hidden states, to 2e-6.  They are worked
-    out under ``no_grad`` on the model's device, in float64, and take (ViT-S, 32 images, on two cores) less than
-    5 percent of a forward pass for "means", 10 to 17 percent for the fourteen with ``sample=8``, and half
-    of one with ``sample=None``; ``seconds`` counts.
+    Numbers are those of :func:`linsim.metrics.measure` on the hidden states, to 2e-6, worked out under
+    ``no_grad`` on the model's device, in float64.  They take (ViT-S, 32 images, two cores) less than 5
+    percent of a forward pass for "means", 10 to 17 percent for the fourteen with ``sample=8``, and half of
+    one with ``sample=None``; ``seconds`` counts.
 
     Examples
     --------
