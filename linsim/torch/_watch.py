@@ -236,8 +236,10 @@ class Watch:
         InvalidValueError
             If nothing was seen.
         """
+        kwargs = getattr(torch.nn.modules.module, "_global_forward_hooks_with_kwargs", {})
         for handle in self._handles:
             handle.remove()
+            kwargs.pop(handle.id, None)  # which PyTorch 2.13 leaves behind, and then warns of
         self._handles = []
         self._ends(raised=kind is not None)
         if kind is None:
