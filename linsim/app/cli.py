@@ -17,6 +17,7 @@ from .files import read_array
 from .model import model
 from .output import one_line, print_json
 from .sweep import plot, sweep
+from .train import train
 
 __all__ = ["app", "main"]
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(sweep)
 app.command()(plot)
 app.command()(model)
+app.command()(train)
 
 _A = Annotated[
     Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")

@@ -21,6 +21,7 @@ __all__ = ["DOUBLE", "Beyond", "Dominance", "Precision", "boundary", "disk", "do
 TIE = 1e-9  # moduli that differ by more, relatively, are never called equal (doubles)
 NOISE = 1e3 * EPS  # smaller coefficients count as absent
 COARSEST = 0.05  # the same as TIE for entries of very few digits
+SMALL = 2.0**-8  # half a spacing of bfloat16: a coefficient of a larger share of what x0 allows is there
 
 
 class Precision(NamedTuple):
@@ -267,6 +268,9 @@ def _coefficients(
         # to is not small beside the differences only, but beside the tokens
         threshold = np.maximum(threshold, 4 * precision.tokens * whole)
     threshold = threshold + _turned(attention, weights, c, precision, uniform)
+    # Of entries with few digits the threshold is no longer small beside the coefficients of a generic x0:
+    # that one is below it is then no evidence that the mode is not there.
+    threshold = np.minimum(threshold, SMALL * whole)
     present = np.abs(c) > threshold
     # ill-conditioned vectors cannot show that a coefficient vanishes
     present |= ~(attention.diagonalizable & weights.diagonalizable)[:, None, None] & (noise > 0)

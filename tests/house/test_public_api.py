@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -31,6 +32,7 @@ MODULES = [
             "theory.random_attention",
             "theory.scaled_residual",
             "tokens",
+            *(["torch"] if importlib.util.find_spec("torch") else []),
             "weights",
         )
     ),

