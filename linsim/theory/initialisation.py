@@ -341,7 +341,7 @@ def _attended(block: Block, n: int, x: State, temperature: float | None) -> Stat
     if isinstance(block.A, FromTokens):
         spec = block.A
         heat = spec.temperature if temperature is None else temperature
-        seen = 1.0 if spec.normalize else q
+        seen = 1.0 if spec.normalizes() else q
         cosine = float(np.clip(c / q, 0.0, 1.0))
         P, O = _overlaps(n, seen / heat * np.sqrt(1 - cosine), cosine)  # noqa: E741
     else:
