@@ -68,8 +68,8 @@ def projections(
     drawn = see(lambda: normals((2, d, heads * d_key), generator, name))
     drawn = drawn * np.asarray(1 / np.sqrt(d), dtype=name)
     query = drawn[:, 0] * np.asarray(1 / (np.sqrt(d_key) * heat), dtype=name)
-    placed = (on_device_of(np.ascontiguousarray(x), like, like.dtype) for x in (query, drawn[:, 1]))
-    return Projections(*placed, heads=heads, key_heads=heads, normalized=spec.normalizes())
+    query, key = (on_device_of(np.ascontiguousarray(x), like, like.dtype) for x in (query, drawn[:, 1]))
+    return Projections(query, key, heads, heads, normalized=spec.normalizes())
 
 
 def cut(x: Array, heads: int) -> Array:

@@ -17,20 +17,14 @@ from ._cloud import (
     add,
     at_scale,
     each,
-    is_spread,
-    linear,
     normalise,
-    product_rounding,
-    reach_of,
-    recentre,
     regroup,
-    select,
     shaken,
     size,
     tamed,
     tamed_to,
 )
-from ._namespace import Array, erfc, exponent_of, namespace, power_of_two
+from ._namespace import Array, exponent_of, namespace, power_of_two
 from ._state import EMPTY, combine, log2, scaled
 
 __all__ = [

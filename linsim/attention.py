@@ -5,8 +5,7 @@ Matrices that are not stochastic are declared by :func:`general`; builders of pu
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from array_api_compat import is_numpy_array

@@ -52,9 +52,7 @@ def norm(x: Cloud, kind: str, gain: Array | None, bias: Array | None, eps: float
     return layer_norm(x, gain, bias, eps, centring=kind == "layer")
 
 
-def attend(
-    x: Cloud, attention: Any, values: Callable[[Cloud], Cloud], heads: int, value_heads: int
-) -> Cloud:
+def attend(x: Cloud, attention: Any, values: Callable[[Cloud], Cloud], heads: int, value_heads: int) -> Cloud:
     """Return A values(x), head by head."""
 
     def own(y: Cloud) -> Cloud:
@@ -81,9 +79,7 @@ def sum_of_heads(x: Cloud, heads: int) -> Cloud:
         parts = cut(part, heads)
         return shaken(x, xp.sum(parts, axis=1), xp.sum(xp.abs(parts), axis=1), number)
 
-    return normalise(
-        replace(x, centre=total(x.centre, 0), rest=total(x.rest, 1), count=x.count + 1)
-    )
+    return normalise(replace(x, centre=total(x.centre, 0), rest=total(x.rest, 1), count=x.count + 1))
 
 
 def deescalated(x: Cloud, step: Any, strength: Array | None, layer: int) -> Cloud:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -168,9 +169,7 @@ def attention_of_layer(parts: Parts, like: Array, streams: Streams) -> Any:
     if block.attention_fixed:
         return arrays["A"]
     if not isinstance(spec, FromTokens):
-        A = streams.see(
-            lambda: _draws.attention(spec, int(like.shape[-2]), streams.generator, streams.dtype)
-        )
+        A = streams.see(lambda: _draws.attention(spec, int(like.shape[-2]), streams.generator, streams.dtype))
         return on_device_of(A[:, None], like, like.dtype)
     heads = block.head_count
     given: dict[str, Any] = {"normalized": spec.normalizes(block.query is not None), "rotary": spec.rotary}
@@ -180,9 +179,7 @@ def attention_of_layer(parts: Parts, like: Array, streams: Streams) -> Any:
         assert query is not None
         assert key is not None
         width = int(query.shape[-1]) // heads
-        return Projections(
-            query, key, heads, int(key.shape[-1]) // width, query_bias, key_bias, **given
-        )
+        return Projections(query, key, heads, int(key.shape[-1]) // width, query_bias, key_bias, **given)
     if "query_key" in arrays:
         return Projections(arrays["query_key"], None, **given)
     heat = parts.temperature if np.ndim(spec.temperature) else None
@@ -227,9 +224,6 @@ def weights_of_layer(parts: Parts, like: Array, streams: Streams) -> dict[str, M
     sizes["down"] = ((width, d), block.feed_forward_std * (2 / width) ** 0.5)
     for name, (shape, deviation) in sizes.items():
         if name != "gate" or block.gated:
-            out[name] = drawn(
-                lambda shape=shape, deviation=deviation: _draws.rectangle(
-                    shape, deviation, streams.generator, streams.dtype
-                )
-            )
+            draw = functools.partial(_draws.rectangle, shape, deviation, streams.generator, streams.dtype)
+            out[name] = drawn(draw)
     return out

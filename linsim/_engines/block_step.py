@@ -58,9 +58,7 @@ def normed(x: X, parts: Parts, ops: Arithmetic[X], which: str = "") -> X:
     return ops.norm(x, block.norm_kind, own("gain"), own("bias"), block.norm_eps)
 
 
-def step(
-    x: X, parts: Parts, attention: Any, weights: Mapping[str, Map], ops: Arithmetic[X], layer: int
-) -> X:
+def step(x: X, parts: Parts, attention: Any, weights: Mapping[str, Map], ops: Arithmetic[X], layer: int) -> X:
     """Return the tokens behind layer ``layer``, counted from 1."""
     block, factors = parts.block, parts.factors
     pre, post = block.norm == "pre", block.norm == "post"

@@ -17,7 +17,7 @@ from .._rule import Rule
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ._checks import check_attention, check_feed_forward, check_heads, check_places, check_widths
 from ._deescalation import Deescalation, several
-from ._dense import LARGEST, Dense, bounded, dense, vector
+from ._dense import LARGEST, bounded, dense, vector
 
 __all__ = ["MATRICES", "VECTORS", "Block"]
 

@@ -84,7 +84,10 @@ def check_attention(block: Block, d: int | None) -> None:
     if block.value is not None:
         if not (isinstance(block.weights, str) and block.weights == "gaussian" and block.std.ndim == 0):
             raise _validate.refusal(
-                InvalidTypeError, "weights", "weights beside value and output", "one of the two",
+                InvalidTypeError,
+                "weights",
+                "weights beside value and output",
+                "one of the two",
                 "weights is the product of the two.",
             )
         width = _divided(int(block.output.weight.shape[-2]), "output", h)
@@ -92,7 +95,10 @@ def check_attention(block: Block, d: int | None) -> None:
     elif h > 1:
         if callable(block.weights):
             raise _validate.refusal(
-                InvalidTypeError, "weights", f"a sampler with {h} heads", "value and output, or one head",
+                InvalidTypeError,
+                "weights",
+                f"a sampler with {h} heads",
+                "value and output, or one head",
                 "Pass value and output, or weights='gaussian'.",
             )
         if not block.weights_fixed and d is not None:
@@ -122,13 +128,18 @@ def check_feed_forward(block: Block) -> None:
     if block.up is None:
         if block.gate is not None:
             raise _validate.refusal(
-                InvalidTypeError, "gate", "a matrix", "None where up and down are drawn",
+                InvalidTypeError,
+                "gate",
+                "a matrix",
+                "None where up and down are drawn",
                 f"Pass up and down as well, or draw all: feed_forward={_gated(name)!r}.",
             )
         return
     if name in GATED and block.gate is None:
         raise _validate.refusal(
-            InvalidTypeError, "gate", f"none in a {name} feed-forward with given up and down",
+            InvalidTypeError,
+            "gate",
+            f"none in a {name} feed-forward with given up and down",
             "its matrix (..., d, width)",
             f"Pass gate, or take feed_forward={GATED[name]!r} for a feed-forward without one.",
         )
@@ -148,8 +159,8 @@ def check_widths(block: Block, d: int | None) -> None:
     for name in (*names, *(f"feed_forward_{name}" for name in names)):
         if d is not None:
             of_width(getattr(block, name), name, d)
-    for names, axis in ((_ROWS, -2), (_COLUMNS, -1)):
-        for name in names:
+    for matrices, axis in ((_ROWS, -2), (_COLUMNS, -1)):
+        for name in matrices:
             one = getattr(block, name)
             if one is not None and d is not None and one.weight.shape[axis] != d:
                 raise _of_size(name, one, d, axis)
@@ -174,7 +185,8 @@ def check_places(block: Block) -> None:
         )
         if not there
     ]
-    places = [step.place for step in block.deescalation]
+    steps: Any = block.deescalation
+    places = [step.place for step in steps]
     for place in places:
         if place in missing:
             raise _validate.refusal(
@@ -213,7 +225,7 @@ def _counted(found: int, argument: str, heads: int) -> None:
             argument,
             f"{found} on the axis of heads, of which there {'is 1' if heads == 1 else f'are {heads}'}",
             f"shape (n, n) or (..., {heads}, n, n)",
-            f"Pass heads={found} for a layer of so many heads; for a batch insert an axis: {argument}[:, None].",
+            f"Pass heads={found} if it is that of heads; for a batch insert an axis: {argument}[:, None].",
         )
 
 
@@ -246,7 +258,10 @@ def _shared(one: Any, argument: str, heads: int, width: int) -> None:
 
 def _indivisible(argument: str, heads: int, of: str) -> LinsimError:
     return _validate.refusal(
-        InvalidValueError, argument, f"{heads} heads over {of}", "a count that divides them",
+        InvalidValueError,
+        argument,
+        f"{heads} heads over {of}",
+        "a count that divides them",
         "Choose a divisor.",
     )
 
@@ -256,6 +271,9 @@ def _of_size(name: str, one: Dense, size: int, axis: int) -> LinsimError:
     expected = f"(..., {size}, {found[-1]})" if axis == -2 else f"(..., {found[-2]}, {size})"
     turned = found[-3 - axis] == size
     return _validate.refusal(
-        ShapeError, name, f"shape {found}", f"shape {expected} to fit the other parts",
+        ShapeError,
+        name,
+        f"shape {found}",
+        f"shape {expected} to fit the other parts",
         "Transpose it: rows are inputs." if turned else "Match them.",
     )

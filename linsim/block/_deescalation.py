@@ -126,5 +126,3 @@ def several(value: Any) -> tuple[Deescalation, ...]:
             'Pass for example Deescalation("attention", tau=1.0).',
         )
     return steps
-
-

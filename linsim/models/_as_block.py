@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import masks, _validate
+from .. import _validate, masks
 from .._from_tokens import FromTokens
 from .._positions import Rotary
 from ..block import Block

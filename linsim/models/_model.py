@@ -13,8 +13,8 @@ import numpy as np
 from .. import _validate
 from .._blas import on_one_thread
 from .._namespace import to_backend, to_host
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..block import Block
+from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ._as_block import block_of, mask_of
 from ._blocks import Blocks
 from ._columns import LayerReport, observe, report

@@ -1,4 +1,4 @@
-"""A Transformer layer as a textbook has it: one loop a part, float64 or arbitrary precision, nothing of linsim.
+"""A Transformer layer as a textbook has it, in float64 or arbitrary precision, with nothing of linsim.
 
 Arrays are NumPy's, of float64 or of mpmath numbers (dtype object); the functions of numbers come with them.
 """

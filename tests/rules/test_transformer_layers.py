@@ -109,7 +109,7 @@ def test_states_are_those_of_a_textbook(name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_gaps_are_those_of_arbitrary_precision(name):
-    """Tokens 1e-7 and 1e-12 apart, whose differences a textbook in doubles mostly loses; errors are honest."""
+    """Tokens 1e-7 and 1e-12 apart, whose differences doubles mostly lose; errors told are honest."""
     for apart in (1e-7, 1e-12):
         x0 = tokens.gaussian(1, D, rng=1) + apart * tokens.gaussian(N, D, rng=2)
         run = simulate(block(name), x0, 3, metrics=list(transformer.gaps(np.array([[mp.mpf(1)]] * 2))))
@@ -171,7 +171,7 @@ def test_options_with_a_batch_axis_are_many_runs_in_one():
 
 
 def test_drawn_heads_keep_the_size_that_std_says():
-    """E |A V W_O|^2 = s^2 |A X|^2 whatever the number of heads: here A = I, so s^2 |X|^2 (error 1/sqrt(k d))."""
+    """E |A V W_O|^2 = s^2 |A X|^2 whatever the number of heads: here A = I, so s^2 |X|^2."""
     x0 = np.broadcast_to(tokens.gaussian(N, D, rng=0), (400, N, D))
     for kind in ("gaussian", "orthogonal"):
         rule = Block(np.eye(N), heads=4, weights=kind, std=0.5, residual=None, norm=None)
@@ -272,12 +272,18 @@ BAD = {
     ),
     "heads drawn": (lambda: Block(FromTokens(), heads=3, gain=np.ones(D)), "heads: found 3 heads over 8"),
     "heads zero": (lambda: Block(FromTokens(), heads=0), "heads: found 0"),
-    "key heads": (lambda: Block(FromTokens(), heads=4, **W | {"key": np.ones((D, 6))}), "key: found 6 channels"),
+    "key heads": (
+        lambda: Block(FromTokens(), heads=4, **W | {"key": np.ones((D, 6))}),
+        "key: found 6 channels",
+    ),
     "odd rotation": (
         lambda: Block(FromTokens(rotary=Rotary()), heads=8, **W),
         "rotary: found rotation of 1 channels, an odd number",
     ),
-    "wide rotation": (lambda: Block(FromTokens(rotary=Rotary(width=4)), heads=4, **W), "rotary: found width 4"),
+    "wide rotation": (
+        lambda: Block(FromTokens(rotary=Rotary(width=4)), heads=4, **W),
+        "rotary: found width 4",
+    ),
     "rotated product": (lambda: FromTokens(query_key=np.eye(2), rotary=Rotary()), "rotary: found a rotation"),
     "gate missing": (
         lambda: Block(FromTokens(), feed_forward="swiglu", **F),
