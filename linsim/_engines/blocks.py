@@ -17,7 +17,7 @@ from .._cloud_attention import attention_of
 from .._cloud_state import state_of
 from .._namespace import Array, namespace, on_device_of
 from .._parallel import pieces
-from .._recorded import Recorded, record
+from .._recorded import Recorded, filled, record
 from .._rule import Rule
 from .._split import KINDS, row_split
 from .._state import scaled
@@ -26,12 +26,14 @@ from . import block_clouds
 from ._ahead import kept
 from .block_parts import Parts, Streams, attention_of_layer, parts_of, weights_of_layer
 from .block_step import Arithmetic, normed, step
-from .digits import Tape, with_more_digits
+from .digits import Tape, hidden, last_of, with_more_digits
 from .protocol import Job
 from .task import Task, go_on, placed, rounding, rows_of, scale
 
 __all__ = ["blocks_of", "clouds", "jobs", "numbers_of"]
 
+# numbers that stay in the cache of a core
+_CACHED = 2**17
 _OPS = cast(Arithmetic[Cloud], sys.modules[block_clouds.__name__])
 
 
@@ -40,8 +42,15 @@ def blocks_of(rule: Rule) -> list[Block]:
     return [cast(Block, one) for one in getattr(rule, "rules", [rule])]
 
 
-def jobs(rule: Rule, task: Task) -> list[Job]:
-    """Return the work on chunks of systems through Transformer blocks."""
+#: goes with some systems through the layers on plain numbers
+First = Callable[[Task, Callable[[int], Parts], Streams], Recorded]
+
+
+def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
+    """Return the work on chunks of systems through Transformer blocks.
+
+    With ``first`` only systems that it cannot tell enough of go as clouds.
+    """
     xp, start, size = namespace(task.start), task.start, task.size
     n, d = task.n, task.d
     generator = _draws.streams(task.rng, size)
@@ -57,12 +66,12 @@ def jobs(rule: Rule, task: Task) -> list[Job]:
         before = _draws.copied(own_streams)
         here = replace(task, start=every[part, ...], numbers=np.arange(size)[part])
 
-        def walk(begin: Array, count: int, rows: Any, streams: Any, see: Any) -> Recorded:
+        def placed_parts(begin: Array, rows: Any) -> Callable[[int], Parts]:
             own = {key: place(part, rows, begin) for key, place in given.items()}
+            return lambda layer: own[id(blocks[layer if len(blocks) > 1 else 0])]
 
-            def parts(layer: int) -> Parts:
-                return own[id(blocks[layer if len(blocks) > 1 else 0])]
-
+        def walk(begin: Array, count: int, rows: Any, streams: Any, see: Any) -> Recorded:
+            parts = placed_parts(begin, rows)
             split = row_split([np.full((1, n, n), 1 / n)], d, float(xp.finfo(begin.dtype).eps))
             split = placed(split, begin)
             half, top = scale(begin)
@@ -77,6 +86,20 @@ def jobs(rule: Rule, task: Task) -> list[Job]:
             return record(walked, at[:count], names, begin, zero, keep, "iterate", KINDS[0], error, tokens)
 
         every_row = np.arange(part.stop - part.start)
+        if first is not None:
+            drawing = Streams(own_streams, task.precision, tape)
+            found = first(here, placed_parts(here.start, every_row), drawing)
+            wanted = hidden(found, task.allowed)
+            if not wanted.any() or not tape.complete:
+                return found
+            rows, count = np.flatnonzero(np.any(wanted, axis=-1)), last_of(wanted) + 1
+            again = walk(
+                rows_of(here.start, rows), count, rows, _draws.copied(before, rows), tape.again(rows)
+            )
+            methods = np.full(len(every_row), found.methods[0], dtype=object)
+            methods[rows] = "iterate"
+            found = filled(found, rows, again, task.allowed)
+            return replace(found, methods=methods.astype(str), fallbacks={"iterate": len(rows)})
         found = walk(here.start, len(at), every_row, own_streams, tape)
 
         def in_float64(rows: Any, count: int) -> Recorded:
@@ -87,7 +110,11 @@ def jobs(rule: Rule, task: Task) -> list[Job]:
         again = in_float64 if tape.complete and not hooks else None
         return with_more_digits(here, found, again, None, 1)
 
-    parts = pieces(size, (1 + copies_for(d)) * max(numbers_of(block, n, d) for block in blocks), start)
+    numbers = max(numbers_of(block, n, d) for block in blocks)
+    parts = pieces(size, (1 + copies_for(d)) * numbers, start)
+    if first is not None and namespace(start) is np:  # a few at a time stay in the cache
+        count = min(size, max(len(parts), -(-2 * numbers * size // _CACHED)))
+        parts = [slice(size * i // count, size * (i + 1) // count) for i in range(count)]
     return [Job(part, functools.partial(run, part)) for part in parts]
 
 
