@@ -170,6 +170,7 @@ def deescalated(x: Array, step: Any, strength: Array | None, layer: int) -> Arra
     """Take away some of what all tokens share."""
     xp = namespace(x)
     mean = xp.mean(x, axis=-2, keepdims=True)
+    assert strength is not None  # functions of the user's go another way
     if step.similarity is None:
         return x - strength * mean
     low = x.shape[-2] * xp.sum(mean * mean, axis=(-1, -2), keepdims=True)

@@ -93,12 +93,12 @@ def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
             if not wanted.any() or not tape.complete:
                 return found
             rows, count = np.flatnonzero(np.any(wanted, axis=-1)), last_of(wanted) + 1
-            again = walk(
+            closer = walk(
                 rows_of(here.start, rows), count, rows, _draws.copied(before, rows), tape.again(rows)
             )
             methods = np.full(len(every_row), found.methods[0], dtype=object)
             methods[rows] = "iterate"
-            found = filled(found, rows, again, task.allowed)
+            found = filled(found, rows, closer, task.allowed)
             return replace(found, methods=methods.astype(str), fallbacks={"iterate": len(rows)})
         found = walk(here.start, len(at), every_row, own_streams, tape)
 

@@ -86,27 +86,28 @@ def jobs(task: Task) -> list[Job]:
     return blocks.jobs(task.rule, task, first=walk)
 
 
+# what leaves the range of doubles is not known, and goes another way
+@np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
 def walk(task: Task, parts: Callable[[int], Parts], streams: Streams) -> Recorded:
     """Go through the layers with some systems, ``task.start`` (k, n, d), and measure them."""
     xp = namespace(task.start)
     recorder = _Recorder(task)
     x = xp.astype(task.start, xp.float64, copy=False)
     copy = _Copy(x, _EVERY)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # such systems are given up
-        layer = 0
-        for target in task.at:
-            while layer < target:
-                go_on(task.stop)
-                own = parts(layer)
-                attention = attention_of_layer(own, x, streams)
-                weights = weights_of_layer(own, x, streams)
-                probed = layer % _EVERY == 0
-                both = copy.beside(x) if probed else x[None, ...]
-                layer += 1
-                both = step(both, own, attention, weights, _OPS, layer)
-                x = both[0, ...]
-                copy.moved(x, both[1, ...] if probed else None)
-            recorder.see(x, copy)
+    layer = 0
+    for target in task.at:
+        while layer < target:
+            go_on(task.stop)
+            own = parts(layer)
+            attention = attention_of_layer(own, x, streams)
+            weights = weights_of_layer(own, x, streams)
+            probed = layer % _EVERY == 0
+            both = copy.beside(x) if probed else x[None, ...]
+            layer += 1
+            both = step(both, own, attention, weights, _OPS, layer)
+            x = both[0, ...]
+            copy.moved(x, both[1, ...] if probed else None)
+        recorder.see(x, copy)
     return recorder.found()
 
 

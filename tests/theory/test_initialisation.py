@@ -129,7 +129,11 @@ def test_one_temperature_is_critical():
             NotCoveredError,
             "mask",
         ),
-        (lambda: predict(Block(attention.uniform(4), norm_kind="sphere")).fixed_point, InvalidTypeError, "d:"),
+        (
+            lambda: predict(Block(attention.uniform(4), norm_kind="sphere")).fixed_point,
+            InvalidTypeError,
+            "d:",
+        ),
         (
             lambda: predict(Block(attention.uniform(4), layer_scale=[1.0, 2.0])),
             NotCoveredError,
