@@ -16,6 +16,7 @@ from .._from_tokens import FromTokens
 from .._namespace import Array, namespace, on_device_of, to_backend, to_host
 from ..block import Block
 from ..block._block import MATRICES, VECTORS
+from ..block._checks import check_attention
 from ..streams import RowGenerator
 from .task import SINGLE, Task, in_batch, rows_of
 
@@ -62,6 +63,7 @@ class Parts:
 
 def parts_of(block: Block, task: Task) -> Callable[[slice, Any, Array], Parts]:
     """Return what gives the parts of a block for rows of a slice of the systems, beside tokens."""
+    check_attention(block, task.d)  # now that the number of features is known
     xp, start, batch, size = namespace(task.start), task.start, task.batch, task.size
     arrays: dict[str, Array] = {}
     heads = block.head_count

@@ -184,7 +184,7 @@ class Block(Rule):
             keep("residual", 0.0)
         for name in _FACTORS:
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name in ("residual", "branch"):
                 found, _ = _spectra.parameter(value, name, (), low=-LARGEST, high=LARGEST)
                 keep(name, found if found.ndim else float(found))
         for name in MATRICES:

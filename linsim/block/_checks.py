@@ -82,13 +82,21 @@ def check_attention(block: Block, d: int | None) -> None:
     if isinstance(spec, FromTokens) and spec.rotary is not None and width is not None:
         spec.rotary.width_of(width)
     if block.value is not None:
-        if not (isinstance(block.weights, str) and block.weights == "gaussian" and block.std.ndim == 0):
+        if not (isinstance(block.weights, str) and block.weights == "gaussian"):
             raise _validate.refusal(
                 InvalidTypeError,
                 "weights",
                 "weights beside value and output",
                 "one of the two",
                 "weights is the product of the two.",
+            )
+        if (block.std != 1).any():
+            raise _validate.refusal(
+                InvalidValueError,
+                "std",
+                "a value beside value and output",
+                "1",
+                "Scale the matrices themselves.",
             )
         width = _divided(int(block.output.weight.shape[-2]), "output", h)
         _shared(block.value, "value", h, width)

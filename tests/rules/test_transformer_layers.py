@@ -271,6 +271,12 @@ BAD = {
         "heads: found 3 heads over 8 channels of query",
     ),
     "heads drawn": (lambda: Block(FromTokens(), heads=3, gain=np.ones(D)), "heads: found 3 heads over 8"),
+    "heads of tokens": (
+        lambda: simulate(Block(FromTokens(), heads=3), ROWS, 1),
+        "heads: found 3 heads over 8 features",
+    ),
+    "std, too": (lambda: Block(FromTokens(), std=2.0, **W), "std: found a value beside value and output"),
+    "branch none": (lambda: Block(FromTokens(), branch=None), "branch: found None"),
     "heads zero": (lambda: Block(FromTokens(), heads=0), "heads: found 0"),
     "key heads": (
         lambda: Block(FromTokens(), heads=4, **W | {"key": np.ones((D, 6))}),
