@@ -150,8 +150,10 @@ def clouds(
             drawn_now = drawn(layer)
             weights = weights_of_layer(parts(layer), like, streams)
             moved = step(cloud, parts(layer), drawn_now, weights, _OPS, layer + 1)
+            # behind a norm tokens have their mean for a centre
+            moved = moved if parts(layer).block.norm == "post" else regroup(moved)
             layer += 1
-            cloud = tamed(regroup(moved), loosen=True)
+            cloud = tamed(moved, loosen=True)
         looks = None if ended(layer) else functools.partial(_attention, cloud, parts, drawn, layer)
         yield replace(cloud, attention=looks)
 

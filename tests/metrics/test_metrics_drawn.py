@@ -15,7 +15,7 @@ LAYERS = [0, 1, 7, 60]
 
 
 def drawn(seed, dtype):
-    """Attention near and far from uniform, weights of all kinds, unequal and zero tokens, some of them measured."""
+    """Attention near and far from uniform, weights of all kinds, unequal and zero tokens, some measured."""
     rng = np.random.default_rng(seed)
     n, d = int(rng.integers(2, 7)), int(rng.integers(1, 6))
     A = rng.dirichlet(np.full(n, rng.choice([0.3, 1, 10])), n) + 1e-4
