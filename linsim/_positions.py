@@ -144,4 +144,4 @@ def alibi(n: int, heads: int) -> FloatArray:
     below = 2 ** (heads.bit_length() - 1)
     own = np.concatenate([slopes(below), slopes(2 * below)[::2][: heads - below]])
     place = np.arange(n)
-    return np.asarray(-own[:, None, None] * np.abs(place[:, None] - place))
+    return np.asarray(0.0 - own[:, None, None] * np.abs(place[:, None] - place))
