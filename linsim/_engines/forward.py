@@ -34,10 +34,11 @@ from .block_step import Arithmetic, step
 from .protocol import Job
 from .task import Task, go_on, rounding
 
-__all__ = ["SAFETY", "about", "covers", "jobs", "name", "operations", "worthwhile"]
+__all__ = ["SAFETY", "about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
 
 name = "forward"
 about = "blocks on plain numbers, as a network runs them; plain metrics"
+kernels = ""
 
 #: with one vector the quotient of true and told error follows a Cauchy distribution: 99.9 percent below
 SAFETY = 640.0
