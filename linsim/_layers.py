@@ -1,4 +1,4 @@
-"""The nonlinear parts of a block on clouds of tokens: norm, activation, attention, de-escalation.
+"""The parts of a block on clouds of tokens: norm, activation, products, de-escalation.
 
 Each is written for differences: where f is applied to centre + ratio rest, what
 is computed is (f(centre + ratio rest) - f(centre)) / ratio, in a form that stays
@@ -7,43 +7,34 @@ accurate when the ratio is so small that it is zero in double precision.
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from ._attend import Projections, masked_softmax, softmax_scale
+from ._activations import ACTIVATIONS, TERMS, Activation
 from ._cloud import (
     Cloud,
     add,
     at_scale,
     each,
-    is_spread,
-    linear,
     normalise,
-    product_rounding,
-    reach_of,
-    recentre,
     regroup,
-    select,
     shaken,
     size,
     tamed,
     tamed_to,
 )
-from ._namespace import Array, erfc, exponent_of, namespace, power_of_two
-from ._state import EMPTY, combine, log2
+from ._namespace import Array, exponent_of, namespace, power_of_two
+from ._state import EMPTY, combine, log2, scaled
 
 __all__ = [
-    "ACTIVATIONS",
     "activate",
-    "attend",
-    "attend_fixed",
-    "attention_of",
     "contract_mean",
+    "features_scaled",
     "layer_norm",
+    "product",
     "reach_similarity",
+    "shifted",
 ]
 
 
@@ -121,7 +112,7 @@ def layer_norm(
         count=cloud.count + 1,
     )
     normed = regroup(normalise(normed))
-    return normed if bias is None else regroup(_shifted(normed, bias))
+    return normed if bias is None else regroup(shifted(normed, bias))
 
 
 def _inverse(ratio: Array) -> Array:
@@ -131,7 +122,7 @@ def _inverse(ratio: Array) -> Array:
     return 1 / xp.where(safe, ratio, xp.ones_like(ratio))
 
 
-def _shifted(cloud: Cloud, bias: Array) -> Cloud:
+def shifted(cloud: Cloud, bias: Array) -> Cloud:
     """Add the same vector (k or 1, 1, d) to every token."""
     xp = namespace(cloud.rest)
     zero = xp.zeros_like(cloud.e_centre)
@@ -147,92 +138,52 @@ def _shifted(cloud: Cloud, bias: Array) -> Cloud:
     return add(cloud, normalise(same))
 
 
+def features_scaled(cloud: Cloud, factor: Array) -> Cloud:
+    """Multiply every token by the same numbers (k or 1, 1, d), feature by feature."""
+    xp = namespace(cloud.rest)
+    factor = each(xp.astype(factor, cloud.rest.dtype, copy=False), cloud)
+    centre, rest = cloud.centre * factor, cloud.rest * factor
+    return normalise(
+        replace(
+            cloud,
+            centre=shaken(cloud, centre, xp.abs(centre)),
+            rest=shaken(cloud, rest, xp.abs(rest), 1),
+            count=cloud.count + 1,
+        )
+    )
+
+
+def product(x: Cloud, y: Cloud) -> Cloud:
+    """Return the products of entries: (c + z)(c' + z') has the differences c z' + c' z + z z'."""
+    scale = namespace(x.rest).minimum(x.scale, y.scale)
+    x, y = tamed_to(x, x.scale - scale), tamed_to(y, y.scale - scale)
+    c, z, e_c, e_z = x.centre, x.rest, x.e_centre, x.e_rest
+    b, w, e_b, e_w = y.centre, y.rest, y.e_centre, y.e_rest
+    one, e_one = combine(c * w, e_c + e_w, b * z, e_b + e_z)
+    rest, e_rest = combine(one, e_one, z * w, e_z + e_w)
+    xp = namespace(rest)
+    sizes = (
+        scaled(xp.abs(part), e - e_rest)
+        for part, e in ((c * w, e_c + e_w), (b * z, e_b + e_z), (z * w, e_z + e_w))
+    )
+    cloud = replace(x, lost=x.lost | y.lost, count=max(x.count, y.count) + 1)
+    centre = c * b
+    return normalise(
+        replace(
+            cloud,
+            centre=shaken(cloud, centre, xp.abs(centre)),
+            rest=shaken(cloud, rest, sum(sizes, xp.zeros_like(rest)), 1),
+            e_centre=e_c + e_b,
+            e_rest=e_rest,
+        )
+    )
+
+
 # --- activations ---------------------------------------------------------------------------
 
 # Differences of an activation come from a Taylor series at the centre where all
 # arguments differ by less than this, else from values: 6 bits are lost at most.
 _NEAR = 2.0**-6
-_TERMS = 9
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A function and its derivatives 1 to 9 at once, homogeneous beyond large arguments."""
-
-    value: Any
-    derivatives: Any  # (x, count) -> list of count arrays
-    bounded: bool
-    weight: Any  # x -> relative rounding of the value, in roundings of x
-
-
-@functools.cache
-def _gelu_polynomials() -> list[np.polynomial.Polynomial]:
-    """q_k with GELU^(k)(x) = p(x) q_k(x), p the normal density, for k = 2 .. 9."""
-    x = np.polynomial.Polynomial([0, 1])
-    q = [2 - x**2]
-    while len(q) < _TERMS - 1:
-        q.append(q[-1].deriv() - x * q[-1])
-    return q
-
-
-@functools.cache
-def _tanh_polynomials() -> list[np.polynomial.Polynomial]:
-    """r_k with tanh^(k) = (1 - t^2) r_k(t), t = tanh, for k = 1 .. 9."""
-    t = np.polynomial.Polynomial([0, 1])
-    r = [np.polynomial.Polynomial([1.0])]
-    while len(r) < _TERMS:
-        r.append(r[-1].deriv() * (1 - t**2) - 2 * t * r[-1])
-    return r
-
-
-def _horner(coefficients: Any, x: Array) -> Array:
-    result = namespace(x).zeros_like(x)
-    for coefficient in list(coefficients)[::-1]:
-        result = result * x + float(coefficient)
-    return result
-
-
-def _normal(x: Array) -> tuple[Array, Array]:
-    """Distribution function and density of N(0, 1)."""
-    xp = namespace(x)
-    density = xp.exp(-0.5 * xp.minimum(x * x, xp.full_like(x, 1400.0))) * float(1 / np.sqrt(2 * np.pi))
-    return 0.5 * erfc(-x * float(np.sqrt(0.5))), density
-
-
-def _gelu(x: Array) -> Array:
-    return x * 0.5 * erfc(-x * float(np.sqrt(0.5)))
-
-
-def _tail(x: Array) -> Array:
-    """1 + x^2 for x < 0, where x Phi(x) is nearly exp(-x^2 / 2)."""
-    low = namespace(x).clip(x, -40.0, 0.0)
-    return 1 + low * low
-
-
-def _gelu_derivatives(x: Array, count: int) -> list[Array]:
-    share, p = _normal(x)
-    small = namespace(x).clip(x, -60.0, 60.0)  # beyond, the density is zero
-    return [share + small * p, *(p * _horner(q.coef, small) for q in _gelu_polynomials()[: count - 1])]
-
-
-def _tanh_derivatives(x: Array, count: int) -> list[Array]:
-    xp = namespace(x)
-    decay = xp.exp(-2 * xp.minimum(xp.abs(x), xp.full_like(x, 700.0)))
-    slope = 4 * decay / (1 + decay) ** 2
-    t = xp.tanh(x)
-    return [slope * _horner(r.coef, t) for r in _tanh_polynomials()[:count]]
-
-
-def _tanh(x: Array) -> Array:
-    return namespace(x).tanh(x)
-
-
-ACTIVATIONS: dict[str, Activation | None] = {
-    "linear": None,
-    "relu": None,
-    "tanh": Activation(_tanh, _tanh_derivatives, bounded=True, weight=lambda x: 1.0 + 0 * x),
-    "gelu": Activation(_gelu, _gelu_derivatives, bounded=False, weight=_tail),
-}
 
 
 def activate(cloud: Cloud, name: str) -> Cloud:
@@ -287,7 +238,7 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
     if bool(xp.any(near)):
         biggest = float(xp.max(xp.where(near, largest, xp.zeros_like(largest))))
         bits = 24 if single else 53
-        terms = 1 if biggest == 0 else min(_TERMS, 1 + int(np.ceil(bits / -np.log2(biggest))))
+        terms = 1 if biggest == 0 else min(TERMS, 1 + int(np.ceil(bits / -np.log2(biggest))))
         slopes = activation.derivatives(x, terms)
         slope = slopes[-1] / _factorial(terms)
         for k in range(terms - 1, 0, -1):
@@ -311,147 +262,6 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
 
 def _factorial(k: int) -> float:
     return float(np.prod(np.arange(1, k + 1)))
-
-
-# --- attention ------------------------------------------------------------------------------
-
-
-def attend_fixed(cloud: Cloud, A: Array) -> Cloud:
-    """Return A X for row-stochastic A (k or 1, n, n), or one for each copy.
-
-    What all tokens take from the first row of A goes to the centre: equal rows
-    make tokens that are equal to the last bit.  Tokens that are far apart, and stay
-    so, are added up as they are: none takes over the rounding of another.
-    """
-    xp, k = namespace(A), cloud.k
-    if A.shape[0] != cloud.rest.shape[0]:
-        A = each(A, cloud)
-    first = A[:, :1, :]
-    other = A - first
-    # a row that is equal to the first is exactly so
-    differs = xp.astype(xp.any(other != 0, axis=-1, keepdims=True), A.dtype)
-    rest = shaken(cloud, other @ cloud.rest, differs * product_rounding(A + first, cloud.rest), 1)
-    near = _with_common(cloud, rest, cloud.e_rest, first)
-    apart = cloud.e_centre[:k, ...] <= EMPTY / 2
-    if not bool(xp.any(apart)):
-        return near
-    apart = apart & is_spread(recentre(near))
-    if not bool(xp.any(apart)):
-        return near
-    # one weight of 1 moves a token as it is
-    mixes = xp.astype(xp.sum(xp.astype(A != 0, xp.int64), axis=-1, keepdims=True) > 1, A.dtype)
-    rest = shaken(cloud, A @ cloud.rest, mixes * product_rounding(A, cloud.rest), 1)
-    return select(apart, normalise(replace(cloud, rest=rest, count=near.count)), near)
-
-
-def _with_common(cloud: Cloud, rest: Array, e_rest: Array, weights: Array) -> Cloud:
-    """The cloud with another rest; ``weights`` (K, 1, n) of the old one are added to all."""
-    xp = namespace(rest)
-    common = shaken(cloud, weights @ cloud.rest, product_rounding(weights, cloud.rest), 2)
-    centre, e_centre = combine(cloud.centre, cloud.e_centre, common, cloud.e_rest)
-    centre = shaken(cloud, centre, xp.abs(centre), 3)
-    return normalise(
-        replace(cloud, centre=centre, rest=rest, e_centre=e_centre, e_rest=e_rest, count=cloud.count + 1)
-    )
-
-
-def attend(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | None) -> Cloud:
-    """Return A X with A the softmax of the tokens' own scores.
-
-    Without a mask all tokens share what the centre contributes: A = 1 q + D with
-    D of the order of rest^2, and D is formed from exp(delta) - 1, so that A X
-    differs between tokens by D rest alone and nothing cancels.
-    """
-    cloud = tamed(cloud)
-    found = _scores(cloud, drawn, normalized)
-    # what counts is the absolute error of a score
-    xp, k = namespace(cloud.rest), cloud.k
-    scores = found.shared + found.delta
-    moved = xp.reshape(scores[k:, ...], (cloud.probes, k, *scores.shape[1:])) - scores[None, :k, ...]
-    largest = xp.max(xp.abs(moved), axis=(0, -1, -2))[:, None, None]
-    excess = log2(xp.astype(largest, xp.float64, copy=False)) - reach_of(cloud) / 2
-    if bool(xp.any((excess > 0) & (cloud.scale > 0))):
-        cloud = tamed_to(cloud, xp.maximum(excess, xp.zeros_like(excess)))
-        found = _scores(cloud, drawn, normalized)
-        scores = found.shared + found.delta
-    raw, e_delta = found.raw, found.e_delta
-    near = (size(raw, e_delta) < -1)[:k, ...]
-    if mask is not None or not bool(xp.any(near)):
-        return _attended_far(cloud, masked_softmax(scores, mask), mask)
-    long = xp.concat([near] * (1 + cloud.probes), axis=0)
-    q = masked_softmax(found.shared, None)
-    small = xp.where(long, found.delta, xp.zeros_like(found.delta))
-    # expm1(delta) / delta, from the series where delta has underflowed
-    tiny = xp.abs(small) < 1e-8
-    ratio = xp.where(tiny, 1 + small / 2, xp.expm1(small) / xp.where(tiny, xp.ones_like(small), small))
-    excess = raw * ratio  # at the scale 2**e_delta
-    mean = xp.sum(q * excess, axis=-1, keepdims=True)
-    factor = power_of_two(xp.where(long, e_delta, xp.full_like(e_delta, EMPTY)))
-    D = q * (excess - mean) / (1 + xp.astype(factor, raw.dtype, copy=False) * mean)
-    terms = product_rounding(q * (xp.abs(excess) + xp.abs(mean)), cloud.rest)
-    rest = shaken(cloud, D @ cloud.rest, terms, 1)
-    out = _with_common(cloud, rest, e_delta + cloud.e_rest, q)
-    if bool(xp.all(near)):
-        return out
-    return select(near, out, _attended_far(cloud, masked_softmax(scores, None), None))
-
-
-def attention_of(cloud: Cloud, drawn: Projections, *, normalized: bool, mask: Array | None) -> Array:
-    """Return the softmax of the tokens' own scores, (k, n, n)."""
-    found = _scores(tamed(cloud), drawn, normalized)
-    return masked_softmax(found.shared + found.delta, mask)[: cloud.k, ...]
-
-
-def _attended_far(cloud: Cloud, A: Array, mask: Array | None) -> Cloud:
-    """A X for weights that are exponentials, some of which may be below the range of their dtype."""
-    xp, k = namespace(A), cloud.k
-    out = attend_fixed(cloud, A)
-    gone = A[:k, ...] == 0
-    gone = xp.any(gone if mask is None else gone & mask, axis=(-1, -2), keepdims=True)
-    # then differences of that size are not known to be zero
-    reach = 0.9 * float(np.log2(float(xp.finfo(A.dtype).smallest_normal)))
-    fallen = size(out.rest[:k, ...], out.e_rest[:k, ...]) < (
-        size(cloud.rest[:k, ...], cloud.e_rest[:k, ...]) + reach
-    )
-    held = cloud.e_rest[:k, ...] > EMPTY / 2
-    return replace(out, lost=out.lost | (gone & fallen & held))
-
-
-@dataclass(frozen=True, eq=False)
-class _Scores:
-    """Scores shared + raw 2**e_delta of K systems; ``shared`` (K, 1, n) is the same for all tokens."""
-
-    shared: Array
-    raw: Array
-    e_delta: Array
-    delta: Array
-
-
-def _scores(cloud: Cloud, drawn: Projections, normalized: bool) -> _Scores:
-    xp = namespace(cloud.rest)
-    y = layer_norm(cloud, None, None, 0.0, centring=False) if normalized else cloud
-    queries, keys = _projected(y, drawn.query), _projected(y, drawn.key)
-    transposed = xp.matrix_transpose(keys.rest)
-    e_shared, e_delta = queries.e_centre + keys.e_rest, queries.e_rest + keys.e_rest
-    # far above 1 the softmax picks the largest score, whatever the factor of both terms
-    limit = 900.0 if y.rest.dtype == xp.float64 else 100.0
-    over = xp.maximum(xp.maximum(e_shared, e_delta) - limit, xp.zeros_like(e_delta))
-    lengths = xp.matrix_transpose(_lengths(keys.rest))
-    raw = shaken(cloud, queries.rest @ transposed, _lengths(queries.rest) * lengths, 4)
-    shared = shaken(cloud, queries.centre @ transposed, _lengths(queries.centre) * lengths, 5)
-    shared = softmax_scale(shared, e_shared - over)
-    # the exponential rounds as well
-    shared = shaken(cloud, shared, xp.ones_like(shared), 6)
-    return _Scores(shared, raw, e_delta, softmax_scale(raw, e_delta - over))
-
-
-def _lengths(x: Array) -> Array:
-    xp = namespace(x)
-    return xp.sqrt(xp.linalg.vecdot(x, x))[..., None]
-
-
-def _projected(cloud: Cloud, matrix: Array | None) -> Cloud:
-    return cloud if matrix is None else linear(cloud, matrix)
 
 
 # --- de-escalation ----------------------------------------------------------------------------

@@ -60,14 +60,14 @@ def simulate(
         Names from ``linsim.metrics.METRICS``; "plain" or "gaps" for those of the fourteen default
         metrics whose names do not begin, or begin, with ``log``; None for these fourteen; "all" for
         every one; or a :class:`linsim.metrics.Metric` of your own (``linsim.metrics.of_states``).
-    method : {"auto", "modal", "squaring", "lanes", "bands", "parts", "iterate"}
+    method : {"auto", "modal", "squaring", "lanes", "bands", "parts", "forward", "iterate"}
         The engine.  "modal" and "squaring" reach any layer up to 2**30 at once, from the
         modes of A and H or of H alone, at a cost that does not depend on depth (rules X + A X H
         that repeat; systems whose eigenvectors hold no digits go layer by layer).  "lanes" and
         "bands", compiled, go layer by layer through small and through large systems, for metrics
-        that need no eigenvectors; "parts", compiled as well, measures all; "iterate" goes
-        through everything else, in whole arrays.  "auto" chooses by
-        shape, depth, metrics and recorded layers; ``run.info`` says what, and why;
+        that need no eigenvectors; "parts", compiled as well, measures all; "forward" runs Blocks
+        on plain numbers, for plain metrics; "iterate" goes through everything else, in whole arrays.
+        "auto" chooses by shape, depth, metrics and recorded layers; ``run.info`` says what, and why;
         :func:`linsim.engines` says it beforehand.
     backend : {None, "numpy", "cupy"}
         None computes in the library of x0, and answers there: tensors of PyTorch
@@ -281,6 +281,7 @@ def engines(
       squaring  1.1e+04 operations
       lanes     log_cosine_gap, ...
       bands     log_cosine_gap, ...
+      forward   Linear is no Block
       iterate   1.7e+03 operations
     """
     if x0 is None and isinstance(rule, Rule):

@@ -5,8 +5,7 @@ Matrices that are not stochastic are declared by :func:`general`; builders of pu
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from array_api_compat import is_numpy_array
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from . import _spectra, _validate
 from ._callers import in_callers_library
+from ._from_tokens import FromTokens
 from ._general_attention import (
     General,
     attnscale,
@@ -26,12 +26,15 @@ from ._general_attention import (
     sigmoid,
 )
 from ._namespace import Array, namespace, on_device_of, to_host
+from ._positions import Rotary, alibi
 from ._spectra import FloatArray
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
 __all__ = [
     "FromTokens",
     "General",
+    "Rotary",
+    "alibi",
     "attnscale",
     "centred",
     "differential",
@@ -47,110 +50,6 @@ __all__ = [
     "softmax",
     "uniform",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class FromTokens:
-    """Attention computed from the tokens at each layer: softmax of Q K^T / (sqrt(d_key) temperature).
-
-    Q = X W_Q and K = X W_K with fresh Gaussian W_Q, W_K (d, d_key) at every layer,
-    entries N(0, 1/d), so that tokens with entries near 1 have queries and keys with
-    entries near 1.  To be given as attention to :class:`linsim.RandomWeights` or
-    :class:`linsim.Block`.
-
-    Parameters
-    ----------
-    d_key : int, optional
-        Features of a query, those of the tokens if left out.
-    temperature : float, keyword-only
-        From 1e-15 to 1e15, dimensionless.
-    normalize : bool, keyword-only
-        Scale every token to root mean square 1 before Q and K are formed, so that the
-        norm of the tokens, which grows with depth, does not sharpen the softmax.
-    mask : boolean array (n, n), optional, keyword-only
-        True: may attend (see :mod:`linsim.masks`).  No row may be empty.
-    query_key : array (d, d), optional, keyword-only
-        W_Q W_K^T / sqrt(d_key), the same at every layer, in place of fresh ones.
-
-    Raises
-    ------
-    InvalidValueError, InvalidTypeError, ShapeError
-        For anything else; the message names the argument.
-
-    Notes
-    -----
-    Source: standard (scaled dot-product attention); redrawn at each layer as in
-    arXiv 2312.06182.  A token that is exactly zero has all scores 0.
-
-    Examples
-    --------
-    >>> import linsim
-    >>> rule = linsim.RandomWeights(linsim.attention.FromTokens(8))
-    >>> run = linsim.simulate(rule, linsim.tokens.gaussian(6, 16, rng=0), 3, rng=0)
-    >>> run.metrics["token_similarity"].shape
-    (4,)
-    """
-
-    held: ClassVar = ("mask", "query_key")
-
-    d_key: int | None = None
-    _: KW_ONLY
-    temperature: float = 1.0
-    normalize: bool = True
-    mask: Any = None
-    query_key: Any = None
-
-    def __post_init__(self) -> None:
-        if self.d_key is not None:
-            _validate.count(self.d_key, "d_key", minimum=1)
-        temperature = _validate.number(self.temperature, "temperature", low=1e-15, high=1e15)
-        if not isinstance(self.normalize, bool):
-            raise _validate.refusal(
-                InvalidTypeError, "normalize", repr(self.normalize), "True or False", "Pass one of them."
-            )
-        mask = self.mask
-        if mask is not None:  # a copy: what is frozen should not change from outside
-            mask = _validate.mask(mask, ndim=2)
-            mask = _validate.kept(self.mask, namespace(mask).asarray(mask, copy=True))
-        query_key = self.query_key
-        if query_key is not None:
-            query_key = _validate.square(query_key, "query_key", shape="(d, d)")
-            if query_key.ndim > 2:
-                raise _validate.refusal(
-                    ShapeError, "query_key", f"shape {query_key.shape}", "shape (d, d)", "Give one for all."
-                )
-            xp = namespace(query_key)
-            largest = float(xp.max(xp.abs(query_key)))
-            if largest > 1e15:
-                raise _validate.refusal(
-                    InvalidValueError,
-                    "query_key",
-                    f"an entry of size {largest:.3g}",
-                    "at most 1e15",
-                    "Scores beyond are one-hot: scale it down.",
-                )
-            query_key = _validate.kept(self.query_key, xp.asarray(query_key, copy=True))
-            if self.d_key is not None:
-                raise _validate.refusal(
-                    InvalidTypeError,
-                    "d_key",
-                    f"{self.d_key} beside query_key",
-                    "one of the two",
-                    "query_key already holds W_Q W_K^T / sqrt(d_key).",
-                )
-        object.__setattr__(self, "temperature", temperature)
-        object.__setattr__(self, "mask", mask)
-        object.__setattr__(self, "query_key", query_key)
-
-    @property
-    def n(self) -> int | None:
-        """Number of tokens that the mask fits; None without one."""
-        return None if self.mask is None else int(self.mask.shape[-1])
-
-    @property
-    def d(self) -> int | None:
-        """Number of features that ``query_key`` fits; None without one."""
-        return None if self.query_key is None else int(self.query_key.shape[-1])
 
 
 def from_spectrum(eigenvalues: ArrayLike, *, rng: Any = None) -> FloatArray:

@@ -10,14 +10,14 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import _validate
 from ._callers import in_callers_library
 from ._namespace import Array, namespace
 from .errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["axial", "causal", "closed_groups", "local", "ring", "sparse", "strided"]
+__all__ = ["axial", "causal", "closed_groups", "local", "padding", "ring", "sparse", "strided"]
 
 Mask = NDArray[np.bool_]
 
@@ -185,6 +185,52 @@ def strided(n: int, stride: int, *, causal: bool = False) -> Mask:
     stride = _validate.count(stride, "stride", minimum=1)
     near = (np.abs(back) <= stride) | (back % stride == 0)
     return np.asarray(near & _allowed(back, causal))
+
+
+def padding(keep: ArrayLike, *, causal: bool = False) -> Mask:
+    """Let nobody attend to padding, each sequence with its own.
+
+    Parameters
+    ----------
+    keep : (..., n) booleans
+        False for padding; some token of every sequence is kept.
+    causal : bool
+        Look back only.
+
+    Returns
+    -------
+    (..., n, n) bool array
+        Tokens of padding see themselves as well, so that no row is empty.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError
+        If ``keep`` is not boolean or has no axis, a sequence keeps no token, or ``causal`` is not a bool.
+
+    Source: standard (batches of sequences of different lengths).
+
+    Examples
+    --------
+    >>> padding([[True, True, False]]).astype(int)
+    array([[[1, 1, 0],
+            [1, 1, 0],
+            [1, 1, 1]]])
+    """
+    kept = np.asarray(keep)
+    if kept.dtype != np.bool_ or kept.ndim == 0:
+        raise _validate.refusal(
+            InvalidTypeError,
+            "keep",
+            f"shape {kept.shape}, dtype {kept.dtype}",
+            "booleans (..., n), False for padding",
+            "From lengths: np.arange(n) < lengths[:, None].",
+        )
+    if not kept.any(axis=-1).all():
+        raise _validate.refusal(
+            InvalidValueError, "keep", "a sequence of padding alone", "some token kept", "Drop that sequence."
+        )
+    n = kept.shape[-1]
+    return np.asarray((kept[..., None, :] & _allowed(_steps_back(n), causal)) | np.eye(n, dtype=np.bool_))
 
 
 def sparse(n: int, degree: int, *, size: int | tuple[int, ...] = (), rng: Any = None) -> Mask:

@@ -272,8 +272,11 @@ class MultiHead(Rule):
     checked_heads, checked_drive = heads, drive  # checked when the rule was made
 
 
-def _has_heads(rule: Any) -> bool:
-    return isinstance(rule, Rule) and not isinstance(rule, Layered) and rule.moves_by == "matrices"
+def _layer_of(rule: Any) -> str:
+    """How a rule moves tokens, if it can be one of several; else ""."""
+    if not isinstance(rule, Rule) or isinstance(rule, Layered):
+        return ""
+    return rule.moves_by if rule.moves_by in ("matrices", "block") else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,8 +285,8 @@ class Layered(Rule):
 
     Parameters
     ----------
-    rules : sequence of Linear, MultiHead or other rules with ``heads``
-        At least one; all with the same n and d and batch shapes that
+    rules : sequence of Linear, MultiHead or other rules with ``heads``; or of Blocks
+        At least one, and not both kinds; all with the same n and d and batch shapes that
         broadcast; of each its first layer is taken.  The depth of a simulation is at most ``len(rules)``.
 
     Raises
@@ -306,38 +309,58 @@ class Layered(Rule):
             rules, single = tuple(self.rules), False
         except TypeError:  # a rule that should repeat needs no Layered, or a list of itself
             rules, single = (self.rules,), True  # type: ignore[assignment]
-        if single or not rules or not all(_has_heads(rule) for rule in rules):
+        kinds = {_layer_of(rule) for rule in rules}
+        if single or not rules or "" in kinds or len(kinds) > 1:
             raise _validate.refusal(
                 InvalidTypeError,
                 "rules",
                 "an empty sequence"
                 if not rules
                 else ", ".join(sorted({type(rule).__name__ for rule in rules})),
-                "a sequence of Linear, MultiHead or other rules with heads(layer)",
-                "Pass one rule per layer.",
+                "a sequence of Linear, MultiHead or other rules with heads(layer), or of Blocks alone",
+                "Pass one rule per layer."
+                if len(kinds) < 2 or "" in kinds
+                else "Write every layer as a Block: norm=None, residual, and no feed_forward.",
             )
-        sizes = {(rule.n, rule.d) for rule in rules}
-        if len(sizes) > 1:
-            raise _validate.refusal(
-                ShapeError,
-                "rules",
-                f"(n, d) in {sorted(sizes)}",
-                "the same n and d at every layer",
-                "Match them.",
-            )
+        for name in ("n", "d"):  # blocks may leave them open
+            sizes = {getattr(rule, name) for rule in rules} - {None}
+            if len(sizes) > 1:
+                raise _validate.refusal(
+                    ShapeError,
+                    "rules",
+                    f"{name} in {sorted(sizes)}",
+                    "the same n and d at every layer",
+                    "Match them.",
+                )
         _validate.one_library("rules", *(M for rule in rules for M in rule.arrays()))
         object.__setattr__(self, "rules", rules)
         self.batch_shape  # noqa: B018  refuses batch shapes that do not broadcast
 
     @property
     def n(self) -> int | None:
-        """Number of tokens."""
-        return self.rules[0].n
+        """Number of tokens; None where Blocks leave it open."""
+        return next((rule.n for rule in self.rules if rule.n is not None), None)
 
     @property
     def d(self) -> int | None:
-        """Number of features."""
-        return self.rules[0].d
+        """Number of features; None where Blocks leave it open."""
+        return next((rule.d for rule in self.rules if rule.d is not None), None)
+
+    @property
+    def moves_by(self) -> str:
+        """As its rules: by "matrices", or each layer a "block"."""
+        return self.rules[0].moves_by
+
+    def arrays(self) -> list[Array]:
+        """Return what the rules hold: of Blocks all of it, else of the first layer."""
+        if self.moves_by == "matrices":
+            return super().arrays()
+        return [M for rule in self.rules for M in rule.arrays()]
+
+    def refuse_tokens(self, batch: tuple[int, ...]) -> None:
+        """Refuse tokens that one of the rules refuses."""
+        for rule in self.rules:
+            rule.refuse_tokens(batch)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -456,6 +479,8 @@ class RandomWeights(Rule):
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast of the leading axes of A and of std."""
         lead = tuple(self.A.shape[:-2]) if self.fixed else ()  # type: ignore[union-attr]
+        if isinstance(self.A, FromTokens):
+            lead = self.A.batch_shape
         return _validate.broadcast_batches(A=lead, std=self.std.shape)
 
     @property

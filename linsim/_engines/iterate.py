@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..block import Block
 from ..rules import RandomWeights
 from . import blocks, draws, functions, matrices
 from .protocol import Job
@@ -41,5 +40,5 @@ def jobs(task: Task) -> list[Job]:
     if moves == "draws":
         return draws.jobs(cast(RandomWeights, task.rule), task)
     if moves == "block":
-        return blocks.jobs(cast(Block, task.rule), task)
+        return blocks.jobs(task.rule, task)
     return matrices.jobs(task) if moves == "matrices" else functions.jobs(task)

@@ -13,7 +13,9 @@ import numpy as np
 from .. import _validate
 from .._blas import on_one_thread
 from .._namespace import to_backend, to_host
+from ..block import Block
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
+from ._as_block import block_of, mask_of
 from ._blocks import Blocks
 from ._columns import LayerReport, observe, report
 from ._config import Config
@@ -114,6 +116,31 @@ class Model:
     def spectra(self) -> list[LayerSpectra]:
         """The spectra of every layer, raw and effective, all heads together and each apart."""
         return spectra(self._blocks)
+
+    def blocks(self, n: int, *, keep: Any = None) -> list[Block]:
+        """Return every layer as a rule, for sequences of ``n`` tokens.
+
+        Parameters
+        ----------
+        n : int
+        keep : (n,) booleans, optional
+            False for padding: nobody attends to it.
+
+        Returns
+        -------
+        list of linsim.Block
+            float64.  ``linsim.Layered(model.blocks(n))`` takes ``run.states[0]`` to all other states.
+
+        Raises
+        ------
+        NotCoveredError
+            If this model's blocks are not exactly those written out here.
+        ShapeError, InvalidTypeError, InvalidValueError
+            For another ``keep``, ``n`` below 1, and where the number of heads is not known.
+        """
+        check(self._blocks)
+        mask = mask_of(_validate.count(n, "n", minimum=1), self.causal, _padding(keep, n))
+        return [block_of(self._blocks.block(layer), mask) for layer in range(self.layers)]
 
     def run(
         self,

@@ -21,7 +21,6 @@ from .._kernels import first_use
 from .._namespace import namespace, native, to_host
 from .._parallel import in_parallel, workers
 from .._simulate import simulate
-from ..block import Block as LayerBlock
 from ..errors import (
     BackendError,
     InvalidTypeError,
@@ -30,7 +29,7 @@ from ..errors import (
     NotCoveredError,
     ShapeError,
 )
-from ..rules import Layered, Linear, MultiHead, RandomWeights, Rule
+from ..rules import Layered, Linear, MultiHead, Rule
 from ..streams import RowGenerator, restore, rows
 from ..theory import predict
 from ..theory._from_values import from_values
@@ -203,7 +202,7 @@ def _simulated(job: Job, systems: Systems, out: Result) -> None:
     streams = systems.streams(job.seed)
     rule, x0 = made(job.make, systems.values, streams, count)
     _check_labels(job, systems, rule, x0)
-    if isinstance(rule, RandomWeights | LayerBlock):
+    if rule.moves_by in ("draws", "block"):
         # each point draws for itself, even where all share the rule and x0
         x0 = _each(x0, count)
     with each_alone():

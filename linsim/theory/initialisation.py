@@ -10,8 +10,10 @@ are fresh, independent of the tokens and of mean zero, so for d -> infinity and 
   sigma^2 = (q_s / temperature)^2 (1 - cos) beside what the row shares, and those of two rows have correlation
   cos; q_s is the mean square of what is looked at, 1 if it is normalised.  P and O follow from n, sigma, cos.
 - a residual sum of factors r and b: q -> r^2 q + b^2 q_y, c -> r^2 c + b^2 c_y.
-- layer norm: both over q + eps, times the mean square gain, plus the mean square bias.
-- feed-forward: the expectations of phi^2 and of phi phi' of Gaussians of variance q and correlation cos.
+- several heads: as one, whose P and O are the means over heads.
+- norm: both over q + eps (and d, on the sphere), times the mean square gain, plus the mean square bias.
+- feed-forward: the expectations of phi^2 and of phi phi' of Gaussians of variance q and correlation cos;
+  times q, and times c, behind a gate.
 - de-escalation multiplies the mean over tokens, whose square is (q + (n - 1) c) / n.
 """
 
@@ -25,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
+from .._activations import ACTIVATIONS
 from .._namespace import to_host
 from .._types import FloatArray
 from ..attention import FromTokens
@@ -234,7 +237,7 @@ def at_initialisation(block: Block, x0: Any = None) -> BlockPrediction:
 
     def made(temperature: float | None = None) -> BlockPrediction:
         def layer(state: State) -> State:
-            return _block(block, int(n), state, temperature)
+            return _block(block, int(n), d, state, temperature)
 
         heated = made if isinstance(block.A, FromTokens) and temperature is None else None
         return BlockPrediction(int(n), d, start, layer, heated)
@@ -245,13 +248,16 @@ def at_initialisation(block: Block, x0: Any = None) -> BlockPrediction:
 def _refuse(block: Block) -> None:
     steps: Any = block.deescalation
     for there, what in (
-        (block.weights_fixed, "weights that are the same at every layer"),
+        (
+            block.weights_fixed or any(x is not None for x in (block.query, block.value, block.up)),
+            "weights that are the same at every layer",
+        ),
         (callable(block.A), "a sampler of attention"),
-        (isinstance(block.A, FromTokens) and block.A.mask is not None, "a mask: rows differ"),
+        (isinstance(block.A, FromTokens) and not block.A.free, "a mask, slopes or rotation: rows differ"),
         (isinstance(block.A, FromTokens) and block.A.query_key is not None, "a fixed query_key"),
         (any(step.function is not None for step in steps), "a hook"),
         (block.batch_shape != (), f"options of shape {block.batch_shape}"),
-        (_uneven(block), "a norm whose gains differ in size, or whose bias has a mean over features"),
+        (_uneven(block), "gains or layer scales that differ in size, or a bias with a mean over features"),
     ):
         if there:
             raise NotCoveredError(
@@ -262,15 +268,17 @@ def _refuse(block: Block) -> None:
 
 def _uneven(block: Block) -> bool:
     """Whether features are no longer alike behind a norm, or its bias is what the next one takes off."""
-    if block.gain is not None and np.ptp(np.abs(to_host(block.gain))) > 1e-6 * np.max(
-        np.abs(to_host(block.gain))
-    ):
-        return True
-    if block.bias is None:
-        return False
-    row = to_host(block.bias).astype(np.float64)
-    # the mean of d independent numbers is not exactly 0
-    return bool(np.mean(row) ** 2 > 9 / row.size * np.mean(row**2))
+    for name in ("gain", "feed_forward_gain", "layer_scale", "feed_forward_layer_scale"):
+        row = getattr(block, name)
+        if row is not None and np.ptp(np.abs(to_host(row))) > 1e-6 * np.max(np.abs(to_host(row))):
+            return True
+    for name in ("bias", "feed_forward_bias"):
+        if getattr(block, name) is not None:
+            row = to_host(getattr(block, name)).astype(np.float64)
+            # the mean of d independent numbers is not exactly 0
+            if np.mean(row) ** 2 > 9 / row.size * np.mean(row**2):
+                return True
+    return False
 
 
 def _settled(layer: Callable[[State], State], start: State) -> tuple[float, float]:
@@ -293,12 +301,17 @@ def _settled(layer: Callable[[State], State], start: State) -> tuple[float, floa
     return (1.0 if before + 2 * rest > 1 - 1e-8 else before), min(rate, 1.0)
 
 
-def _block(block: Block, n: int, state: State, temperature: float | None) -> State:
+def _block(block: Block, n: int, d: int | None, state: State, temperature: float | None) -> State:
     steps: Any = block.deescalation
-    r, b = float(block.residual or 0.0), float(block.branch)
 
-    def normed(x: State, where: str) -> State:
-        return _norm(block, x) if block.norm == where else x
+    def own(name: str, which: str) -> Any:
+        second = getattr(block, which + name)
+        return getattr(block, name) if second is None else second
+
+    def normed(x: State, where: str, which: str = "") -> State:
+        if block.norm != where:
+            return x
+        return _norm(block, d, x, own("gain", which), own("bias", which))
 
     def at(place: str, x: State) -> State:
         for step in steps:
@@ -306,23 +319,43 @@ def _block(block: Block, n: int, state: State, temperature: float | None) -> Sta
                 x = _contracted(x, n, step)
         return x
 
-    def added(x: State, y: State) -> State:
-        return r * r * x[0] + b * b * y[0], r * r * x[1] + b * b * y[1]
+    def added(x: State, y: State, which: str = "") -> State:
+        r, b = float(own("residual", which)), _square(own("branch", which))
+        b *= _square(own("layer_scale", which))
+        return r * r * x[0] + b * y[0], r * r * x[1] + b * y[1]
 
-    y = _attended(block, n, normed(state, "pre"), temperature)
-    x = at("attention", added(state, at("branch", y)))
+    y = at("branch", _attended(block, n, normed(state, "pre"), temperature))
+    both = added(state, y)
+    x = state if block.parallel else at("attention", both)
     x = at("norm", normed(x, "post"))
     if block.feed_forward is not None:
-        y = _feed_forward(block, normed(x, "pre"))
-        x = normed(at("feed_forward", added(x, y)), "post")
+        which = "feed_forward_"
+        y = _feed_forward(block, normed(x, "pre", which))
+        if block.parallel:
+            more = added((0.0, 0.0), y, which)
+            x = (both[0] + more[0], both[1] + more[1])
+        else:
+            x = added(x, y, which)
+        x = normed(at("feed_forward", x), "post", which)
     return at("output", x)
 
 
-def _norm(block: Block, x: State) -> State:
-    gain = 1.0 if block.gain is None else float(np.mean(to_host(block.gain) ** 2))
-    bias = 0.0 if block.bias is None else float(np.mean(to_host(block.bias) ** 2))
+def _square(values: Any) -> float:
+    """Mean square of a number, or of one a feature; of None 1."""
+    return 1.0 if values is None else float(np.mean(to_host(np.asarray(values)).astype(np.float64) ** 2))
+
+
+def _norm(block: Block, d: int | None, x: State, gain: Any, bias: Any) -> State:
+    size, shift = _square(gain), 0.0 if bias is None else _square(bias)
+    if block.norm_kind == "sphere":
+        if d is None:
+            raise _validate.refusal(
+                InvalidTypeError, "d", "nothing", "a number of features", "Call predict(block, x0=x0)."
+            )
+        size /= d
+    assert block.norm_eps is not None
     whole = x[0] + block.norm_eps
-    return gain * x[0] / whole + bias, gain * x[1] / whole + bias
+    return size * x[0] / whole + shift, size * x[1] / whole + shift
 
 
 def _contracted(x: State, n: int, step: Any) -> State:
@@ -341,12 +374,12 @@ def _attended(block: Block, n: int, x: State, temperature: float | None) -> Stat
     if isinstance(block.A, FromTokens):
         spec = block.A
         heat = spec.temperature if temperature is None else temperature
-        seen = 1.0 if spec.normalize else q
+        seen = 1.0 if spec.normalizes() else q
         cosine = float(np.clip(c / q, 0.0, 1.0))
         P, O = _overlaps(n, seen / heat * np.sqrt(1 - cosine), cosine)  # noqa: E741
     else:
-        A = np.asarray(to_host(block.A), dtype=np.float64)
-        gram = A @ A.T
+        A = np.asarray(to_host(block.A), dtype=np.float64).reshape(-1, n, n)  # of every head
+        gram = np.mean(A @ np.swapaxes(A, -1, -2), axis=0)
         P = float(np.trace(gram)) / n
         O = float(gram.sum() - np.trace(gram)) / max(n * (n - 1), 1)  # noqa: E741
     s = float(block.std) ** 2
@@ -377,29 +410,30 @@ def _overlaps(n: int, sigma: float, cosine: float) -> tuple[float, float]:
 
 def _feed_forward(block: Block, x: State) -> State:
     q, c = x
-    cosine = float(np.clip(c / q, -1.0, 1.0))
+    alone, both = _activated(block.activation, q, float(np.clip(c / q, -1.0, 1.0)))
     size = 2 * block.feed_forward_std**2
-    if block.feed_forward == "linear":
-        return size * q, size * c
-    if block.feed_forward == "relu":  # Cho and Saul 2009
+    if block.gated:  # behind the gate: independent numbers of variance q
+        alone, both = alone * q, both * c
+    return size * alone, size * both
+
+
+def _activated(name: str | None, q: float, cosine: float) -> State:
+    """E phi(u)^2 and E phi(u) phi(v) of Gaussians of variance q."""
+    if name == "linear":
+        return q, q * cosine
+    if name == "relu":  # Cho and Saul 2009
         turned = np.sqrt(1 - cosine * cosine) + (np.pi - np.arccos(cosine)) * cosine
-        return size * q / 2, size * q * turned / (2 * np.pi)
-    nodes, weights = _nodes()
-    phi = np.tanh if block.feed_forward == "tanh" else _gelu
+        return q / 2, q * turned / (2 * np.pi)
+    activation = ACTIVATIONS[name or ""]
+    assert activation is not None
+    phi, (nodes, weights) = activation.value, _nodes()
     u = np.sqrt(q) * nodes
     v = np.sqrt(q) * (cosine * nodes[:, None] + np.sqrt(1 - cosine * cosine) * nodes[None, :])
     alone = float(weights @ phi(u) ** 2)
-    both = float(weights @ (phi(u)[:, None] * phi(v)) @ weights)
-    return size * alone, size * both
+    return alone, float(weights @ (phi(u)[:, None] * phi(v)) @ weights)
 
 
 @lru_cache(maxsize=1)
 def _nodes() -> tuple[FloatArray, FloatArray]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(101)
     return nodes, weights / np.sum(weights)
-
-
-def _gelu(x: Any) -> Any:
-    from scipy.special import ndtr
-
-    return x * ndtr(x)

@@ -168,7 +168,8 @@ def test_attention_that_is_drawn_is_drawn_once(rule):
 
     made = RandomWeights(attention) if rule == "weights" else Block(attention, norm="pre")
     x0 = drawn(8)[2]
-    blind = simulate(made, x0, DEPTH, metrics=["cosine"], keep_states=True, rng=0)
+    plain = {"method": "iterate", "keep_states": True, "rng": 0}
+    blind = simulate(made, x0, DEPTH, metrics=["cosine"], **plain)
     assert len(kept) == DEPTH
     kept.clear()
     run = simulate(made, x0, DEPTH, metrics=["cosine", "edges"], keep_states=True, rng=0)

@@ -37,7 +37,7 @@ ACTIVATIONS = {
 def softmax_attention(X, spec, drawn):
     n, d = X.rows, X.cols
     Y = X.copy()
-    if spec.normalize:
+    if spec.normalizes():
         for i in range(n):
             size = mp.sqrt(mp.fsum(X[i, j] ** 2 for j in range(d)) / d)
             for j in range(d):

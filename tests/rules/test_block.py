@@ -432,7 +432,7 @@ BAD_BLOCKS = {
     ),
     "mask shape": (lambda: FromTokens(mask=np.ones((3, 2), dtype=bool)), "mask: found shape (3, 2)"),
     "query_key": (lambda: FromTokens(4, query_key=np.eye(2)), "d_key: found 4 beside query_key"),
-    "query_key batch": (lambda: FromTokens(query_key=np.ones((2, 2, 2))), "query_key: found shape"),
+    "query_key shape": (lambda: FromTokens(query_key=np.ones((2, 3))), "query_key: found shape"),
 }
 
 

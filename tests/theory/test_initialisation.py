@@ -23,6 +23,28 @@ BLOCKS = {
         attention.FromTokens(), feed_forward="linear", deescalation=Deescalation("attention", tau=0.7)
     ),
     "similarity": Block(attention.uniform(N), deescalation=Deescalation("output", similarity=0.3)),
+    "heads": Block(
+        attention.FromTokens(temperature=0.5), heads=4, norm_kind="rms", feed_forward="silu", norm="pre"
+    ),
+    "gated": Block(
+        attention.FromTokens(temperature=0.5),
+        heads=8,
+        norm="pre",
+        feed_forward="swiglu",
+        branch=0.7,
+        feed_forward_branch=0.4,
+        feed_forward_gain=np.full(D, 2.0),
+        feed_forward_layer_scale=np.full(D, -0.8),
+    ),
+    "sphere": Block(attention.uniform(N), norm_kind="sphere", std=0.5, feed_forward="relu"),
+    "parallel": Block(attention.uniform(N), norm="pre", feed_forward="geglu", parallel=True),
+    "apart": Block(
+        np.stack([np.eye(N), np.full((N, N), 1 / N)]),
+        heads=2,
+        feed_forward="quick_gelu",
+        feed_forward_residual=0.3,
+        layer_scale=np.full(D, 0.5),
+    ),
 }
 
 
@@ -106,6 +128,26 @@ def test_one_temperature_is_critical():
             lambda: predict(Block(attention.FromTokens(mask=linsim.masks.causal(4))), x0=np.ones((4, 2))),
             NotCoveredError,
             "mask",
+        ),
+        (
+            lambda: predict(Block(attention.uniform(4), norm_kind="sphere")).fixed_point,
+            InvalidTypeError,
+            "d:",
+        ),
+        (
+            lambda: predict(Block(attention.uniform(4), layer_scale=[1.0, 2.0])),
+            NotCoveredError,
+            "layer scales",
+        ),
+        (
+            lambda: predict(Block(attention.uniform(4), value=np.eye(2), output=np.eye(2))),
+            NotCoveredError,
+            "weights",
+        ),
+        (
+            lambda: predict(linsim.Layered([Block(attention.uniform(4))])),
+            NotCoveredError,
+            "rule",
         ),
     ],
 )

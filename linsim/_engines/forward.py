@@ -1,0 +1,284 @@
+"""Blocks on plain numbers, as a network runs them: for plain metrics, which see no difference below rounding.
+
+**Errors are measured.**  Beside its tokens a system carries the error that rounding has made of them,
+one vector for each: a copy of the tokens that is off by a multiple of it goes through some of the layers
+as well, and what it is off by behind the layer, plus a rounding of every entry, is the error from there on.
+In layers between them the error is taken to grow as in the last one that it went through.
+The multiple keeps the copy close, so that the error grows as a small one does.  One vector knows the
+error to a factor: what is reported is :data:`SAFETY` times as large.  Systems with values that are then
+not known well enough go layer by layer as centre and differences after all.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from .. import _plain_layers
+from .._namespace import Array, exponent_of, namespace, on_device_of
+from .._recorded import Recorded
+from .._split import KINDS
+from .._state import State, log2, plain_state, scaled, shifted
+from .._types import EPS
+from ..metrics._evaluate import evaluate
+from ..metrics._metric import Layer, Measured, is_logarithm
+from ..metrics._plainly import plainly
+from ..metrics._registry import needing
+from . import blocks
+from .block_parts import Parts, Streams, attention_of_layer, weights_of_layer
+from .block_step import Arithmetic, step
+from .protocol import Job
+from .task import Task, go_on, rounding
+
+__all__ = ["SAFETY", "about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
+
+name = "forward"
+about = "blocks on plain numbers, as a network runs them; plain metrics"
+kernels = ""
+
+#: with one vector the quotient of true and told error follows a Cauchy distribution: 99.9 percent below
+SAFETY = 640.0
+# entries of a copy are off by this much, or by the error itself where it is larger
+_CLOSE = 2.0**-22
+# beyond this share of its token an enlarged error no longer grows as a small one does
+_FAR = 2.0**-6
+# of so many layers the copy goes through one
+_EVERY = 8
+# numbers of recorded states that are measured together
+_TOGETHER = 2**16
+_OPS = cast(Arithmetic[Array], sys.modules[_plain_layers.__name__])
+
+
+def covers(task: Task) -> str:
+    """Return what stands in the way: gaps, functions of a user, single precision."""
+    if task.rule.moves_by != "block":
+        return f"{type(task.rule).__name__} is no Block"
+    gaps = [metric for metric in task.names if is_logarithm(metric) and metric != "log_norm"]
+    if gaps:
+        return f"{', '.join(gaps)}: gaps are lost in plain numbers"
+    if seen := needing("attention", task.names):
+        return f"{', '.join(seen)}: not measured on plain numbers"
+    if task.precision != "float64":
+        return "float32: its errors are told apart by samples"
+    steps = [one for block in blocks.blocks_of(task.rule) for one in cast(Any, block.deescalation)]
+    return "a function of the user's within the block" if any(one.function for one in steps) else ""
+
+
+def worthwhile(task: Task) -> str:
+    """Plain numbers are the fastest way where no gap is asked for."""
+    return "plain metrics of blocks need no differences of tokens kept apart"
+
+
+def operations(task: Task) -> float:
+    """Products of a layer for the tokens and a copy, and what measures them."""
+    n, d = task.n, task.d
+    numbers = max(blocks.numbers_of(block, n, d) for block in blocks.blocks_of(task.rule))
+    return task.size * (
+        2 * task.last * 2.0 * numbers * min(n, d) + len(task.layers) * 10.0 * n * d * min(n, d)
+    )
+
+
+def jobs(task: Task) -> list[Job]:
+    """Return the work on chunks of systems that stay in the cache."""
+    return blocks.jobs(task.rule, task, first=walk)
+
+
+# what leaves the range of doubles is not known, and goes another way
+@np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+def walk(task: Task, parts: Callable[[int], Parts], streams: Streams) -> Recorded:
+    """Go through the layers with some systems, ``task.start`` (k, n, d), and measure them."""
+    xp = namespace(task.start)
+    recorder = _Recorder(task)
+    x = xp.astype(task.start, xp.float64, copy=False)
+    copy = _Copy(x, _EVERY)
+    layer = 0
+    for target in task.at:
+        while layer < target:
+            go_on(task.stop)
+            own = parts(layer)
+            attention = attention_of_layer(own, x, streams)
+            weights = weights_of_layer(own, x, streams)
+            probed = layer % _EVERY == 0
+            both = copy.beside(x) if probed else x[None, ...]
+            layer += 1
+            both = step(both, own, attention, weights, _OPS, layer)
+            x = both[0, ...]
+            copy.moved(x, both[1, ...] if probed else None)
+        recorder.see(x, copy)
+    return recorder.found()
+
+
+class _Copy:
+    """Where rounding might have left the tokens instead, ``off`` times ``factor`` (k, 1, 1) as far away.
+
+    Between the layers that it goes through it is off by as much more as in the last of them.
+    """
+
+    def __init__(self, x: Array, every: int) -> None:
+        xp, (k, n, d) = namespace(x), x.shape
+        # roundings of as many layers as there are between two looks
+        self.numbers = xp.reshape(on_device_of(every**0.5 * _normal(n * d), x), (n, d))
+        self.factor = xp.full((k, 1, 1), _CLOSE / EPS, dtype=xp.float64, device=x.device)
+        self.off = (self.factor * self.numbers) * xp.abs(x)
+        self.growth = xp.ones_like(self.factor)
+        self.since = 0
+
+    def beside(self, x: Array) -> Array:
+        """Return the tokens and their copy, (2, k, n, d), to go through a layer."""
+        xp = namespace(x)
+        self.off, self.since = self.error(), 0
+        squares, off = xp.linalg.vecdot(x, x), xp.linalg.vecdot(self.off, self.off)
+        self.size = xp.sum(off, axis=-1)
+        # a token that is zero is one: then its error is as large
+        share = xp.max(off / (squares + 1e-300), axis=-1)
+        if not float(xp.max(share)) < 2.0**12 * _CLOSE**2:
+            share = xp.sqrt(share)
+            # close enough to tell how a small error grows, but not closer than the error itself
+            less = xp.where(share > 2.0**6 * _CLOSE, _CLOSE / share, xp.ones_like(share))
+            less = xp.maximum(less, 1 / self.factor[:, 0, 0])
+            less = xp.where(
+                share < _FAR, less, xp.full_like(less, xp.nan)
+            )  # it no longer grew as a small one
+            self.size = self.size * less * less
+            less = less[:, None, None]
+            self.off, self.factor = less * self.off, less * self.factor
+        return xp.stack([x, x + self.off])
+
+    def moved(self, x: Array, copy: Array | None) -> None:
+        """Follow the tokens to where they are now, with the copy if it went with them."""
+        if copy is None:
+            self.since += 1
+            return
+        xp = namespace(x)
+        self.off = copy - x
+        grown = xp.sqrt(xp.sum(xp.linalg.vecdot(self.off, self.off), axis=-1) / self.size)
+        self.growth = xp.maximum(grown, xp.ones_like(grown))[:, None, None]
+        self.numbers = self.numbers[::-1, ::-1]  # others than before
+        self.off += (self.factor * self.numbers) * xp.abs(x)
+
+    def error(self) -> Array:
+        """How far it is off by now, enlarged by the factor."""
+        return self.off * self.growth**self.since if self.since else self.off
+
+
+@functools.lru_cache(maxsize=8)
+def _normal(count: int) -> np.ndarray[Any, Any]:
+    out = EPS * np.random.default_rng(2**31 - 1).standard_normal(count)
+    out.setflags(write=False)
+    return out
+
+
+class _Recorder:
+    """Collects recorded layers until they are worth measuring together."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.held = task, list[tuple[Array, Array]]()
+        self.values: dict[str, list[Array]] = {name: [] for name in task.names}
+        self.errors: dict[str, list[Array]] = {name: [] for name in task.names}
+        self.states: list[tuple[Array, Array]] = []
+        self.tokens = task.tokens_beside(task.start)
+        self.first = task.at[0] == 0
+
+    def see(self, x: Array, copy: _Copy) -> None:
+        """Record the tokens (k, n, d) of the next layer with their error; of the input there is none."""
+        error = copy.error() * (SAFETY / copy.factor)
+        if self.first:
+            error, self.first = 0 * error, False
+        self.held.append((x, error))
+        if len(self.held) * x.size > _TOGETHER:
+            self._measure()
+
+    def _measure(self) -> None:
+        xp, held, names = namespace(self.task.start), self.held, list(self.task.names)
+        k, count = self.task.size, len(held)
+        x, error = (xp.concat([pair[which] for pair in held]) for which in (0, 1))
+        x, error, known, e = _moderate(x, error)
+        fast = self.tokens is None and self.task.n > 1
+        found = plainly(x, error, names) if fast else {}
+        found = {
+            name: Measured(one.value + (e * _LN2 if name == "log_norm" else 0), one.error)
+            for name, one in found.items()
+        }
+        others = [name for name in names if name not in found]
+        if others:
+            tokens = self.tokens
+            if tokens is not None and tokens.shape[0] > 1:
+                tokens = xp.concat([tokens] * count)
+            state, zero = _state(x, error)
+            found |= evaluate(shifted(state, e), others, zero, Layer(None, tokens))[0]
+        for name in names:
+            one = found[name]
+            told = xp.where(known & ~xp.isnan(one.error), one.error, xp.full_like(e, xp.inf))
+            for kept, values in ((self.values, one.value), (self.errors, told)):
+                kept[name].append(xp.reshape(xp.broadcast_to(values, (count * k, 1, 1)), (count, k)))
+        if self.task.keep_states:
+            self.states.append((xp.reshape(x, (count, k, *x.shape[1:])), xp.reshape(e * _LN2, (count, k))))
+        self.held = []
+
+    def found(self) -> Recorded:
+        """Return what was recorded."""
+        if self.held:
+            self._measure()
+        xp, k = namespace(self.task.start), self.task.size
+
+        def joined(parts: list[Array]) -> Array:
+            return xp.matrix_transpose(xp.concat(parts, axis=0))
+
+        states = log_scale = None
+        if self.states:
+            states = xp.permute_dims(xp.concat([x for x, _ in self.states]), (1, 0, 2, 3))
+            log_scale = joined([e for _, e in self.states])
+        return Recorded(
+            {name: joined(x) for name, x in self.values.items()},
+            {name: joined(x) for name, x in self.errors.items()},
+            np.asarray([name]),
+            np.asarray([KINDS[0]]),
+            np.asarray([rounding(self.task.start, self.task.layers)]),
+            {},
+            k,
+            states,
+            log_scale,
+        )
+
+
+_LN2 = float(np.log(2.0))
+
+
+def _moderate(x: Array, error: Array) -> tuple[Array, Array, Array, Array]:
+    """Return (b, n, d) tokens and errors that have squares, which systems are known, exponents taken off."""
+    xp = namespace(x)
+    squares = xp.linalg.vecdot(x, x)
+    zero = xp.zeros((x.shape[0], 1, 1), dtype=xp.float64, device=x.device)
+    if float(xp.min(squares)) > 1e-100 and float(xp.max(squares)) < 1e100:
+        return x, error, zero == 0, zero
+    top = xp.max(xp.abs(x), axis=(-1, -2), keepdims=True)
+    # beyond, squares of tokens or of their parts leave the range of doubles
+    lowest = xp.min(xp.where(squares == 0, xp.ones_like(squares), squares), axis=-1)[:, None, None]
+    known = (lowest > 1e-200) & (top < 1e100) & (top > 0)
+    x = xp.where(known, x, xp.ones_like(x))
+    error = xp.where(known, error, xp.zeros_like(error))
+    e = exponent_of(xp.where(known, top, xp.ones_like(top)))
+    return scaled(x, -e), scaled(error, -e), known, e
+
+
+def _state(x: Array, error: Array) -> tuple[State, Array]:
+    """Return (b, n, d) tokens as a state with its errors, and which rows are zero."""
+    xp = namespace(x)
+    first = x[:, :1, :]
+    y = x - first
+    shift = xp.mean(y, axis=-2, keepdims=True)
+    rest, centre = y - shift, first + shift
+    own = EPS * float(np.sqrt(x.shape[-2]))
+    mean_error = xp.mean(error, axis=-2, keepdims=True)
+
+    def size(parts: Array) -> Array:
+        return xp.sqrt(xp.sum(parts * parts, axis=(-1, -2), keepdims=True))
+
+    noise_row = log2(size(mean_error) + EPS * size(y) + own * size(first))
+    noise_rest = log2(size(error - mean_error) + own * size(y))
+    rows = log2(xp.sqrt(xp.linalg.vecdot(error, error))[..., None])
+    return plain_state(x, centre, rest, noise_row, noise_rest, rows), ~xp.any(x != 0, axis=-1, keepdims=True)
