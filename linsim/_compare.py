@@ -30,6 +30,7 @@ import numpy as np
 
 from . import _validate
 from ._callers import on_host
+from ._named import named
 from ._namespace import to_host
 from ._types import HostArray
 from .errors import InvalidTypeError, InvalidValueError
@@ -109,6 +110,9 @@ class Comparison:
 
     rows: Mapping[str, Compared]
     agrees: Any
+
+    def __post_init__(self) -> None:
+        named(self, "comparison", "rows")
 
     def __getitem__(self, gap: str) -> Compared:
         return self.rows[_validate.choice(gap, "gap", self.rows)]

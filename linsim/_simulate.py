@@ -126,7 +126,7 @@ def simulate(
     >>> run.metrics["log_token_diversity"]  # (1 + mu)^-2 per layer, down to 1e-602
     array([-2.87682072e-01, -1.38519575e+03])
     """
-    _validate.choice(method, "method", METHODS)
+    _validate.method(method, METHODS)
     task = task_of(
         rule,
         x0,

@@ -289,7 +289,7 @@ def run(
     with (
         Session(threads, limit) as session,
         tempfile.TemporaryDirectory() as folder,
-        tqdm(total=steps, disable=not progress, desc="linsim bench", leave=False) as bar,
+        tqdm(total=steps, disable=None if progress else True, desc="linsim bench", leave=False) as bar,
     ):
         pause = 0.0 if quick else _PAUSE
         results = [_time(w, wanted, repeats, session, Path(folder), bar, pause) for w in chosen]

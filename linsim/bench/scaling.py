@@ -119,7 +119,10 @@ def measure(
     with (
         Session(threads, limit) as session,
         tqdm(
-            total=len(engines()) * len(sizes), disable=not progress, desc="linsim bench", leave=False
+            total=len(engines()) * len(sizes),
+            disable=None if progress else True,
+            desc="linsim bench",
+            leave=False,
         ) as bar,
     ):
         for engine in engines():

@@ -16,6 +16,7 @@ from .. import _validate
 from .._callers import in_callers_library
 from .._eigen import attention_eigensystem
 from .._general_eigen import general_eigensystem
+from .._named import named
 from .._namespace import to_host
 from .._rule import Rule
 from .._types import FloatArray
@@ -45,6 +46,9 @@ class Step:
     change: Mapping[str, Any]
     alone: Mapping[str, Mapping[str, Any]]
     without: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        named(self, "step", "before", "after", "change", "alone", "without")
 
     def share(self, metric: str) -> dict[str, Any]:
         """Return by part what the whole layer changes in a metric beyond what it would without the part.

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _validate
 from .._blas import on_one_thread
+from .._named import named
 from .._namespace import Home, at_home, hosted
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from .bounds import GAPS
@@ -107,6 +108,7 @@ class Prediction:
     limit_hfc_lfc: Any = None
 
     def __post_init__(self) -> None:
+        named(self, "law", "rates", "relaxations", "beats")
         if self.limit_hfc_lfc is None:
             shape = np.shape(self.regime)
             object.__setattr__(self, "limit_hfc_lfc", np.full(shape, np.nan) if shape else float("nan"))
