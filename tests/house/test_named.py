@@ -63,7 +63,7 @@ def test_the_remedy_is_the_next_thing_to_do(mapping, name, remedy):
 
 
 def test_results_of_other_libraries_keep_their_explanations():
-    with pytest.raises(UnknownNameError, match="law.rates"):
+    with pytest.raises(UnknownNameError, match=r"law\.rates"):
         linsim._callers.on_host(LAW).rates["nonsense"]
 
 
