@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _validate
+from . import _html, _validate
 from ._named import named
 from ._namespace import Array, to_host
 from ._types import HostArray
@@ -202,6 +202,18 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         named(self, "run", "metrics", "errors", others=REGISTRY, how=_RECORD)
+
+    def __repr__(self) -> str:
+        shape = next((value.shape[:-1] for value in self.metrics.values()), ())
+        systems = f"{int(np.prod(shape))} systems of batch shape {tuple(shape)}, " if shape else ""
+        layers = f"layers {self.layers[0]} to {self.layers[-1]}" if self.layers.size else "no layers"
+        return (
+            f"Trajectory: {systems}{layers} ({self.layers.size} recorded), by {self.info.method}; "
+            f"metrics {', '.join(self.metrics)}."
+        )
+
+    def _repr_html_(self) -> str:
+        return _html.trajectory(self)
 
     def rate(self, metric: str) -> np.ndarray[Any, Any]:
         """Return the measured factor per layer of a gap: exp of its least-squares slope.

@@ -13,6 +13,8 @@ from typing import Any
 import sympy
 from tqdm import tqdm
 
+from linsim.errors import MissingExtraError
+
 from . import smt
 from .statement import Claim, ProofError, Query, Statement
 from .steps import Tends
@@ -91,6 +93,21 @@ class Result:
     def failed(self) -> bool:
         """Whether anything did not check."""
         return bool(self.problems)
+
+    def __str__(self) -> str:
+        from . import report  # which knows of results
+
+        return "\n".join(report.details(self))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str | None:
+        from . import report
+
+        try:
+            return report.as_fragment(self)
+        except MissingExtraError:
+            return None  # the text then
 
 
 def check(statement: Statement, *, sharpness: bool = True, timeout: float = smt.TIMEOUT) -> Result:

@@ -14,7 +14,7 @@ from .check import Need, Result
 from .statement import Claim
 from .steps import Identity, Sign, Step, Tends
 
-__all__ = ["CONVENTIONS", "as_html", "as_json", "as_latex", "details", "table"]
+__all__ = ["CONVENTIONS", "as_fragment", "as_html", "as_json", "as_latex", "details", "table"]
 
 #: what every statement takes for granted
 CONVENTIONS = (
@@ -183,6 +183,24 @@ def as_html(results: Sequence[Result]) -> str:
         body.append(f"<h2>{html.escape(family.capitalize())}</h2>")
         body += [_html_statement(r, mathml) for r in members]
     return _PAGE.replace("BODY", "\n".join(body))
+
+
+def as_fragment(result: Result) -> str:
+    """Return one statement with its derivation as a part of a page, as notebooks show it.
+
+    Raises
+    ------
+    MissingExtraError
+        If latex2mathml is not installed.
+
+    Examples
+    --------
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
+    >>> as_fragment(check(STATEMENTS["dominance.boundary"])).count("<details>") > 4
+    True
+    """
+    return _html_statement(result, _mathml())
 
 
 def _families(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate
+from .. import _html, _validate
 from .._callers import in_callers_library
 from .._eigen import attention_eigensystem
 from .._general_eigen import general_eigensystem
@@ -83,6 +83,9 @@ class Step:
         for part, found in self.without.items():
             lines.append(f"Without {part} ln HFC/LFC would change by {found['log_hfc_lfc']:.4g}.")
         return " ".join(lines)
+
+    __repr__ = __str__
+    _repr_html_ = _html.paragraph
 
 
 @in_callers_library

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _validate
+from .. import _html, _validate
 from .._blas import on_one_thread
 from .._named import named
 from .._namespace import Home, at_home, hosted
@@ -270,6 +270,11 @@ class Prediction:
         if failed:
             text.append("Careful, not satisfied: " + "; ".join(failed) + ".")
         return " ".join(text)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return _html.prediction(self)
 
 
 def _describe(mode: Mode) -> str:
