@@ -12,7 +12,6 @@ from ._namespace import hosted, to_host
 
 if TYPE_CHECKING:
     from ._compare import Comparison
-    from .theory import Prediction
     from .trajectory import Trajectory
 
 __all__ = ["comparison", "paragraph", "prediction", "table", "trajectory"]
@@ -45,7 +44,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def prediction(law: Prediction) -> str:
+def prediction(law: Any) -> str:
     """Return the verdicts, rates and assumptions of a law; counts of them for a batch."""
     if np.ndim(law.regime):
         return paragraph(law) + table(
@@ -81,7 +80,7 @@ def prediction(law: Prediction) -> str:
     )
 
 
-def _unnamed(law: Prediction) -> bool:
+def _unnamed(law: Any) -> bool:
     """Whether modes have no eigenvalues of one attention: several heads, and cycles."""
     return any(np.isnan(mode.attention_eigenvalue) for mode in law.dominant)
 

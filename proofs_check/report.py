@@ -5,14 +5,16 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linsim.errors import MissingExtraError
 
 from . import prose
-from .check import Need, Result
 from .statement import Claim
 from .steps import Identity, Sign, Step, Tends
+
+if TYPE_CHECKING:
+    from .check import Need, Result
 
 __all__ = ["CONVENTIONS", "as_fragment", "as_html", "as_json", "as_latex", "details", "table"]
 
