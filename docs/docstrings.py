@@ -14,7 +14,10 @@ from typing import Any
 
 __all__ = ["escaped", "setup"]
 
-_KEPT = re.compile(r"``.+?``|:[\w:]+:`[^`]+`|`[^`]+`_?|\*\*[^*\s][^*]*\*\*|(?<![\w*])\*[^*\s][^*]*[^*\s]\*(?![\w*])")
+_KEPT = re.compile(
+    r"``.+?``|:[\w:]+:`[^`]+`|`[^`]+`_?"  # code, roles, links
+    r"|\*\*[^*\s][^*]*\*\*|(?<![\w*])\*[^*\s][^*]*[^*\s]\*(?![\w*])"  # strong, emphasis
+)
 _MARKUP = re.compile(r"\||(?<![\\*])\*(?![\s*])|(?<=\w)_(?![\w])")
 
 
@@ -33,13 +36,30 @@ def _without_types(lines: list[str]) -> list[str]:
     kept = [line for line in lines if not line.startswith(":vartype ")]
     field = re.compile(r":ivar (\w+): ")
     return [
-        field.sub(lambda m: f":ivar {m[1]}: {types[m[1]]}. " if m[1] in types else m[0], line) for line in kept
+        field.sub(lambda m: f":ivar {m[1]}: {types[m[1]]}. " if m[1] in types else m[0], line)
+        for line in kept
     ]
 
 
 # napoleon reads "Eigenvalues, shape (n,): those of A" of a property as a type and a description
 _SENTENCES = ("property", "attribute", "data")
 _untouched: dict[str, list[str]] = {}
+
+
+def with_formulas(lines: list[str]) -> list[str]:
+    """Return a text whose indented formulas are literal blocks, each behind a line "::".
+
+    >>> with_formulas(["With p = q,", "", "    a|b| =", "      c", "", "and so on."])
+    ['With p = q,', '', '::', '', '    a|b| =', '      c', '', 'and so on.']
+    """
+    found: list[str] = []
+    for line in lines:
+        before = [text for text in found if text.strip()]
+        begins = line.startswith("    ") and (not found or not found[-1].strip())
+        if begins and before and before[-1][0] not in " -:" and not before[-1].endswith("::"):
+            found += ["::", ""]
+        found.append(line)
+    return found
 
 
 def _before(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -49,6 +69,8 @@ def _before(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
 
 def _after(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     lines[:] = _untouched.pop(name, None) or _without_types(lines)
+    if what == "module":
+        lines[:] = with_formulas(lines)
     literal: int | None = None  # how far a literal block is indented beyond
     session = False
     for k, line in enumerate(lines):

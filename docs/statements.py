@@ -1,4 +1,4 @@
-"""The directive ``statements``: every statement of the theory with its formula and derivation, from the catalogue."""
+"""The directive ``statements``: every statement of the theory with its derivation, from the catalogue."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from fractions import Fraction
 from typing import Any
 
 import sympy
-from tqdm import tqdm
 
+from linsim import progress as progress_bar
 from linsim.errors import MissingExtraError
 
 from . import smt
@@ -219,7 +219,7 @@ def check_all(ids: Iterable[str] | None = None, *, progress: bool = True) -> lis
     from .catalogue import STATEMENTS
 
     chosen = list(STATEMENTS if ids is None else ids)
-    with tqdm(chosen, unit="statement", disable=None if progress else True) as bar:
+    with progress_bar.bar(chosen, unit="statement", shown=progress) as bar:
         results = []
         for name in bar:
             bar.set_postfix_str(name)
