@@ -1,7 +1,7 @@
 """How the documentation site is built: ``sphinx-build -W docs OUT``, with the extra ``docs``; no network.
 
 Three things are our own, each a few lines: formulas become MathML (so pages need no script and no font from
-elsewhere), docstrings are read as plain text where they hold formulas such as |x| (``docs/docstrings.py``), and
+elsewhere), docstrings are read as plain text where they hold formulas such as |x| (``docstrings.py``), and
 a build fails if a public name is missing from the reference.
 """
 
