@@ -107,7 +107,7 @@ def simulate(
     -----
     States are held as invariant parts with their own exponents, so gaps keep
     relative accuracy below any power of ten while their rate is set by well
-    conditioned modes: about 1e-10 at depth 1,200.  Derived in the README.  A
+    conditioned modes: about 1e-10 at depth 1,200.  Derived in docs/trust.md.  A
     symmetric A is taken as exactly symmetric with exact row sums.
 
     Inputs are taken as exact in their dtype.  Every value comes with an estimate of its error.

@@ -27,6 +27,10 @@ __all__ = ["System", "weight_eigenvalues"]
 class System:
     """A single linear Transformer: attention, weights and an input.
 
+    All three are kept as read-only float64 NumPy copies, so that no claim can change the
+    system it is asked about.  Printed, it is an expression that makes the same system again, to the bit:
+    1/3 for the number nearest to a third.  Two systems are equal if all entries are.
+
     Parameters
     ----------
     A : array, shape (n, n)
@@ -36,10 +40,6 @@ class System:
         Value times projection.
     x0 : array, shape (n, d)
         Input tokens in rows, not all zero.
-
-    All three are kept as read-only float64 NumPy copies, so that no claim can change the
-    system it is asked about.  Printed, it is an expression that makes the same system again, to the bit:
-    1/3 for the number nearest to a third.  Two systems are equal if all entries are.
 
     Raises
     ------

@@ -40,12 +40,12 @@ class Envelope(NamedTuple):
 class Mixture:
     """The regime of a mixture of two kinds of layers, as a function of the share of the first.
 
+    Source: derived here; see :func:`mixture`.
+
     Attributes
     ----------
     flips : tuple of float, or object array of tuples in batch shape
         The shares, in (0, 1), at which the regime changes, increasing.
-
-    Source: derived here; see :func:`mixture`.
     """
 
     flips: Any
