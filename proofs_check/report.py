@@ -223,7 +223,8 @@ def _engines(result: Result) -> str:
 
 def _verdict(result: Result) -> str:
     by = {"proved": "proved by", "refuted": "refuted, checked by", "open": "open; partial results by"}
-    return f"{by[result.verdict]} {_engines(result)}"
+    engines = _engines(result)  # none: taken from the catalogue, not checked
+    return f"{by[result.verdict]} {engines}" if engines else result.verdict
 
 
 def _plain(step: Step) -> str:

@@ -69,8 +69,10 @@ def demo(
     seed: _SEED = 0,
 ) -> None:
     """Draw the phase diagram of oversmoothing: thousands of systems, measured and predicted."""
+    from .._kernels import first_use
     from .demo import run
 
+    first_use.wait()  # the picture shall not depend on what this machine has compiled
     with one_line():
         report = run(out, seed=seed)
     print("\n".join(report.lines()))
@@ -211,9 +213,11 @@ def figures(
     seed: _SEED = 0,
 ) -> None:
     """Compute and draw the figures of the theory, each with a caption file."""
+    from .._kernels import first_use
     from ..checks import choice, count
     from ..figures import gallery
 
+    first_use.wait()
     with one_line():
         chosen = [choice(name, "NAME", gallery.NAMES) for name in names or gallery.NAMES]
         count(seed, "--seed")
