@@ -1,4 +1,4 @@
-"""Write the tables of metrics in README.md and docs/performance.md anew: ``python docs/tables.py``.
+"""Write the tables of metrics in docs/metrics.md and docs/performance.md anew: ``python docs/tables.py``.
 
 They lie between two comments that name them, and come from ``linsim.metrics.REGISTRY``.
 """
@@ -39,7 +39,7 @@ def _text(metric: Metric) -> str:
 
 
 #: which file each lies in
-TABLES = {"metrics": ("README.md", metrics), "compiled metrics": ("docs/performance.md", compiled)}
+TABLES = {"metrics": ("docs/metrics.md", metrics), "compiled metrics": ("docs/performance.md", compiled)}
 
 
 def renewed(text: str, name: str, table: str) -> str:

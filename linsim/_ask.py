@@ -72,8 +72,7 @@ def task_of(
     names = choose(metrics)
     if resolution is not None:
         resolution = _validate.number(resolution, "resolution", low=0.0, low_open=True)
-    if backend is not None:
-        _validate.choice(backend, "backend", ("numpy", "cupy"))
+    _validate.backend(backend)
     _validate.generator(rng)
     x0 = _tokens(rule, x0)
     batches = {"rule": rule.batch_shape, "x0": tuple(x0.shape[:-2])}

@@ -28,8 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _html, _validate
 from ._callers import on_host
+from ._named import named
 from ._namespace import to_host
 from ._types import HostArray
 from .errors import InvalidTypeError, InvalidValueError
@@ -110,23 +111,40 @@ class Comparison:
     rows: Mapping[str, Compared]
     agrees: Any
 
+    def __post_init__(self) -> None:
+        named(self, "comparison", "rows")
+
     def __getitem__(self, gap: str) -> Compared:
         return self.rows[_validate.choice(gap, "gap", self.rows)]
 
-    def __str__(self) -> str:
+    def as_table(self) -> tuple[list[str], list[list[str]], list[str]]:
+        """Return the header, the rows and what to do about them, as text.
+
+        Examples
+        --------
+        >>> Comparison({}, True).as_table()[0][:3]
+        ['gap', 'predicted', 'measured']
+        """
         single = np.ndim(self.agrees) == 0
-        table = [_cells(*item) if single else _counts(*item) for item in self.rows.items()]
-        table = [_HEADERS[single], *table]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        rows = [_cells(*item) if single else _counts(*item) for item in self.rows.items()]
+        return _HEADERS[single], rows, [text for gap, row in self.rows.items() for text in _advice(gap, row)]
+
+    def __str__(self) -> str:
+        header, rows, advice = self.as_table()
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         lines = [
             "  ".join(
                 cell.rjust(w) if k else cell.ljust(w)
                 for k, (cell, w) in enumerate(zip(cells, widths, strict=True))
             )
-            for cells in table
+            for cells in (header, *rows)
         ]
-        advice = [text for gap, row in self.rows.items() for text in _advice(gap, row)]
         return "\n".join(lines + advice)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return _html.comparison(self)
 
 
 def compare(law: Prediction, run: Trajectory) -> Comparison:

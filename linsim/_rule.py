@@ -29,6 +29,8 @@ class Rule:
         deterministic, and every system of the leading axis must be treated alike: it is called
         on copies that carry rounding errors, which is how errors are measured.
 
+    ``drive(layer)``, None by default, is what a layer of heads adds to every token, (..., d).
+
     Attributes
     ----------
     n, d : int or None
@@ -42,8 +44,6 @@ class Rule:
     stochastic : bool
         Whether every A_h has entries >= 0 and rows that sum to 1; True by default.  With False any
         real square matrix goes, as :func:`linsim.attention.general` declares one.
-
-    ``drive(layer)``, None by default, is what a layer of heads adds to every token, (..., d).
 
     Examples
     --------

@@ -108,7 +108,7 @@ def simulate(
     -----
     States are held as invariant parts with their own exponents, so gaps keep
     relative accuracy below any power of ten while their rate is set by well
-    conditioned modes: about 1e-10 at depth 1,200.  Derived in the README.  A
+    conditioned modes: about 1e-10 at depth 1,200.  Derived in docs/trust.md.  A
     symmetric A is taken as exactly symmetric with exact row sums.
 
     Inputs are taken as exact in their dtype.  Every value comes with an estimate of its error.
@@ -127,7 +127,7 @@ def simulate(
     >>> run.metrics["log_token_diversity"]  # (1 + mu)^-2 per layer, down to 1e-602
     array([-2.87682072e-01, -1.38519575e+03])
     """
-    _validate.choice(method, "method", METHODS)
+    _validate.method(method, METHODS)
     task = task_of(
         rule,
         x0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import array_api_compat
@@ -21,16 +21,19 @@ from .errors import InvalidTypeError, InvalidValueError, LinsimError, ShapeError
 __all__ = [
     "array",
     "attention_matrix",
+    "backend",
     "broadcast_batches",
     "choice",
     "count",
     "generator",
     "kept",
     "mask",
+    "method",
     "nearest",
     "number",
     "one_library",
     "refusal",
+    "similar",
     "size",
     "square",
 ]
@@ -385,20 +388,50 @@ def number(
     return result
 
 
-def choice(value: Any, argument: str, options: Iterable[str]) -> str:
-    """Return ``value`` if it is one of ``options``; else name the nearest."""
+def choice(value: Any, argument: str, options: Iterable[str], *, meant: Mapping[str, str] = {}) -> str:
+    """Return ``value`` if it is one of ``options``; else name the nearest, where one is near.
+
+    ``meant``: what to do about words that are no options and yet mean something.
+    """
     options = tuple(options)
     if isinstance(value, str) and value in options:
         return value
-    near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)
     listed = ", ".join(repr(option) for option in options)
+    short = len(listed) <= 500
+    if near := similar(value, options):
+        guess = f"Did you mean {' or '.join(map(repr, near))}?"
+    elif short:
+        guess = "Choose one of them."
+    else:
+        near = difflib.get_close_matches(str(value), options, n=3, cutoff=0.0)
+        guess = f"The nearest are {', '.join(map(repr, near))}."
     raise refusal(
         InvalidValueError,
         argument,
         repr(value),
-        f"one of {listed}" if len(listed) <= 500 else f"one of {len(options)} names",
-        f"Did you mean {near[0]!r}?",
+        f"one of {listed}" if short else f"one of {len(options)} names",
+        meant.get(str(value).lower(), guess),
     )
+
+
+#: words for a graphics card, as people ask for one
+_GRAPHICS = ("gpu", "cuda", "cupy")
+
+
+def backend(value: Any) -> str | None:
+    """Return the name of an array library, or None for that of the inputs."""
+    if value is None:
+        return None
+    own = "Leave backend out: results come back in the library of the inputs."
+    graphics = dict.fromkeys(_GRAPHICS, "For a GPU pass backend='cupy'.")
+    meant = graphics | dict.fromkeys(("torch", "pytorch", "jax", "auto"), own)
+    return choice(value, "backend", ("numpy", "cupy"), meant=meant)
+
+
+def method(value: Any, options: Iterable[str]) -> str:
+    """Return the name of an engine."""
+    graphics = "For a GPU leave method out, and pass backend='cupy' or arrays that live there."
+    return choice(value, "method", options, meant=dict.fromkeys(_GRAPHICS, graphics))
 
 
 def nearest(value: str, argument: str, options: Iterable[str]) -> str:
@@ -414,6 +447,18 @@ def nearest(value: str, argument: str, options: Iterable[str]) -> str:
         f"one of {len(options)} names",
         f"The nearest are {', '.join(near)}.",
     )
+
+
+def similar(value: object, options: Iterable[str]) -> list[str]:
+    """Return the option that is spelled most like ``value``, or up to three that it is a part of; or none.
+
+    Half of the letters in common, in order, is what a slip leaves; less is another word, and
+    offering something for it ('auto' for 'gpu') misleads.
+    """
+    options, word = tuple(options), str(value).lower()
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    part = [option for option in options if len(word) > 2 and word in option.split("_")][:3]
+    return near or part or difflib.get_close_matches(word, options, n=1, cutoff=0.5)
 
 
 def size(value: int | Sequence[int]) -> tuple[int, ...]:

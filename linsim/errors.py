@@ -18,6 +18,7 @@ __all__ = [
     "NotCoveredError",
     "ShapeError",
     "SpectrumError",
+    "UnknownNameError",
 ]
 
 
@@ -51,6 +52,16 @@ class SpectrumError(InvalidValueError):
 
     Remedy: the message says which condition the spectrum violates.
     """
+
+
+class UnknownNameError(InvalidValueError, KeyError):
+    """A result holds nothing of this name: a metric that was not recorded, a rate that no law gives.
+
+    Remedy: the message names what there is, and how to get the rest.
+    """
+
+    # KeyError shows its message as a literal, in quotes
+    __str__ = Exception.__str__
 
 
 class FileFormatError(LinsimError, OSError):

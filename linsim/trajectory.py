@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _validate
+from . import _html, _validate
+from ._named import named
 from ._namespace import Array, to_host
 from ._types import HostArray
 from .errors import InvalidValueError
 from .metrics._metric import is_logarithm
-from .metrics._registry import metric_of
+from .metrics._registry import REGISTRY, metric_of
 
 if TYPE_CHECKING:
     import xarray
@@ -113,6 +114,10 @@ def worst(errors: HostArray, used: HostArray) -> HostArray:
     return np.max(np.where(used, errors, 0.0), axis=-1, initial=0.0)
 
 
+#: how to get a metric that a run does not hold
+_RECORD = "Record it: simulate(..., metrics=[{}])."
+
+
 @dataclass(frozen=True, eq=False)
 class RunInfo:
     """How a trajectory was computed and how far it can be trusted.
@@ -159,6 +164,9 @@ class RunInfo:
     refused: np.ndarray[Any, Any] | None = None
     fallbacks: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        named(self, "run.info", "unmeasured_from", others=REGISTRY, how=_RECORD)
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
@@ -192,6 +200,21 @@ class Trajectory:
     states: Array | None = None
     state_log_scale: Array | None = None
     errors: Mapping[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        named(self, "run", "metrics", "errors", others=REGISTRY, how=_RECORD)
+
+    def __repr__(self) -> str:
+        shape = next((value.shape[:-1] for value in self.metrics.values()), ())
+        systems = f"{int(np.prod(shape))} systems of batch shape {tuple(shape)}, " if shape else ""
+        layers = f"layers {self.layers[0]} to {self.layers[-1]}" if self.layers.size else "no layers"
+        return (
+            f"Trajectory: {systems}{layers} ({self.layers.size} recorded), by {self.info.method}; "
+            f"metrics {', '.join(self.metrics)}."
+        )
+
+    def _repr_html_(self) -> str:
+        return _html.trajectory(self)
 
     def rate(self, metric: str) -> np.ndarray[Any, Any]:
         """Return the measured factor per layer of a gap: exp of its least-squares slope.

@@ -18,6 +18,8 @@ from linsim import checks
 from linsim.checks import refusal, to_host
 from linsim.errors import MissingExtraError, ShapeError
 
+from . import prose
+
 __all__ = ["Certificate", "certify"]
 
 #: exact characteristic polynomials are computed up to this size: seconds
@@ -67,6 +69,11 @@ class Certificate:
         return (
             f"{self.regime}, {how}: |1 + mu| in [{a:.17g}, {b:.17g}], |1 + lambda mu| in [{c:.17g}, {d:.17g}]"
         )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>{prose.as_html(str(self))}</p>"
 
 
 def certify(A: Any, H: Any, *, precision: int = 64, max_precision: int = 1024) -> Certificate:

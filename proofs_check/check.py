@@ -11,7 +11,9 @@ from fractions import Fraction
 from typing import Any
 
 import sympy
-from tqdm import tqdm
+
+from linsim import progress as progress_bar
+from linsim.errors import MissingExtraError
 
 from . import smt
 from .statement import Claim, ProofError, Query, Statement
@@ -91,6 +93,21 @@ class Result:
     def failed(self) -> bool:
         """Whether anything did not check."""
         return bool(self.problems)
+
+    def __str__(self) -> str:
+        from . import report  # which knows of results
+
+        return "\n".join(report.details(self))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str | None:
+        from . import report
+
+        try:
+            return report.as_fragment(self)
+        except MissingExtraError:
+            return None  # the text then
 
 
 def check(statement: Statement, *, sharpness: bool = True, timeout: float = smt.TIMEOUT) -> Result:
@@ -202,7 +219,7 @@ def check_all(ids: Iterable[str] | None = None, *, progress: bool = True) -> lis
     from .catalogue import STATEMENTS
 
     chosen = list(STATEMENTS if ids is None else ids)
-    with tqdm(chosen, unit="statement", disable=None if progress else True) as bar:
+    with progress_bar.bar(chosen, unit="statement", shown=progress) as bar:
         results = []
         for name in bar:
             bar.set_postfix_str(name)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linsim.errors import MissingExtraError
 
-from .check import Need, Result
+from . import prose
 from .statement import Claim
 from .steps import Identity, Sign, Step, Tends
 
-__all__ = ["CONVENTIONS", "as_html", "as_json", "as_latex", "details", "table"]
+if TYPE_CHECKING:
+    from .check import Need, Result
+
+__all__ = ["CONVENTIONS", "as_fragment", "as_html", "as_json", "as_latex", "details", "table"]
 
 #: what every statement takes for granted
 CONVENTIONS = (
@@ -144,10 +147,10 @@ def as_latex(results: Sequence[Result]) -> str:
         r"$\displaystyle #1$\end{adjustbox}\end{center}}",
         r"\setlength{\parindent}{0pt}",
         r"\begin{document}",
-        _tex(CONVENTIONS),
+        prose.as_latex(CONVENTIONS),
     ]
     for family, members in _families(results):
-        lines.append(rf"\section*{{{_tex(family.capitalize())}}}")
+        lines.append(rf"\section*{{{prose.as_latex(family.capitalize())}}}")
         for r in members:
             lines += _latex_statement(r)
     return "\n".join([*lines, r"\end{document}", ""])
@@ -175,13 +178,31 @@ def as_html(results: Sequence[Result]) -> str:
         f"<p>{len(results)} statements: {counts[0]} proved, {counts[1]} refuted by an exact counterexample, "
         f"{counts[2]} open. Every step is checked by SymPy; z3 and cvc5 prove a second, separately "
         "written form of each claim; every assumption is shown to be needed, or marked.</p>",
-        f"<p>{_words(CONVENTIONS)}</p>",
+        f"<p>{prose.as_html(CONVENTIONS)}</p>",
         _html_table(results),
     ]
     for family, members in _families(results):
         body.append(f"<h2>{html.escape(family.capitalize())}</h2>")
         body += [_html_statement(r, mathml) for r in members]
     return _PAGE.replace("BODY", "\n".join(body))
+
+
+def as_fragment(result: Result) -> str:
+    """Return one statement with its derivation as a part of a page, as notebooks show it.
+
+    Raises
+    ------
+    MissingExtraError
+        If latex2mathml is not installed.
+
+    Examples
+    --------
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
+    >>> as_fragment(check(STATEMENTS["dominance.boundary"])).count("<details>") > 4
+    True
+    """
+    return _html_statement(result, _mathml())
 
 
 def _families(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
@@ -202,7 +223,8 @@ def _engines(result: Result) -> str:
 
 def _verdict(result: Result) -> str:
     by = {"proved": "proved by", "refuted": "refuted, checked by", "open": "open; partial results by"}
-    return f"{by[result.verdict]} {_engines(result)}"
+    engines = _engines(result)  # none: taken from the catalogue, not checked
+    return f"{by[result.verdict]} {engines}" if engines else result.verdict
 
 
 def _plain(step: Step) -> str:
@@ -216,40 +238,28 @@ def _plain(step: Step) -> str:
 
 # --- LaTeX ----------------------------------------------------------------------------------------
 
-_TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, c) for c in text)
-
 
 def _latex_statement(r: Result) -> Iterator[str]:
     s = r.statement
-    yield rf"\subsection*{{{_tex(s.id)}: {_tex(_verdict(r))}}}"
-    yield _tex(s.sentence)
+    yield rf"\subsection*{{{prose.as_latex(s.id)}: {prose.as_latex(_verdict(r))}}}"
+    yield prose.as_latex(s.sentence)
     yield rf"\fit{{{s.latex}}}"
-    yield rf"\emph{{Source:}} {_tex(s.source)}.\par"
+    yield rf"\emph{{Source:}} {prose.as_latex(s.source)}.\par"
     if s.counterexample:
         yield rf"\emph{{Counterexample:}} \fit{{{s.counterexample}}}"
     for what in s.tried:
-        yield rf"\emph{{Tried:}} {_tex(what)}\par"
+        yield rf"\emph{{Tried:}} {prose.as_latex(what)}\par"
     for claim in s.claims:
-        yield rf"\medskip\textbf{{{_tex(claim.name)}.}} {_tex(claim.reduction)}"
+        yield rf"\medskip\textbf{{{prose.as_latex(claim.name)}.}} {prose.as_latex(claim.reduction)}"
         yield rf"\fit{{{claim.latex()}}}"
         yield r"\begin{enumerate}"
         for step in claim.steps:
-            yield rf"\item {_tex(step.says)}: \fit{{{step.latex()}}}"
+            yield rf"\item {prose.as_latex(step.says)}: \fit{{{step.latex()}}}"
         if not claim.steps:
             yield r"\item by inspection."
         yield r"\end{enumerate}"
     for need in r.needs:
-        yield rf"\emph{{Assumption}} {_tex(str(need))}.\par"
+        yield rf"\emph{{Assumption}} {prose.as_latex(str(need))}.\par"
 
 
 # --- HTML -----------------------------------------------------------------------------------------
@@ -267,41 +277,11 @@ def _mathml() -> Callable[[str], str]:
     return lambda formula: convert(re.sub(r"\\middle\|", r"\\mid ", formula), display="block")
 
 
-_GREEK = {
-    "alpha": "α",
-    "beta": "β",
-    "gamma": "γ",
-    "delta": "δ",
-    "eps": "ε",
-    "epsilon": "ε",
-    "kappa": "κ",
-    "lambda": "λ",
-    "mu": "μ",
-    "nu": "ν",
-    "pi": "π",
-    "psi": "ψ",
-    "rho": "ρ",
-    "sigma": "σ",
-    "tau": "τ",
-    "theta": "θ",
-    "Lambda": "Λ",
-    "Pi": "Π",
-}
-_SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠", "->": "→", "<-": "←", "||": "‖"}
-
-
-def _words(text: str) -> str:
-    """Return a sentence for the page: Greek letters and relations as such."""
-    greek = re.sub("(?<![A-Za-z])(" + "|".join(_GREEK) + ")(?![A-Za-z])", lambda m: _GREEK[m[1]], text)
-    for plain, sign in _SIGNS.items():
-        greek = greek.replace(plain, sign)
-    return html.escape(greek)
-
-
 def _html_table(results: Sequence[Result]) -> str:
     row = '<tr><td><a href="#{0}">{0}</a></td><td>{1}</td><td class="{2}">{2}</td><td>{3}</td></tr>'
     rows = "\n".join(
-        row.format(r.statement.id, _words(r.statement.sentence), r.verdict, _engines(r)) for r in results
+        row.format(r.statement.id, prose.as_html(r.statement.sentence), r.verdict, _engines(r))
+        for r in results
     )
     head = "".join(f"<th>{title}</th>" for title in ("id", "statement", "verdict", "by"))
     return f"<table><thead><tr>{head}</tr></thead>{rows}</table>"
@@ -311,13 +291,13 @@ def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
     s = r.statement
     parts = [
         f'<section id="{s.id}"><h3>{s.id} <span class="{r.verdict}">{html.escape(_verdict(r))}</span></h3>',
-        f"<p>{_words(s.sentence)}</p>",
+        f"<p>{prose.as_html(s.sentence)}</p>",
         f'<div class="key">{mathml(s.latex)}</div>',
-        f'<p class="source">Source: {html.escape(s.source)}.</p>',
+        f'<p class="source">Source: {prose.as_html(s.source)}.</p>',
     ]
     if s.counterexample:
         parts.append(f"<p>Counterexample:</p><div>{mathml(s.counterexample)}</div>")
-    parts += [f"<p>Tried: {_words(what)}</p>" for what in s.tried]
+    parts += [f"<p>Tried: {prose.as_html(what)}</p>" for what in s.tried]
     parts += [_html_claim(claim, s.only_symbolic.get(claim.name, ""), mathml) for claim in s.claims]
     if r.needs:
         parts.append(
@@ -325,23 +305,25 @@ def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
             + "".join(map(_html_need, r.needs))
             + "</ul></details>"
         )
-    parts += [f'<p class="open">FAILED: {html.escape(problem)}</p>' for problem in r.problems]
+    parts += [f'<p class="open">FAILED: {prose.as_html(problem)}</p>' for problem in r.problems]
     return "\n".join([*parts, "</section>"])
 
 
 def _html_claim(claim: Claim, alone: str, mathml: Callable[[str], str]) -> str:
-    steps = "".join(f"<li>{_words(step.says)}<div>{mathml(step.latex())}</div></li>" for step in claim.steps)
+    steps = "".join(
+        f"<li>{prose.as_html(step.says)}<div>{mathml(step.latex())}</div></li>" for step in claim.steps
+    )
     return (
-        f"<details><summary>{_words(claim.name)}</summary>"
-        + (f"<p>{_words(claim.reduction)}</p>" if claim.reduction else "")
+        f"<details><summary>{prose.as_html(claim.name)}</summary>"
+        + (f"<p>{prose.as_html(claim.reduction)}</p>" if claim.reduction else "")
         + f'<div class="claim">{mathml(claim.latex())}</div><ol>{steps}</ol>'
-        + (f"<p>By SymPy alone: {_words(alone)}</p>" if alone else "")
+        + (f"<p>By SymPy alone: {prose.as_html(alone)}</p>" if alone else "")
         + "</details>"
     )
 
 
 def _html_need(need: Need) -> str:
-    return f"<li>{_words(str(need))}</li>"
+    return f"<li>{prose.as_html(str(need))}</li>"
 
 
 _PAGE = """<!doctype html>
@@ -360,9 +342,21 @@ td { border-top: 1px solid #ccc; vertical-align: top; }
 .open::before { content: "?  "; }
 .source { font-size: .85em; color: #555; margin-top: 0; }
 .key, .claim { background: #f4f4f4; padding: .4em .6em; }
+/* what is folded on the screen is there on paper */
+@media print {
+  details::details-content { content-visibility: visible; block-size: auto; display: block; }
+  summary { font-weight: bold; list-style: none; } body { max-width: none; font-size: 11pt; }
+  math { break-inside: avoid; } h2, h3, summary { break-after: avoid; } section div { overflow: visible; }
+}
 section div { overflow-x: auto; } summary { cursor: pointer; margin: .4em 0; }
 math[display=block] { display: block; text-align: left; margin: .35em 0; }
 </style></head><body>
 BODY
+<script>
+// Browsers that cannot unfold by style alone, and back again after printing
+const folds = document.querySelectorAll("details:not([open])");
+addEventListener("beforeprint", () => folds.forEach(fold => { fold.open = true; }));
+addEventListener("afterprint", () => folds.forEach(fold => { fold.open = false; }));
+</script>
 </body></html>
 """

@@ -13,7 +13,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from . import complete
 from .files import read_array
+from .help import Grouped, with_examples
 from .model import model
 from .output import one_line, print_json
 from .sweep import plot, sweep
@@ -23,12 +25,29 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="linsim",
+    cls=Grouped,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="What must happen in a deep linear Transformer X <- X + A X H, and what does.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        print(f"linsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def linsim_(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What must happen in a deep linear Transformer X <- X + A X H, and what does."""
+
 
 app.command()(sweep)
 app.command()(plot)
@@ -84,10 +103,18 @@ def simulate(
         typer.Option("--layers", help="Layers to record, as 0,10,100; default: about ten, evenly spaced."),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Names, comma-separated; default: all.")
+        str | None,
+        typer.Option(
+            "--metrics", help="Names, comma-separated; default: all.", autocompletion=complete.metrics
+        ),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="iterate, modal (any depth at one cost), or auto.")
+        str,
+        typer.Option(
+            "--method",
+            help="iterate, modal (any depth at one cost), or auto.",
+            autocompletion=complete.engines,
+        ),
     ] = "auto",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Also write all numbers to this .npz file.")
@@ -179,7 +206,8 @@ def predict(
 @app.command()
 def figures(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; default: all.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Which; default: all.", autocompletion=complete.figures),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path(
         "linsim-figures"
@@ -205,7 +233,9 @@ def prove(
     ids: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[ID]...", help="Statements or families, as dominance.boundary or rates; default: all."
+            metavar="[ID]...",
+            help="Statements or families, as dominance.boundary or rates; default: all.",
+            autocompletion=complete.statements,
         ),
     ] = None,
     latex: Annotated[
@@ -252,6 +282,7 @@ def bench(
             "--workload",
             metavar="NAME",
             help="default, W1, W1-all, W2, W2-all, W3, W3-causal or small; may be repeated; default: all.",
+            autocompletion=complete.workloads,
         ),
     ] = None,
     peers: Annotated[
@@ -311,6 +342,9 @@ def bench(
             print(path, file=sys.stderr if as_json else sys.stdout)
     if not found.sound:
         raise typer.Exit(1)
+
+
+with_examples(app)
 
 
 def _wait_for_kernels() -> None:
@@ -381,7 +415,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; usage errors are one line and exit code 2, like every other bad input."""
     command: Callable[..., Any] = typer.main.get_command(app)
     try:
-        code = command(args=arguments, standalone_mode=False)
+        code = command(args=arguments, prog_name="linsim", standalone_mode=False)
     except typer.Abort:
         sys.exit(130)
     except Exception as error:

@@ -15,7 +15,10 @@ __all__ = ["read_array"]
 
 
 def read_array(path: str | Path, argument: str, name: str) -> np.ndarray[Any, Any]:
-    """Return the array in ``path``: a .npy, or a .npz with one array or one called ``name``.
+    """Return the array in ``path``: a .npy, or a .npz with one called ``name``.
+
+    A single array that ``numpy.savez`` was given without a name (``arr_0``) is taken too; one
+    of another name is somebody else's.
 
     Raises
     ------
@@ -30,8 +33,8 @@ def read_array(path: str | Path, argument: str, name: str) -> np.ndarray[Any, An
             if isinstance(loaded, np.ndarray):
                 return loaded
             names = loaded.files
-            if len(names) == 1 or name in names:
-                return np.asarray(loaded[name if name in names else names[0]])
+            if name in names or names == ["arr_0"]:
+                return np.asarray(loaded[name if name in names else "arr_0"])
     except OSError as error:
         found = f"{path} ({error.strerror or 'not an array file'})"
         raise checks.refusal(
@@ -49,6 +52,6 @@ def read_array(path: str | Path, argument: str, name: str) -> np.ndarray[Any, An
         FileFormatError,
         argument,
         f"arrays {', '.join(names) or '(none)'} in {path}",
-        f"a single array, or one called {name}",
-        "Rename it, or save it alone.",
+        f"one called {name}",
+        f"Save it under that name, numpy.savez(FILE, {name}=...), or alone as .npy.",
     )

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from linsim import checks
+from linsim import progress as progress_bar
 from linsim.errors import InvalidValueError, LinsimError, MissingExtraError
 
 from . import machine
@@ -275,8 +276,6 @@ def run(
     InvalidValueError, InvalidTypeError, MissingExtraError
         Before anything is timed; the message names the option of ``linsim bench``.
     """
-    from tqdm.auto import tqdm
-
     known = QUICK if quick else WORKLOADS
     chosen = [
         known[checks.choice(name, "--workload", known)]
@@ -289,7 +288,7 @@ def run(
     with (
         Session(threads, limit) as session,
         tempfile.TemporaryDirectory() as folder,
-        tqdm(total=steps, disable=not progress, desc="linsim bench", leave=False) as bar,
+        progress_bar.bar(total=steps, shown=progress, desc="linsim bench", leave=False) as bar,
     ):
         pause = 0.0 if quick else _PAUSE
         results = [_time(w, wanted, repeats, session, Path(folder), bar, pause) for w in chosen]

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from linsim import progress as progress_bar
+
 from . import runner
 from .peers import LINSIM
 from .report import duration
@@ -111,15 +113,13 @@ def measure(
     progress: bool = True,
 ) -> list[Scaling]:
     """Time every engine over the grid; arguments and errors as :func:`linsim.bench.runner.run`."""
-    from tqdm.auto import tqdm
-
     repeats, threads, limit = runner.choose_numbers(repeats, threads, limit)
     sizes = _points(quick)
     found = []
     with (
         Session(threads, limit) as session,
-        tqdm(
-            total=len(engines()) * len(sizes), disable=not progress, desc="linsim bench", leave=False
+        progress_bar.bar(
+            total=len(engines()) * len(sizes), shown=progress, desc="linsim bench", leave=False
         ) as bar,
     ):
         for engine in engines():

@@ -98,8 +98,7 @@ def planned(
     depth = _validate.count(depth, "depth")
     wanted = tuple(recorded_layers([depth] if layers is None else layers, depth).tolist())
     size = None if batch is None else _validate.count(batch, "batch", minimum=1)
-    if backend is not None:
-        _validate.choice(backend, "backend", ("numpy", "cupy"))
+    _validate.backend(backend)
     _validate.choice(on_error, "on_error", ("record", "raise"))
     room, names = bytes_of(budget), tuple(choose(metrics))
     seed = _validate.count(seed, "seed")

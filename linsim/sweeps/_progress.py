@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from .. import progress
 from ._grid import Grid
 
 __all__ = ["bar", "list_failures"]
@@ -16,12 +17,7 @@ _LISTED = 10
 
 def bar(total: int, done: int, shown: bool) -> Any:
     """Return a tqdm bar over systems that begins at those already done."""
-    from tqdm.auto import tqdm
-
-    # None: tqdm itself is quiet where standard error is no terminal
-    return tqdm(
-        total=total, initial=done, unit="system", disable=None if shown else True, desc="linsim sweep"
-    )
+    return progress.bar(total=total, initial=done, unit="system", shown=shown, desc="linsim sweep")
 
 
 def list_failures(reasons: Mapping[int, str], grid: Grid) -> None:

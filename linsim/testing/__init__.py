@@ -10,10 +10,14 @@ Not imported by ``import linsim``: it needs Hypothesis.
 No counterexample to positive_weights_smooth in 50 systems.
 """
 
+from ._attention_strategy import attention_matrices
 from ._falsify import Refuted, Supported, falsify, replay
 from ._files import load
-from ._strategies import attention_matrices, systems, token_matrices, weight_matrices
+from ._ready import settings
 from ._system import System
+from ._system_strategy import systems
+from ._token_strategy import token_matrices
+from ._weight_strategy import weight_matrices
 
 __all__ = [
     "Refuted",
@@ -23,6 +27,7 @@ __all__ = [
     "falsify",
     "load",
     "replay",
+    "settings",
     "systems",
     "token_matrices",
     "weight_matrices",

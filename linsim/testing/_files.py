@@ -67,6 +67,8 @@ def save(target: Path, system: System, claim: str, margin: float | None, *, defa
         "claim": claim,
         # JSON has no infinity
         "margin": margin if margin is None or abs(margin) < float("inf") else str(margin),
+        # for a person: fractions are shown as such; what is read back are the numbers below it
+        "system": repr(system),
         **matrices,
     }
     lines = [f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items()]

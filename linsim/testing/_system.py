@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -18,12 +20,16 @@ from ..rules import Linear
 from ..theory import Prediction, predict
 from ..trajectory import Trajectory
 
-__all__ = ["System"]
+__all__ = ["System", "weight_eigenvalues"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class System:
     """A single linear Transformer: attention, weights and an input.
+
+    All three are kept as read-only float64 NumPy copies, so that no claim can change the
+    system it is asked about.  Printed, it is an expression that makes the same system again, to the bit:
+    1/3 for the number nearest to a third.  Two systems are equal if all entries are.
 
     Parameters
     ----------
@@ -35,9 +41,6 @@ class System:
     x0 : array, shape (n, d)
         Input tokens in rows, not all zero.
 
-    All three are kept as read-only float64 NumPy copies, so that no claim can change the
-    system it is asked about.  Two systems are equal if all entries are.
-
     Raises
     ------
     InvalidValueError, InvalidTypeError, ShapeError
@@ -48,7 +51,7 @@ class System:
     --------
     >>> system = System(A=[[0.5, 0.5], [0.25, 0.75]], H=[[-0.5]], x0=[[1], [0]])
     >>> system
-    System(A=[[0.5, 0.5], [0.25, 0.75]], H=[[-0.5]], x0=[[1.0], [0.0]])
+    System(A=[[1/2, 1/2], [1/4, 3/4]], H=[[-1/2]], x0=[[1], [0]])
     >>> system.law.regime, system.lam.round(12)
     ('sharpening', array([1.  , 0.25]))
     >>> float(system.run(10, layers=[10]).metrics["log_norm"][0].round(3))
@@ -131,8 +134,7 @@ class System:
         As computed: those of a Jordan block of size 2 (3) are off by about 1e-8 (1e-5), so
         claims that compare eigenvalues need a tolerance, or weights of kind "normal".
         """
-        symmetric = bool((self.H == self.H.T).all())
-        return _real_if_real(_falling(np.linalg.eigvalsh(self.H) if symmetric else np.linalg.eigvals(self.H)))
+        return weight_eigenvalues(self.H)
 
     def run(self, depth: int, **simulate_options: Any) -> Trajectory:
         """Simulate this system.
@@ -156,8 +158,12 @@ class System:
         return simulate(self.rule, self.x0, depth, **simulate_options)
 
     def __repr__(self) -> str:
-        # tolist gives Python floats, whose repr is exact
-        return f"System(A={self.A.tolist()}, H={self.H.tolist()}, x0={self.x0.tolist()})"
+        parts = ", ".join(f"{name}={_readable(getattr(self, name))}" for name in ("A", "H", "x0"))
+        return f"System({parts})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # IPython, and Hypothesis, which would show rounded arrays in place of what can be pasted back
+        printer.text(repr(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, System):
@@ -167,6 +173,30 @@ class System:
     def __hash__(self) -> int:
         # + 0.0: equal arrays may differ in the sign of a zero
         return hash(tuple((M.shape, (M + 0.0).tobytes()) for M in (self.A, self.H, self.x0)))
+
+
+#: largest denominator of a fraction that is shown as one
+_DENOMINATOR = 1000
+
+
+def _readable(M: NDArray[np.float64]) -> str:
+    """Show a matrix by expressions that Python evaluates to these very numbers: whole, p/q, or decimal."""
+    return "[" + ", ".join("[" + ", ".join(map(_number, row)) + "]" for row in M.tolist()) + "]"
+
+
+def _number(x: float) -> str:
+    near = Fraction(x).limit_denominator(_DENOMINATOR)
+    # division rounds once: the quotient is x itself, or it is not shown
+    if near.numerator / near.denominator != x or (x == 0 and math.copysign(1, x) < 0) or abs(x) >= 2**53:
+        return repr(x)
+    whole = near.denominator == 1
+    return str(near.numerator) if whole else f"{near.numerator}/{near.denominator}"
+
+
+def weight_eigenvalues(H: NDArray[np.float64]) -> NDArray[Any]:
+    """Return the eigenvalues of H as :attr:`System.mu` has them."""
+    symmetric = bool((H == H.T).all())
+    return _real_if_real(_falling(np.linalg.eigvalsh(H) if symmetric else np.linalg.eigvals(H)))
 
 
 def _double(M: Array) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import progress
 from .._types import ComplexArray, FloatArray
 
 __all__ = ["Ritz", "Work", "leading"]
@@ -28,11 +29,10 @@ class Work:
     """What an iteration may spend: ``products`` with the map, shown on a bar where somebody watches."""
 
     def __init__(self, products: int, bar: bool) -> None:
-        from tqdm.auto import tqdm
-
         self.products, self.spent = products, 0
-        quiet = None if bar else True  # None: where standard error is no terminal
-        self._bar = tqdm(total=products, unit="product", desc="linsim predict", leave=False, disable=quiet)
+        self._bar = progress.bar(
+            total=products, unit="product", desc="linsim predict", leave=False, shown=bar
+        )
 
     def allow(self, products: int) -> None:
         """Let the bar end at so many products."""

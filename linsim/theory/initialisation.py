@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate
+from .. import _html, _validate
 from .._activations import ACTIVATIONS
 from .._namespace import to_host
 from .._types import FloatArray
@@ -176,6 +176,9 @@ class BlockPrediction:
             f"From a mean cosine of {self.start[1]:.4g} tokens go to {self.fixed_point:.6g}, "
             f"the distance times {self.rate:.6g} per layer in the end."
         )
+
+    __repr__ = __str__
+    _repr_html_ = _html.paragraph
 
 
 def at_initialisation(block: Block, x0: Any = None) -> BlockPrediction:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _validate
+from .. import _html, _validate
 from .._blas import on_one_thread
 from .._eigen import attention_eigensystem, meant, spacing
 from .._namespace import to_host
@@ -40,12 +40,12 @@ class Envelope(NamedTuple):
 class Mixture:
     """The regime of a mixture of two kinds of layers, as a function of the share of the first.
 
+    Source: derived here; see :func:`mixture`.
+
     Attributes
     ----------
     flips : tuple of float, or object array of tuples in batch shape
         The shares, in (0, 1), at which the regime changes, increasing.
-
-    Source: derived here; see :func:`mixture`.
     """
 
     flips: Any
@@ -141,6 +141,9 @@ class Mixture:
         head = "Regime by the share of layers of the first kind: " + ", ".join(between) + "."
         ends = f"Pure layers: {self.regime(0.0)} without the first kind, {self.regime(1.0)} with it alone."
         return f"{head} {ends}"
+
+    __repr__ = __str__
+    _repr_html_ = _html.paragraph
 
 
 @on_one_thread

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _html
 from .._eigen import Eigensystem
 from .._types import EPS, FloatArray
 from ..errors import NotCoveredError
@@ -116,6 +117,9 @@ class OneSpectrum:
         if self.regime_if_real != self.regime:
             known += f" With every real spectrum: {self.regime_if_real}."
         return f"{known} {self.condition} Rates, rank and angles depend on the {partner}."
+
+    __repr__ = __str__
+    _repr_html_ = _html.paragraph
 
 
 def _errors(system: Eigensystem, eps: float) -> FloatArray:

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate
+from .. import _html, _validate
 from .._callers import in_callers_library
 from .._eigen import attention_eigensystem
 from .._general_eigen import general_eigensystem
+from .._named import named
 from .._namespace import to_host
 from .._rule import Rule
 from .._types import FloatArray
@@ -45,6 +46,9 @@ class Step:
     change: Mapping[str, Any]
     alone: Mapping[str, Mapping[str, Any]]
     without: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        named(self, "step", "before", "after", "change", "alone", "without")
 
     def share(self, metric: str) -> dict[str, Any]:
         """Return by part what the whole layer changes in a metric beyond what it would without the part.
@@ -79,6 +83,9 @@ class Step:
         for part, found in self.without.items():
             lines.append(f"Without {part} ln HFC/LFC would change by {found['log_hfc_lfc']:.4g}.")
         return " ".join(lines)
+
+    __repr__ = __str__
+    _repr_html_ = _html.paragraph
 
 
 @in_callers_library

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _validate
+from .. import _html, _validate
 from .._blas import on_one_thread
+from .._named import named
 from .._namespace import Home, at_home, hosted
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
 from .bounds import GAPS
@@ -107,6 +108,7 @@ class Prediction:
     limit_hfc_lfc: Any = None
 
     def __post_init__(self) -> None:
+        named(self, "law", "rates", "relaxations", "beats")
         if self.limit_hfc_lfc is None:
             shape = np.shape(self.regime)
             object.__setattr__(self, "limit_hfc_lfc", np.full(shape, np.nan) if shape else float("nan"))
@@ -268,6 +270,11 @@ class Prediction:
         if failed:
             text.append("Careful, not satisfied: " + "; ".join(failed) + ".")
         return " ".join(text)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return _html.prediction(self)
 
 
 def _describe(mode: Mode) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sympy
 from sympy.logic.boolalg import Boolean
 
-from .. import smt
+from .. import prose, smt
 from ..statement import Claim
 
 __all__ = ["BETWEEN", "Condition"]
@@ -75,6 +75,11 @@ class Condition:
         by = [e for e in ("sympy", *smt.SOLVERS) if any(e in found for found in self.engines.values())]
         lines.append(f"proved by {', '.join(by)}" if self.verdict == "proved" else "open")
         return "\n".join([*lines, *(f"not decided: {what}" for what in self.undecided)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "<br>".join(map(prose.as_html, str(self).splitlines()))
 
 
 def _when(condition: Boolean) -> str:

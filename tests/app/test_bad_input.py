@@ -580,7 +580,7 @@ BAD = [
         "rate of no logarithm",
         lambda: SHORT.rate("cosine"),
         InvalidValueError,
-        ["metric: found 'cosine'", "Did you mean 'log_norm'?"],
+        ["metric: found 'cosine'", "one of 'log_norm'", "Choose one of them."],
     ),
     (
         "rate not recorded",

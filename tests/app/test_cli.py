@@ -23,6 +23,8 @@ def files(tmp_path):
         np.save(tmp_path / f"{name}.npy", value)
     np.savez(tmp_path / "all.npz", A=A, H=H, x0=x0)
     np.savez(tmp_path / "other.npz", P=A, Q=H)
+    np.savez(tmp_path / "lone.npz", gains=A)
+    np.savez(tmp_path / "unnamed.npz", A)
     np.savez(tmp_path / "batch.npz", A=A, H=np.stack([H, -H]), x0=x0)
     (tmp_path / "junk.npy").write_text("not an array")
     (tmp_path / "junk.npz").write_bytes(b"PK\x03\x04 broken")
@@ -58,6 +60,12 @@ def test_predict_json_is_only_json(files, capsys):
     assert (code, err) == (0, "")
     assert found["regime"] in ("smoothing", "sharpening")
     assert set(found["rates"]) == {"token_diversity", "cosine_gap", "rank_gap"}
+
+
+def test_an_array_saved_without_a_name_is_taken(files, capsys):
+    code, out, _ = run(capsys, "predict", "--attention", files / "unnamed.npz", "--weights", files / "H.npy")
+    assert code == 0
+    assert out.strip() == str(linsim.predict(np.load(files / "A.npy"), np.load(files / "H.npy")))
 
 
 def test_simulate_agrees_with_the_library(files, capsys):
@@ -118,6 +126,10 @@ BAD = {
     "junk archive": (["predict", "--attention", "{f}/junk.npz", "--weights", "{f}/H.npy"], "--attention"),
     "empty": (["predict", "--attention", "{f}/empty.npy", "--weights", "{f}/H.npy"], "--attention"),
     "no such name": (["predict", "--attention", "{f}/other.npz", "--weights", "{f}/H.npy"], "P, Q"),
+    "lone, of another name": (
+        ["predict", "--attention", "{f}/lone.npz", "--weights", "{f}/H.npy"],
+        "arrays gains in",
+    ),
     "text": (["predict", "--attention", "{f}/text.npy", "--weights", "{f}/H.npy"], "A: found dtype"),
     "pickle": (["predict", "--attention", "{f}/object.npy", "--weights", "{f}/H.npy"], "--attention"),
     "nan": (["predict", "--attention", "{f}/A.npy", "--weights", "{f}/nan.npy"], "H: found NaN"),
@@ -170,4 +182,4 @@ def test_help_names_every_command():
 def test_no_arguments_show_help(capsys):
     code, _, err = run(capsys)
     assert code == 2
-    assert "Commands:" in err
+    assert "Your own matrices:" in err

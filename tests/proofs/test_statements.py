@@ -185,13 +185,15 @@ def test_the_two_forms_say_the_same_at_many_points(name):
 # --- where they are --------------------------------------------------------------------------------
 
 
-def test_the_readme_counts_them():
+def test_the_page_on_proofs_counts_them():
     """The line that it shows is the one that `linsim prove` ends with."""
     aims = [statement.aim for statement in STATEMENTS.values()]
     counts = ", ".join(f"{aims.count(aim)} {aim}" for aim in ("proved", "refuted", "open"))
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "theory" / "proofs.md").read_text(encoding="utf-8")
     line = f"{len(aims)} statements: {counts}, 0 failed"
-    assert re.findall(r"\d+ statements: .* failed", readme) == [line], f"write into README.md: {line}"
+    assert re.findall(r"\d+ statements: .* failed", page) == [line], (
+        f"write into docs/theory/proofs.md: {line}"
+    )
 
 
 @every_statement
