@@ -15,7 +15,7 @@ from . import cache, style
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["NAMES", "dataset", "load", "make"]
+__all__ = ["NAMES", "NEED_A_MODEL", "dataset", "load", "make"]
 
 #: every figure, in the order in which the story goes
 NAMES = (
@@ -45,6 +45,9 @@ NAMES = (
     "real_model",
     "performance",
 )
+
+#: those about a trained model, whose files must be installed: left out with a note where they are not
+NEED_A_MODEL = ("weight_spectra", "models_over_depth", "real_model")
 
 
 def load(name: str) -> ModuleType:

@@ -102,7 +102,7 @@ def message(ds: xarray.Dataset) -> str:
     """Return the title: the statement if these data show it."""
     change = ds.log_hfc_lfc.isel(layer=-1) - ds.log_hfc_lfc.isel(layer=0)
     if float(change.sel(stack="smoothing")) < -2 and float(change.sel(stack="sharpening")) > 0:
-        return "The sign of the weights' spectrum decides whether a stack smooths; a trained one hardly does"
+        return "The sign of the weights' spectrum decides whether a stack of layers smooths"
     return "HFC/LFC, cosine and effective rank over depth"
 
 

@@ -122,6 +122,9 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         ax.plot(ds.systems, per.sel(peer=peer), marker=marker, linestyle=dashes, color=grey, label=label)
     ax.set(xscale="log", yscale="log", xlabel="systems", ylabel="time per system (µs)")
     ax.set_xticks(ds.systems.values, [str(k) for k in ds.systems.values])
+    steps = [m * 10.0**k for k in range(-1, 7) for m in (1, 2, 5)]
+    ticks = [t for t in steps if float(per.min()) * 0.8 < t < float(per.max()) * 1.2]
+    ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
     return fig

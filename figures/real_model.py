@@ -93,5 +93,5 @@ def caption(ds: xarray.Dataset) -> str:
         "ln(HFC/LFC) across the attention sublayer: measured (circles); one exact step of the linear layer with "
         "the model's own attention maps, heads apart, biases and each token's sigma (squares); and the law of "
         f"many equal layers (crosses). The step has the measured sign in {signs['step']} of {n} layers and is off "
-        f"by {step:.1e} at most, the law in {signs['law']} of {n} and by {law:.2f}."
+        f"by {'rounding' if step < 1e-9 else f'{step:.1e}'} at most, the law in {signs['law']} of {n} and by {law:.2f}."
     )

