@@ -224,7 +224,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         )
         for ax in (first, whole):
             ax.plot(layer, split, **solid)
-            ax.plot(layer, careful, color=hue, linewidth=0.6)
+            ax.plot(layer, careful, **solid, linewidth=0.6)
         lost = int(np.argmax(np.isnan(naive)))
         if lost > 0:
             first.plot(layer[lost - 1], naive[lost - 1], "x", color=hue, markersize=6, markeredgewidth=1.5)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QUICK", "caption", "compute", "draw", "message"]
 
-QUICK = {"depth": 60}
+QUICK = {"depth": 30}
 
 _READ = ("measured", "upper", "lower", "system", "measure", "layer", "tokens", "features")
 #: gap: label and meaning of its colour
@@ -99,7 +99,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         for gap in sorted(_LINES, key=lambda g: float(chosen.measured.sel(measure=g)[-1])):
             label, role = _LINES[gap]
             values, bound = (chosen[k].sel(measure=gap).values * ten for k in ("measured", "upper"))
-            ax.plot(layer, bound, color=colour(role), linewidth=0.5)
+            ax.plot(layer, bound, **line(role, linewidth=0.5))
             ax.fill_between(layer, bound, values, color=colour(role), alpha=0.2, linewidth=0)
             ax.plot(layer, values, **line(role))
             heights.append(max([values[-1], *(h - 0.09 * lowest for h in heights)]))

@@ -13,6 +13,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -186,11 +187,11 @@ def _bare(node: ast.stmt) -> ast.stmt:
 
 
 def _sibling(module: ModuleType, node: ast.stmt) -> str:
-    """Source of a module of figures/ that is imported from by a definition that counts."""
+    """What a definition that counts takes from another module of figures/, and that needs in turn."""
     if not (isinstance(node, ast.ImportFrom) and node.level == 1 and node.module):
         return ""
-    path = Path(str(module.__file__)).with_name(f"{node.module}.py")
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    other = import_module(f"{module.__package__}.{node.module}")
+    return "\n".join(used_source(other, alias.name) for alias in node.names)
 
 
 @functools.cache
@@ -231,7 +232,7 @@ def _plain(value: Any) -> Any:
 def _read(path: Path) -> xarray.Dataset:
     import xarray
 
-    with np.load(path, allow_pickle=False) as file:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         header = json.loads(str(file["header"]))
         data: dict[str, Any] = {}
         coords: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from linsim import attention, sweep, tokens, weights
 from linsim.rules import Linear
 from linsim.theory import boundary
 
-from .palette import colour, line
+from .palette import ROLES, colour, line
 from .style import below, panels, reads, styled
 
 if TYPE_CHECKING:
@@ -172,13 +172,12 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         close = ends[scale][order[0]] - ends[scale][order[1]] < 60
         for m, (name, label) in enumerate(_LINES.items()):
             lines = measured[name].sel(scale=scale).transpose("layer", "replicate").values / np.log(10)
-            ax.plot(layer, lines, **line(name, linestyle="solid", linewidth=1.8))
+            look = line(name, linestyle="solid", linewidth=1.8, marker=ROLES[name].marker, markersize=4)
+            ax.plot(layer, lines, markevery=[middle], **look)
             inset.plot(layer[shallow], lines[shallow], **line(name, linewidth=0.6))
             slope = float(rates[name][0].sel(scale=scale).median())
             guide = np.median(lines[middle]) + slope / np.log(10) * (layer - layer[middle])
             ax.plot(layer, guide, color="white", linewidth=0.7, dashes=(3, 4))
-            marks = {"tokens": "o", "rank": "^", "angles": "s"}
-            ax.plot(layer[middle], np.median(lines[middle]), marks[name], color=colour(name), markersize=4)
             ax.annotate(
                 f"{label}\n$\\times\\,${np.exp(slope):.3f}",
                 (depth, ends[scale][m]),

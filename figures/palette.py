@@ -33,7 +33,7 @@ ROLES: dict[str, Role] = {
     "feed-forward": Role("#882255", _DASH, "s"),
     "post-norm": Role("#D55E00", _DASH, "s"),
     "pre-norm": Role("#56B4E9", _DASHDOT, "^"),
-    "de-escalated": Role("#A39400", _DOT, "D"),
+    "de-escalated": Role("#C8B400", _DOT, "D"),
 }
 
 #: for what has no meaning to be told apart: axes, guides, what lies behind

@@ -85,9 +85,8 @@ def compute(
 @reads(*_READ)
 def message(ds: xarray.Dataset) -> str:
     """Return the title: the statement if these data show it."""
-    share = ds.inside.mean("layer")
-    right = float(ds.mu_real.sel(family="trained").max())
-    if float(share.sel(family="trained")) < 0.75 and right > 0:
+    share = ds.inside.mean("layer").sel(family=["trained", "random"])
+    if bool(((share > 0.2) & (share < 0.8)).all()):
         return "Trained weights have eigenvalues on both sides of the disk, as random ones do"
     return "Eigenvalues of weights over the disk that sharpens"
 
