@@ -7,7 +7,7 @@ This folder is the package ``linsim.figures``: an installation puts it there, an
 >>> figure = linsim.figures.load("regime_disk")  # compute(...) -> Dataset, draw(ds, axes=None) -> Figure
 >>> ds = figure.compute(**figure.QUICK)
 >>> figure.draw(ds).get_size_inches().round(1).tolist()
-[3.5, 4.4]
+[3.5, 3.3]
 """
 
 from .gallery import NAMES, dataset, load, make

@@ -57,7 +57,9 @@ def compute(
     measured, limit, regime = [], [], []
     for rule in rules.values():
         law = predict(rule, x0=x0)
-        measured.append(simulate(rule, x0, depth, layers=layers, metrics=["log_hfc_lfc"]).metrics["log_hfc_lfc"])
+        measured.append(
+            simulate(rule, x0, depth, layers=layers, metrics=["log_hfc_lfc"]).metrics["log_hfc_lfc"]
+        )
         limit.append(np.broadcast_to(law.limit_hfc_lfc, draws))
         regime.append(law.regime.astype("U10"))
     return xarray.Dataset(
@@ -112,8 +114,10 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
             annotation_clip=False,
         )
     limits = np.log10(ds.limit.sel(system="smoothing, scale").values)
-    found[1].hlines(limits, 0.5 * layer[-1], layer[-1], **{"colors": "0", "linestyles": (0, (3, 1.5)), "linewidth": 0.6})
-    for ax, title in zip(found, ("sharpening weights, a bias", "smoothing weights, token scales"), strict=True):
+    found[1].hlines(limits, 0.5 * layer[-1], layer[-1], colors="0", linestyles=(0, (3, 1.5)), linewidth=0.6)
+    for ax, title in zip(
+        found, ("sharpening weights, a bias", "smoothing weights, token scales"), strict=True
+    ):
         ax.axhline(0, color="0.85", linewidth=0.5, zorder=0)
         ax.set(xlim=(0, layer[-1]), ylabel="log$_{10}$ HFC/LFC")
         ax.set_title(title, loc="right")
@@ -130,7 +134,8 @@ def caption(ds: xarray.Dataset) -> str:
     )
     return (
         f"{message(ds)}. {ds.sizes['draw']} draws each ({ds.attrs['tokens']} tokens, {ds.attrs['features']} "
-        "features, symmetric A and H). a, weights with eigenvalues in [-1, 0), without a bias (dotted) and in "
+        "features, symmetric A and H). a, weights with eigenvalues in [-1, 0), without a bias "
+        "(dotted) and in "
         f"X + A X H + 1 b^T (solid): at layer {int(ds.layer[-1])} HFC/LFC is 1e{end['sharpening']:.0f} "
         f"and 1e{end['sharpening, bias']:.1f}. The bias feeds the constant part alone, and all else shrinks. "
         "b, positive weights, plain (dotted) and in X + A diag(s) X H with a factor for each token, s = "

@@ -202,7 +202,8 @@ def message(ds: xarray.Dataset) -> str:
     """Return the title: the statement if these data show it."""
     lowest = float(ds.exact.min()) / np.log(10)
     if float(np.abs(_error(ds)).max()) < 1e-8 and min(_floors(ds).values()) > lowest + 20:
-        return f"Plain arithmetic stops at 1e{min(_floors(ds).values()):.0f}; split states go on to 1e{lowest:.0f}"
+        floor = min(_floors(ds).values())
+        return f"Plain arithmetic stops at 1e{floor:.0f}; split states go on to 1e{lowest:.0f}"
     return "Where plain double precision stops, and how far split states go"
 
 
@@ -257,7 +258,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         end = float(ds.split.sel(measure=name)[-1]) * ten
         height = 0.03 * float(ds.split.sel(measure="cosine_gap")[-1]) * ten
         whole.text(0.985 * depth, 0.8 * end - height, label, color=colour(role), ha="right", va="bottom")
-    black = {"color": "black"}
+    black: Any = {"color": "black"}
     handles = [
         whole.plot([], [], **black)[0],
         whole.plot([], [], "o", markerfacecolor="white", markersize=3.5, **black)[0],
@@ -297,7 +298,8 @@ def caption(ds: xarray.Dataset) -> str:
     return (
         f"{message(ds)}. One smoothing system X <- X + A X H ({len(ATTENTION)} tokens, "
         f"{len(WEIGHTS)} features, symmetric A and H with prescribed spectra, random bases and tokens). "
-        "Gaps: token diversity 1 - t_sim (solid), 1 - mean cosine (dashed), sigma_2/sigma_1 (dash-dotted). a, "
+        "Gaps: token diversity 1 - t_sim (solid), 1 - mean cosine (dashed), sigma_2/sigma_1 "
+        "(dash-dotted). a, "
         "the first layers. Plain iteration, renormalised at every layer: the usual formulas are 10 percent "
         f"off at layer {_lost(ds, 'naive', 'cosine_gap')} (1 - mean cosine) and "
         f"{_lost(ds, 'naive', 'token_diversity')} (1 - t_sim), and soon give 0 or less (crosses: the last "

@@ -114,7 +114,9 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
             )
         if float((chosen.measured.sel(measure="token_diversity") - chosen.lower).max()) > 1e-6:
             ax.plot(layer, chosen.lower * ten, **line("tokens", linewidth=0.5))
-        ax.set(xlim=(0, layer[-1]), ylim=(1.05 * lowest, max(2.0, -0.02 * lowest)), ylabel="log$_{10}$ of gap")
+        ax.set(
+            xlim=(0, layer[-1]), ylim=(1.05 * lowest, max(2.0, -0.02 * lowest)), ylabel="log$_{10}$ of gap"
+        )
         ax.set_title(_TITLES.get(str(system), str(system)), loc="right")
     below(found, "layer")
     return fig
@@ -134,7 +136,8 @@ def caption(ds: xarray.Dataset) -> str:
         f"{message(ds)}. Gaps of token diversity (solid), 1 - |cosine| (dashed) and sigma_2/sigma_1 "
         f"(dash-dotted) of single systems X <- X + A X H ({ds.attrs['tokens']} tokens, "
         f"{ds.attrs['features']} features), and the proven upper bound of each for this very X_0 (thin line; "
-        f"shaded: the slack). Measured gaps are {held}. At layer {int(ds.layer[-1])} bounds are above the gaps "
+        f"shaded: the slack). Measured gaps are {held}. At layer {int(ds.layer[-1])} bounds are above "
+        "the gaps "
         f"by these many powers of ten (diversity, angle, rank) {said}. For symmetric A and H the bound of "
         "diversity is an identity."
     )

@@ -159,9 +159,7 @@ def used_source(module: ModuleType, start: str) -> str:
         if name in reached or name not in defines:
             continue
         reached.add(name)
-        waiting += [
-            child.id for child in ast.walk(defines[name]) if isinstance(child, ast.Name)
-        ]
+        waiting += [child.id for child in ast.walk(defines[name]) if isinstance(child, ast.Name)]
     chosen = [node for node in body if any(defines.get(name) is node for name in reached)]
     more = "".join(_sibling(module, node) for node in chosen)
     return "\n".join(ast.unparse(_bare(node)) for node in chosen) + more

@@ -94,9 +94,7 @@ def curves(run: ModelRun) -> Figure:
     measured, step, law = ([getattr(one, name) for one in run.layers] for name in ("measured", "step", "law"))
     bottom.plot(layers, law, **line("predicted"), label="law")
     bottom.plot(layers, measured, **line("tokens"), label="measured")
-    bottom.plot(
-        layers, step, "o", color="0", ms=2.5, mfc="none", mew=0.7, label="one exact step"
-    )
+    bottom.plot(layers, step, "o", color="0", ms=2.5, mfc="none", mew=0.7, label="one exact step")
     bottom.set(xlabel="layer", ylabel="change across attention\nof ln(HFC/LFC)", xlim=(0, depth[-1]))
     bottom.legend(**_ABOVE)
     for label, ax in zip("ab", (top, bottom), strict=True):

@@ -128,9 +128,11 @@ def caption(ds: xarray.Dataset) -> str:
     first, last = ds.attrs["layers"]
     return (
         f"{message(ds)}. {ds.attrs['tokens']} tokens that look at each other in a circle (eigenvalues of A "
-        f"beside 1: {said}), weights [[x, y], [-y, x]] with eigenvalues mu = x +- iy: {ds.measured_rate.size:,} "
+        f"beside 1: {said}), weights [[x, y], [-y, x]] with eigenvalues mu = x +- iy: "
+        f"{ds.measured_rate.size:,} "
         f"systems, mean change of ln(HFC/LFC) per layer over layers {first} to {last}. Circles: the disk of "
         "each attention eigenvalue, |mu + (1 - conj(lambda))/(1 - |lambda|^2)| < |1 - lambda|/(1 - "
-        f"|lambda|^2), inside which it beats the constant mode. {_right(ds)} of the systems sharpen with Re mu "
+        f"|lambda|^2), inside which it beats the constant mode. {_right(ds)} of the systems sharpen "
+        "with Re mu "
         f"> 0 (right of the dashes); the measured sign is that of the disks in {_agree(ds):.2%}."
     )

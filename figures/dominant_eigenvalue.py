@@ -95,7 +95,14 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         ylabel="share where $\\lambda=1$ dominates",
     )
     ax.legend(loc="lower left")
-    ax.text(0.98, 0.05, "below: another $\\lambda$", transform=ax.transAxes, ha="right", color=colour("sharpening"))
+    ax.text(
+        0.98,
+        0.05,
+        "below: another $\\lambda$",
+        transform=ax.transAxes,
+        ha="right",
+        color=colour("sharpening"),
+    )
     return fig
 
 
@@ -109,8 +116,10 @@ def caption(ds: xarray.Dataset) -> str:
     )
     apart = float(np.abs(ds.smoothing - ds.by_moduli).max()) * ds.attrs["draws"]
     return (
-        f"{message(ds)}. Share of {ds.attrs['draws']} draws in which the constant mode lambda = 1 has the largest "
-        f"|1 + lambda mu| (two standard errors): softmax attention with K = Q ({ds.attrs['tokens']} tokens), H with "
+        f"{message(ds)}. Share of {ds.attrs['draws']} draws in which the constant mode lambda = 1 has "
+        "the largest "
+        f"|1 + lambda mu| (two standard errors): softmax attention with K = Q ({ds.attrs['tokens']} "
+        "tokens), H with "
         "independent N(0, s^2/d) entries. Real parts of either sign occur in every wide H; the largest "
         f"decides, and it lies on the right. Least shares: {least}. Counting moduli by hand differs in "
         f"{apart:.0f} draws at most."

@@ -86,18 +86,24 @@ def message(ds: xarray.Dataset) -> str:
     return "Token similarity over depth under uniform attention, and the law of odds"
 
 
+def _in_tens(logs: Any) -> Any:
+    return logs / np.log(10)
+
+
 @styled
 @reads(*_READ)
 def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     """Draw similarity over depth, and the odds on a logarithmic scale, under the law."""
     fig, found = panels(axes, 2, title=message(ds), height=4.2)
+    from scipy.special import expit
+
     top, bottom = found
     layer = ds.layer.values
     for n, dashes in zip(ds.tokens.values, _DASHES, strict=False):
         odds = ds.log_odds.sel(tokens=n).transpose("replica", "layer").values
         law = ds.law.sel(tokens=n).values
         low, mid, high = np.quantile(odds, [0.05, 0.5, 0.95], axis=0)
-        for ax, shape in ((top, lambda u: 1 / (1 + np.exp(-u))), (bottom, lambda u: u / np.log(10))):
+        for ax, shape in ((top, expit), (bottom, _in_tens)):
             ax.fill_between(layer, shape(low), shape(high), color=colour("tokens"), alpha=0.2, linewidth=0)
             ax.plot(layer, shape(mid), color=colour("tokens"), linestyle=dashes)
             ax.plot(layer, shape(law), **line("predicted", linewidth=0.7))

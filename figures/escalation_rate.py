@@ -102,7 +102,12 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     ax.annotate("typical rate", (d[0], -np.expm1(-laws[0].log_mean)), (0, 16), color=hue, **offset)
     ax.annotate("mean of the ratio", (at, law.expected_rate()), (5, -9), color=hue, **offset)
     low = float(ds.mean_law.min())
-    ax.set(xscale="log", xlabel="features $d$", ylabel="escalation rate $r$ as $t\\to 1$", ylim=(low - 0.06, 0.55))
+    ax.set(
+        xscale="log",
+        xlabel="features $d$",
+        ylabel="escalation rate $r$ as $t\\to 1$",
+        ylim=(low - 0.06, 0.55),
+    )
     ticks = [int(t) for t in (5, 8, 16, 32, 64, 96, 192, 384, 768) if d[0] <= t <= d[-1]] or [int(d[0])]
     ax.set_xticks(ticks, [str(t) for t in ticks])
     ax.minorticks_off()
@@ -116,10 +121,12 @@ def caption(ds: xarray.Dataset) -> str:
     worst_typical = float((np.abs(ds.typical - ds.typical_law) / ds.typical_error).max() * 1.96)
     last = ds.isel(d=-1)
     return (
-        f"{message(ds)}. Uniform attention, fresh Gaussian weights (s = 1), token similarity t near 1: a layer "
+        f"{message(ds)}. Uniform attention, fresh Gaussian weights (s = 1), token similarity t near "
+        "1: a layer "
         "multiplies the odds of t by Q. Three numbers that are called the escalation rate: the mean of the "
         "ratio, 1 - E[1/Q] (solid, circles); the typical rate, 1 - exp(-E ln Q) (dashed, squares); the ratio "
-        f"of expectations, 1 - 1/E[Q] = 1/2 (dotted). Lines: exact laws. Marks: {ds.attrs['draws']} simulated "
+        f"of expectations, 1 - 1/E[Q] = 1/2 (dotted). Lines: exact laws. Marks: {ds.attrs['draws']} "
+        "simulated "
         f"layers at each width, 95 % intervals; the largest deviation is {worst:.1f} standard errors of the "
         f"mean ({worst_typical:.1f} of the typical rate). At d = {int(last.d)} the mean is exactly "
         f"{float(last.mean_law):.4f}; in general 1/2 - 3/(4 d) up to terms of order 1/d^2."

@@ -83,7 +83,9 @@ def dataset(
         Of ``compute`` of this figure; they go before those of ``quick``.
     """
     module: Any = load(name)
-    return cache.computed(module, keep=keep, note=note, **({**module.QUICK, **arguments} if quick else arguments))
+    return cache.computed(
+        module, keep=keep, note=note, **({**module.QUICK, **arguments} if quick else arguments)
+    )
 
 
 def make(

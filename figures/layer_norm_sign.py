@@ -33,7 +33,18 @@ LARGEST = 0.5
 SPREAD = 0.25
 QUICK = {"lambda_min": (-0.9, -0.6, -0.3, 0.0), "low": (-0.3,), "draws": 60, "stacks": 2, "depth": 60}
 
-_READ = ("linear", "predicted", "simulated", "apart", "draws", "stacks", "depth", "negative", "lambda_min", "low")
+_READ = (
+    "linear",
+    "predicted",
+    "simulated",
+    "apart",
+    "draws",
+    "stacks",
+    "depth",
+    "negative",
+    "lambda_min",
+    "low",
+)
 
 #: factor of the weights of stacks: how fast they leave their start behind, which is all that their size does
 STRENGTH = 10.0
@@ -219,7 +230,8 @@ def caption(ds: xarray.Dataset) -> str:
     stacks = int(sizes["low"] * sizes["negative"] * ds.attrs["stacks"])
     at_zero = ds.linear.sel(negative=ds.negative > 0).isel(lambda_min=-1).values.min() / draws
     return (
-        f"{message(ds)}. Layer norm gains of mixed signs in front of sharpening weights H = -S ({FEATURES} features, S "
+        f"{message(ds)}. Layer norm gains of mixed signs in front of sharpening weights H = -S "
+        f"({FEATURES} features, S "
         "symmetric with log-spaced eigenvalues and Haar eigenvectors, gains +-exp"
         f"({SPREAD:g} z)). {maps}: share of {draws:,} draws in which diag(gamma) H smooths, by the share of "
         "negative gains and the smallest eigenvalue of the attention; every value is within "

@@ -45,7 +45,9 @@ def compute(*, seed: int = 0, lambda_2: float = -0.5, cells: int = 91, depth: in
     H[:, 0, 0], H[:, 1, 1] = one, two
     x0 = token_matrices.gaussian(2, 2, rng=philox(seed, 0))
     rule = Linear(A, H)
-    run = simulate(rule, np.broadcast_to(x0, (one.size, 2, 2)), depth, layers=[depth], metrics=["log_rank_gap"])
+    run = simulate(
+        rule, np.broadcast_to(x0, (one.size, 2, 2)), depth, layers=[depth], metrics=["log_rank_gap"]
+    )
     law = predict(rule)
     # a tie of two modes that share neither row nor column, and are the largest two
     diagonal = np.stack([np.abs(1 + one), np.abs(1 + lambda_2 * two)])
@@ -100,9 +102,12 @@ def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the numbers of the dataset itself."""
     share = float(_left(ds).mean())
     return (
-        f"{message(ds)}. Two tokens, two features, attention with eigenvalues 1 and {ds.attrs['lambda_2']:g}, "
-        f"weights diag(mu_1, mu_2), {ds.log_rank_gap.size:,} systems with one input: sigma_2/sigma_1 at layer "
-        f"{ds.attrs['depth']}. Dashed: |1 + mu_1| = |1 + {ds.attrs['lambda_2']:g} mu_2| and its mirror image, "
+        f"{message(ds)}. Two tokens, two features, attention with eigenvalues 1 and "
+        f"{ds.attrs['lambda_2']:g}, "
+        f"weights diag(mu_1, mu_2), {ds.log_rank_gap.size:,} systems with one input: sigma_2/sigma_1 "
+        "at layer "
+        f"{ds.attrs['depth']}. Dashed: |1 + mu_1| = |1 + {ds.attrs['lambda_2']:g} mu_2| and its "
+        "mirror image, "
         "where these are the largest moduli: there the limit has rank two. Ties within one row or column of "
         "modes (the diagonal mu_1 = mu_2, say) leave no trace. sigma_2/sigma_1 is above 0.1 in "
         f"{share:.1%} of the systems, all near a tie."

@@ -94,7 +94,9 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
             ("smoothing", "o", chosen.measured > 0),
             ("sharpening", "s", chosen.measured <= 0),
         ):
-            ax.plot(share[where], chosen.measured[where], marker, color=colour(role), markersize=3.5, label=role)
+            ax.plot(
+                share[where], chosen.measured[where], marker, color=colour(role), markersize=3.5, label=role
+            )
         ax.axhline(0, color="0.6", linewidth=0.5, zorder=0)
         ax.set(xlim=(-0.02, 1.02), ylabel="$-$ change of ln(HFC/LFC)\nper layer")
         ax.set_title(str(pair), loc="right")
@@ -107,7 +109,8 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
 def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the numbers of the dataset itself."""
     pairs = "; ".join(
-        f"{'abcdefgh'[k]}, mu = {', '.join(f'{x:g}' for x in mu)} and {', '.join(f'{x:g}' for x in nu)}: flips at "
+        f"{'abcdefgh'[k]}, mu = {', '.join(f'{x:g}' for x in mu)} and "
+        f"{', '.join(f'{x:g}' for x in nu)}: flips at "
         f"{ds.flips.values[k]}"
         for k, (mu, nu) in enumerate(_PAIRS.values())
     )

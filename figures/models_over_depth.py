@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["QUICK", "SENTENCE", "caption", "compute", "draw", "message"]
 
 SENTENCE = (
-    "In a very deep network every word of this sentence would end up looking the same, unless the spectrum of "
+    "In a very deep network every word of this sentence would end up looking the same, unless the "
+    "spectrum of "
     "the weights forbids it."
 )
 
@@ -138,10 +139,13 @@ def caption(ds: xarray.Dataset) -> str:
     )
     trained = np.exp(ds.trained_log_hfc_lfc.values)
     return (
-        f"{message(ds)}. Stacks of {int(ds.layer[-1])} layers X <- X + A X H with other random attention and other "
-        f"weights in each layer ({ds.attrs['tokens']} tokens, {ds.attrs['features']} features): spectra clipped to "
+        f"{message(ds)}. Stacks of {int(ds.layer[-1])} layers X <- X + A X H with other random "
+        "attention and other "
+        f"weights in each layer ({ds.attrs['tokens']} tokens, {ds.attrs['features']} features): "
+        "spectra clipped to "
         "[0, 1] (smoothing, circles), to [-1, 0] (sharpening, squares), or in turns (mixed, triangles); and "
-        f"{ds.attrs['model']} on a sentence of {ds.attrs['words']} tokens (diamonds, {ds.sizes['trained_layer'] - 1} "
+        f"{ds.attrs['model']} on a sentence of {ds.attrs['words']} tokens (diamonds, "
+        f"{ds.sizes['trained_layer'] - 1} "
         f"layers, with its norms, biases and feed-forward). HFC/LFC goes {said}; in the trained model from "
         f"{trained[0]:.2f} to {trained[-1]:.2f}."
     )

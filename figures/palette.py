@@ -8,7 +8,8 @@ __all__ = ["DEPTH", "GREYS", "MAPS", "REGIMES", "ROLES", "Role", "colour", "line
 
 
 class Role(NamedTuple):
-    """What a colour stands for, and the dashes and marker that go with it, so that grey prints tell as well."""
+    """What a colour stands for, and the dashes and marker that go with it, so that grey prints tell "
+    "as well."""
 
     colour: str
     dashes: Any
@@ -17,7 +18,7 @@ class Role(NamedTuple):
 
 _SOLID, _DASH, _DOT, _DASHDOT = "solid", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.4, 1, 1.4))
 
-#: every meaning that has a colour of its own; told apart under the common colour blindnesses (a test holds it)
+#: every meaning that has a colour of its own; those of one panel are told apart under colour blindness
 ROLES: dict[str, Role] = {
     # what is computed before anything runs
     "predicted": Role("#000000", (0, (3, 1.5)), ""),
@@ -29,7 +30,7 @@ ROLES: dict[str, Role] = {
     "angles": Role("#009E73", _DASH, "s"),
     "rank": Role("#CC79A7", _DASHDOT, "^"),
     # parts of a block and where its norm stands
-    "attention": Role("#5A5A5A", _SOLID, "o"),
+    "attention": Role("#7A7A7A", _SOLID, "o"),
     "feed-forward": Role("#882255", _DASH, "s"),
     "post-norm": Role("#D55E00", _DASH, "s"),
     "pre-norm": Role("#56B4E9", _DASHDOT, "^"),

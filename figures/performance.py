@@ -26,8 +26,11 @@ __all__ = ["QUICK", "caption", "compute", "draw", "message"]
 QUICK = {"systems": (4, 16), "repeats": 1}
 
 _READ = ("seconds", "difference", "peer", "systems", "tokens", "features", "depth", "machine")
-_LOOKS = {"linsim": ("linsim", "o", "solid", "0"), "batched": ("NumPy, batched", "s", (0, (4, 1.6)), "0.35"),
-          "loop": ("NumPy, one by one", "^", (0, (1, 1.2)), "0.6")}
+_LOOKS = {
+    "linsim": ("linsim", "o", "solid", "0"),
+    "batched": ("NumPy, batched", "s", (0, (4, 1.6)), "0.35"),
+    "loop": ("NumPy, one by one", "^", (0, (1, 1.2)), "0.6"),
+}
 
 
 def compute(
@@ -136,9 +139,11 @@ def caption(ds: xarray.Dataset) -> str:
     last = ds.seconds.isel(systems=-1)
     said = ", ".join(f"{float(last.sel(peer=peer)):.3g} s ({look[0]})" for peer, look in _LOOKS.items())
     return (
-        f"{message(ds)}. Token similarity, cosine and effective rank at each of {ds.attrs['depth']} layers of "
+        f"{message(ds)}. Token similarity, cosine and effective rank at each of {ds.attrs['depth']} "
+        "layers of "
         f"X <- X + A X H ({ds.attrs['tokens']} tokens, {ds.attrs['features']} features), the least of a few "
         f"runs, measured on {ds.attrs['machine']}. {int(ds.systems[-1]):,} systems take {said}. The numbers "
-        f"agree to {float(ds.difference.max()):.0e}; linsim also estimates the error of each. Other workloads "
+        f"agree to {float(ds.difference.max()):.0e}; linsim also estimates the error of each. Other "
+        "workloads "
         "and peers: linsim bench."
     )

@@ -103,9 +103,12 @@ def caption(ds: xarray.Dataset) -> str:
     said = ", ".join(f"1e{float(last.sel(factor=f)):.1f} from {f:g}" for f in ds.factor.values)
     above = float((ds.log_spread - ds.log_bound).max())
     return (
-        f"{message(ds)}. X <- softmax(X X^T) X h with two tokens +-x and h = {ds.attrs['weight']:g}. The spread "
-        f"(largest distance) at layer {int(ds.layer[-1])} is {said} times the threshold 2 sqrt(artanh(1/h)) = "
-        f"{ds.attrs['threshold']:.4f}. Dashes: the bound D' <= h D tanh(D^2/4), which holds for any tokens and "
+        f"{message(ds)}. X <- softmax(X X^T) X h with two tokens +-x and h = {ds.attrs['weight']:g}. "
+        "The spread "
+        f"(largest distance) at layer {int(ds.layer[-1])} is {said} times the threshold 2 "
+        "sqrt(artanh(1/h)) = "
+        f"{ds.attrs['threshold']:.4f}. Dashes: the bound D' <= h D tanh(D^2/4), which holds for any "
+        "tokens and "
         f"is attained by these two (curves exceed it by at most {max(above, 0):.0e}). The axis is doubly "
         "logarithmic: a straight line is a double exponential."
     )

@@ -79,7 +79,8 @@ def _slopes(ds: xarray.Dataset) -> dict[str, float]:
     """Power of n with which |lambda_2| changes."""
     logs = np.log(ds.second.median("draw"))
     return {
-        str(kind): float(np.polyfit(np.log(ds.n.values), logs.sel(kind=kind), 1)[0]) for kind in ds.kind.values
+        str(kind): float(np.polyfit(np.log(ds.n.values), logs.sel(kind=kind), 1)[0])
+        for kind in ds.kind.values
     }
 
 
@@ -104,7 +105,14 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         chosen = ds.second.sel(kind=kind)
         mid, low, high = chosen.median("draw"), chosen.min("draw"), chosen.max("draw")
         ax.errorbar(
-            n, mid, [mid - low, high - mid], marker=marker, linestyle=dashes, linewidth=0.8, color=hue, label=label
+            n,
+            mid,
+            [mid - low, high - mid],
+            marker=marker,
+            linestyle=dashes,
+            linewidth=0.8,
+            color=hue,
+            label=label,
         )
     ax.set(xscale="log", yscale="log", xlabel="tokens $n$", ylabel="$|\\lambda_2|$ of attention")
     ax.set_xticks(n, [str(k) for k in n])
@@ -112,8 +120,12 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     ax.set_yticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     at = len(n) // 2
-    ax.annotate("$1/\\sqrt{n}$", (n[at], float(ds.radius[at])), (-8, -6), textcoords="offset points", ha="right")
-    ax.annotate("spectral radius of $M$", (n[-1], float(ds.limit)), (0, 4), textcoords="offset points", ha="right")
+    ax.annotate(
+        "$1/\\sqrt{n}$", (n[at], float(ds.radius[at])), (-8, -6), textcoords="offset points", ha="right"
+    )
+    ax.annotate(
+        "spectral radius of $M$", (n[-1], float(ds.limit)), (0, 4), textcoords="offset points", ha="right"
+    )
     ax.legend(loc="lower left")
     return fig
 
@@ -127,8 +139,10 @@ def caption(ds: xarray.Dataset) -> str:
         f"{message(ds)}. Second largest modulus among the eigenvalues of attention: median and range of "
         f"{ds.sizes['draw']} draws. Circles: independent Dirichlet rows, with the radius of the circular law "
         f"for random Markov matrices, about 1/sqrt(n) (dashed). Squares: softmax of Q K^T / sqrt(d_key), "
-        f"Gaussian Q and K, d_key = {ds.attrs['d_key']}. Triangles: softmax of X M X^T for Gaussian tokens X, M "
-        f"of spectral radius {ds.attrs['radius_of_m']:g}, to which |lambda_2| tends (dashed). Fitted powers of n: "
+        f"Gaussian Q and K, d_key = {ds.attrs['d_key']}. Triangles: softmax of X M X^T for Gaussian "
+        "tokens X, M "
+        f"of spectral radius {ds.attrs['radius_of_m']:g}, to which |lambda_2| tends (dashed). Fitted "
+        "powers of n: "
         f"{slopes['dirichlet']:.2f}, {slopes['softmax']:.2f} and {slopes['tokens']:.2f}; at n = "
         f"{int(ds.n[-1])} the medians are {float(last.sel(kind='dirichlet')):.3f}, "
         f"{float(last.sel(kind='softmax')):.3f} and {float(last.sel(kind='tokens')):.3f}."

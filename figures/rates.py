@@ -34,7 +34,8 @@ _LINES = {
 def compute(
     *, seed: int = 0, systems: int = 120, tokens: int = 12, features: int = 6, depth: int = 2048
 ) -> xarray.Dataset:
-    """Draw systems with real spectra of either sign, and measure slopes over the second half of the layers."""
+    """Draw systems with real spectra of either sign, and measure slopes over the second half of the "
+    "layers."""
     import xarray
 
     rng = philox(seed, 0)
@@ -104,7 +105,9 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
             "markeredgewidth": 0.7,
         }
         shown = closing.sel(measure=gap)
-        top.plot(ds.predicted.sel(measure=gap)[shown], ds.measured.sel(measure=gap)[shown], label=label, **look)
+        top.plot(
+            ds.predicted.sel(measure=gap)[shown], ds.measured.sel(measure=gap)[shown], label=label, **look
+        )
         bottom.plot(
             -ds.gap.sel(measure=gap)[shown] / np.log(10),
             np.maximum(difference.sel(measure=gap)[shown], 1e-16),
@@ -132,11 +135,14 @@ def caption(ds: xarray.Dataset) -> str:
     )
     first, last = ds.attrs["layers"]
     return (
-        f"{message(ds)}. {ds.sizes['system']} random systems X <- X + A X H ({counts['smoothing']} smoothing, "
+        f"{message(ds)}. {ds.sizes['system']} random systems X <- X + A X H ({counts['smoothing']} "
+        "smoothing, "
         f"{counts['sharpening']} sharpening; {ds.attrs['tokens']} tokens, {ds.attrs['features']} features, A "
         "softmax with K = Q, symmetric H). a, slope of ln(gap) between layers "
-        f"{first} and {last} against the rate predicted from spectra alone (dashed: equal). Only gaps that are "
+        f"{first} and {last} against the rate predicted from spectra alone (dashed: equal). Only gaps "
+        "that are "
         f"predicted to close are shown, {int(_closing(ds).sum())} of {ds.predicted.size}. b, relative "
-        f"difference of the two against the depth of the gap. Medians: {worst}. What is left is the next mode, "
+        f"difference of the two against the depth of the gap. Medians: {worst}. What is left is the "
+        "next mode, "
         "which dies with depth where it is well apart, and lasts where two modes nearly tie."
     )

@@ -1,4 +1,5 @@
-"""A trained model's three columns: what attention did, what one exact step says, and the law of repetition."""
+"""A trained model's three columns: what attention did, what one exact step says, and the law of "
+"repetition."""
 
 from __future__ import annotations
 
@@ -77,7 +78,13 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     bottom.legend(loc="lower left")
     for ax in found:
         ax.set_xlim(0, ds.sizes["layer"])
-    top.annotate("tokens that enter each layer", (0.98, 0.9), xycoords="axes fraction", ha="right", color=colour("tokens"))
+    top.annotate(
+        "tokens that enter each layer",
+        (0.98, 0.9),
+        xycoords="axes fraction",
+        ha="right",
+        color=colour("tokens"),
+    )
     below(found, "layer")
     return fig
 
@@ -89,9 +96,14 @@ def caption(ds: xarray.Dataset) -> str:
     step, law = (float(np.abs(ds[name] - ds.measured).max()) for name in ("step", "law"))
     return (
         f"{message(ds)}. {ds.attrs['model']} on a sentence of {ds.attrs['words']} tokens. a, HFC/LFC of the "
-        f"tokens between layers: from {float(ds.hfc_lfc[0]):.2f} to {float(ds.hfc_lfc[-1]):.2f}. b, change of "
-        "ln(HFC/LFC) across the attention sublayer: measured (circles); one exact step of the linear layer with "
-        "the model's own attention maps, heads apart, biases and each token's sigma (squares); and the law of "
-        f"many equal layers (crosses). The step has the measured sign in {signs['step']} of {n} layers and is off "
-        f"by {'rounding' if step < 1e-9 else f'{step:.1e}'} at most, the law in {signs['law']} of {n} and by {law:.2f}."
+        f"tokens between layers: from {float(ds.hfc_lfc[0]):.2f} to {float(ds.hfc_lfc[-1]):.2f}. b, "
+        "change of "
+        "ln(HFC/LFC) across the attention sublayer: measured (circles); one exact step of the linear "
+        "layer with "
+        "the model's own attention maps, heads apart, biases and each token's sigma (squares); and "
+        "the law of "
+        f"many equal layers (crosses). The step has the measured sign in {signs['step']} of {n} "
+        "layers and is off "
+        f"by {'rounding' if step < 1e-9 else f'{step:.1e}'} at most, the law in {signs['law']} of {n} "
+        f"and by {law:.2f}."
     )

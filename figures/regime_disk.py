@@ -161,7 +161,8 @@ def caption(ds: xarray.Dataset) -> str:
     count = ds.measured_rate.size
     panels = ", ".join(f"{'abcdefgh'[k]}, lambda_min = {v:g}" for k, v in enumerate(ds.lambda_min.values))
     text = (
-        f"{message(ds)}. Measured in {count:,} random systems ({ds.attrs['tokens']} tokens, 2 features, symmetric "
+        f"{message(ds)}. Measured in {count:,} random systems ({ds.attrs['tokens']} tokens, 2 "
+        "features, symmetric "
         "A with given lambda_min, H with the pair of eigenvalues mu and conj(mu), random bases of condition "
         f"{CONDITION:g} and random tokens). Colour: mean change of ln(HFC/LFC) per layer over layers "
         f"{int(ds.layer[0])} to {int(ds.layer[-1])}; positive where tokens stay apart, negative where they "

@@ -71,7 +71,8 @@ def compute(
 
 
 def plain(x0: Any, beta: float, step: float, layers: Any) -> Any:
-    """Return ln(1 - mean cosine) at ``layers`` of the same tokens in plain double precision, NaN where <= 0."""
+    """Return ln(1 - mean cosine) at ``layers`` of the same tokens in plain double precision, NaN "
+    "where <= 0."""
     X, out = np.array(x0), []
     pairs = np.triu_indices(len(X), 1)
     wanted = set(map(int, layers))
@@ -99,7 +100,10 @@ def message(ds: xarray.Dataset) -> str:
     lowest = float(ds.log_cosine_gap.min()) / np.log(10)
     one, more = ds.clusters.isel(layer=-1).values[[0, -1]]
     if lowest < -20 and _floor(ds) > -18 and one == 1 < more:
-        return f"On the sphere tokens become one cluster or stay many; plain arithmetic is blind below 1e{_floor(ds):.0f}"
+        return (
+            "On the sphere tokens become one cluster or stay many; plain arithmetic is blind below "
+            f"1e{_floor(ds):.0f}"
+        )
     return "Tokens on the sphere under attention, in two arithmetics"
 
 
@@ -131,7 +135,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
                 color=colour("angles"),
                 annotation_clip=False,
             )
-    black = {"color": "0"}
+    black: Any = {"color": "0"}
     handles = [
         top.plot([], [], **black)[0],
         top.plot([], [], ".", markersize=2, color="0.35")[0],
@@ -149,7 +153,8 @@ def caption(ds: xarray.Dataset) -> str:
     counts = ds.clusters.isel(layer=-1)
     said = ", ".join(f"{int(counts.sel(beta=b))} for beta = {b:g}" for b in ds.beta.values)
     return (
-        f"{message(ds)}. X <- norm(X + {ds.attrs['step']:g} softmax(beta X X^T) X): {ds.attrs['tokens']} tokens, "
+        f"{message(ds)}. X <- norm(X + {ds.attrs['step']:g} softmax(beta X X^T) X): "
+        f"{ds.attrs['tokens']} tokens, "
         f"{ds.attrs['features']} features, weights a multiple of the identity, norm without gain, which puts "
         "tokens on a sphere. a, 1 - mean cosine as linsim holds it (lines) and in plain double precision "
         f"(dots), which shows nothing below 1e{_floor(ds):.1f}; linsim follows it to "

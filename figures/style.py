@@ -1,4 +1,5 @@
-"""One look for every figure: how panels are laid out in a column and on a slide, and how files are written."""
+"""One look for every figure: how panels are laid out in a column and on a slide, and how files are "
+"written."""
 
 from __future__ import annotations
 

@@ -125,7 +125,8 @@ def caption(ds: xarray.Dataset) -> str:
     return (
         f"{message(ds)}. X + A X W with uniform attention and fresh Gaussian weights, then (I - tau Pi) X "
         f"({ds.attrs['tokens']} tokens, {ds.attrs['features']} features, {ds.sizes['replica']} replicas). a, "
-        f"mean growth of ln(t/(1 - t)) per layer, over {ds.attrs['layers']} layers or as long as the mean token is above rounding (two standard errors), on "
+        f"mean growth of ln(t/(1 - t)) per layer, over {ds.attrs['layers']} layers or as long as the "
+        "mean token is above rounding (two standard errors), on "
         "its exact law E ln Q + 2 ln|1 - tau| (dashed): largest deviation "
         f"{_deviation(ds):.1f} standard errors. b, similarity at layer {ds.attrs['layers']}, median and 5 to "
         f"95 %. Vertical lines: tau* = 1 - exp(-E ln Q/2) = {star:.4f} and 2 - tau*, between which tokens "

@@ -130,6 +130,7 @@ def caption(ds: xarray.Dataset) -> str:
         "[0, 0.4]] and tokens that differ in the first feature and share a mean in the second: "
         "differences leak into the second feature, g at a time. The spectrum, and with it the predicted "
         f"regime and rate, is the same for all g. HFC/LFC rises by up to {said}, and its last slope is the "
-        f"predicted one to {_late(ds):.1%}. Thin dashes: proven bounds for this X_0, which know the condition "
+        f"predicted one to {_late(ds):.1%}. Thin dashes: proven bounds for this X_0, which know the "
+        "condition "
         f"number kappa of the eigenvectors; the curves exceed them by {max(above, 0):.1g}."
     )

@@ -110,7 +110,9 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
             chosen = ds.sel(family=family)
             x, y = chosen.mu_real.values, chosen.mu_imag.values
             layer = np.broadcast_to(ds.layer.values[:, None], x.shape)
-            lift = 0.03 * (ds.layer.values[:, None] - ds.layer.values.mean()) if name == "reparameterized" else 0
+            lift = (
+                0.03 * (ds.layer.values[:, None] - ds.layer.values.mean()) if name == "reparameterized" else 0
+            )
             there = ~np.isnan(x)
             points = ax.scatter(
                 x[there],
@@ -141,9 +143,11 @@ def caption(ds: xarray.Dataset) -> str:
     return (
         f"{message(ds)}. Eigenvalues mu of the weights H in {ds.sizes['layer']} layers (dark: first, light: "
         f"last). a, independent Gaussian entries, {ds.attrs['features']} features, spectral radius 1. b, "
-        "reparameterized, H = V clip(psi) V^-1 with V orthogonal: all in [-1, 0] or all in [0, 1] (real; shifted "
+        "reparameterized, H = V clip(psi) V^-1 with V orthogonal: all in [-1, 0] or all in [0, 1] "
+        "(real; shifted "
         "by layer to be seen). c, value times output projection of "
-        f"{ds.attrs['model']}. Shaded: where an eigenvalue {low:g} of attention beats the constant mode, |mu + "
+        f"{ds.attrs['model']}. Shaded: where an eigenvalue {low:g} of attention beats the constant "
+        "mode, |mu + "
         f"1/(1 + lambda_min)| < 1/(1 + lambda_min); inside lie, of all eigenvalues, {said}. The largest real "
         f"parts of the trained layers are {float(largest.min()):.2f} to {float(largest.max()):.2f}."
     )

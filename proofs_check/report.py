@@ -299,8 +299,8 @@ def mathml(formula: str) -> str:
     >>> mathml(r"\\nosuch{x}")
     Traceback (most recent call last):
     ...
-    linsim.errors.InvalidValueError: formula: found \\nosuch in '\\\\nosuch{x}'; expected commands that MathML can show.
-    Write it in other words.
+    linsim.errors.InvalidValueError: formula: found \\nosuch in '\\\\nosuch{x}'; expected commands that
+    MathML can show. Write it in other words.
     """
     try:
         from latex2mathml.converter import convert
@@ -452,9 +452,14 @@ td { border-top: 1px solid #ccc; vertical-align: top; }
 .key, .claim { background: #f4f4f4; padding: .4em .6em; }
 section div { overflow-x: auto; } summary { cursor: pointer; margin: .4em 0; }
 math[display=block] { display: block; text-align: left; margin: .35em 0; }
-@media print { details::details-content { content-visibility: visible; display: block; } body { max-width: none; } }
+@media print { details::details-content { content-visibility: visible; display: block; }
+  body { max-width: none; } }
 </style></head><body>
 BODY
-<script>addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));</script>
+<script>
+addEventListener("beforeprint", () => {
+  for (const fold of document.querySelectorAll("details")) fold.open = true;
+});
+</script>
 </body></html>
 """

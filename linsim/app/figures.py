@@ -18,13 +18,13 @@ def figures(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; default: all. See --list.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path("linsim-figures"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path(
+        "linsim-figures"
+    ),
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="png, pdf, svg, or several with commas.")
     ] = "pdf,png",
-    width: Annotated[
-        str, typer.Option("--width", help="89mm, a journal column, or slide, 16:9.")
-    ] = "89mm",
+    width: Annotated[str, typer.Option("--width", help="89mm, a journal column, or slide, 16:9.")] = "89mm",
     quick: Annotated[
         bool, typer.Option("--quick", help="Few systems and layers: in seconds, to see how it looks.")
     ] = False,
@@ -72,5 +72,9 @@ def check_folder(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise checks.refusal(
-            FileFormatError, "--out", f"{out} ({error.strerror})", "a directory to write in", "Choose another."
+            FileFormatError,
+            "--out",
+            f"{out} ({error.strerror})",
+            "a directory to write in",
+            "Choose another.",
         ) from error

@@ -23,6 +23,8 @@ __all__ = ["page", "report"]
 _HERE = Path(__file__).resolve().parent
 #: libraries that numbers and pictures come from
 _LIBRARIES = ("numpy", "scipy", "numba", "sympy", "z3-solver", "cvc5", "xarray", "matplotlib", "latex2mathml")
+#: the statements of a quick report, by the beginnings of their names
+_FAMILIES = ("dominance.",)
 #: pixels per inch of the pictures: sharp on a phone, small enough for a page
 _DPI = 170
 
@@ -95,7 +97,8 @@ def _gallery(seed: int, quick: bool) -> str:
         data = base64.b64encode(picture.getvalue()).decode("ascii")
         command = f"linsim figures {name} --seed {seed}" + " --quick" * quick
         shown.append(
-            f'<figure id="figure-{name}"><img src="data:image/webp;base64,{data}" alt="{title}" loading="lazy">'
+            f'<figure id="figure-{name}">'
+            f'<img src="data:image/webp;base64,{data}" alt="{title}" loading="lazy">'
             f"<figcaption><b>{title}</b><details><summary>What is shown, and how to make it</summary>"
             f"<p>{said}</p><p><code>{command}</code></p></details></figcaption></figure>"
         )
@@ -108,7 +111,7 @@ def _statements(quick: bool) -> str:
     from proofs_check.check import check_all
 
     proofs.fragment([])  # is what it needs there?
-    names = [name for name in STATEMENTS if not quick or name.startswith("dominance.")]
+    names = [name for name in STATEMENTS if not quick or name.startswith(_FAMILIES)]
     # headings one step below those of the page
     text = proofs.fragment(check_all(names))
     return re.sub(r"<(/?)h([23])", lambda m: f"<{m[1]}h{int(m[2]) + 1}", text)
@@ -138,7 +141,8 @@ def _provenance(seed: int, quick: bool) -> str:
     rows = "".join(f"<tr><td>{name}</td><td>{html.escape(value)}</td></tr>" for name, value in found.items())
     command = f"linsim report --seed {seed}" + " --quick" * quick
     return (
-        f"<p>Made by <code>{command}</code>. Every number of a caption is computed from the data of its figure; "
+        f"<p>Made by <code>{command}</code>. Every number of a caption is computed from the data of "
+        "its figure; "
         "the same seed gives the same numbers. Wall times in the table of statements and in the figure on "
         "performance are those of one run on one machine.</p>"
         f"<table><tbody>{rows}</tbody></table>"

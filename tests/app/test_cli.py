@@ -135,7 +135,7 @@ BAD = {
     "layers beyond": (simulated("--depth 3 --layers 9"), "layers: found layer 9"),
     "metric": (simulated("--depth 3 --metrics cosin"), "Did you mean 'cosine'"),
     "out folder": (simulated("--depth 3 --out {f}"), "--out"),
-    "figure": (["figures", "phase_diagramm", "--out", "{f}/figs"], "Did you mean 'phase_diagram'"),
+    "figure": (["figures", "phase_diagramm", "--out", "{f}/figs"], "The nearest are phase_diagram"),
     "figure place": (["figures", "regime_disk", "--out", "{f}/A.npy/figs"], "--out"),
     "figure seed": (["figures", "regime_disk", "--seed", "-1", "--out", "{f}/figs"], "--seed"),
     "demo place": (["demo", "--out", "{f}/A.npy/demo"], "out"),

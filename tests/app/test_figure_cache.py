@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray
-from linsim.figures import cache, complex_disks, pure_attention
 
 from linsim import figures
 from linsim.errors import InvalidTypeError
+from linsim.figures import cache, complex_disks, pure_attention
 
 #: a figure of one's own: what it counts tells whether it ran
 OWN = '''
@@ -138,7 +138,7 @@ def test_old_data_are_removed(own, tmp_path):
 def test_unknown_arguments_and_objects_are_refused():
     with pytest.raises(InvalidTypeError, match=r"^arguments: .*cels.*cells"):
         figures.dataset("complex_disks", cels=3)
-    with pytest.raises(InvalidTypeError, match="^arguments: found an object of type object"):
+    with pytest.raises(InvalidTypeError, match=r"^arguments: found an object of type object"):
         figures.dataset("complex_disks", first_row=object())
 
 

@@ -6,12 +6,12 @@ import struct
 import numpy as np
 import pytest
 import xarray
-from linsim.figures import phase_diagram, regime_disk
 from linsim.figures.style import COLUMN, write
 
 from linsim import figures
 from linsim.errors import InvalidTypeError, InvalidValueError, ShapeError
 from linsim.escalation import OddsFactor
+from linsim.figures import phase_diagram, regime_disk
 from linsim.theory import boundary, disk, predict
 
 #: whose data are cheap enough to be computed twice and with another seed
@@ -93,13 +93,13 @@ def test_every_panel_is_labelled_and_every_word_is_on_the_page(name, width, draw
     assert min(sizes) >= 6
 
 
-def spoilt(variable, k):
+def spoilt(variable):
     """Return other numbers of the same kind: with the other sign, or in the other order and larger."""
     if variable.dtype.kind not in "fi":
         return variable
     v = variable.values
     both = np.nanmin(v) < 0 < np.nanmax(v)
-    return variable.dims, -v if both else (k + 2) * np.flip(v)
+    return variable.dims, -v if both else 2 * np.flip(v)
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
@@ -107,10 +107,11 @@ def test_title_and_caption_say_what_the_data_show(name, datasets):
     module, ds = figures.load(name), datasets[name]
     assert module.caption(ds).startswith(module.message(ds))
     # the same variables with other numbers: the statement is not made, or made of other numbers
-    other = ds.assign({key: spoilt(v, k) for k, (key, v) in enumerate(ds.data_vars.items())})
-    assert module.caption(other) != module.caption(ds)
-    if name not in (*NEUTRAL, "performance"):
-        assert module.message(other) != module.message(ds)
+    others = [ds.assign({key: spoilt(v)}) for key, v in ds.data_vars.items()]
+    with np.errstate(all="ignore"):
+        assert any(module.caption(other) != module.caption(ds) for other in others)
+        if name not in NEUTRAL:
+            assert any(module.message(other) != module.message(ds) for other in others)
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
@@ -121,7 +122,7 @@ def test_a_foreign_dataset_and_too_few_axes_are_refused(name, datasets, drawn):
             function(xarray.Dataset({"nothing": 1}))
         with pytest.raises(InvalidTypeError, match="Dataset"):
             function([1, 2])
-    with pytest.raises(ShapeError, match="^axes: found 9 objects"):
+    with pytest.raises(ShapeError, match=r"^axes: found 9 objects"):
         module.draw(datasets[name], axes=[drawn(name).axes[0]] * 9)
 
 
@@ -159,8 +160,13 @@ def test_files_are_the_same_again_and_of_the_wanted_width(tmp_path):
         assert one.read_bytes() == two.read_bytes()
     header = made[0][0].read_bytes()[:24]
     assert struct.unpack(">I", header[16:20])[0] == int(COLUMN * 300)
-    assert "linsim figures complex_disks --seed 0 --quick --format png,pdf,svg --out DIR" in made[0][-1].read_text()
-    slide = figures.make("complex_disks", tmp_path, quick=True, formats=["png"], width="slide", keep=tmp_path / "keep0")
+    assert (
+        "linsim figures complex_disks --seed 0 --quick --format png,pdf,svg --out DIR"
+        in made[0][-1].read_text()
+    )
+    slide = figures.make(
+        "complex_disks", tmp_path, quick=True, formats=["png"], width="slide", keep=tmp_path / "keep0"
+    )
     assert struct.unpack(">II", slide[0].read_bytes()[16:24]) == (1920, 1080)
     ds = figures.dataset("complex_disks", quick=True, keep=tmp_path / "keep0")
     fig = figures.load("complex_disks").draw(ds)
