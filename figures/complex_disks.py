@@ -113,7 +113,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         outlined(ax.plot(circle.real, circle.imag, color="black", linewidth=1)[0])
     outlined(ax.axvline(0, color="black", linewidth=0.8, linestyle=(0, (3, 1.5))), 1.8)
     ax.set(xlim=(x[0], x[-1]), ylim=(0, y[-1]), xlabel="Re $\\mu$", ylabel="Im $\\mu$", aspect="equal")
-    for text, where in (("sharpening", values > 0), ("smoothing", values < 0)):
+    for text, where in (("sharpening", values > 0.3), ("smoothing", values < 0)):
         place = inside(where, x, y)
         if place is not None:
             outlined(ax.text(*place, text, ha="center", va="center"))

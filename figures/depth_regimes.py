@@ -200,7 +200,8 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
 def _title(ds: xarray.Dataset, scale: float) -> str:
     verdict = {1: "smoothing", 0: "balanced", -1: "sharpening"}[int(ds.predicted_regime.sel(scale=scale)[0])]
     again = " again" if scale < boundary(LAMBDA_MIN) else ""
-    return f"{verdict}{again}: $\\mu_j$ from {0.1 * scale:g} to {scale:g}".replace("-", "$-$")
+    low, high = sorted((0.1 * scale, scale))
+    return f"{verdict}{again}: $\\mu_j\\in[{low:g}, {high:g}]$"
 
 
 @reads(*_READ)

@@ -13,7 +13,7 @@ from linsim.rules import RandomWeights
 from linsim.streams import philox
 
 from .palette import colour, line
-from .style import below, panels, reads, styled
+from .style import below, outlined, panels, reads, styled
 
 if TYPE_CHECKING:
     import xarray
@@ -110,7 +110,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         # each name lower than the one before, so that they do not meet
         height = (0.85, 0.5, 0.15, 0.3)[_DASHES.index(dashes)]
         at = float(np.interp(np.log(height / (1 - height)), law, layer))
-        top.text(at + 0.02 * layer[-1], height, f"$n={n}$", va="center", color=colour("tokens"))
+        outlined(top.text(at + 0.02 * layer[-1], height, f"$n={n}$", va="center", color=colour("tokens")))
         bottom.annotate(
             f"$n={n}$",
             (layer[-1], law[-1] / np.log(10)),

@@ -185,7 +185,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         if part != "gelu":
             text = "ReLU,\nGELU" if part == "relu" else label
             for ax, end in (
-                (linear, 1 if part == "attention" else float(-np.expm1(chosen.law[-1]))),
+                (linear, float(-np.expm1(chosen.law[-1]))),
                 (far, float(chosen.law[-1]) / np.log(10)),
             ):
                 low = ax is linear and part == "relu"

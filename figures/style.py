@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+import linsim
 from linsim import checks
 from linsim.errors import InvalidTypeError, InvalidValueError, ShapeError
 
@@ -40,8 +41,8 @@ __all__ = [
 #: one journal column, 89 mm, in inches
 COLUMN = 89 / 25.4
 
-#: the style sheet, a file as ``matplotlib.style.use`` takes it
-SHEET = Path(__file__).with_name("linsim.mplstyle")
+#: the style sheet; elsewhere it is ``matplotlib.style.use("linsim.paper")``
+SHEET = Path(linsim.__file__).with_name("paper.mplstyle")
 
 #: what is written unless something else is asked for
 FORMATS = ("pdf", "png")

@@ -110,7 +110,7 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
         for x in (star, 2 - star):
             if tau[0] < x < tau[-1]:
                 ax.axvline(x, **line("predicted", linewidth=0.7))
-        ax.set_xlim(tau[0], tau[-1])
+        ax.set_xlim(tau[0] - 0.04, tau[-1] + 0.04)
     if tau[0] < star < tau[-1]:
         note = f"$\\tau^*={star:.3f}$"
         top.annotate(note, (star, lowest), (3, 2), textcoords="offset points")

@@ -1,7 +1,6 @@
 """Data of figures are kept by what they were computed from, and by nothing else."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,8 +162,6 @@ def test_every_default_can_be_a_key_and_every_quick_argument_is_one(name):
 def test_style_is_not_part_of_what_computes():
     for module in (complex_disks, pure_attention):
         assert "COLUMN" not in cache.used_source(module, "compute")
-    path = Path(str(complex_disks.__file__))
-    assert path.with_name("linsim.mplstyle").exists()
 
 
 def test_kept_data_draw_the_same_figure(tmp_path):

@@ -174,6 +174,18 @@ def test_files_are_the_same_again_and_of_the_wanted_width(tmp_path):
     assert text.read_text() == "words\n\nCommand: command\nNo random numbers.\n"
 
 
+def test_the_style_sheet_is_one_that_matplotlib_finds():
+    import matplotlib.style as mpl_style
+    from linsim.figures.style import SHEET
+    from matplotlib import rcParams
+
+    with mpl_style.context("linsim.paper"):
+        there = dict(rcParams)
+    with mpl_style.context(SHEET):
+        assert dict(rcParams) == there
+    assert there["font.size"] == 7.5
+
+
 # --- what the data say -----------------------------------------------------------------------------
 
 

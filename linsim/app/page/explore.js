@@ -29,7 +29,9 @@
     if (key === painted) return;
     painted = key;
     const w = plane.width, h = plane.height, ctx = plane.getContext("2d");
-    const picture = ctx.createImageData(w, h), lambdas = spectrum(Math.min(s.n, 3), s.lowest);
+    const picture = ctx.createImageData(w, h), ends = spectrum(s.n, s.lowest);
+    // moduli are convex in lambda: of the eigenvalues beside 1 only the lowest and the largest can lead
+    const lambdas = [1, ...new Set([s.lowest, ends[ends.length - 1]])];
     const step = 2; // pixels a cell
     for (let y = 0; y < h; y += step) {
       for (let x = 0; x < w; x += step) {
