@@ -319,17 +319,20 @@ def meant(A: FloatArray, eps: float) -> FloatArray:
     return both / np.sum(both, axis=-1, keepdims=True)
 
 
-def attention_eigensystem(A: FloatArray, eps: float = EPS) -> Eigensystem:
+def attention_eigensystem(
+    A: FloatArray, eps: float = EPS, stationary: tuple[FloatArray, BoolArray] | None = None
+) -> Eigensystem:
     """Decompose (b, n, n) row-stochastic attention, the constant mode at index 0.
 
     Its eigenvalue is set to exactly 1 and its right eigenvector to 1/sqrt(n).
     A that satisfies detailed balance, pi_i A_ij = pi_j A_ji (softmax of a
     symmetric score matrix, every symmetric A), has a real spectrum: it is
     symmetrised by sqrt(pi) and stays real however close two eigenvalues come.
-    ``eps`` is the relative spacing of the numbers that A was given in.
+    ``eps`` is the relative spacing of the numbers that A was given in; ``stationary``: what
+    :func:`perron_vector` says of A, where that is known already.
     """
     n = A.shape[-1]
-    pi, unique = perron_vector(A, eps)
+    pi, unique = perron_vector(A, eps) if stationary is None else stationary
     flow = pi[..., :, None] * A
     back = np.swapaxes(flow, -1, -2)
     # with several stationary vectors the uniform one is one of them if columns sum to 1

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
-from ._state import State, assemble, batch_of, scaled, stacked
+from ._state import State, assemble, batch_of, one_behind_the_other, scaled, stacked
 from .metrics._evaluate import of_tokens
 from .metrics._metric import Layer, is_logarithm
 from .metrics._registry import needing
 from .metrics._sampled import measured as measured_with_samples
 
-__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "sharper"]
+__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "record_together", "sharper"]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
 _TOGETHER = 2**16
+# those of a compiled engine, which looks at one after the other, until they hold these
+_BEHIND = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,88 @@ def record(
         states_kept,
         log_scale,
     )
+
+
+def record_together(
+    groups: Iterable[tuple[slice, slice, State]],
+    size: int,
+    layers: np.ndarray[Any, Any],
+    names: tuple[str, ...],
+    zero_until: Array,
+    keep_states: bool,
+    methods: Any,
+    kinds: Any,
+    rounding: Any,
+    tokens: Array | None = None,
+) -> Recorded:
+    """Measure NumPy states of several systems and layers at once; other arguments as of :func:`record`.
+
+    ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
+    the first system, then of the second, and so on.  They are measured as they come, several groups
+    together while they are small.  ``zero_until`` (size, n, 1).
+    """
+    values, errors = ({name: np.empty((size, len(layers))) for name in names} for _ in range(2))
+    kept: list[tuple[slice, slice, Array, Array]] = []
+    lapack = 0
+    for several in _while_small(groups):
+        zero = [
+            np.reshape(zero_until[some, None] >= layers[places][:, None, None], (-1, *zero_until.shape[1:]))
+            for some, places, _ in several
+        ]
+        layer = None
+        if tokens is not None:
+            weights = np.broadcast_to(tokens, (size, *tokens.shape[1:]))
+            repeats = ((weights[some], places.stop - places.start) for some, places, _ in several)
+            layer = Layer(None, np.concatenate([np.repeat(x, count, axis=0) for x, count in repeats]))
+        found, redone = measured_with_samples(
+            one_behind_the_other([state for *_, state in several]), names, np.concatenate(zero), layer
+        )
+        lapack += redone
+        first = 0
+        for (some, places, state), rows in zip(several, zero, strict=True):
+            shape, last = (some.stop - some.start, places.stop - places.start), first + len(rows)
+            for metric, measured in found.items():
+                for held, x in ((values, measured.value), (errors, measured.error)):
+                    whole = x if x.shape[0] > 1 else np.broadcast_to(x, (last, 1, 1))
+                    held[metric][some, places] = np.reshape(whole[first:last], shape)
+            if keep_states:
+                full, e = _kept(state, rows)
+                kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
+            first = last
+    states = log_scale = None
+    if keep_states:
+        states = np.empty((size, len(layers), *kept[0][2].shape[2:]), kept[-1][2].dtype)
+        log_scale = np.empty((size, len(layers)))
+        for some, places, full, e in kept:
+            states[some, places], log_scale[some, places] = full, e
+    return Recorded(
+        values,
+        errors,
+        np.atleast_1d(methods),
+        np.atleast_1d(kinds),
+        np.atleast_1d(rounding),
+        {"lapack": lapack},
+        size,
+        states,
+        log_scale,
+    )
+
+
+def _while_small(
+    groups: Iterable[tuple[slice, slice, State]],
+) -> Iterator[list[tuple[slice, slice, State]]]:
+    """Collect groups of one dtype until they hold _BEHIND numbers."""
+    held: list[tuple[slice, slice, State]] = []
+    numbers = 0
+    for group in groups:
+        size, dtype = group[2].R.size, group[2].R.dtype
+        if held and (numbers + size > _BEHIND or dtype != held[0][2].R.dtype):
+            yield held
+            held, numbers = [], 0
+        held.append(group)
+        numbers += size
+    if held:
+        yield held
 
 
 def merged(

@@ -18,6 +18,7 @@ In single precision the shadows are also handed out as they are, as samples of t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,7 +42,7 @@ from ._state import (
 )
 from ._types import EPS
 
-__all__ = ["Shadows", "begin", "heads_of"]
+__all__ = ["BUDGET", "COUNT", "SAFETY", "Shadows", "begin", "heads_of"]
 
 #: shadows of a state
 COUNT = 3
@@ -50,8 +51,8 @@ SAFETY = 3.0
 # of the patterns by which shadows are moved, one after the other
 _POOL = 8
 _FIXED = 0.3
-# bits by which entries may grow between rescalings
-_BUDGET = 50.0
+#: bits by which entries may grow between rescalings
+BUDGET = 50.0
 # what sums of either sign round, for each root of their terms, and what a result does, of itself
 _SUM, _ENTRY = 0.2, 0.3
 
@@ -74,7 +75,7 @@ def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
     """Prepare the pairs (A_h, H_h) of a layer."""
     xp = namespace(heads[0][0])
 
-    wide = any(bool(xp.max(xp.abs(M)) > 2.0**_BUDGET) for pair in heads for M in pair)
+    wide = any(bool(xp.max(xp.abs(M)) > 2.0**BUDGET) for pair in heads for M in pair)
 
     def placed(M: Array) -> Array:
         return xp.astype(M, xp.float64 if wide else xp.float32)[:, None, :, :]
@@ -141,9 +142,9 @@ class Shadows:
         state = replace(state, noise=noise, rows=rows)
         if state.R.dtype == xp.float64:
             return state
-        return replace(state, samples=self._samples(state))
+        return replace(state, samples=self.samples(state))
 
-    def _samples(self, state: State) -> tuple[State, ...]:
+    def samples(self, state: State) -> tuple[State, ...]:
         """The state off by each of the errors, in double precision."""
         xp = namespace(state.R)
 
@@ -168,7 +169,7 @@ def _fits(size: Array) -> bool:
     """Whether sizes (b, ., .) are far above the least number of single precision, or zero."""
     xp = namespace(size)
     top = xp.max(size, axis=(-1, -2))
-    return not bool(xp.any((top > 0) & (top < 2.0**-_BUDGET)))
+    return not bool(xp.any((top > 0) & (top < 2.0**-BUDGET)))
 
 
 def _at_own_scale(size: Array, exponent: Array, change: Array) -> tuple[Array, Array, Array]:
@@ -259,17 +260,13 @@ def begin(state: State, growth: float) -> Shadows:
     xp, split = namespace(state.R), state.split
     b, n, d = state.R.shape
     b = max(b, state.noise.shape[0])
-    generator = np.random.default_rng(0)
     device = array_api_compat.device(state.R)
-    shapes = {"a": (1, 1), "r": (1, d), "b": (n, 1), "R": (n, d), "mean": (1, d)}
+    shapes = _shapes(n, d)
 
-    def normal(*shape: int) -> Array:
-        return xp.asarray(generator.standard_normal(shape), dtype=xp.float32, device=device)
+    def placed(drawn: dict[str, np.ndarray[Any, Any]]) -> dict[str, Array]:
+        return {name: xp.asarray(x, dtype=xp.float32, device=device) for name, x in drawn.items()}
 
-    pools = {name: normal(_POOL, COUNT, *shape) for name, shape in shapes.items()}
-    fixed, drift = (
-        {name: _FIXED * normal(COUNT, *shape) for name, shape in shapes.items()} for _ in range(2)
-    )
+    pools, fixed, drift, first = (placed(drawn) for drawn in _patterns(n, d)[:4])
     single = split.map(lambda x: x[:, None, ...] if x.dtype == xp.bool else _single(x))
     noise = xp.broadcast_to(state.noise, (b, 1, len(PARTS)))
     values: dict[str, Any] = {}
@@ -291,8 +288,7 @@ def begin(state: State, growth: float) -> Shadows:
             even = xp.ones_like(spread) / float(np.sqrt(n))
             size = size * xp.where(known, 0.7 * spread + 0.3 * even, even)
         size = xp.astype(size / float(np.sqrt(shape[1])), xp.float32)
-        # a pattern of their own: those of the first layers would make up for a part of them
-        values[name] = size[:, None, :, :] * normal(1, COUNT, *shape)
+        values[name] = size[:, None, :, :] * first[name]
         values[f"e_{name}"] = xp.broadcast_to(whole[:, None, :, :], (b, COUNT, 1, 1))
     for part, share in (("r", "a"), ("R", "b")) if split.any_z else ():
         taken = values[part] @ single.w
@@ -303,28 +299,54 @@ def begin(state: State, growth: float) -> Shadows:
     if split.any_z:
         lengths = lengths + norm(split.w) * norm(split.z)
     condition = xp.astype(xp.maximum(0.15 * lengths, xp.ones_like(lengths)), state.R.dtype)
-    every = min(between_rescalings(pools["R"], 1), max(1, int(_BUDGET / max(growth, 1.0))))
+    every = min(between_rescalings(pools["R"], 1), max(1, int(BUDGET / max(growth, 1.0))))
     errors = State(single, **values, noise=state.noise)
     splits: tuple[Split, ...] = ()
     if state.R.dtype != xp.float64:
-        splits = tuple(_rounded_otherwise(split, normal) for _ in range(COUNT))
+        splits = tuple(_rounded_otherwise(split, placed(turned)) for turned in _patterns(n, d)[4:])
     return Shadows(normalise(errors), pools, fixed, drift, condition, every, splits)
 
 
-def _rounded_otherwise(split: Split, normal: Callable[..., Array]) -> Split:
+def _rounded_otherwise(split: Split, turned: dict[str, Array]) -> Split:
     """The split with vectors as far off as theirs, which were rounded to the dtype of the states."""
     xp = namespace(split.v)
     unit = 0.25 * float(xp.finfo(split.v.dtype).eps)
 
-    def moved(x: Array) -> Array:
-        x = xp.astype(x, xp.float64)
-        return x + unit * x * xp.astype(normal(1, *x.shape[1:]), xp.float64)
+    def moved(name: str) -> Array:
+        x = xp.astype(getattr(split, name), xp.float64)
+        return x + unit * x * xp.astype(turned[name], xp.float64)
 
-    v = xp.where(split.constant, xp.astype(split.v, xp.float64), moved(split.v))
-    return replace(split, v=v, z=moved(split.z))
+    v = xp.where(split.constant, xp.astype(split.v, xp.float64), moved("v"))
+    return replace(split, v=v, z=moved("z"))
+
+
+def _shapes(n: int, d: int) -> dict[str, tuple[int, int]]:
+    return {"a": (1, 1), "r": (1, d), "b": (n, 1), "R": (n, d), "mean": (1, d)}
+
+
+@functools.lru_cache(maxsize=4)  # a run of a small system takes hardly longer than drawing them
+def _patterns(n: int, d: int) -> tuple[dict[str, np.ndarray[Any, Any]], ...]:
+    """Normal numbers, float32, by part: the pools, what is fixed, the drift, and with what errors begin.
+
+    Then, for each shadow, by which v and z are off.
+    """
+    generator = np.random.default_rng(0)
+    shapes = _shapes(n, d)
+
+    def normal(*shape: int, size: float = 1.0) -> np.ndarray[Any, Any]:
+        return np.float32(size) * generator.standard_normal(shape).astype(np.float32)
+
+    pools = {name: normal(_POOL, COUNT, *shape) for name, shape in shapes.items()}
+    fixed, drift = (
+        {name: normal(COUNT, *shape, size=_FIXED) for name, shape in shapes.items()} for _ in range(2)
+    )
+    # a pattern of their own: those of the first layers would make up for a part of them
+    first = {name: normal(1, COUNT, *shape) for name, shape in shapes.items()}
+    turned = ({"v": normal(1, n, 1), "z": normal(1, 1, d)} for _ in range(COUNT))
+    return pools, fixed, drift, first, *turned
 
 
 def _single(x: Array) -> Array:
     xp = namespace(x)
-    fits = bool(xp.max(xp.abs(x)) <= 2.0**_BUDGET)  # an eigenvalue may not, of wide layers
+    fits = bool(xp.max(xp.abs(x)) <= 2.0**BUDGET)  # an eigenvalue may not, of wide layers
     return xp.astype(x, xp.float32 if fits else x.dtype)[:, None, ...]

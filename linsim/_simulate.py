@@ -60,12 +60,13 @@ def simulate(
         Names from ``linsim.metrics.METRICS``; "plain" or "gaps" for those of the fourteen default
         metrics whose names do not begin, or begin, with ``log``; None for these fourteen; "all" for
         every one; or a :class:`linsim.metrics.Metric` of your own (``linsim.metrics.of_states``).
-    method : {"auto", "modal", "squaring", "lanes", "bands", "iterate"}
+    method : {"auto", "modal", "squaring", "lanes", "bands", "parts", "iterate"}
         The engine.  "modal" and "squaring" reach any layer up to 2**30 at once, from the
         modes of A and H or of H alone, at a cost that does not depend on depth (rules X + A X H
         that repeat; systems whose eigenvectors hold no digits go layer by layer).  "lanes" and
         "bands", compiled, go layer by layer through small and through large systems, for metrics
-        that need no eigenvectors; "iterate" does so for everything else.  "auto" chooses by
+        that need no eigenvectors; "parts", compiled as well, measures all; "iterate" goes
+        through everything else, in whole arrays.  "auto" chooses by
         shape, depth, metrics and recorded layers; ``run.info`` says what, and why;
         :func:`linsim.engines` says it beforehand.
     backend : {None, "numpy", "cupy"}

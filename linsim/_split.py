@@ -94,9 +94,14 @@ class _Constant(NamedTuple):
     means: FloatArray
 
 
-def _constant_of(A: FloatArray, size: int, eps: float, stochastic: bool) -> _Constant:
+#: left eigenvectors of attention at eigenvalue 1, and whether each is the only one
+_Perron = tuple[FloatArray, BoolArray]
+
+
+def _constant_of(A: FloatArray, size: int, eps: float, stochastic: bool, perron: _Perron | None) -> _Constant:
+    """Look at the constant direction of attention; ``perron``: its vector, where that is known to ``eps``."""
     if stochastic:
-        pi, preserved = _stationary_vectors(A, size, eps)
+        pi, preserved = _stationary_vectors(A, size, eps, perron)
         ones = np.ones(size)
         return _Constant(pi, ones, ones > 0, preserved, ones)
     sums, columns = row_sums(A, eps), column_sums(A, eps)
@@ -133,9 +138,10 @@ def choose_split(
     """
     size = max(A.shape[0], H.shape[0], x0.shape[0])
     n, d = A.shape[-1], H.shape[-1]
-    known = _constant_of(A, size, eps, stochastic)
+    perron = perron_vector(A) if stochastic else None
+    known = _constant_of(A, size, eps, stochastic, perron if eps <= EPS else None)
     if systems is None:
-        attention = attention_eigensystem(A) if stochastic else general_eigensystem(A, eps)[0]
+        attention = attention_eigensystem(A, EPS, perron) if stochastic else general_eigensystem(A, eps)[0]
         systems = attention, weight_eigensystem(H)
     attention, weights = systems
     # only the direction of x0 matters, and its squares must not overflow
@@ -226,9 +232,9 @@ def constant_split(A: FloatArray, d: int, size: int, eps: float) -> Split:
     )
 
 
-def _stationary_vectors(A: FloatArray, size: int, eps: float) -> tuple[FloatArray, BoolArray]:
+def _stationary_vectors(A: FloatArray, size: int, eps: float, perron: _Perron | None = None) -> _Perron:
     """Left eigenvectors at eigenvalue 1 (size, n), and whether columns sum to 1 as well (size,)."""
-    pi, unique = perron_vector(A, eps)
+    pi, unique = perron_vector(A, eps) if perron is None else perron
     preserved = np.broadcast_to(doubly_stochastic(A, eps), size)
     unique = np.broadcast_to(unique, size)
     pi = np.array(np.broadcast_to(pi, (size, A.shape[-1])))

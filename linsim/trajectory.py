@@ -121,9 +121,9 @@ class RunInfo:
     ----------
     method : str
         The engine that ran, for most systems where it differs.  "lanes" and "bands"
-        (compiled kernels for small and for large systems) and "iterate" (whole
-        arrays, in any library) go layer by layer; "modal" and "squaring" (modes of
-        A and H, or of H alone) reach any layer at once.
+        (compiled kernels for small and for large systems), "parts" (compiled, every
+        metric) and "iterate" (whole arrays, in any library) go layer by layer; "modal"
+        and "squaring" (modes of A and H, or of H alone) reach any layer at once.
     reason : str
         Why this one.
     split : ndarray of str, batch shape

@@ -13,7 +13,12 @@ import hypothesis
 import numpy as np
 import pytest
 
+from linsim import _kernels
+from linsim._kernels import first_use
 from linsim._namespace import cupy_status
+
+# what a test sees may not depend on what an earlier one compiled
+first_use.wait()
 
 hypothesis.settings.register_profile(
     "linsim",
@@ -95,6 +100,13 @@ _BACKENDS = [
 def xp(request: pytest.FixtureRequest) -> Backend:
     """An array backend; every array test runs once for each."""
     return request.param()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile every kernel once before the whole suite is shared out, not once in each process."""
+    processes = getattr(config.option, "numprocesses", None)
+    if processes and config.args == config.getini("testpaths") and _kernels.missing() is None:
+        first_use.compile_all(processes)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import linsim
+from linsim._kernels import first_use
 from linsim.attention import FromTokens
 
 KERNEL_METRICS = ("token_similarity", "hfc_lfc", "cosine", "effective_rank", "log_norm", "log_spread")
@@ -199,4 +200,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    first_use.wait()  # every system in the same way
     sys.exit(main())

@@ -36,6 +36,7 @@ import numpy as np
 from flint import arb, arb_mat, ctx
 
 import linsim
+from linsim._kernels import first_use
 
 PLAIN = ("token_similarity", "hfc_lfc", "cosine", "abs_cosine", "effective_rank", "stable_rank")
 GAPS = (
@@ -1278,4 +1279,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    first_use.wait()  # every system in the same way
     sys.exit(main())

@@ -32,6 +32,10 @@ else:
     from . import reliability as harness
 
 import linsim
+from linsim._kernels import first_use
+
+# everything is to come about in one way
+first_use.wait()
 
 #: estimates this close to the resolution may fall on either side of it
 NEAR = 3.0

@@ -28,7 +28,7 @@ from .lanes import in_the_way, operations, place_of, ranks, slots, stacks
 from .protocol import Job
 from .task import Task, budget
 
-__all__ = ["about", "covers", "jobs", "name", "operations", "singular_values", "worthwhile"]
+__all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "singular_values", "worthwhile"]
 
 
 # measured on the whole state, by whoever has time
@@ -39,6 +39,7 @@ _AHEAD = 8
 
 name = "bands"
 about = "compiled: layer by layer, rows of one large system shared out among threads"
+kernels = "bands"
 
 
 def covers(task: Task) -> str:

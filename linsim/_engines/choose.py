@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import _validate
+from .. import _kernels, _validate
 from ..errors import InvalidValueError
-from . import bands, iterate, lanes, modal, squaring
+from . import bands, iterate, lanes, modal, parts, squaring
 from .modes import DEEPEST
 from .protocol import Engine
 from .task import Task
 
-__all__ = ["ENGINES", "METHODS", "WALKING", "Choice", "choose"]
+__all__ = ["ENGINES", "METHODS", "WALKING", "Choice", "choose", "ready"]
 
 #: closed forms, the cheaper first; what one cannot do goes to the next
 CLOSED: tuple[Engine, ...] = (modal, squaring)
 #: layer by layer, the fastest first
-WALKING: tuple[Engine, ...] = (lanes, bands, iterate)
+WALKING: tuple[Engine, ...] = (lanes, bands, parts, iterate)
 #: all engines, in the order in which they are considered
 ENGINES: tuple[Engine, ...] = (*CLOSED, *WALKING)
 #: names of ``method``
 METHODS = ("auto", *(engine.name for engine in ENGINES))
+
+# seconds in whole arrays above which kernels are waited for, which takes as long
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,15 @@ class Choice:
     reason: str
 
 
+def ready(engine: Engine, task: Task) -> bool:
+    """Whether an engine covers a task, and is sooner done than another while its kernels are compiled."""
+    if engine.covers(task):
+        return False
+    # measured: Python takes a few milliseconds a layer, small products run at a few operations a nanosecond
+    without = 3e-3 * task.last + iterate.operations(task) / 3e9
+    return not engine.kernels or without > _PATIENCE or _kernels.ready(engine.kernels, task.precision)
+
+
 def choose(task: Task, method: str = "auto") -> Choice:
     """Choose for a task, or take the engine that was asked for.
 
@@ -39,10 +51,12 @@ def choose(task: Task, method: str = "auto") -> Choice:
     InvalidValueError
         If the engine that was asked for does not cover the task, with what is in the way.
     """
-    walking = next(engine for engine in WALKING if not engine.covers(task))
     if method == "auto":
-        worth = ((engine, engine.worthwhile(task)) for engine in ENGINES if not engine.covers(task))
-        engine, reason = next((engine, why) for engine, why in worth if why)
+        covering = [engine for engine in ENGINES if not engine.covers(task)]
+        worth = [(engine, why) for engine in covering if (why := engine.worthwhile(task))]
+        engine, reason = next((engine, why) for engine, why in worth if ready(engine, task))
+        if engine is not worth[0][0]:
+            reason += f", while kernels of {worth[0][0].name} are being compiled"
     else:
         engine, reason = next(engine for engine in ENGINES if engine.name == method), "asked for"
         if obstacle := engine.covers(task):
@@ -58,4 +72,5 @@ def choose(task: Task, method: str = "auto") -> Choice:
             )
     if engine not in CLOSED:
         return Choice((engine,), reason)
+    walking = next(other for other in WALKING if ready(other, task))
     return Choice((*CLOSED[CLOSED.index(engine) :], walking), reason)

@@ -152,7 +152,7 @@ def _recorded(task: Task, form: Form, systems: Systems, part: slice) -> Recorded
     """Record the systems that the form describes, of a part of the task's; the others are left."""
     names, size = task.names, part.stop - part.start
     plain = set(names) <= set(lanes.METRICS) and max(task.n, task.d) <= _kernels.LARGEST
-    plain = plain and _kernels.usable() and not task.keep_states
+    plain = plain and not task.keep_states and _kernels.ready("jump", "float64")
     plain = plain and systems.bias is None and task.tokens is None
     refused = np.full(size, "A or H is defective to rounding", dtype="U80")
     usable = np.array(np.broadcast_to(form.usable(systems), size))

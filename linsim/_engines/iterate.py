@@ -10,10 +10,11 @@ from . import blocks, draws, functions, matrices
 from .protocol import Job
 from .task import Task
 
-__all__ = ["about", "covers", "jobs", "name", "operations", "worthwhile"]
+__all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
 
 name = "iterate"
 about = "layer by layer on whole arrays, in any array library; every rule and metric"
+kernels = ""
 
 
 def covers(task: Task) -> str:

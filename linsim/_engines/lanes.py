@@ -30,6 +30,7 @@ __all__ = [
     "covers",
     "in_the_way",
     "jobs",
+    "kernels",
     "name",
     "operations",
     "place_of",
@@ -52,6 +53,7 @@ _WORTH_IT = 3e7
 
 name = "lanes"
 about = "compiled: layer by layer, eight small systems side by side that stay in the cache"
+kernels = "lanes"
 
 
 def covers(task: Task) -> str:

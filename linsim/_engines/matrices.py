@@ -12,19 +12,21 @@ import numpy as np
 from .._general_eigen import row_sums
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
-from .._recorded import Recorded, record, sharper
+from .._recorded import Recorded, missing, record, sharper
 from .._split import KINDS, choose_split, no_split, row_split
 from .._state import Split, State
 from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
-__all__ = ["jobs"]
+__all__ = ["blunt", "jobs", "plain_split", "split_of", "told_apart"]
 
 Heads = Sequence[tuple[Array, Array]]
 
-# a cut that enlarges roundings by more than this is measured beside a plainer one
+# vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
+# than this, and some error is more than _FINE, systems are cut along the mean alone as well
 _ENLARGED = 20.0
+_FINE = {"float64": 1e-14, "float32": 1e-6}
 
 
 def jobs(task: Task) -> list[Job]:
@@ -43,7 +45,7 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part, ...]
 
         here = own(start)
-        split, kinds, enlarged = _split(task, own, heads, equal is not None)
+        split, kinds, enlarged = split_of(task, own, heads, equal is not None)
         pace = float(np.max(growth if growth.size == 1 else growth[part]))
 
         @functools.cache
@@ -72,23 +74,41 @@ def jobs(task: Task) -> list[Job]:
             )
 
         found = walk(split)
-        if float(np.max(enlarged)) <= _ENLARGED:
+        rough = blunt(found, enlarged, task.precision)
+        if not any(x.any() for x in rough.values()):
             return found
-        # vectors far from orthogonal cost digits of what does not need them: cut off the mean alone as well
-        if task.rule.stochastic:
-            plain = row_split([to_host(own(A)).astype(np.float64) for A, _ in heads(0)], d, eps_of(here))
-        else:
-            plain = no_split(n, d)
-        other, xp = walk(placed(plain, here)), namespace(here)
-        # of those alone: what is found of a system may not depend on the others of its batch
-        far = on_device_of((enlarged > _ENLARGED)[:, None], start)
-        errors = {name: xp.where(far, x, xp.full_like(x, xp.inf)) for name, x in other.errors.items()}
-        return sharper(found, replace(other, errors=errors))
+        return told_apart(found, walk(plain_split(task, own, heads)), rough)
 
     parts = [slice(0, task.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
         parts = pieces(task.size, 6 * n * d + 2 * n * n + 2 * d * d, start)
     return [Job(part, functools.partial(run, part)) for part in parts]
+
+
+def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Of which systems another cut may measure a metric better by as much as anyone would see, (b,) bool."""
+    if float(np.max(enlarged)) <= _ENLARGED:
+        return {}
+    gone = missing(found, dict.fromkeys(found.errors, _FINE[dtype]))
+    return {name: np.any(to_host(x), axis=-1) & (enlarged > _ENLARGED) for name, x in gone.items()}
+
+
+def told_apart(found: Recorded, other: Recorded, rough: dict[str, np.ndarray[Any, Any]]) -> Recorded:
+    """Of two ways the better one, where a metric of a system asks for it, whatever others do."""
+    errors = {}
+    for name, x in other.errors.items():
+        xp = namespace(x)
+        errors[name] = xp.where(on_device_of(rough[name][:, None], x), x, xp.full_like(x, xp.inf))
+    return sharper(found, replace(other, errors=errors))
+
+
+def plain_split(task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads]) -> Split:
+    """The cut along the mean alone, or none where that is not carried along."""
+    here = own(task.start)
+    if task.rule.stochastic:
+        A = [to_host(own(A)).astype(np.float64) for A, _ in heads(0)]
+        return placed(row_split(A, task.d, eps_of(here)), here)
+    return placed(no_split(task.n, task.d), here)
 
 
 def _equal_sums(task: Task, heads: Callable[[int], Heads]) -> Callable[[Array], Array] | None:
@@ -125,8 +145,8 @@ def _driven(task: Task, own: Callable[[Array], Array]) -> np.ndarray[Any, Any] |
     return None if row is None else np.any(to_host(own(row)) != 0, axis=(-1, -2))
 
 
-def _split(
-    task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads], equal: bool
+def split_of(
+    task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads], equal: bool = False
 ) -> tuple[Split, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Choose the split on the host, from the inputs where they are, and place it beside the states."""
     start, rule = task.start, task.rule

@@ -18,10 +18,11 @@ from .modes import Modes, parts_of_modes
 from .protocol import Job
 from .task import Task
 
-__all__ = ["about", "covers", "jobs", "name", "operations", "worthwhile"]
+__all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
 
 name = "modal"
 about = "closed form: any layer at once, from the modes of A and H"
+kernels = ""
 
 
 def covers(task: Task) -> str:

@@ -35,6 +35,10 @@ class Engine(Protocol):
     def about(self) -> str:
         """What it does, in a few words."""
 
+    @property
+    def kernels(self) -> str:
+        """The group of compiled kernels without which it does nothing (``_kernels.first_use``), or ""."""
+
     def covers(self, task: Task) -> str:
         """Return "" where it can do a task, else what is in the way; it may still give up single systems."""
 

@@ -1,7 +1,7 @@
 """Values that rounding hides though a plain loop shows them, for layers whose matrices are known beforehand.
 
-What kernels bound, whole arrays measure; then come float64 and pairs of doubles (:mod:`.digits`), and
-for states that came out as zero rational numbers.
+What two of the compiled engines bound, others measure; then come float64 and pairs of doubles
+(:mod:`.digits`), and for states that came out as zero rational numbers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .._namespace import Array, on_device_of, to_host
 from .._recorded import Recorded, filled
 from .._types import HostArray
 from ..metrics._registry import metric_of
-from . import bands, iterate, lanes
-from .choose import choose
+from . import bands, iterate, lanes, parts
+from .choose import choose, ready
 from .digits import hidden, in_pairs_of_doubles, last_of, with_more_digits
 from .execute import execute
 from .task import Task
@@ -45,9 +45,10 @@ def rescued(task: Task, found: Recorded) -> Recorded:
     compiled = np.isin(np.broadcast_to(found.methods, found.size), (lanes.name, bands.name))
     numbers = np.flatnonzero(np.any(lost, axis=-1) & compiled)
     if numbers.size:
-        # kernels bound what the engine of whole arrays measures
+        # these bound what others measure
         finer = task.picked(numbers, count=last_of(lost[numbers]) + 1)
-        found = filled(found, numbers, execute(finer, [iterate], parallel=False), task.allowed)
+        measuring = parts if ready(parts, finer) else iterate
+        found = filled(found, numbers, execute(finer, [measuring], parallel=False), task.allowed)
         found = replace(found, fallbacks={**found.fallbacks, "iterate": len(numbers)})
     heads = max(len(task.rule.checked_heads(layer)) for layer in range(task.different))
     return _with_zeros(task, with_more_digits(task, found, in_float64, in_pairs, heads))

@@ -16,10 +16,11 @@ from .powers import Powers
 from .protocol import Job
 from .task import Task
 
-__all__ = ["about", "covers", "jobs", "name", "operations", "worthwhile"]
+__all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
 
 name = "squaring"
 about = "closed form: any layer at once, from the modes of H and powers of a matrix for each"
+kernels = ""
 
 
 def covers(task: Task) -> str:

@@ -2,7 +2,8 @@
 
 Everything that knows of Numba is in this package: :mod:`.lanes` (vectors as
 values), :mod:`.products` (matrix products), :mod:`.singular` (singular values
-across lanes), :mod:`.walk` (many layers of small systems).  The functions here
+across lanes), :mod:`.walk` (many layers of small systems); :mod:`.first_use` says
+which are compiled already.  The functions here
 take and return NumPy arrays; without Numba, or where a kernel does not apply,
 callers use NumPy instead, and the same numbers come out to rounding.
 """
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from .._types import HostArray
+from . import first_use
 from .slots import MEASURED
 
-__all__ = ["LARGEST", "MEASURED", "announce", "frozen", "missing", "singular_values", "usable"]
+__all__ = ["LARGEST", "MEASURED", "announce", "frozen", "missing", "ready", "singular_values", "usable"]
 
 
 #: a matrix with more rows or columns than this leaves the cache when eight or sixteen lie side by side
@@ -51,6 +53,11 @@ def usable() -> bool:
     return reason is None
 
 
+def ready(group: str, dtype: Any) -> bool:
+    """Return whether kernels, a group of :data:`.first_use.GROUPS`, can be used without waiting for Numba."""
+    return usable() and first_use.ready(group, dtype)
+
+
 @functools.cache
 def _say_once(text: str) -> None:
     print(text, file=sys.stderr)
@@ -63,7 +70,7 @@ def announce(kernel: Any, dtype: Any) -> None:
     """
     stats = getattr(kernel, "stats", None)  # absent where the kernel is plain Python
     _discard_stale(stats.cache_path if stats else None)
-    if not _kept(kernel, str(dtype)):
+    if not first_use.kept(kernel, str(dtype)):
         _say_once("linsim: compiling kernels, once for this machine; about half a minute ...")
 
 
@@ -89,17 +96,6 @@ def _discard_stale(path: str | None) -> None:
         return
 
 
-@functools.cache
-def _kept(kernel: Any, dtype: str) -> bool:
-    """Whether a compiled version for ``dtype`` is in memory or on disk."""
-    try:
-        # Numba has no public way to ask what its cache holds
-        signatures = [*kernel.signatures, *kernel._cache._cache_file._load_index()]
-    except Exception:  # whatever a later Numba calls it: then nothing is said
-        return True
-    return any(dtype in str(signature) for signature in signatures)
-
-
 def singular_values(x: HostArray) -> tuple[HostArray, int]:
     """Singular values of a stack, decreasing, and how many matrices LAPACK had to do.
 
@@ -119,7 +115,7 @@ def singular_values(x: HostArray) -> tuple[HostArray, int]:
     also asked about each matrix that did not converge.  The choice for a matrix
     depends on its shape only, never on the others'.
     """
-    if max(x.shape[-2:]) > LARGEST or not usable():
+    if max(x.shape[-2:]) > LARGEST or not ready("singular", x.dtype):
         return _by_lapack(x), 0
     from .walk import tile_values
 

@@ -54,8 +54,10 @@ def demo(
     seed: _SEED = 0,
 ) -> None:
     """Draw the phase diagram of oversmoothing: thousands of systems, measured and predicted."""
+    from .._kernels import first_use
     from .demo import run
 
+    first_use.wait()  # the picture shall not depend on what this machine has compiled
     with one_line():
         report = run(out, seed=seed)
     print("\n".join(report.lines()))
@@ -334,14 +336,12 @@ def _layer_list(layers: str | None, depth: int) -> list[int]:
         ) from None
 
 
-def _check_output(path: Path, *, create: bool = False) -> None:
+def _check_output(path: Path) -> None:
     from .. import checks
     from ..errors import FileFormatError
 
     try:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif path.is_dir() or not path.parent.is_dir():
+        if path.is_dir() or not path.parent.is_dir():
             raise NotADirectoryError(20, "not a place for a file")
     except OSError as error:
         raise checks.refusal(

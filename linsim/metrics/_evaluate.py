@@ -22,7 +22,7 @@ from ._metric import Layer, Measured, Metric
 from ._registry import metric_of
 from ._view import View
 
-__all__ = ["evaluate", "of_tokens", "with_scale"]
+__all__ = ["as_given", "evaluate", "of_tokens", "with_scale"]
 
 
 # what leaves the range of a double has an infinite error, and needs no warning
@@ -36,8 +36,7 @@ def evaluate(
     state.  Also returns how many matrices a kernel left to LAPACK.
     """
     view = View(state, zero_rows, layer)
-    e_full = view.full[1]
-    xp = namespace(e_full)
+    xp = namespace(state.R)
     names = tuple(names)
     metrics = [metric_of(name) for name in names]
     results: dict[str, Measured] = {}
@@ -48,7 +47,7 @@ def evaluate(
     exists = view.exists
     # what came out as zero by cancelling is rounding, and not known to be zero
     none = xp.all(state.noise <= EMPTY / 2, axis=-1, keepdims=True)
-    hidden = xp.where(none, xp.zeros_like(e_full), xp.full_like(e_full, xp.inf))
+    hidden = xp.where(none, xp.zeros_like(view.top), xp.full_like(view.top, xp.inf))
     out = {}
     for name, metric in zip(names, metrics, strict=True):
         one = with_scale(metric, results[metric.name], view.top) if metric.degree else results[metric.name]
@@ -82,6 +81,12 @@ def with_scale(metric: Metric, one: Measured, top: Array) -> Measured:
 
 def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dict[str, Measured]:
     """Measure (b, n, d) tokens as they are given, in float64: the only errors are those of measuring."""
+    state, zero_rows = as_given(x, layer)
+    return evaluate(state, names, zero_rows, layer)[0]
+
+
+def as_given(x: Array, layer: Layer | None = None) -> tuple[State, Array]:
+    """Return (b, n, d) tokens, given exactly, as a state in float64, and which of them are zero (b, n, 1)."""
     xp = namespace(x)
     x = xp.astype(x, xp.float64, copy=False)
     zero = ~xp.any(x != 0, axis=-1, keepdims=True)
@@ -94,5 +99,4 @@ def of_tokens(x: Array, names: Iterable[str], layer: Layer | None = None) -> dic
     e = exponent_of(xp.max(xp.abs(x), axis=(-1, -2), keepdims=True))
     e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
     half = xp.floor(-e / 2)  # in two steps: entries near the ends of the range must not overflow
-    state = shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e)
-    return evaluate(state, names, zero, layer)[0]
+    return shifted(of_plain_tokens(scaled(scaled(x, half), -e - half)), e), zero

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._namespace import Array, exponent_of, namespace
-from .._state import EMPTY, add_log2, combine, log2, norm, scaled
+from .._namespace import Array, namespace
+from .._state import add_log2, log2, norm
 from .._types import EPS
 from ._arithmetic import by_part, difference, exp, log, log_error, noise_share, rounding_of
 from ._metric import Measured, Metric
@@ -16,29 +16,11 @@ __all__ = ["SIMILARITY", "SIZES"]
 
 def _content(view: View) -> dict[str, Measured]:
     """Take the mean over tokens off the state, and compare the sizes of what it is and what is left."""
-    state, row, rest, full = view.at_own_scale()
+    state, sums, top = view.state, view.content, view.top
     xp, split = namespace(state.R), state.split
-    # With v = 1 the rest alone differs between tokens: nothing cancels.
-    e_base = xp.where(split.constant, rest[1], full[1])
-    base = xp.where(split.constant, rest[0], full[0])
-    w, count = view.weights, float(state.R.shape[-2])
-    if w is not None:
-        count = xp.sum(w, axis=-2, keepdims=True)
-        w = xp.astype(w, base.dtype)
-        root = xp.sqrt(w)
-    low_any = _mean(full[0], w)
-    centred = base - _mean(base, w)
-    high = norm(centred if w is None else root * centred)
-    kept_mean = xp.where(split.preserves_mean, xp.zeros_like(rest[0][:, :1, :]), _mean(rest[0], w))
-    e_kept = xp.where(split.preserves_mean, xp.full_like(rest[1], EMPTY), rest[1])
-    low_constant, e_constant = combine(row[0], row[1], kept_mean, e_kept)
-    exact = split.preserves_mean & ~split.constant
-    low_vector = xp.where(split.constant, low_constant, xp.where(exact, state.mean, low_any))
-    e_low = xp.where(split.constant, e_constant, xp.where(exact, state.e_mean, full[1]))
-    low = norm(low_vector) * count**0.5
-    ln_high, ln_low = log(high, e_base), log(low, e_low)
+    ln_high, ln_low = log(sums.high, sums.e_high - top), log(sums.low, sums.e_low - top)
     ln_norm = _logaddexp2(ln_high, ln_low)
-    noise_a, noise_r, noise_b, noise_R, noise_mean = by_part(state.noise)
+    noise_a, noise_r, noise_b, noise_R, noise_mean = by_part(state.noise - top)
     noise_row = add_log2(noise_a, noise_r) + log2(norm(split.v))
     noise_rest = add_log2(noise_b, noise_R)
     noise_full = add_log2(noise_row, noise_rest)
@@ -54,7 +36,7 @@ def _content(view: View) -> dict[str, Measured]:
     turned = 2 * x_low * x_high * (x_high * of_low + x_low * of_high) + (of_low + of_high) ** 2
     diversity = 2 * (x_low * x_low * own_high + x_low * of_low) + (of_low + of_high) ** 2
     ratio = log_error(own_high) + log_error(own_low)
-    ln_spread = _spread(centred, e_base, None if w is None else w > 0)
+    ln_spread = log(sums.farthest, sums.e_farthest - top)
     rounding = rounding_of(state.R)
     similarity = exp(2 * difference(ln_low, ln_norm))
     quotient = exp(ln_ratio)
@@ -92,32 +74,6 @@ def _logaddexp2(x: Array, y: Array) -> Array:
         small == -xp.inf, xp.full_like(x, -1e4), small - xp.where(big == -xp.inf, xp.zeros_like(big), big)
     )
     return big + 0.5 * xp.log1p(xp.exp(xp.clip(2 * gap, -745.0, 0.0)))
-
-
-def _mean(x: Array, weights: Array | None) -> Array:
-    """Mean over tokens, (b, 1, d)."""
-    xp = namespace(x)
-    if weights is None:
-        return xp.mean(x, axis=-2, keepdims=True)
-    return xp.sum(weights * x, axis=-2, keepdims=True) / xp.sum(weights, axis=-2, keepdims=True)
-
-
-def _spread(centred: Array, exponent: Array, which: Array | None) -> Array:
-    """ln of the largest distance between two tokens; ``centred`` 2**exponent are theirs from the mean."""
-    xp = namespace(centred)
-    if which is not None:
-        centred = xp.where(which, centred, xp.zeros_like(centred))
-    # The centre lies inside the cloud, so no |x_i| exceeds the largest distance
-    # and the cancellation in the Gram form is harmless.
-    e = exponent_of(xp.max(xp.abs(centred), axis=(-1, -2), keepdims=True))
-    e = xp.where(e == -xp.inf, xp.zeros_like(e), e)
-    y = xp.astype(scaled(centred, -e), xp.float64, copy=False)
-    gram = y @ xp.matrix_transpose(y)
-    square = xp.sum(y * y, axis=-1, keepdims=True)
-    distance = square + xp.matrix_transpose(square) - 2 * gram
-    if which is not None:
-        distance = xp.where(which & xp.matrix_transpose(which), distance, xp.zeros_like(distance))
-    return 0.5 * log(xp.max(distance, axis=(-1, -2), keepdims=True)) + log(xp.ones_like(e), exponent + e)
 
 
 SIMILARITY = (

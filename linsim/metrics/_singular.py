@@ -28,13 +28,18 @@ class Singular:
     lapack: int  # how many matrices a kernel left to LAPACK
 
 
-def singular_of(p: Leading) -> Singular:
-    """Find the singular values of the minors alone where the leading dyad is one pair to rounding."""
+def singular_of(p: Leading, matrices: Array | None = None) -> Singular:
+    """Find the singular values of the minors alone where the leading dyad is one pair to rounding.
+
+    ``matrices`` (b, n, d): minors, or the whole, where these are at hand.
+    """
     xp = namespace(p.S)
     f = power_of_two(p.delta)
-    whole = cast(p.main, p.S.dtype) * (p.alpha * p.q) + cast(f, p.S.dtype) * p.S
-    minors = p.S - p.alpha * (xp.matrix_transpose(p.alpha) @ p.S)
-    values, redone = _singular_values(xp.where(p.split_off, minors, whole))
+    if matrices is None:
+        whole = cast(p.main, p.S.dtype) * (p.alpha * p.q) + cast(f, p.S.dtype) * p.S
+        minors = p.S - p.alpha * (xp.matrix_transpose(p.alpha) @ p.S)
+        matrices = xp.where(p.split_off, minors, whole)
+    values, redone = _singular_values(matrices)
     values = xp.astype(values[:, None, :], xp.float64, copy=False)
     first = xp.where(p.split_off, p.main, values[:, :, :1])
     rest = xp.where(p.split_off, values[:, :, :-1], values[:, :, 1:])

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
+
+from .. import _kernels
 from .._namespace import Array, namespace
 from .._state import EMPTY, Split, State, add_log2, combine, log2, norm, normalise, shifted
-from ._arithmetic import by_part, log
+from ._arithmetic import by_part, largest, log
+from ._compiled import Compiled
 from ._directions import Directions, directions_of
 from ._leading_pair import Leading, leading_pair
 from ._metric import Layer
 from ._singular import Singular, singular_of
+from ._sums import Angles, Content, angles_of, content_of
 
 __all__ = ["View"]
 
@@ -39,13 +44,33 @@ class View:
         self.weights = self.ln_largest = None
         if self.layer.tokens is not None:
             xp = namespace(self.layer.tokens)
-            largest = xp.max(self.layer.tokens, axis=-2, keepdims=True)
-            self.weights, self.ln_largest = self.layer.tokens / largest, log(largest)
+            largest_weight = xp.max(self.layer.tokens, axis=-2, keepdims=True)
+            self.weights, self.ln_largest = self.layer.tokens / largest_weight, log(largest_weight)
             state = _alone(_left(state, self.weights > 0), self.weights > 0)
         self.state, self.zero_rows = state, zero_rows
-        self.row = combine(state.a * state.split.z, state.e_a, state.r, state.e_r)
-        self.rest = combine(state.b * state.split.z, state.e_b, state.R, state.e_R)
-        self.full = combine(state.split.v * self.row[0], self.row[1], *self.rest)
+
+    @cached_property
+    def _compiled(self) -> Compiled | None:
+        """Kernels for these states, None where they are not NumPy's or nothing is compiled."""
+        ready = namespace(self.state.R) is np and _kernels.ready("sums", "float64")
+        return Compiled(self.state) if ready else None
+
+    @cached_property
+    def row(self) -> tuple[Array, Array]:
+        """The row that v carries."""
+        state = self.state
+        return combine(state.a * state.split.z, state.e_a, state.r, state.e_r)
+
+    @cached_property
+    def rest(self) -> tuple[Array, Array]:
+        """What is left."""
+        state = self.state
+        return combine(state.b * state.split.z, state.e_b, state.R, state.e_R)
+
+    @cached_property
+    def full(self) -> tuple[Array, Array]:
+        """The tokens."""
+        return combine(self.state.split.v * self.row[0], self.row[1], *self.rest)
 
     @cached_property
     def top(self) -> Array:
@@ -53,7 +78,8 @@ class View:
 
         A logarithm of 1e9 has no digits left for a ratio of two: sizes refer to the state's own.
         """
-        e_full = self.full[1]
+        state = self.state
+        e_full = largest(state.e_a, state.e_r, state.e_b, state.e_R)
         return namespace(e_full).where(e_full > EMPTY / 2, e_full, namespace(e_full).zeros_like(e_full))
 
     def at_own_scale(self) -> tuple[State, tuple[Array, Array], tuple[Array, Array], tuple[Array, Array]]:
@@ -78,18 +104,37 @@ class View:
     @property
     def exists(self) -> Array:
         """Whether some token that counts is not zero, (b, 1, 1) bool."""
+        if self.weights is None:
+            return self.content.largest > 0
         xp = namespace(self.full[0])
         return xp.max(xp.abs(self.counted.full[0]), axis=(-1, -2), keepdims=True) > 0
 
     @cached_property
+    def content(self) -> Content:
+        """Sizes of the mean over tokens and of what is left of each."""
+        if self.weights is None and self._compiled is not None:
+            return self._compiled.content()
+        return content_of(self)
+
+    @cached_property
     def leading(self) -> Leading:
         """The leading pair of singular vectors, and the minors."""
-        return leading_pair(self.counted.state) if self.weights is not None else leading_pair(self.state)
+        view = self.counted
+        return leading_pair(view.state) if view._compiled is None else view._compiled.leading()
+
+    @cached_property
+    def angles(self) -> Angles:
+        """How far rows are off one line, and the rows as they stand."""
+        if self.weights is None and self._compiled is not None:
+            self.leading  # noqa: B018  # the kernel starts from it
+            return self._compiled.angles(self.zero_rows)
+        return angles_of(self)
 
     @cached_property
     def singular(self) -> Singular:
         """All singular values."""
-        return singular_of(self.leading)
+        leading, view = self.leading, self.counted
+        return singular_of(leading, None if view._compiled is None else view._compiled.for_singular_values())
 
     @cached_property
     def directions(self) -> Directions:

@@ -17,6 +17,7 @@ import numpy as np
 from .. import _validate
 from .._ask import each_alone
 from .._callers import home_within, native_rule
+from .._kernels import first_use
 from .._namespace import namespace, native, to_host
 from .._parallel import in_parallel, workers
 from .._simulate import simulate
@@ -196,6 +197,7 @@ class LabelError(InvalidValueError):
 
 
 def _simulated(job: Job, systems: Systems, out: Result) -> None:
+    first_use.wait()  # no value may depend on what was compiled when its turn came
     count = len(systems)
     streams = systems.streams(job.seed)
     rule, x0 = made(job.make, systems.values, streams, count)

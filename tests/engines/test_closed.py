@@ -123,9 +123,9 @@ def test_the_choice_depends_on_shape_depth_and_recorded_layers_alone():
         assert set(deep.info.methods) == {"modal"}
         assert "jumping" in deep.info.reason
         dense = simulate(rule, x0[pick], 2000, layers=range(1000))
-        assert set(dense.info.methods) == {"iterate"}
+        assert set(dense.info.methods) == {"parts"}
         shallow = simulate(rule, x0[pick], 64, layers=[64])
-        assert set(shallow.info.methods) == {"iterate"}
+        assert set(shallow.info.methods) == {"parts"}
     assert not closed.pays(64, 64, closed.DEEPEST + 1, 1)
 
 
@@ -135,7 +135,7 @@ def test_a_system_does_not_see_its_batch(names):
     H[2] = np.diag([0.4, 0.4, 0.2, -0.3]) + np.diag([1.0, 0, 0], 1)  # a Jordan block
     layers = [0, 5, 100, 5000]
     whole = simulate(Linear(A, H), x0, 5000, layers=layers, metrics=names, method="modal")
-    walked = "lanes" if names and _kernels.usable() else "iterate"
+    walked = ("lanes" if names else "parts") if _kernels.usable() else "iterate"
     assert list(whole.info.methods) == ["modal", "modal", walked, "modal"]
     assert whole.info.fallbacks["iterate"] == 1
     assert [bool(reason) for reason in whole.info.refused] == [False, False, True, False]

@@ -65,7 +65,7 @@ def test_the_reason_is_true_after_a_fallback():
     causal = np.tril(np.ones((6, 6))) / np.arange(1, 7)[:, None]
     found = simulate(linsim.Linear(causal, H), X[:, :2], 50, layers=[50], method="modal")
     methods = found.info.methods
-    assert methods[1] == "iterate"
+    assert methods[1] == "parts"
     assert "1 of 2 systems by" in found.info.reason or "2 of 2 systems by" in found.info.reason
     assert "defective" in found.info.reason
     assert found.info.refused[1]

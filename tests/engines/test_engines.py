@@ -326,8 +326,8 @@ def test_which_engine_applies():
     assert _kernels.MEASURED == NAMES
     A, H, x0 = drawn(9, 4, 3)
     assert simulate(Linear(A, H), x0, 3, metrics=NAMES).info.method == "lanes"
-    assert simulate(Linear(A, H), x0, 3).info.method == "iterate"
-    assert simulate(Linear(A, H), x0, 3, metrics=NAMES, keep_states=True).info.method == "iterate"
+    assert simulate(Linear(A, H), x0, 3).info.method == "parts"
+    assert simulate(Linear(A, H), x0, 3, metrics=NAMES, keep_states=True).info.method == "parts"
 
 
 def test_large_systems_take_bands():
@@ -861,9 +861,9 @@ def test_without_numba_one_note_and_the_same_numbers():
 
 
 @pytest.mark.full
-def test_the_first_use_says_that_it_compiles(tmp_path):
+def test_who_waits_for_a_compiler_is_told(tmp_path):
     for times in range(2):
-        out, complaints = python(SMALL_RUN, timeout=600, NUMBA_CACHE_DIR=str(tmp_path))
+        out, complaints = python(SMALL_RUN, timeout=600, NUMBA_CACHE_DIR=str(tmp_path), LINSIM_COMPILE="wait")
         assert parsed(out)[0] == "lanes"
         assert complaints.count("compiling") == (1 if times == 0 else 0)
         assert complaints.count("\n") == (1 if times == 0 else 0)

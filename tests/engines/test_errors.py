@@ -33,6 +33,7 @@ MORE = 3.0
 #: how engines are asked for
 ENGINES = {
     "iterate": {"method": "iterate"},
+    "parts": {"method": "parts"},
     "lanes": {"method": "lanes", "metrics": ["cosine", "token_similarity", "effective_rank"]},
     "modal": {"method": "modal"},
 }
@@ -101,7 +102,7 @@ def far_from_normal():
 def test_errors_grow_with_what_the_layers_make_of_them(metrics, dtype):
     A, H, x0 = (x.astype(dtype) for x in far_from_normal())
     layers = [0, 1, 2, 4, 8, 16, 32]
-    method = "lanes" if metrics else "iterate"
+    method = "lanes" if metrics else "parts"
     # nothing is hidden, so nothing goes again with more digits
     found = simulate(Linear(A, H), x0, 32, layers=layers, metrics=metrics, method=method, resolution=1e300)
     true = oracle.trajectory(A, H, x0, layers, digits=300)

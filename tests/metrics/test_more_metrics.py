@@ -264,7 +264,7 @@ def test_an_engine_that_measures_all_tokens_alike_is_refused():
     A, H, x0 = drawn(12)
     with pytest.raises(InvalidValueError, match="tokens"):
         simulate(Linear(A, H), x0, 3, metrics=["cosine"], method="lanes", tokens=np.ones(6))
-    assert simulate(Linear(A, H), x0, 3, metrics=["cosine"], tokens=np.ones(6)).info.method == "iterate"
+    assert simulate(Linear(A, H), x0, 3, metrics=["cosine"], tokens=np.ones(6)).info.method == "parts"
 
 
 @pytest.mark.parametrize(

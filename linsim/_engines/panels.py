@@ -1,0 +1,77 @@
+"""States and patterns as :mod:`linsim._kernels.parts` holds them: flat, matrices in panels of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._state import PARTS, Split, State
+from .._types import HostArray
+
+__all__ = ["held", "laid_out", "vectors"]
+
+# bytes of a vector, vectors of a panel, and what rows are padded to (linsim._kernels.products)
+_VECTOR, _PANEL, _ROWS = 64, 4, 4
+
+
+def _height(n: int) -> int:
+    return -(-n // _ROWS) * _ROWS
+
+
+def _width(d: int, dtype: Any) -> int:
+    w = _VECTOR // np.dtype(dtype).itemsize
+    return -(-d // w) * w
+
+
+def _in_panels(M: HostArray) -> HostArray:
+    """Lay matrices (m, copies, n, d) out as panel matrices (m, flat), one copy below the other."""
+    m, copies, n, d = M.shape
+    height, stored, panel = _height(n), _width(d, M.dtype), _PANEL * _VECTOR // M.itemsize
+    count = copies * height
+    out = np.zeros((m, count * stored), dtype=M.dtype)
+    for column in range(0, stored, panel):
+        width = min(panel, stored - column)
+        here = out[:, column * count : (column + width) * count].reshape(m, copies, height, width)
+        here[:, :, :n, : min(width, d - column)] = M[..., column : column + width]
+    return out
+
+
+def laid_out(x: Mapping[str, HostArray]) -> tuple[HostArray, HostArray, HostArray, HostArray, HostArray]:
+    """X, r, b, a and mean, each (m, flat), of parts (m, copies, ., .)."""
+    m, copies, n, d = x["R"].shape
+
+    def flat(part: HostArray, size: int) -> HostArray:
+        out = np.zeros((m, copies, size), dtype=part.dtype)
+        out[:, :, : part.shape[-1] * part.shape[-2]] = part.reshape(m, copies, -1)
+        return out.reshape(m, -1)
+
+    width = _width(d, x["R"].dtype)
+    r, b, a = flat(x["r"], width), flat(x["b"], _height(n)), flat(x["a"], 1)
+    return _in_panels(x["R"]), r, b, a, flat(x["mean"], width)
+
+
+def held(state: State, m: int) -> tuple[HostArray, ...]:
+    """X, r, b, a, mean and exponents of m states (m or 1, ., .), or of errors (m or 1, copies, ., .)."""
+    copies = state.R.shape[1] if state.R.ndim == 4 else 1
+
+    def of(x: HostArray) -> HostArray:
+        x = x.reshape(-1, copies, *x.shape[-2:])
+        return x if x.shape[0] == m else np.broadcast_to(x, (m, *x.shape[1:]))
+
+    exponents = [of(getattr(state, f"e_{name}"))[:, :, 0, 0] for name in PARTS]
+    return (*laid_out({name: of(getattr(state, name)) for name in PARTS}), np.stack(exponents, axis=-1))
+
+
+def vectors(split: Split, m: int, dtype: Any) -> tuple[HostArray, HostArray, HostArray, HostArray]:
+    """u, v, w and z of m systems, (m, .), w and z padded to the stored columns."""
+    n, d = split.v.shape[-2], split.z.shape[-1]
+    width = _width(d, dtype)
+
+    def of(x: HostArray, size: int) -> HostArray:
+        whole = np.zeros((m, size), dtype=dtype)
+        whole[:, : x.shape[-1] * x.shape[-2]] = x.reshape(x.shape[0], -1)
+        return whole
+
+    return of(split.u, n), of(split.v, n), of(split.w, width), of(split.z, width)

@@ -1,0 +1,154 @@
+"""Kernels that nobody compiled on this machine yet: another process does, and meanwhile arrays do.
+
+Numba takes half a minute for the kernels of an engine, once for a machine.  A small run is done sooner by
+whole arrays, so its kernels are compiled in a process of their own at low priority, which leaves them in
+Numba's cache for every later run.  ``LINSIM_COMPILE=wait`` (:func:`wait`, within a process) compiles before
+the first result instead: what sweeps and figures need, whose every value shall come about in one way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+__all__ = ["GROUPS", "compile_all", "kept", "ready", "wait"]
+
+#: what is compiled together: the functions of this package that are called from Python
+GROUPS = {
+    "lanes": ("walk.walk",),
+    "bands": ("layer.apply_layer",),
+    "parts": ("shadows.walk",),
+    "jump": ("jump.jump",),
+    "sums": ("sums.content", "sums.leading", "sums.angles"),
+    "singular": ("walk.tile_values",),
+}
+
+# a process that has not finished after so many seconds was ended
+_ABANDONED = 600
+_waiting = os.environ.get("LINSIM_COMPILE", "") == "wait"
+_found: set[tuple[str, str]] = set()
+_compiling: subprocess.Popen[bytes] | None = None
+
+
+def wait() -> None:
+    """From now on compile kernels before their first use, in this process and in those it starts."""
+    global _waiting
+    _waiting = True
+    os.environ["LINSIM_COMPILE"] = "wait"
+
+
+def ready(group: str, dtype: Any) -> bool:
+    """Whether kernels can be used at once; if they cannot be, have them compiled.
+
+    ``group``: of :data:`GROUPS`; ``dtype``: of the states, "float64" or "float32".
+    """
+    key = (group, str(dtype))
+    if _waiting or key in _found:
+        return True
+    if _compiled(*key):
+        _found.add(key)
+        return True
+    return not _started(*key)
+
+
+def _compiled(group: str, dtype: str) -> bool:
+    modules = [name.split(".") for name in GROUPS[group]]
+    kernels = [getattr(importlib.import_module(f".{module}", __package__), name) for module, name in modules]
+    return all(kept(kernel, dtype) for kernel in kernels)
+
+
+def compile_all(processes: int) -> None:
+    """Compile what is not, by some processes at a time: for those who will need everything."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    # the longest first
+    keys = [(group, dtype) for group in ("parts", "lanes", "bands") for dtype in ("float64", "float32")]
+    missing = [key for key in (*keys, ("jump", "float64")) if not _compiled(*key)]
+
+    def one(key: tuple[str, str]) -> None:
+        if not _compiled(*key):  # another may have needed the same
+            subprocess.run(_command(*key), env=_surroundings(), check=True)
+
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(one, missing))
+
+
+def kept(kernel: Any, dtype: str) -> bool:
+    """Whether a compiled version for ``dtype`` is in memory or on disk."""
+    try:
+        # Numba has no public way to ask what its cache holds
+        signatures = [*kernel.signatures, *kernel._cache._cache_file._load_index()]
+    except Exception:  # whatever a later Numba calls it: then nothing is said
+        return True
+    return any(dtype in str(signature) for signature in signatures)
+
+
+def _started(group: str, dtype: str) -> bool:
+    """Have kernels compiled, one process at a time; False where that is not possible."""
+    global _compiling
+    if _compiling is not None and _compiling.poll() is None:
+        return True
+    if (_compiling is not None and _compiling.returncode != 0) or not sys.executable:
+        return False  # compiling here will show what is wrong
+    try:
+        _compiling = subprocess.Popen(
+            _command(group, dtype),
+            env=_surroundings(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C ends the run, not what later ones will use
+        )
+    except OSError:
+        return False
+    return True
+
+
+def _command(group: str, dtype: str) -> list[str]:
+    """A process that compiles a group, and finds this very package whatever folder it starts in."""
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _main; _main({group!r}, {dtype!r})"
+    )
+    return [sys.executable, "-c", code]
+
+
+def _surroundings() -> dict[str, str]:
+    return os.environ | {"LINSIM_COMPILE": "wait"}
+
+
+def _compile(group: str, dtype: str) -> None:
+    """Compile the kernels of a group by using them."""
+    import numpy as np
+
+    from .. import simulate
+    from ..rules import Linear
+
+    x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
+    n = len(x0)
+    A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
+    method = {"jump": "modal", "sums": "iterate", "singular": "iterate"}.get(group, group)
+    simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")
+
+
+def _main(group: str, dtype: str) -> None:
+    from .walk import walk
+
+    mark = Path(walk.stats.cache_path or ".") / f"linsim-compiling-{group}-{dtype}"
+    try:
+        if mark.exists() and time.time() - mark.stat().st_mtime < _ABANDONED:
+            return  # another process is at it
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError:
+        return  # what cannot be kept need not be compiled
+    if hasattr(os, "nice"):
+        os.nice(10)
+    try:
+        _compile(group, dtype)
+    finally:
+        mark.unlink(missing_ok=True)

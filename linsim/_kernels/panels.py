@@ -1,0 +1,136 @@
+"""Sums and updates over matrices in panels of columns (see :mod:`.products`), some rows of them at a time.
+
+Several matrices of equal shape lie in one panel matrix, one below the other: ``first`` is the row
+where one of them begins, ``count`` the stored rows of all.  Vectors along rows have as many entries
+as there are stored columns, zero where those are padding.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+
+from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total
+from .products import columns
+
+__all__ = [
+    "add_outer",
+    "peak",
+    "read_rows",
+    "row_products",
+    "row_squares",
+    "scale_rows",
+    "weighted_rows",
+]
+
+# called from compiled code alone: no wrappers, and kept with their callers
+_COMPILE = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+@nb.njit(**_COMPILE)
+def weighted_rows(x, X, o, first, count, n, d, out):
+    """Write sum_i x_i X_i, a row, to ``out``."""
+    w = WIDTH // X.itemsize
+    stored = columns(d, X.itemsize)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        base = o + column * count + first * width
+        for j in range(0, width, w):
+            even = odd = splat(X, 0.0)
+            at = base + j
+            for i in range(0, n - 1, 2):
+                even = fma(load(X, at), splat(X, x[i]), even)
+                odd = fma(load(X, at + width), splat(X, x[i + 1]), odd)
+                at += 2 * width
+            if n % 2:
+                even = fma(load(X, at), splat(X, x[n - 1]), even)
+            store(out, column + j, even + odd)
+
+
+@nb.njit(**_COMPILE)
+def add_outer(X, first, count, n, d, x, y):
+    """X += x y^T."""
+    w = WIDTH // X.itemsize
+    stored = columns(d, X.itemsize)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        base = column * count + first * width
+        for j in range(0, width, w):
+            along = load(y, column + j)
+            at = base + j
+            for i in range(n):
+                store(X, at, fma(splat(X, x[i]), along, load(X, at)))
+                at += width
+
+
+@nb.njit(**_COMPILE)
+def row_products(X, first, count, n, d, y, out):
+    """Write X y, one number for each row, to ``out``."""
+    w = WIDTH // X.itemsize
+    stored = columns(d, X.itemsize)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        at = column * count + first * width
+        for i in range(n):
+            acc = splat(X, 0.0)
+            for j in range(0, width, w):
+                acc = fma(load(X, at + j), load(y, column + j), acc)
+            out[i] = total(acc) if column == 0 else out[i] + total(acc)
+            at += width
+
+
+@nb.njit(**_COMPILE)
+def row_squares(X, first, count, n, d, out):
+    """Write the sum of squares of each row to ``out``."""
+    w = WIDTH // X.itemsize
+    stored = columns(d, X.itemsize)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        at = column * count + first * width
+        for i in range(n):
+            acc = splat(X, 0.0)
+            for j in range(0, width, w):
+                x = load(X, at + j)
+                acc = fma(x, x, acc)
+            out[i] = total(acc) if column == 0 else out[i] + total(acc)
+            at += width
+
+
+@nb.njit(**_COMPILE)
+def peak(X, first, count, n, d):
+    """Return the largest |entry|."""
+    w = WIDTH // X.itemsize
+    stored = columns(d, X.itemsize)
+    top = splat(X, 0.0)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        base = column * count + first * width
+        for at in range(base, base + n * width, w):
+            top = maximum(magnitude(load(X, at)), top)
+    return float(largest(top))
+
+
+@nb.njit(**_COMPILE)
+def scale_rows(X, first, count, n, d, factor, again):
+    """X *= factor * again: two factors, for one may leave the range of the dtype."""
+    w = WIDTH // X.itemsize
+    stored = columns(d, X.itemsize)
+    one, two = splat(X, factor), splat(X, again)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        base = column * count + first * width
+        for at in range(base, base + n * width, w):
+            store(X, at, load(X, at) * one * two)
+
+
+@nb.njit(**_COMPILE)
+def read_rows(X, first, count, M):
+    """Read X into a 2-d matrix."""
+    n, d = M.shape
+    w = 4 * (WIDTH // X.itemsize)
+    stored = columns(d, X.itemsize)
+    for column in range(0, d, w):
+        width = min(w, stored - column)
+        for i in range(n):
+            at = column * count + (first + i) * width - column
+            for j in range(column, min(column + width, d)):
+                M[i, j] = X[at + j]

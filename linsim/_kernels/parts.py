@@ -1,0 +1,246 @@
+"""Invariant parts of a state through the layers: :mod:`linsim._engines.steps`, compiled.
+
+The parts (see :mod:`linsim._state`) of a state, or of several errors of one (``copies``), are held as
+
+    X     the rest R of all copies, one below the other, in panels (:mod:`.panels`)
+    r, b  flat: stored columns, or rows, of each copy
+    a     (copies,)
+    mean  as r
+    e     (copies, 5) float64, exponents in the order of linsim._state.PARTS
+
+and the vectors that cut them as (u, v, w, z, (lam, mu)), w and z as long as there are stored columns.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from .layer import power_of_two
+from .panels import add_outer, peak, read_rows, row_products, scale_rows, weighted_rows
+from .products import add_product, columns, pack, rows
+
+__all__ = [
+    "EMPTY",
+    "IN_A",
+    "IN_B",
+    "IN_MEAN",
+    "IN_R",
+    "IN_ROW",
+    "advance",
+    "dot",
+    "length",
+    "normalise",
+    "place_attention",
+    "place_weights",
+    "write_parts",
+]
+
+# called from compiled code alone: no wrappers, and kept with their callers
+_COMPILE = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# sums in any order, as many terms at once as registers hold
+_SUMMED = {**_COMPILE, "fastmath": {"reassoc", "contract", "nsz"}}
+
+#: the exponent of a part that is exactly zero, as in linsim._state
+EMPTY = -(2.0**60)
+#: places in linsim._state.PARTS
+IN_A, IN_ROW, IN_B, IN_R, IN_MEAN = 0, 1, 2, 3, 4
+
+
+@nb.njit(**_SUMMED)
+def dot(M, o, x, n):
+    """Return the sum of M[o + j] x[j]."""
+    out = 0.0
+    for j in range(n):
+        out += M[o + j] * x[j]
+    return out
+
+
+@nb.njit(**_SUMMED)
+def length(x):
+    """Euclidean length of a flat array."""
+    out = 0.0
+    for k in range(x.size):
+        out += float(x[k]) * float(x[k])
+    return math.sqrt(out)
+
+
+@nb.njit(**_COMPILE)
+def place_attention(A, left, h):
+    """Write A (n, n) as the left factor of head h, rows padded."""
+    n = A.shape[0]
+    for i in range(n):
+        for j in range(n):
+            left[(h * rows(n) + i) * n + j] = A[i, j]
+
+
+@nb.njit(**_COMPILE)
+def place_weights(H, right, h):
+    """Write H (d, d) as the right factor of head h, in panels."""
+    d = H.shape[0]
+    pack(H, d, right, h * d * columns(d, right.itemsize), 0 * d)
+
+
+@nb.njit(**_COMPILE)
+def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, fed, column):
+    """Take parts through a layer: ``_step`` of linsim._engines.steps.
+
+    ``T``: room for X twice; ``fed``: for a row; ``column``: for one number of each row.
+    """
+    X, r, b, a, mean, e = parts
+    u, v, w, z, (lam, mu) = cut
+    copies, height, stored = a.size, rows(n), columns(d, X.itemsize)
+    count, wide = copies * height, d * stored
+    # numbers as variables: every constant would be compiled a function of its own
+    begin, fresh, lam_mean = 0 * n, n < 0, 1.0
+    panel = min(256 // X.itemsize, stored)
+    source, o = X, begin
+    if heads > 1:  # every head starts from the state before the layer
+        source, o = T, count * stored
+        T[o:] = X
+    for h in range(heads):
+        # T = X H, panel by panel of X
+        for start in range(0, d, 256 // X.itemsize):
+            width = min(panel, stored - start)
+            add_product(
+                source, o + start * count, width, right, h * wide, d, start, T, begin, count, begin, count,
+                min(width, d - start), d, start == 0,
+            )  # fmt: skip
+        for k in range(copies):
+            add_product(
+                left, h * height * n, n, T, begin, count, k * height, X, begin, count, k * height,
+                (k + 1) * height, n, d, fresh,
+            )  # fmt: skip
+    for k in range(copies):
+        row = r[k * stored : (k + 1) * stored]
+        _through_weights(row, d, heads, right, lam, fed)
+        weighted_rows(u, X, begin, k * height, count, n, d, fed)
+        for i in range(n):
+            column[i] = -v[i]
+        add_outer(X, k * height, count, n, d, column, fed)
+        if coupled:
+            factor = power_of_two(e[k, IN_R] - e[k, IN_ROW])
+            for j in range(d):
+                row[j] += fed[j] * factor
+        if has_z:
+            row_products(X, k * height, count, n, d, w, column)
+            share = 0.0
+            for j in range(d):
+                share += row[j] * w[j]
+            for i in range(n):
+                column[i] = -column[i]
+            for j in range(d):
+                row[j] -= share * z[j]
+            add_outer(X, k * height, count, n, d, column, z)
+            own = b[k * height : (k + 1) * height]
+            for i in range(n):
+                column[i] = own[i] + mu * dot(left, i * n, own, n)
+            share = 0.0
+            for i in range(n):
+                share += u[i] * column[i]
+            for i in range(n):
+                own[i] = column[i] - v[i] * share
+            a[k] = (1 + lam * mu) * a[k]
+        if any_mean:
+            _through_weights(mean[k * stored : (k + 1) * stored], d, heads, right, lam_mean, fed)
+
+
+@nb.njit(**_COMPILE)
+def _through_weights(row, d, heads, right, lam, fed):
+    """row += lam row (sum of H)."""
+    stored, begin = columns(d, right.itemsize), 0 * d
+    if heads == 1:
+        weighted_rows(row, right, begin, begin, d, d, d, fed)
+        for j in range(d):
+            row[j] += lam * fed[j]
+        return
+    all_ = np.zeros(stored)
+    for h in range(heads):
+        weighted_rows(row, right, h * d * stored, begin, d, d, d, fed)
+        for j in range(d):
+            all_[j] += fed[j]
+    for j in range(d):
+        row[j] += lam * all_[j]
+
+
+@nb.njit(**_COMPILE)
+def _exponent(x):
+    """Return e with 2**e <= x < 2**(e + 1)."""
+    return math.frexp(x)[1] - 1.0
+
+
+@nb.njit(**_COMPILE)
+def _top(x):
+    out = 0.0
+    for k in range(x.size):
+        out = max(out, abs(x[k]))
+    return float(out)
+
+
+@nb.njit(**_COMPILE)
+def _shifts(parts, n, d, k, coupled, shift, whole):
+    """Write by how many powers of two each part of copy k is to be lowered, and its exponent then."""
+    X, r, b, a, mean, e = parts
+    height, stored = rows(n), columns(d, X.itemsize)
+    shift[IN_A] = float(abs(a[k]))
+    shift[IN_ROW] = _top(r[k * stored : k * stored + d])
+    shift[IN_B] = _top(b[k * height : k * height + n])
+    shift[IN_R] = peak(X, k * height, a.size * height, n, d)
+    shift[IN_MEAN] = _top(mean[k * stored : k * stored + d])
+    for p in range(5):
+        if shift[p] > 0:
+            shift[p] = _exponent(shift[p])
+            whole[p] = e[k, p] + shift[p]
+        else:
+            shift[p], whole[p] = 0.0, EMPTY
+    # what R feeds into r must be representable at r's scale
+    if coupled and whole[IN_R] > whole[IN_ROW]:
+        if whole[IN_ROW] > EMPTY:
+            shift[IN_ROW] += whole[IN_R] - whole[IN_ROW]
+        whole[IN_ROW] = whole[IN_R]
+
+
+@nb.njit(**_COMPILE)
+def _factors(shift):
+    """2**-shift as two factors: each must fit a float as well."""
+    half = math.floor(shift / 2)
+    return power_of_two(-half), power_of_two(half - shift)
+
+
+@nb.njit(**_COMPILE)
+def _scale(x, shift):
+    one, two = _factors(shift)
+    for j in range(x.size):
+        x[j] = x[j] * one * two
+
+
+@nb.njit(**_COMPILE)
+def normalise(parts, n, d, coupled):
+    """Bring the largest entry of every part of every copy into [1, 2), exactly."""
+    X, r, b, a, mean, e = parts
+    height, stored = rows(n), columns(d, X.itemsize)
+    shift, whole = np.zeros(5), np.zeros(5)
+    for k in range(a.size):
+        _shifts(parts, n, d, k, coupled, shift, whole)
+        one, two = _factors(shift[IN_R])
+        scale_rows(X, k * height, a.size * height, n, d, one, two)
+        _scale(r[k * stored : (k + 1) * stored], shift[IN_ROW])
+        _scale(b[k * height : (k + 1) * height], shift[IN_B])
+        _scale(mean[k * stored : (k + 1) * stored], shift[IN_MEAN])
+        one, two = _factors(shift[IN_A])
+        a[k] = a[k] * one * two
+        for p in range(5):
+            e[k, p] = whole[p]
+
+
+@nb.njit(**_COMPILE)
+def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_e):
+    """Write the parts of one state as :func:`normalise` would leave them; ``copy``: room for parts."""
+    X, r, b, a, mean, e = copy
+    X[:], r[:], b[:], a[:], mean[:], e[:] = parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]
+    normalise(copy, n, d, coupled)
+    to_a[0] = a[0]
+    to_r[:], to_mean[:], to_b[:], to_e[:] = r[:d], mean[:d], b[:n], e[0]
+    read_rows(X, 0 * n, rows(n), to_R)

@@ -1,0 +1,109 @@
+"""Nobody waits for a compiler where arrays are sooner done, and nothing compiled is done without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from linsim import Linear, attention, simulate, weights
+from linsim._kernels import first_use
+from linsim.metrics import measure
+
+pytest.importorskip("numba")
+
+
+def system(n=6, d=4, batch=()):
+    A = attention.softmax(n, 4, size=batch, rng=1)
+    return Linear(A, 0.3 * weights.gaussian(d, rng=2)), np.random.default_rng(3).standard_normal((n, d))
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """A machine on which nothing is compiled; returns what is asked to be."""
+    asked = []
+    monkeypatch.setattr(first_use, "_waiting", False)
+    monkeypatch.setattr(first_use, "_found", set())
+    monkeypatch.setattr(first_use, "kept", lambda kernel, dtype: False)
+    monkeypatch.setattr(first_use, "_started", lambda *key: asked.append(key) or True)
+    return asked
+
+
+@pytest.mark.parametrize(("metrics", "engine"), [("plain", "lanes"), (None, "parts")])
+def test_a_small_run_goes_through_arrays_meanwhile(cold, metrics, engine):
+    rule, x0 = system()
+    run = simulate(rule, x0, 5, metrics=metrics)
+    assert run.info.method == "iterate"
+    assert f"kernels of {engine} are being compiled" in run.info.reason
+    assert cold[0] == (engine, "float64")
+    compiled = simulate(rule, x0, 5, metrics=metrics, method=engine)  # who asks for it gets it
+    assert compiled.info.method == engine
+    for name, x in run.metrics.items():
+        off = run.errors[name] + compiled.errors[name] + 1e-14
+        assert np.all(np.abs(x - compiled.metrics[name]) <= off), name
+
+
+def test_a_long_run_waits(cold):
+    rule, x0 = system(32, 32, (600,))
+    assert simulate(rule, x0, 64, metrics="plain").info.method == "lanes"
+
+
+def test_what_is_compiled_is_used(cold, monkeypatch):
+    monkeypatch.setattr(first_use, "kept", lambda kernel, dtype: dtype == "float64")
+    rule, x0 = system()
+    assert simulate(rule, x0, 5).info.method == "parts"
+    assert simulate(rule, x0, 5, dtype="float32").info.method == "iterate"
+    assert {dtype for _, dtype in cold} == {"float32"}
+
+
+def test_where_no_process_can_be_started_kernels_are_waited_for(cold, monkeypatch):
+    monkeypatch.setattr(first_use, "_started", lambda *key: False)
+    rule, x0 = system()
+    assert simulate(rule, x0, 5).info.method == "parts"
+
+
+def test_measuring_does_not_wait_either(cold):
+    x = np.random.default_rng(0).standard_normal((3, 6, 4))
+    by_arrays = measure(x)
+    assert {group for group, _ in cold} == {"sums", "singular"}
+    first_use._waiting = True  # put back by the fixture
+    for name, value in measure(x).items():
+        np.testing.assert_allclose(by_arrays[name], value, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("group", first_use.GROUPS)
+def test_every_group_compiles_what_it_names(group):
+    """The run that stands for a group leaves its functions compiled for its dtype."""
+    first_use._compile(group, "float64")
+    for name in first_use.GROUPS[group]:
+        module, function = name.split(".")
+        kernel = getattr(__import__(f"linsim._kernels.{module}", fromlist=[function]), function)
+        assert any("float64" in str(signature) for signature in kernel.signatures), name
+
+
+@pytest.mark.full
+def test_a_new_machine_answers_first_and_compiles_then(tmp_path):
+    code = """
+        import numpy as np, linsim
+        rule = linsim.Linear(linsim.attention.uniform(5), 0.3 * np.eye(3))
+        print(linsim.simulate(rule, np.eye(5, 3), 4).info.method)
+    """
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    del environment["LINSIM_COMPILE"]
+
+    def answer():
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    first = answer()
+    assert (first.stdout.strip(), first.stderr) == ("iterate", "")
+    waited = time.monotonic() + 900
+    while (found := answer().stdout.strip()) == "iterate" and time.monotonic() < waited:
+        time.sleep(5)
+    assert found == "parts"
+    assert not list(tmp_path.rglob("linsim-compiling-*"))
