@@ -1,6 +1,5 @@
 """Colours by meaning, styles beside colours, and pictures that stay as they were."""
 
-import functools
 from pathlib import Path
 
 import matplotlib as mpl
@@ -23,12 +22,6 @@ DPI = 50
 TOLERANCE = 0.08
 #: what two colours must differ by in CIELAB to be told apart side by side
 APART = 10.0
-
-
-@functools.cache
-def drawn(name):
-    module = figures.load(name)
-    return module.draw(module.compute(**module.QUICK))
 
 
 def artists(fig):
@@ -63,12 +56,12 @@ def colours(artist):
     return found, None
 
 
-def test_one_colour_has_one_meaning():
+def test_one_colour_has_one_meaning(figure_drawn):
     used = [role.colour for role in palette.ROLES.values()]
     assert len(set(used)) == len(used)
     known = {colour.upper() for colour in used}
     for name in figures.NAMES:
-        for _, artist in artists(drawn(name)):
+        for _, artist in artists(figure_drawn(name)):
             found, cmap = colours(artist)
             assert set(found) <= known, (name, artist, found)
             assert cmap is None or cmap in palette.MAPS, (name, artist, cmap)
@@ -139,8 +132,8 @@ def test_colours_of_one_panel_are_told_apart_under_colour_blindness(kind):
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
-def test_no_two_curves_differ_in_colour_alone(name):
-    for ax in drawn(name).axes:
+def test_no_two_curves_differ_in_colour_alone(name, figure_drawn):
+    for ax in figure_drawn(name).axes:
         styles = {}
         for line in ax.lines:
             if len(line.get_xdata()) > 1:
@@ -182,14 +175,13 @@ def reference(name):
 
 
 @pytest.mark.parametrize("name", REFERENCED)
-def test_pictures_are_as_they_were(name):
+def test_pictures_are_as_they_were(name, figure_data):
     """After a change that is meant: python tests/app/test_figure_looks.py, look at the files, commit them."""
-    assert difference(picture(fresh(name)), reference(name)) < TOLERANCE
+    assert difference(picture(fresh(name, figure_data)), reference(name)) < TOLERANCE
 
 
-def fresh(name):
-    module = figures.load(name)
-    return module.draw(module.compute(**module.QUICK))
+def fresh(name, data):
+    return figures.load(name).draw(data(name))
 
 
 def swapped(fig):
@@ -224,8 +216,8 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("name", "change"), CHANGES)
-def test_the_tolerance_sees_a_swapped_axis_and_a_missing_curve(name, change):
-    fig = fresh(name)
+def test_the_tolerance_sees_a_swapped_axis_and_a_missing_curve(name, change, figure_data):
+    fig = fresh(name, figure_data)
     before = picture(fig)
     assert difference(before, reference(name)) < TOLERANCE
     change(fig)
@@ -235,5 +227,6 @@ def test_the_tolerance_sees_a_swapped_axis_and_a_missing_curve(name, change):
 if __name__ == "__main__":
     REFERENCES.mkdir(exist_ok=True)
     for one in REFERENCED:
-        shown = Image.fromarray(np.round(picture(fresh(one)) * 255).astype(np.uint8))
+        fig = fresh(one, lambda name: figures.dataset(name, quick=True))
+        shown = Image.fromarray(np.round(picture(fig) * 255).astype(np.uint8))
         shown.save(REFERENCES / f"{one}.png", optimize=True)

@@ -1,6 +1,5 @@
 """Every figure: its data, its title and caption, its panels; and what `linsim figures` refuses."""
 
-import functools
 import struct
 
 import numpy as np
@@ -20,29 +19,6 @@ SEEDED = [name for name in figures.NAMES if name not in ("performance", "pure_at
 NEUTRAL = ("models_over_depth", "random_attention", "sphere_clustering")
 
 
-@pytest.fixture(scope="module")
-def datasets():
-    class Computed(dict):
-        def __missing__(self, name):
-            module = figures.load(name)
-            self[name] = module.compute(**module.QUICK)
-            return self[name]
-
-    return Computed()
-
-
-@pytest.fixture(scope="module")
-def drawn(datasets):
-    """Draw a figure once for each width."""
-
-    @functools.cache
-    def once(name, width="89mm"):
-        with figures.medium(width):
-            return figures.load(name).draw(datasets[name])
-
-    return once
-
-
 def test_there_are_at_least_twenty_figures_with_one_interface():
     assert len(figures.NAMES) == len(set(figures.NAMES)) >= 20
     for name in figures.NAMES:
@@ -51,16 +27,16 @@ def test_there_are_at_least_twenty_figures_with_one_interface():
 
 
 @pytest.mark.parametrize("name", ["regime_disk", "escalation", "mixture"])
-def test_a_seed_fixes_the_data(name, datasets):
+def test_a_seed_fixes_the_data(name, figure_data):
     module = figures.load(name)
-    assert module.compute(**module.QUICK).identical(datasets[name])
-    assert not module.compute(**module.QUICK, seed=1).equals(datasets[name])
+    assert module.compute(**module.QUICK).identical(figure_data(name))
+    assert not module.compute(**module.QUICK, seed=1).equals(figure_data(name))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", SEEDED)
-def test_a_seed_fixes_the_data_of_each(name, datasets):
-    test_a_seed_fixes_the_data(name, datasets)
+def test_a_seed_fixes_the_data_of_each(name, figure_data):
+    test_a_seed_fixes_the_data(name, figure_data)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +47,8 @@ def test_a_seed_fixes_the_data_of_each(name, datasets):
         for width in ("89mm", "slide")
     ],
 )
-def test_every_panel_is_labelled_and_every_word_is_on_the_page(name, width, drawn):
-    fig = drawn(name, width)
+def test_every_panel_is_labelled_and_every_word_is_on_the_page(name, width, figure_drawn):
+    fig = figure_drawn(name, width)
     expected = {"89mm": 89, "slide": 25.4 * 20 / 3}[width]
     assert fig.get_size_inches()[0] * 25.4 == pytest.approx(expected)
     fig.canvas.draw()
@@ -103,8 +79,8 @@ def spoilt(variable):
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
-def test_title_and_caption_say_what_the_data_show(name, datasets):
-    module, ds = figures.load(name), datasets[name]
+def test_title_and_caption_say_what_the_data_show(name, figure_data):
+    module, ds = figures.load(name), figure_data(name)
     assert module.caption(ds).startswith(module.message(ds))
     # the same variables with other numbers: the statement is not made, or made of other numbers
     others = [ds.assign({key: spoilt(v)}) for key, v in ds.data_vars.items()]
@@ -115,7 +91,7 @@ def test_title_and_caption_say_what_the_data_show(name, datasets):
 
 
 @pytest.mark.parametrize("name", figures.NAMES)
-def test_a_foreign_dataset_and_too_few_axes_are_refused(name, datasets, drawn):
+def test_a_foreign_dataset_and_too_few_axes_are_refused(name, figure_data, figure_drawn):
     module = figures.load(name)
     for function in (module.draw, module.caption, module.message):
         with pytest.raises(InvalidValueError, match=r"^dataset: found no .*compute"):
@@ -123,16 +99,16 @@ def test_a_foreign_dataset_and_too_few_axes_are_refused(name, datasets, drawn):
         with pytest.raises(InvalidTypeError, match="Dataset"):
             function([1, 2])
     with pytest.raises(ShapeError, match=r"^axes: found 9 objects"):
-        module.draw(datasets[name], axes=[drawn(name).axes[0]] * 9)
+        module.draw(figure_data(name), axes=[figure_drawn(name).axes[0]] * 9)
 
 
-def test_two_runs_on_the_axes_of_the_caller(datasets):
+def test_two_runs_on_the_axes_of_the_caller(figure_data):
     from matplotlib.figure import Figure
 
     home = Figure()
     axes = home.subplots(1, 2)
     module = figures.load("escalation")
-    for ds in (datasets["escalation"], module.compute(**module.QUICK, seed=1)):
+    for ds in (figure_data("escalation"), module.compute(**module.QUICK, seed=1)):
         assert module.draw(ds, axes=axes) is home
     assert len(axes[0].lines) == 2 * 2 * len(module.QUICK["tokens"])
     assert home._suptitle is None
@@ -189,8 +165,8 @@ def test_the_style_sheet_is_one_that_matplotlib_finds():
 # --- what the data say -----------------------------------------------------------------------------
 
 
-def test_phase_diagram_measures_the_predicted_regime(datasets):
-    ds = datasets["phase_diagram"]
+def test_phase_diagram_measures_the_predicted_regime(figure_data):
+    ds = figure_data("phase_diagram")
     clear = np.abs(ds.predicted_margin) > 0.1
     ratio = ds.log_hfc_lfc.isel(layer=-1)
     assert int(clear.sum()) > 100
@@ -198,8 +174,8 @@ def test_phase_diagram_measures_the_predicted_regime(datasets):
     assert f" {ds.predicted_margin.size:,} " in phase_diagram.caption(ds)
 
 
-def test_depth_regimes_shows_who_converges_and_how_fast(datasets):
-    module, ds = figures.load("depth_regimes"), datasets["depth_regimes"]
+def test_depth_regimes_shows_who_converges_and_how_fast(figure_data):
+    module, ds = figures.load("depth_regimes"), figure_data("depth_regimes")
     assert ds.predicted_regime.values.tolist() == [[1, 1], [-1, -1], [1, 1]]
     for name, (predicted, measured) in module.factors(ds).items():
         # what is left at 400 layers: the next mode, and the logarithm of the logarithm in the rank gap
@@ -214,8 +190,8 @@ def test_depth_regimes_shows_who_converges_and_how_fast(datasets):
     assert bool((rank < -80).all()), "the rank collapses in every regime"
 
 
-def test_regime_disk_measures_the_predicted_disk(datasets):
-    ds = datasets["regime_disk"]
+def test_regime_disk_measures_the_predicted_disk(figure_data):
+    ds = figure_data("regime_disk")
     radius = np.array([disk(a)[1] for a in ds.lambda_min.values])[:, None, None]
     inside = np.abs(ds.re.values[:, None] + 1j * ds.im.values + radius) < radius
     measured, margin = ds.measured_rate.values[..., 0], ds.predicted_margin.values[..., 0]
@@ -228,8 +204,8 @@ def test_regime_disk_measures_the_predicted_disk(datasets):
     np.testing.assert_allclose(measured, -margin, rtol=0, atol=bound)
 
 
-def test_complex_disks_are_those_that_predict_finds(datasets):
-    ds = datasets["complex_disks"]
+def test_complex_disks_are_those_that_predict_finds(figure_data):
+    ds = figure_data("complex_disks")
     A = np.stack([np.roll([0.05, 0.85, 0.1], k) for k in range(3)])
     x, y = (v.ravel() for v in np.meshgrid(ds.re.values, ds.im.values, indexing="ij"))
     H = np.stack([np.stack([x, y], axis=-1), np.stack([-y, x], axis=-1)], axis=-2)
@@ -238,8 +214,8 @@ def test_complex_disks_are_those_that_predict_finds(datasets):
     np.testing.assert_allclose(ds.measured_rate.values.ravel(), -law.margin, atol=0.05)
 
 
-def test_arithmetic_limit_plain_stops_and_split_goes_on(datasets):
-    ds = datasets["arithmetic_limit"]
+def test_arithmetic_limit_plain_stops_and_split_goes_on(figure_data):
+    ds = figure_data("arithmetic_limit")
     ten = np.log(10)
     assert float(ds.careful.min()) > -33 * ten
     assert float(ds.naive.min()) > -17 * ten
@@ -262,28 +238,28 @@ def test_integer_truth_agrees_with_direct_measures_and_more_bits():
     np.testing.assert_allclose(truth[:, 0], careful[:, 0], rtol=0, atol=1e-6)
 
 
-def test_plain_iteration_on_the_sphere_is_the_same_layer(datasets):
-    ds = datasets["sphere_clustering"].isel(layer=slice(0, 12))
+def test_plain_iteration_on_the_sphere_is_the_same_layer(figure_data):
+    ds = figure_data("sphere_clustering").isel(layer=slice(0, 12))
     np.testing.assert_allclose(ds.plain, ds.log_cosine_gap, rtol=0, atol=1e-9)
 
 
-def test_escalation_rates_are_the_exact_laws(datasets):
-    ds = datasets["escalation_rate"]
+def test_escalation_rates_are_the_exact_laws(figure_data):
+    ds = figure_data("escalation_rate")
     laws = [OddsFactor(int(d)) for d in ds.d.values]
     # half a 95 % interval is 1.97 standard errors; five of them fail once in a million
     assert (np.abs(ds.mean_rate - [law.expected_rate() for law in laws]) < 2.55 * ds.mean_rate_error).all()
     assert (np.abs(ds.typical - [law.log_mean for law in laws]) < 2.55 * ds.typical_error).all()
 
 
-def test_norm_placement_orders_the_blocks(datasets):
-    last = datasets["norm_placement"].log_odds.isel(layer=-1)
+def test_norm_placement_orders_the_blocks(figure_data):
+    last = figure_data("norm_placement").log_odds.isel(layer=-1)
     high = last.sel(block=["attention", "post-norm"])
     pre, calm = last.sel(block="pre-norm"), last.sel(block="de-escalated")
     assert float(high.min()) > float(pre.max()) > float(pre.min()) > float(calm.max())
 
 
-def test_layer_norm_sign_swaps_with_the_share(datasets):
-    ds = datasets["layer_norm_sign"]
+def test_layer_norm_sign_swaps_with_the_share(figure_data):
+    ds = figure_data("layer_norm_sign")
     share = ds.linear / ds.attrs["draws"]
     assert (share.sel(negative=0) == 0).all(), "no negative gain: it sharpens"
     assert (share.isel(negative=-1) == 1).all(), "all negative: it smooths"
@@ -294,14 +270,17 @@ def test_layer_norm_sign_swaps_with_the_share(datasets):
     assert (share.diff("negative") > -2 * band).all()
 
 
-def test_other_claims_in_titles(datasets):
-    assert float((datasets["bounds"].measured - datasets["bounds"].upper).max()) < 1e-9
-    assert float((datasets["transients"].log_hfc_lfc - datasets["transients"].log_bound).max()) < 1e-9
-    assert float((datasets["pure_attention"].log_spread - datasets["pure_attention"].log_bound).max()) < 1e-9
-    dominant = datasets["dominant_eigenvalue"]
+def test_other_claims_in_titles(figure_data):
+    assert float((figure_data("bounds").measured - figure_data("bounds").upper).max()) < 1e-9
+    assert float((figure_data("transients").log_hfc_lfc - figure_data("transients").log_bound).max()) < 1e-9
+    assert (
+        float((figure_data("pure_attention").log_spread - figure_data("pure_attention").log_bound).max())
+        < 1e-9
+    )
+    dominant = figure_data("dominant_eigenvalue")
     np.testing.assert_array_equal(dominant.smoothing, dominant.by_moduli)
-    mixed = datasets["mixture"]
+    mixed = figure_data("mixture")
     np.testing.assert_allclose(mixed.measured, mixed.predicted, atol=0.05)
-    scaled = datasets["affine_layers"].sel(system="smoothing, scale")
+    scaled = figure_data("affine_layers").sel(system="smoothing, scale")
     np.testing.assert_allclose(np.exp(scaled.log_hfc_lfc.isel(layer=-1)), scaled.limit, rtol=1e-2)
-    assert float(datasets["performance"].difference.max()) < 1e-10
+    assert float(figure_data("performance").difference.max()) < 1e-10
