@@ -22,7 +22,17 @@ __all__ = ["QUICK", "caption", "compute", "draw", "message"]
 
 QUICK = {"widths": (6, 12, 24), "draws": 400}
 
-_READ = ("mean_rate", "mean_rate_error", "typical", "typical_error", "mean_law", "typical_law", "d", "draws")
+_READ = (
+    "mean_rate",
+    "mean_rate_error",
+    "typical",
+    "typical_error",
+    "mean_law",
+    "typical_law",
+    "d",
+    "width",
+    "draws",
+)
 #: how the law of a mean, and of a typical rate, is drawn
 _MEAN: Any = {"linestyle": "solid"}
 _TYPICAL: Any = {"linestyle": (0, (4, 1.6))}
@@ -57,6 +67,8 @@ def compute(
         logs.append(typical.mean)
         log_errors.append(typical.high - typical.mean)
     laws = [OddsFactor(int(d)) for d in widths]
+    fine = np.unique(np.round(np.geomspace(widths[0], widths[-1], 40)).astype(int))
+    curves = [OddsFactor(int(d)) for d in fine]
     return xarray.Dataset(
         {
             "mean_rate": ("d", np.asarray(means), {"long_name": "mean of 1 - 1/Q"}),
@@ -65,8 +77,10 @@ def compute(
             "typical_error": ("d", np.asarray(log_errors), {"long_name": "half of its 95 % interval"}),
             "mean_law": ("d", [law.expected_rate() for law in laws]),
             "typical_law": ("d", [law.log_mean for law in laws]),
+            "mean_curve": ("width", [law.expected_rate() for law in curves]),
+            "typical_curve": ("width", [law.log_mean for law in curves]),
         },
-        coords={"d": list(widths)},
+        coords={"d": list(widths), "width": fine},
         attrs={"seed": seed, "draws": growth.size},
     )
 
@@ -86,21 +100,21 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     """Draw draws with their intervals on the exact laws, over the width."""
     fig, (ax,) = panels(axes, 1, title=message(ds), height=2.7)
     d, hue = ds.d.values, colour("tokens")
-    fine = np.unique(np.round(np.geomspace(d[0], d[-1], 60)).astype(int))
-    laws = [OddsFactor(int(width)) for width in fine]
     ax.axhline(0.5, color="0.35", linestyle=(0, (1, 1.2)), linewidth=1.0)
-    ax.plot(fine, [-np.expm1(-law.log_mean) for law in laws], color=hue, **_TYPICAL)
-    ax.plot(fine, [law.expected_rate() for law in laws], color=hue, **_MEAN)
+    ax.plot(ds.width, -np.expm1(-ds.typical_curve), color=hue, **_TYPICAL)
+    ax.plot(ds.width, ds.mean_curve, color=hue, **_MEAN)
     bars: Any = {"linewidth": 0.8, "color": hue, "linestyle": "none"}
     typical = -np.expm1(-ds.typical)
     ax.errorbar(d, typical, np.exp(-ds.typical) * ds.typical_error, marker="s", markerfacecolor="1", **bars)
     ax.errorbar(d, ds.mean_rate, ds.mean_rate_error, marker="o", **bars)
     offset: Any = {"textcoords": "offset points"}
     ax.annotate("ratio of expectations: 1/2", (d[-1], 0.5), (0, 3), ha="right", color="0.35", **offset)
-    at = int(fine[len(fine) // 3])
-    law = OddsFactor(at)
-    ax.annotate("typical rate", (d[0], -np.expm1(-laws[0].log_mean)), (0, 16), color=hue, **offset)
-    ax.annotate("mean of the ratio", (at, law.expected_rate()), (5, -9), color=hue, **offset)
+    looks: tuple[Any, ...] = (
+        {"marker": "s", "markerfacecolor": "1", **_TYPICAL},
+        {"marker": "o", **_MEAN},
+    )
+    handles = [ax.plot([], [], color=hue, **look)[0] for look in looks]
+    ax.legend(handles, ["typical rate", "mean of the ratio"], loc="lower right")
     low = float(ds.mean_law.min())
     ax.set(
         xscale="log",
