@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -12,7 +13,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -83,7 +84,8 @@ def computed(
             return _read(path)
         except Exception as error:  # whatever is wrong with it, it can be computed again
             tell(f"{path}: the kept data are damaged ({type(error).__name__}); computing them again")
-    ds: xarray.Dataset = module.compute(**arguments)
+    with _compiled():
+        ds: xarray.Dataset = module.compute(**arguments)
     try:
         _write(ds, path)
         mine = sorted(directory.glob(f"{name}-*.npz"), key=lambda file: file.stat().st_mtime)
@@ -92,6 +94,20 @@ def computed(
     except OSError as error:
         tell(f"{directory}: the data of {name} cannot be kept ({error.strerror}); set LINSIM_CACHE")
     return ds
+
+
+@contextlib.contextmanager
+def _compiled() -> Iterator[None]:
+    """Wait for kernels rather than go without them: kept values shall come about in one way."""
+    before = os.environ.get("LINSIM_COMPILE")
+    os.environ["LINSIM_COMPILE"] = "wait"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["LINSIM_COMPILE"]
+        else:
+            os.environ["LINSIM_COMPILE"] = before
 
 
 def key(module: ModuleType, arguments: Mapping[str, Any]) -> str:

@@ -37,7 +37,6 @@ def figures(
     computes nothing again.  Example: linsim figures regime_disk --format svg --width slide
     """
     from .. import checks
-    from .._kernels import first_use
     from ..figures import gallery, style
 
     with one_line():
@@ -50,7 +49,6 @@ def figures(
         written = style.formats(formats, "--format")
         checks.choice(width, "--width", style.WIDTHS)
         check_folder(out)
-        first_use.wait()
         for name in chosen:
             try:
                 paths = gallery.make(name, out, seed=seed, formats=written, width=width, quick=quick)

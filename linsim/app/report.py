@@ -43,12 +43,10 @@ def report(
     Data of figures are kept as by linsim figures.  Example: linsim report --out site
     """
     from .. import checks
-    from .._kernels import first_use
 
     with one_line():
         checks.count(seed, "--seed")
         check_folder(out)
-        first_use.wait()
         path = out / "index.html"
         path.write_text(page(seed=seed, quick=quick), encoding="utf-8")
     print(f"{path}   {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
