@@ -16,17 +16,16 @@ from linsim.rules import Linear
 from linsim.streams import philox
 from linsim.theory import predict
 
-from .style import COLOURS, figure, styled
+from .palette import ROLES, colour
+from .style import below, panels, reads, styled
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-__all__ = ["DEPTH", "caption", "closed_form", "compute", "draw", "exact", "plain", "system"]
+__all__ = ["QUICK", "caption", "closed_form", "compute", "draw", "exact", "message", "plain", "system"]
 
-DEPTH, STEP, SHALLOW = 1200, 10, 200
-#: every so many layers the truth is evaluated
-CHECK = 25
+QUICK = {"depth": 400, "step": 40, "shallow": 60, "check": 40}
 #: bits below the point of the integers; every mode that matters here grows, so this is ample
 BITS = 1024
 ATTENTION = (1.0, 0.7, *np.linspace(-0.2, 0.5, 10))
@@ -34,10 +33,12 @@ WEIGHTS = (2.0, 0.3, 0.1)
 
 _NAMES = ("token_diversity", "cosine_gap", "rank_gap")
 _LINES = {
-    "token_diversity": ("token diversity", COLOURS["vermilion"]),
-    "cosine_gap": ("1 $-$ cosine", COLOURS["blue"]),
-    "rank_gap": ("$\\sigma_2/\\sigma_1$", COLOURS["black"]),
+    "token_diversity": ("token diversity", "tokens"),
+    "cosine_gap": ("1 $-$ cosine", "angles"),
+    "rank_gap": ("$\\sigma_2/\\sigma_1$", "rank"),
 }
+
+_READ = ("split", "naive", "careful", "exact", "closed_form", "measure", "layer", "check", "bits", "shallow")
 
 
 def system(seed: int) -> tuple[Any, Any, Any]:
@@ -152,17 +153,28 @@ def closed_form(A: Any, H: Any, x0: Any, layers: Any) -> Any:
     return np.logaddexp.reduce(logs[:, :-1].reshape(len(logs), -1), axis=1) - everything
 
 
-def compute(*, seed: int = 0, progress: bool = True) -> xarray.Dataset:
-    """Run one system plainly, as invariant parts, and in integers (``progress`` has nothing to show)."""
+def compute(
+    *, seed: int = 0, depth: int = 1200, step: int = 10, shallow: int = 200, check: int = 25
+) -> xarray.Dataset:
+    """Run one system plainly, as invariant parts, and in integers.
+
+    Parameters
+    ----------
+    depth : int
+    step, shallow : int
+        Every so many layers are recorded, and all of the first ``shallow`` ones.
+    check : int
+        Every so many layers the truth is evaluated.
+    """
     import xarray as xr
 
     A, H, x0 = system(seed)
     layers = np.array(
-        sorted({*range(min(SHALLOW, DEPTH)), *range(0, DEPTH, STEP), *range(0, DEPTH, CHECK), DEPTH})
+        sorted({*range(min(shallow, depth)), *range(0, depth, step), *range(0, depth, check), depth})
     )
-    check = np.array(sorted({*range(CHECK, DEPTH, CHECK), DEPTH}))
+    checks = np.array(sorted({*range(check, depth, check), depth}))
     rule = Linear(A, H)
-    run = simulate(rule, x0, DEPTH, layers=layers, metrics=[f"log_{name}" for name in _NAMES])
+    run = simulate(rule, x0, depth, layers=layers, metrics=[f"log_{name}" for name in _NAMES])
     naive, careful = plain(A, H, x0, layers)
     law = predict(rule)
     dims = ("measure", "layer")
@@ -171,12 +183,12 @@ def compute(*, seed: int = 0, progress: bool = True) -> xarray.Dataset:
             "split": (dims, np.array([run.metrics[f"log_{name}"] for name in _NAMES])),
             "naive": (dims, naive),
             "careful": (dims, careful),
-            "exact": (("measure", "check"), exact(A, H, x0, check)),
-            "closed_form": ("check", closed_form(A, H, x0, check)),
+            "exact": (("measure", "check"), exact(A, H, x0, checks)),
+            "closed_form": ("check", closed_form(A, H, x0, checks)),
             "predicted_rate": ("measure", [law.rates[name] for name in _NAMES]),
         },
-        coords={"measure": list(_NAMES), "layer": layers, "check": check},
-        attrs={"seed": seed, "bits": BITS, "quantities": "natural logarithms of gaps"},
+        coords={"measure": list(_NAMES), "layer": layers, "check": checks},
+        attrs={"seed": seed, "bits": BITS, "shallow": shallow, "quantities": "natural logarithms of gaps"},
     )
 
 
@@ -185,38 +197,50 @@ def _error(ds: xarray.Dataset) -> Any:
     return np.expm1(ds.split.sel(layer=ds.check.values).rename(layer="check") - ds.exact)
 
 
+@reads(*_READ)
+def message(ds: xarray.Dataset) -> str:
+    """Return the title: the statement if these data show it."""
+    lowest = float(ds.exact.min()) / np.log(10)
+    if float(np.abs(_error(ds)).max()) < 1e-8 and min(_floors(ds).values()) > lowest + 20:
+        floor = min(_floors(ds).values())
+        return f"Plain arithmetic stops at 1e{floor:.0f}; split states go on to 1e{lowest:.0f}"
+    return "Where plain double precision stops, and how far split states go"
+
+
 @styled
-def draw(ds: xarray.Dataset) -> Figure:
+@reads(*_READ)
+def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     """Draw the first layers, where plain arithmetic stops; the whole depth; and the error of the split."""
-    fig, axes = figure(5.5, nrows=3, height_ratios=[1.25, 1.25, 0.65])
-    first, whole, last = axes
+    fig, found = panels(axes, 3, title=message(ds), height=5.8, ratios=[1.25, 1.25, 0.65])
+    first, whole, last = found
     layer, check, ten = ds.layer.values, ds.check.values, 1 / np.log(10)
-    depth, shallow = int(layer[-1]), min(SHALLOW, int(layer[-1]))
+    depth, shallow = int(layer[-1]), min(ds.attrs["shallow"], int(layer[-1]))
     error = _error(ds)
     power = int(np.floor(np.log10(max(float(np.abs(error).max()), 1e-16))))
-    dashed: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (2, 1))}
-    for name, (_, colour) in _LINES.items():
+    for name, (_, role) in _LINES.items():
+        hue = colour(role)
+        solid = {"color": hue, "linestyle": ROLES[role].dashes}
         split, naive, careful = (
             ds[kind].sel(measure=name).values * ten for kind in ("split", "naive", "careful")
         )
         for ax in (first, whole):
-            ax.plot(layer, split, color=colour)
-            ax.plot(layer, careful, color=colour, **dashed)
+            ax.plot(layer, split, **solid)
+            ax.plot(layer, careful, **solid, linewidth=0.6)
         lost = int(np.argmax(np.isnan(naive)))
         if lost > 0:
-            first.plot(layer[lost - 1], naive[lost - 1], "x", color=colour, markersize=6, markeredgewidth=1.5)
+            first.plot(layer[lost - 1], naive[lost - 1], "x", color=hue, markersize=6, markeredgewidth=1.5)
         truth = ds.exact.sel(measure=name).values * ten
         whole.plot(
             check[::-4],
             truth[::-4],
-            "o",
-            color=colour,
+            ROLES[role].marker,
+            color=hue,
             markerfacecolor="white",
             markersize=3.5,
             clip_on=False,
         )
         relative = error.sel(measure=name).values / 10.0**power
-        last.plot(check, relative, ".-", color=colour, linewidth=0.5, markersize=2.5)
+        last.plot(check, relative, f"{ROLES[role].marker}-", color=hue, linewidth=0.5, markersize=2.5)
     floors = _floors(ds)
     note = "$\\times$  1 $-$ similarity, 1 $-$ mean cosine:\nonly rounding from here on"
     first.text(0.985 * shallow, 0.5, note, ha="right", va="top")
@@ -229,27 +253,24 @@ def draw(ds: xarray.Dataset) -> Figure:
         ("cosine_gap", 0.225, -45),
         ("rank_gap", 0.48, -45),
     ):
-        first.text(x * shallow, y, _LINES[name][0], color=_LINES[name][1], ha="right")
-    for name, (label, colour) in _LINES.items():
+        first.text(x * shallow, y, _LINES[name][0], color=colour(_LINES[name][1]), ha="right")
+    for name, (label, role) in _LINES.items():
         end = float(ds.split.sel(measure=name)[-1]) * ten
         height = 0.03 * float(ds.split.sel(measure="cosine_gap")[-1]) * ten
-        whole.text(0.985 * depth, 0.8 * end - height, label, color=colour, ha="right", va="bottom")
-    black = {"color": "black"}
+        whole.text(0.985 * depth, 0.8 * end - height, label, color=colour(role), ha="right", va="bottom")
+    black: Any = {"color": "black"}
     handles = [
         whole.plot([], [], **black)[0],
         whole.plot([], [], "o", markerfacecolor="white", markersize=3.5, **black)[0],
-        whole.plot([], [], **black, **dashed)[0],
+        whole.plot([], [], **black, linewidth=0.6)[0],
     ]
     names = ["split, double precision", "truth, long integers", "plain double precision"]
     whole.legend(handles, names, loc="lower left", handlelength=1.6, borderaxespad=0.2)
     first.set(xlim=(0, shallow), ylim=(-51, 1), xlabel="layer", ylabel="log$_{10}$ of gap")
     whole.set(xlim=(0, depth), ylabel="log$_{10}$ of gap")
-    last.set(xlim=(0, depth), xlabel="layer", ylabel=f"error of split\n($10^{{{power}}}$ of gap)")
+    last.set(xlim=(0, depth), ylabel=f"error of split\n($10^{{{power}}}$ of gap)")
     last.axhline(0, color="0.6", linewidth=0.5, zorder=0)
-    whole.tick_params(labelbottom=False)
-    for label, ax in zip("abc", axes, strict=True):
-        ax.set_title(label, loc="left", fontweight="bold", pad=3)
-        ax.spines[["top", "right"]].set_visible(False)
+    below([whole, last], "layer")
     return fig
 
 
@@ -266,6 +287,7 @@ def _lost(ds: xarray.Dataset, kind: str, name: str) -> int:
     return int(ds.layer[int(np.argmax(off.values))])
 
 
+@reads(*_READ)
 def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the numbers of the dataset itself."""
     floors, depth = _floors(ds), int(ds.layer[-1])
@@ -274,13 +296,14 @@ def caption(ds: xarray.Dataset) -> str:
     diversity = ds.split.sel(measure="token_diversity", layer=ds.check.values).values
     modes = float(np.abs(np.expm1(diversity - ds.closed_form)).max())
     return (
-        f"Where double precision stops. One smoothing system X <- X + A X H ({len(ATTENTION)} tokens, "
+        f"{message(ds)}. One smoothing system X <- X + A X H ({len(ATTENTION)} tokens, "
         f"{len(WEIGHTS)} features, symmetric A and H with prescribed spectra, random bases and tokens). "
-        "Gaps: token diversity 1 - t_sim (vermilion), 1 - mean cosine (blue), sigma_2/sigma_1 (black). a, "
+        "Gaps: token diversity 1 - t_sim (solid), 1 - mean cosine (dashed), sigma_2/sigma_1 "
+        "(dash-dotted). a, "
         "the first layers. Plain iteration, renormalised at every layer: the usual formulas are 10 percent "
         f"off at layer {_lost(ds, 'naive', 'cosine_gap')} (1 - mean cosine) and "
         f"{_lost(ds, 'naive', 'token_diversity')} (1 - t_sim), and soon give 0 or less (crosses: the last "
-        "layer before). Careful formulas, which subtract before they square (dashed), stay at "
+        "layer before). Careful formulas, which subtract before they square (thin), stay at "
         f"1e{floors['token_diversity']:.1f} and 1e{floors['cosine_gap']:.1f}, 10 percent off from layers "
         f"{_lost(ds, 'careful', 'token_diversity')} and {_lost(ds, 'careful', 'cosine_gap')} on; singular "
         f"values stay at 1e{floors['rank_gap']:.1f}, from layer {_lost(ds, 'careful', 'rank_gap')} on. b, "

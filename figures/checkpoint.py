@@ -9,7 +9,8 @@ import numpy as np
 
 from linsim.theory import disk
 
-from .style import COLOURS, figure, styled
+from .palette import DEPTH, colour, line
+from .style import figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,11 +43,11 @@ def spectra(layers: Sequence[LayerSpectra | LayerReport], lambda_min: float) -> 
     fig, ax = figure(3.1)
     angle = np.linspace(0, 2 * np.pi, 361)
     ax.fill(
-        centre + radius * np.cos(angle), radius * np.sin(angle), color=COLOURS["orange"], alpha=0.25, lw=0
+        centre + radius * np.cos(angle), radius * np.sin(angle), color=colour("sharpening"), alpha=0.2, lw=0
     )
     order = np.argsort(-depth, kind="stable")
     points = ax.scatter(
-        mu.real[order], mu.imag[order], c=depth[order], s=3, cmap="viridis", linewidths=0, rasterized=True
+        mu.real[order], mu.imag[order], c=depth[order], s=3, cmap=DEPTH, linewidths=0, rasterized=True
     )
     low, high = np.percentile(mu.real, [_EDGE, 100 - _EDGE])
     high, low = max(high, 0.1), min(low, centre - radius)
@@ -54,7 +55,7 @@ def spectra(layers: Sequence[LayerSpectra | LayerReport], lambda_min: float) -> 
     pad = 0.05 * (high - low)
     if high - low < 8 * height < 40 * (high - low):
         ax.set_aspect("equal")  # else one of the two would be a line
-    ax.axvline(0, color=COLOURS["black"], lw=0.5)
+    ax.axvline(0, color="0", lw=0.5)
     ax.set(xlabel="Re $\\mu$", ylabel="Im $\\mu$")
     ax.set(xlim=(low - pad, high + pad), ylim=(-1.08 * height, 1.08 * height))
     fig.colorbar(points, ax=ax, location="top", pad=0.02, aspect=40, label="layer")
@@ -79,23 +80,21 @@ def curves(run: ModelRun) -> Figure:
     """Draw HFC/LFC through the model, and three columns of what attention does to it."""
     depth = np.arange(len(run.layers) + 1)
     fig, (top, bottom) = figure(3.9, nrows=2)
-    top.plot(depth, run.curves.all["hfc_lfc"], color=COLOURS["blue"], label="all tokens")
+    top.plot(depth, run.curves.all["hfc_lfc"], **line("tokens"), label="all tokens")
     if run.curves.largest_share.max() > 0.5:
         label = "without the largest token"
-        top.plot(depth, run.curves.others["hfc_lfc"], color=COLOURS["orange"], label=label)
+        top.plot(depth, run.curves.others["hfc_lfc"], **line("tokens", linestyle=(0, (1, 1.2))), label=label)
     top.set(ylabel="HFC/LFC", xlim=(0, depth[-1]))
     low, high = top.dataLim.intervaly
     if high > 20 * low:
         top.set_yscale("log")
     top.legend(**_ABOVE)
     layers = depth[:-1]
-    bottom.axhline(0, color=COLOURS["black"], lw=0.5)
+    bottom.axhline(0, color="0", lw=0.5)
     measured, step, law = ([getattr(one, name) for one in run.layers] for name in ("measured", "step", "law"))
-    bottom.plot(layers, law, color=COLOURS["vermilion"], ls="--", label="law")
-    bottom.plot(layers, measured, color=COLOURS["blue"], label="measured")
-    bottom.plot(
-        layers, step, "o", color=COLOURS["black"], ms=2.5, mfc="none", mew=0.7, label="one exact step"
-    )
+    bottom.plot(layers, law, **line("predicted"), label="law")
+    bottom.plot(layers, measured, **line("tokens"), label="measured")
+    bottom.plot(layers, step, "o", color="0", ms=2.5, mfc="none", mew=0.7, label="one exact step")
     bottom.set(xlabel="layer", ylabel="change across attention\nof ln(HFC/LFC)", xlim=(0, depth[-1]))
     bottom.legend(**_ABOVE)
     for label, ax in zip("ab", (top, bottom), strict=True):

@@ -6,6 +6,7 @@ predicted from spectra alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,29 +15,34 @@ from linsim import attention, sweep, tokens, weights
 from linsim.rules import Linear
 from linsim.theory import boundary
 
-from .style import COLOURS, figure, styled
+from .palette import ROLES, colour, line
+from .style import below, panels, reads, styled
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-__all__ = ["DEPTH", "DRAWS", "SCALES", "caption", "compute", "draw", "factors", "systems"]
+__all__ = ["QUICK", "caption", "compute", "draw", "factors", "message", "systems"]
 
 TOKENS, FEATURES = 16, 8
-DEPTH, STEP = 800, 20
-#: shallow layers that are all recorded, for the insets
-SHALLOW = 32
-DRAWS = 8
-#: the weights are this times a matrix with eigenvalues between 0.1 and 1
-SCALES = (1.0, -1.0, -4.0)
 LAMBDA_MIN = -0.4
 
-#: what is drawn: its label and colour
-_LINES = {
-    "tokens": ("(HFC/LFC)$^2$", COLOURS["vermilion"]),
-    "rank": ("eff. rank $-$ 1", COLOURS["black"]),
-    "angles": ("1 $-$ |cosine|", COLOURS["blue"]),
-}
+QUICK = {"depth": 400, "step": 50, "shallow": 8, "draws": 2}
+
+#: what is drawn, and its label
+_LINES = {"tokens": "(HFC/LFC)$^2$", "rank": "eff. rank $-$ 1", "angles": "1 $-$ |cosine|"}
+
+_READ = (
+    "log_hfc_lfc",
+    "log_effective_rank_gap",
+    "log_abs_cosine_gap",
+    "predicted_margin",
+    "predicted_regime",
+    "predicted_rank_gap_rate",
+    "predicted_cosine_gap_rate",
+    "scale",
+    "shallow",
+)
 
 
 def systems(point: dict[str, Any], rng: Any) -> tuple[Linear, Any]:
@@ -69,21 +75,41 @@ def systems(point: dict[str, Any], rng: Any) -> tuple[Linear, Any]:
     return Linear(A, H), tokens.gaussian(TOKENS, FEATURES, size=len(scale), rng=rng)
 
 
-def compute(*, seed: int = 0, progress: bool = True, store: Any = None) -> xarray.Dataset:
-    """Follow every draw of the three systems through depth."""
-    return sweep(
+def compute(
+    *,
+    seed: int = 0,
+    scale: Sequence[float] = (1.0, -1.0, -4.0),
+    depth: int = 800,
+    step: int = 20,
+    shallow: int = 32,
+    draws: int = 8,
+    progress: bool = False,
+) -> xarray.Dataset:
+    """Follow every draw of the three systems through depth.
+
+    Parameters
+    ----------
+    scale : sequence of 3 floats
+        The weights are this times a matrix with eigenvalues between 0.1 and 1.
+    step, shallow : int
+        Every so many layers are recorded, and all of the first ``shallow`` ones, for the insets.
+    draws : int
+        Systems a panel.
+    """
+    ds = sweep(
         systems,
-        {"scale": SCALES},
-        depth=DEPTH,
-        layers=sorted({*range(min(SHALLOW, DEPTH)), *range(0, DEPTH, STEP), DEPTH}),
+        {"scale": tuple(scale)},
+        depth=depth,
+        layers=sorted({*range(min(shallow, depth)), *range(0, depth, step), depth}),
         metrics=["log_hfc_lfc", "log_abs_cosine_gap", "log_effective_rank_gap"],
-        replicates=DRAWS,
+        replicates=draws,
         seed=seed,
-        store=store,
         progress=progress,
     )
+    return ds.assign_attrs(shallow=shallow, tokens=TOKENS, features=FEATURES)
 
 
+@reads(*_READ)
 def factors(ds: xarray.Dataset) -> dict[str, tuple[Any, Any]]:
     """Return predicted and measured ln factor per layer of each line, dims (scale, replicate).
 
@@ -111,27 +137,44 @@ def _measured(ds: xarray.Dataset) -> dict[str, Any]:
     return {"tokens": 2 * ds.log_hfc_lfc, "rank": ds.log_effective_rank_gap, "angles": ds.log_abs_cosine_gap}
 
 
+def _errors(ds: xarray.Dataset) -> dict[str, float]:
+    """Largest relative difference of measured and predicted factors, by line."""
+    return {k: float(np.abs(np.expm1(m - p)).max()) for k, (p, m) in factors(ds).items()}
+
+
+@reads(*_READ)
+def message(ds: xarray.Dataset) -> str:
+    """Return the title: the statement if these data show it."""
+    lowest = min(float(v.min()) for v in _measured(ds).values()) / np.log(10)
+    if max(_errors(ds).values()) < 0.02 and lowest < -20:
+        return f"Predicted rates hold down to 1e{lowest:.0f}: tokens, angles and rank each have their own"
+    return "Tokens, angles and rank over depth, and the predicted slopes"
+
+
 @styled
-def draw(ds: xarray.Dataset) -> Figure:
+@reads(*_READ)
+def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     """Draw the three regimes on one scale, measured lines under predicted slopes, and the first layers."""
     measured, rates = _measured(ds), factors(ds)
     layer, depth = ds.layer.values, float(ds.layer[-1])
-    middle, shallow = int(np.searchsorted(layer, depth / 2)), layer <= min(SHALLOW, depth)
+    middle, shallow = int(np.searchsorted(layer, depth / 2)), layer <= min(ds.attrs["shallow"], depth)
     ends = {
         k: [float(v.sel(scale=k).isel(layer=-1).median()) / np.log(10) for v in measured.values()]
         for k in ds.scale.values
     }
     bounds = [(1.08 * min(0.0, *end), max(25.0, 1.08 * max(end))) for end in ends.values()]
-    fig, axes = figure(5.6, nrows=3, sharex=True, height_ratios=[high - low for low, high in bounds])
-    for k, (ax, scale) in enumerate(zip(axes, ds.scale.values, strict=True)):
+    ratios = [high - low for low, high in bounds]
+    fig, found = panels(axes, len(bounds), title=message(ds), height=5.9, ratios=ratios)
+    for k, (ax, scale) in enumerate(zip(found, ds.scale.values, strict=True)):
         down = max(ends[scale]) <= 0
         inset = ax.inset_axes((0.1, 0.13, 0.26, 0.36) if down else (0.1, 0.75, 0.26, 0.21))
         order = np.argsort(ends[scale])[::-1]
         close = ends[scale][order[0]] - ends[scale][order[1]] < 60
-        for m, (name, (label, colour)) in enumerate(_LINES.items()):
+        for m, (name, label) in enumerate(_LINES.items()):
             lines = measured[name].sel(scale=scale).transpose("layer", "replicate").values / np.log(10)
-            ax.plot(layer, lines, color=colour, linewidth=1.6)
-            inset.plot(layer[shallow], lines[shallow], color=colour, linewidth=0.5)
+            look = line(name, linestyle="solid", linewidth=1.8, marker=ROLES[name].marker, markersize=4)
+            ax.plot(layer, lines, markevery=[middle], **look)
+            inset.plot(layer[shallow], lines[shallow], **line(name, linewidth=0.6))
             slope = float(rates[name][0].sel(scale=scale).median())
             guide = np.median(lines[middle]) + slope / np.log(10) * (layer - layer[middle])
             ax.plot(layer, guide, color="white", linewidth=0.7, dashes=(3, 4))
@@ -142,34 +185,34 @@ def draw(ds: xarray.Dataset) -> Figure:
                 textcoords="offset points",
                 va="bottom" if close and m == order[0] else "center",
                 linespacing=1.1,
-                color=colour,
+                color=colour(name),
                 annotation_clip=False,
             )
         ax.axhline(0, color="0.6", linewidth=0.5, zorder=0)
         ax.set(xlim=(0, depth), ylim=bounds[k], ylabel="log$_{10}$ of measure")
-        ax.spines[["top", "right"]].set_visible(False)
         inset.set(xlim=(0, layer[shallow][-1]))
         inset.tick_params(labelsize=6, length=2, pad=1.5)
-        ax.set_title("abc"[k], loc="left", fontweight="bold", pad=3)
-        ax.set_title(_title(ds, scale), loc="right", pad=3)
-    axes[-1].set_xlabel("layer")
+        ax.set_title(_title(ds, scale), loc="right")
+    below(found, "layer")
     return fig
 
 
 def _title(ds: xarray.Dataset, scale: float) -> str:
     verdict = {1: "smoothing", 0: "balanced", -1: "sharpening"}[int(ds.predicted_regime.sel(scale=scale)[0])]
     again = " again" if scale < boundary(LAMBDA_MIN) else ""
-    return f"{verdict}{again}: $\\mu_j$ from {0.1 * scale:g} to {scale:g}".replace("-", "$-$")
+    low, high = sorted((0.1 * scale, scale))
+    return f"{verdict}{again}: $\\mu_j\\in[{low:g}, {high:g}]$"
 
 
+@reads(*_READ)
 def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the numbers of the dataset itself."""
     last = {k: v.isel(layer=-1) / np.log(10) for k, v in _measured(ds).items()}
     deepest = min(float(v.min()) for v in last.values())
-    errors = {k: float(np.abs(np.expm1(m - p)).max()) for k, (p, m) in factors(ds).items()}
+    errors = _errors(ds)
     apart = float(last["tokens"].max())
     return (
-        f"Token diversity, rank and angles over {int(ds.layer[-1])} layers of X <- X + A X H: "
+        f"{message(ds)}. Token diversity, rank and angles over {int(ds.layer[-1])} layers of X <- X + A X H: "
         f"{ds.sizes['replicate']} random draws a panel, coincident on this scale ({TOKENS} tokens, "
         f"{FEATURES} features, symmetric A with lambda_min = {LAMBDA_MIN:g}, symmetric H, prescribed "
         "spectra, random bases and tokens; mu_j: eigenvalues of H). White dashes, and numbers at the right: "

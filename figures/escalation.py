@@ -1,172 +1,148 @@
-"""Token similarity escalation: which parts of a block drive it, and at which of three rates."""
+"""Token similarity escalation from one over n to 1: measured replicas beside the law of odds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linsim import attention, simulate, tokens
-from linsim.block import Block, Deescalation
-from linsim.escalation import OddsFactor, interval, odds_growth
+from linsim import attention, simulate
+from linsim import tokens as token_matrices
 from linsim.rules import RandomWeights
+from linsim.streams import philox
 
-from .style import COLOURS, figure, styled
+from .palette import colour, line
+from .style import below, outlined, panels, reads, styled
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-__all__ = ["BLOCKS", "caption", "compute", "draw"]
+__all__ = ["QUICK", "caption", "compute", "draw", "message"]
 
-TOKENS, FEATURES, REPLICAS, DEPTH = 32, 64, 24, 48
-#: widths at which the three rates are measured, and draws of the factor Q at each
-WIDTHS, DRAWS = (5, 6, 8, 12, 16, 24, 32, 48, 64, 96), 4000
+QUICK = {"tokens": (8, 64), "features": 16, "replicas": 12, "depth": 12}
 
-_A = attention.uniform(TOKENS)
-#: name: block, label, colour
-BLOCKS: dict[str, tuple[Any, str, str]] = {
-    "linear": (Block(_A, norm=None), "no norm", COLOURS["black"]),
-    "post": (Block(_A, feed_forward="gelu"), "post-norm", COLOURS["vermilion"]),
-    "pre": (Block(_A, norm="pre", feed_forward="gelu"), "pre-norm", COLOURS["blue"]),
-    "deescalated": (
-        Block(_A, feed_forward="gelu", deescalation=Deescalation("attention", tau=1.0)),
-        "post-norm,\nde-escalated",
-        COLOURS["green"],
-    ),
-}
+_READ = ("log_odds", "log_mean_odds", "log_mean_error", "law", "tokens", "layer", "features")
+_DASHES = ("solid", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.4, 1, 1.4)))
 
 
-def compute(*, seed: int = 0, progress: bool = True) -> xarray.Dataset:
-    """Run every block from the same tokens, and draw the factor of the odds at every width."""
-    import xarray as xr
-    from tqdm.auto import tqdm
+def compute(
+    *,
+    seed: int = 0,
+    tokens: Sequence[int] = (8, 48, 288),
+    features: int = 64,
+    replicas: int = 16,
+    depth: int = 24,
+) -> xarray.Dataset:
+    """Run random tokens under uniform attention with fresh Gaussian weights, and average their odds.
 
-    x0 = np.broadcast_to(tokens.gaussian(TOKENS, FEATURES, rng=seed), (REPLICAS, TOKENS, FEATURES))
-    odds = []
-    steps = [*BLOCKS, *WIDTHS]
-    with tqdm(steps, disable=not progress, desc="linsim figures escalation") as bar:
-        for name in BLOCKS:
-            run = simulate(BLOCKS[name][0], x0, DEPTH, metrics="log_hfc_lfc", rng=seed)
-            odds.append(-2 * run.metrics["log_hfc_lfc"] / np.log(10))
-            bar.update()
-        means, errors, logs, log_errors = [], [], [], []
-        for d in WIDTHS:
-            layers = 40
-            start = np.broadcast_to(tokens.gaussian(2, d, rng=seed), (DRAWS // layers, 2, d))
-            rule = RandomWeights(attention.uniform(2))
-            growth = odds_growth(simulate(rule, start, layers, metrics="log_hfc_lfc", rng=seed)).ravel()
-            mean, typical = interval(-np.expm1(-growth)), interval(growth)
-            means.append(mean.mean)
-            errors.append(mean.high - mean.mean)
-            logs.append(typical.mean)
-            log_errors.append(typical.high - typical.mean)
-            bar.update()
-    return xr.Dataset(
+    Parameters
+    ----------
+    tokens : sequence of at most 4 ints
+        Numbers of tokens.
+    features, replicas, depth : int
+    """
+    import xarray
+
+    layers = np.arange(depth + 1)
+    logs, means, errors, laws = [], [], [], []
+    for k, n in enumerate(tokens):
+        # replicas start from tokens whose odds are exactly those of the mean, 1 to n - 1
+        x0 = token_matrices.gaussian(n, features, similarity=1 / n, size=replicas, rng=philox(seed, 2 * k))
+        run = simulate(
+            RandomWeights(attention.uniform(n)), x0, depth, metrics="log_hfc_lfc", rng=philox(seed, 2 * k + 1)
+        )
+        odds = -2 * run.metrics["log_hfc_lfc"]
+        growth = np.exp(odds - odds[:, :1] - layers * np.log(2))
+        logs.append(odds)
+        means.append(np.log(growth.mean(axis=0)) + odds[:, 0].mean() + layers * np.log(2))
+        errors.append(growth.std(axis=0, ddof=1) / np.sqrt(replicas) / growth.mean(axis=0))
+        laws.append(-np.log(n - 1) + layers * np.log(2))
+    shape = ("tokens", "layer")
+    return xarray.Dataset(
         {
-            "log_odds": (("block", "replica", "layer"), np.stack(odds), {"long_name": "log10 t/(1-t)"}),
-            "mean_rate": ("d", np.asarray(means), {"long_name": "mean of 1 - 1/Q"}),
-            "mean_rate_error": ("d", np.asarray(errors), {"long_name": "half of its 95 % interval"}),
-            "typical": ("d", np.asarray(logs), {"long_name": "mean of ln Q"}),
-            "typical_error": ("d", np.asarray(log_errors), {"long_name": "half of its 95 % interval"}),
+            "log_odds": (("tokens", "replica", "layer"), np.array(logs)),
+            "log_mean_odds": (shape, np.array(means)),
+            "log_mean_error": (shape, np.array(errors)),
+            "law": (shape, np.array(laws)),
         },
-        coords={"block": list(BLOCKS), "layer": np.arange(DEPTH + 1), "d": list(WIDTHS)},
-        attrs={"seed": seed, "draws": DRAWS, "source": "linsim figures escalation"},
+        {"tokens": list(tokens), "layer": layers},
+        {"seed": seed, "features": features, "quantities": "natural logarithms of t/(1 - t)"},
     )
+
+
+def _deviation(ds: xarray.Dataset) -> float:
+    """Largest difference of the mean odds from the law in the first half, in standard errors."""
+    first = ds.isel(layer=slice(1, ds.sizes["layer"] // 2 + 1))
+    return float((np.abs(np.expm1(first.log_mean_odds - first.law)) / first.log_mean_error).max())
+
+
+@reads(*_READ)
+def message(ds: xarray.Dataset) -> str:
+    """Return the title: the statement if these data show it."""
+    if _deviation(ds) < 5:
+        return "From 1/n to 1: the odds of token similarity double at every layer"
+    return "Token similarity over depth under uniform attention, and the law of odds"
+
+
+def _in_tens(logs: Any) -> Any:
+    return logs / np.log(10)
 
 
 @styled
-def draw(ds: xarray.Dataset) -> Figure:
-    """Draw the odds over depth under the law of expectations, and the three rates over width."""
-    fig, (top, bottom) = figure(4.6, nrows=2, height_ratios=[1.25, 1])
+@reads(*_READ)
+def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
+    """Draw similarity over depth, and the odds on a logarithmic scale, under the law."""
+    fig, found = panels(axes, 2, title=message(ds), height=4.2)
+    from scipy.special import expit
+
+    top, bottom = found
     layer = ds.layer.values
-    start = float(ds.log_odds.sel(block="linear", layer=0).mean())
-    doubling = start + layer * np.log10(2)
-    top.plot(layer, doubling, color="white", dashes=(2, 3), linewidth=0.7, zorder=5)
-    middle = int(0.56 * layer[-1])
-    top.annotate(
-        "dashes: doubling\neach layer",
-        (layer[middle], doubling[middle]),
-        (10, -16),
-        textcoords="offset points",
-        color="0.35",
-    )
-    shifts = {"post": 6, "linear": -6}
-    for name, (_, label, colour) in BLOCKS.items():
-        lines = ds.log_odds.sel(block=name).transpose("replica", "layer").values
-        low, mid, high = np.quantile(lines, [0.05, 0.5, 0.95], axis=0)
-        top.fill_between(layer, low, high, color=colour, alpha=0.25, linewidth=0)
-        top.plot(layer, mid, color=colour)
-        top.annotate(
-            label,
-            (layer[-1], mid[-1]),
-            (4, shifts.get(name, 0)),
+    for n, dashes in zip(ds.tokens.values, _DASHES, strict=False):
+        odds = ds.log_odds.sel(tokens=n).transpose("replica", "layer").values
+        law = ds.law.sel(tokens=n).values
+        low, mid, high = np.quantile(odds, [0.05, 0.5, 0.95], axis=0)
+        for ax, shape in ((top, expit), (bottom, _in_tens)):
+            ax.fill_between(layer, shape(low), shape(high), color=colour("tokens"), alpha=0.2, linewidth=0)
+            ax.plot(layer, shape(mid), color=colour("tokens"), linestyle=dashes)
+            ax.plot(layer, shape(law), **line("predicted", linewidth=0.7))
+        # each name lower than the one before, so that they do not meet
+        height = (0.85, 0.5, 0.15, 0.3)[_DASHES.index(dashes)]
+        at = float(np.interp(np.log(height / (1 - height)), law, layer))
+        outlined(top.text(at + 0.02 * layer[-1], height, f"$n={n}$", va="center", color=colour("tokens")))
+        bottom.annotate(
+            f"$n={n}$",
+            (layer[-1], law[-1] / np.log(10)),
+            (4, 0),
             textcoords="offset points",
             va="center",
-            color=colour,
+            color=colour("tokens"),
             annotation_clip=False,
         )
-    top.axhline(0, color="0.8", linewidth=0.5, zorder=0)
-    top.set(xlim=(0, layer[-1]), xlabel="layer", ylabel="log$_{10}$ odds of similarity")
-    top.set_title("a", loc="left", fontweight="bold", pad=3)
-
-    d = ds.d.values
-    fine = np.unique(np.round(np.geomspace(d[0], d[-1], 60)).astype(int))
-    laws = [OddsFactor(int(width)) for width in fine]
-    bottom.axhline(0.5, color="0.55", dashes=(3, 2), linewidth=1.0)
-    bottom.plot(fine, [-np.expm1(-law.log_mean) for law in laws], color=COLOURS["sky"])
-    bottom.plot(fine, [law.expected_rate() for law in laws], color=COLOURS["purple"])
-    typical = -np.expm1(-ds.typical)
-    bars: Any = {"fmt": "o", "markersize": 2.6, "linewidth": 0.8}
-    bottom.errorbar(d, typical, np.exp(-ds.typical) * ds.typical_error, color=COLOURS["sky"], **bars)
-    bottom.errorbar(d, ds.mean_rate, ds.mean_rate_error, color=COLOURS["purple"], **bars)
-    bottom.annotate(
-        "ratio of expectations: 1/2",
-        (d[-1], 0.5),
-        (0, 3),
-        textcoords="offset points",
-        ha="right",
-        color="0.35",
+    top.set(xlim=(0, layer[-1]), ylim=(0, 1.02), ylabel="token similarity $t$")
+    bottom.axhline(0, color="0.85", linewidth=0.5, zorder=0)
+    bottom.set(xlim=(0, layer[-1]), ylabel="log$_{10}$ odds $t/(1-t)$")
+    bottom.legend(
+        [bottom.plot([], [], **line("predicted", linewidth=0.7))[0]],
+        ["odds double at each layer"],
+        loc="upper left",
     )
-    bottom.annotate("typical", (5.0, 0.468), color=COLOURS["blue"])
-    bottom.annotate(
-        "mean of the ratio",
-        (16, OddsFactor(16).expected_rate()),
-        (6, -8),
-        textcoords="offset points",
-        color=COLOURS["purple"],
-    )
-    bottom.set(
-        xscale="log", xlabel="features $d$", ylabel="escalation rate $r$, $t \\to 1$", ylim=(0.2, 0.55)
-    )
-    ticks = [5, 8, 16, 32, 64, 96]
-    bottom.set_xticks(ticks, [str(t) for t in ticks])
-    bottom.minorticks_off()
-    bottom.set_title("b", loc="left", fontweight="bold", pad=3)
-    for ax in (top, bottom):
-        ax.spines[["top", "right"]].set_visible(False)
+    below(found, "layer")
     return fig
 
 
+@reads(*_READ)
 def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the numbers of the dataset itself."""
-    last = ds.log_odds.isel(layer=-1).median("replica")
-    exact = np.array([OddsFactor(int(d)).expected_rate() for d in ds.d.values])
-    typical = np.array([OddsFactor(int(d)).log_mean for d in ds.d.values])
-    worst = float(np.max(np.abs(ds.mean_rate - exact) / ds.mean_rate_error) * 1.96)
-    worst_typical = float(np.max(np.abs(ds.typical - typical) / ds.typical_error) * 1.96)
-    similarity = {str(b): 1 / (1 + 10 ** -float(last.sel(block=b))) for b in ds.block.values}
-    odds = {str(b): float(last.sel(block=b)) for b in ds.block.values}
+    ends = 1 / (1 + np.exp(-ds.log_odds.isel(layer=-1).median("replica")))
+    said = ", ".join(f"{float(ends.sel(tokens=n)):.4f} for n = {n}" for n in ds.tokens.values)
     return (
-        "Token similarity t under uniform attention with fresh Gaussian weights (s = 1). a, odds t/(1-t) "
-        f"of {ds.sizes['replica']} replicas over {int(ds.layer[-1])} layers ({TOKENS} tokens, {FEATURES} "
-        "features, GELU feed-forward where there is a norm): median and 5 to 95 %. White dashes: the odds of "
-        f"expectations double. At the end t = {similarity['pre']:.3f} with pre-norm and "
-        f"{similarity['deescalated']:.3f} with de-escalation (tau = 1 behind each attention); without "
-        f"either the odds are 1e{odds['linear']:.0f} (no norm) and 1e{odds['post']:.0f} (post-norm). b, "
-        "three numbers that are called the escalation rate, as t goes to 1: the mean of the ratio, "
-        "1 - E[1/Q]; the typical rate, 1 - exp(-E ln Q); the ratio of expectations, 1/2. Lines: exact laws. "
-        "Dots: "
-        f"{ds.attrs['draws']} draws at each width, with 95 % intervals; the largest deviation is {worst:.1f} "
-        f"standard errors of the mean ({worst_typical:.1f} of the typical rate)."
+        f"{message(ds)}. Uniform attention, fresh Gaussian weights with E W W^T = I at every layer, "
+        f"{ds.attrs['features']} features, {ds.sizes['replica']} replicas from random tokens of similarity "
+        "1/n (odds 1/(n - 1)). a, similarity t: median (thick) and 5 to 95 % (shaded). b, its odds "
+        "t/(1 - t). Thin dashes: the law of odds, u_l = 2^l/(n - 1), exact for the mean of the odds. The "
+        f"median after {int(ds.layer[-1])} layers is {said}. Over the first half of the layers the mean of "
+        f"the odds is at most {_deviation(ds):.1f} standard errors from the law; the median falls behind it, "
+        "as it must: E ln Q < ln E Q."
     )

@@ -7,6 +7,7 @@ exactly for the linear layer, and simulated pre-norm stacks stand beside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from linsim import attention, simulate, tokens, weights
 from linsim.block import Block
 from linsim.theory import pre_norm_ratio, real_regime, swap_ratios
 
-from .style import COLOURS, MAP, figure, outlined, styled
+from .palette import REGIMES
+from .style import below, outlined, panels, reads, styled
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-__all__ = ["DEPTH", "DRAWS", "LAMBDA_MIN", "SIMULATED", "STACKS", "caption", "compute", "draw", "systems"]
+__all__ = ["QUICK", "caption", "compute", "draw", "message", "systems"]
 
 TOKENS, FEATURES = 6, 8
 #: condition numbers of S, one a map; its eigenvalues are log-spaced below LARGEST
@@ -29,13 +31,21 @@ CONDITIONS = (3.0, 30.0)
 LARGEST = 0.5
 #: gains are +-exp(SPREAD z), z standard normal
 SPREAD = 0.25
-#: draws of S and gains for each share and condition
-DRAWS = 4000
-LAMBDA_MIN = np.linspace(-0.95, 0.0, 39)
-#: smallest eigenvalues of the attention of simulated stacks, their number for each share, and their depth
-SIMULATED = (-0.2, -0.4, -0.6)
-STACKS = 40
-DEPTH = 800
+QUICK = {"lambda_min": (-0.9, -0.6, -0.3, 0.0), "low": (-0.3,), "draws": 60, "stacks": 2, "depth": 60}
+
+_READ = (
+    "linear",
+    "predicted",
+    "simulated",
+    "apart",
+    "draws",
+    "stacks",
+    "depth",
+    "negative",
+    "lambda_min",
+    "low",
+)
+
 #: factor of the weights of stacks: how fast they leave their start behind, which is all that their size does
 STRENGTH = 10.0
 #: probability with which any interval of the figure misses the truth
@@ -73,29 +83,49 @@ def systems(negative: int, condition: float, size: int, rng: Any) -> tuple[Any, 
     return gains, -S
 
 
-def compute(*, seed: int = 0, progress: bool = True, store: Any = None) -> xarray.Dataset:
-    """Count the draws that smooth: ``linear``, and of the pre-norm stacks ``predicted`` and ``simulated``."""
+def compute(
+    *,
+    seed: int = 0,
+    lambda_min: Sequence[float] = tuple(np.linspace(-0.95, 0.0, 39).tolist()),
+    low: Sequence[float] = (-0.2, -0.4, -0.6),
+    draws: int = 1200,
+    stacks: int = 10,
+    depth: int = 500,
+) -> xarray.Dataset:
+    """Count the draws that smooth: ``linear``, and of the pre-norm stacks ``predicted`` and ``simulated``.
+
+    Parameters
+    ----------
+    lambda_min : sequence of float
+        Smallest eigenvalues of the attention, of the maps.
+    low : sequence of at most 3 floats
+        Those of the simulated stacks.
+    draws : int
+        Draws of S and gains for each share and condition.
+    stacks, depth : int
+        Simulated stacks for each share, and their layers.
+    """
     import xarray
 
-    del progress, store  # a minute of work, with nothing worth keeping
+    lows = np.asarray(lambda_min)
     rng = np.random.default_rng(seed)
     shares = np.arange(FEATURES + 1)
-    linear = np.zeros((len(CONDITIONS), len(shares), len(LAMBDA_MIN)), dtype=int)
-    predicted, simulated, apart = (np.zeros((len(SIMULATED), len(shares)), dtype=int) for _ in range(3))
+    linear = np.zeros((len(CONDITIONS), len(shares), len(lows)), dtype=int)
+    predicted, simulated, apart = (np.zeros((len(low), len(shares)), dtype=int) for _ in range(3))
     for k in shares:
         for c, condition in enumerate(CONDITIONS):
-            gains, H = systems(int(k), condition, DRAWS, rng)
+            gains, H = systems(int(k), condition, draws, rng)
             # similar to the symmetric -L^T diag(gamma) L, where S = L L^T
             root = np.linalg.cholesky(-H)
             mu = np.linalg.eigvalsh(-np.swapaxes(root, -1, -2) @ (gains[:, :, None] * root))
-            regime = real_regime(mu[:, :1], mu[:, -1:], LAMBDA_MIN)
+            regime = real_regime(mu[:, :1], mu[:, -1:], lows)
             linear[c, k] = np.sum(regime == "smoothing", axis=0)
-        for i, low in enumerate(SIMULATED):
-            A = attention.from_spectrum([1, 0.2, 0.1, 0, -0.1, low], rng=rng)
-            gains, H = systems(int(k), CONDITIONS[-1], STACKS, rng)
-            x0 = tokens.gaussian(TOKENS, FEATURES, size=STACKS, rng=rng)
+        for i, lowest in enumerate(low):
+            A = attention.from_spectrum([1, 0.2, 0.1, 0, -0.1, lowest], rng=rng)
+            gains, H = systems(int(k), CONDITIONS[-1], stacks, rng)
+            x0 = tokens.gaussian(TOKENS, FEATURES, size=stacks, rng=rng)
             block = Block(A, weights=STRENGTH * H, norm="pre", gain=gains)
-            run = simulate(block, x0, DEPTH, layers=[DEPTH // 2, DEPTH], metrics=["log_hfc_lfc"])
+            run = simulate(block, x0, depth, layers=[depth // 2, depth], metrics=["log_hfc_lfc"])
             half, end = run.metrics["log_hfc_lfc"].T
             # what falls towards tokens at +-u stays above 1
             smooths = (end < half) & (end < 0)
@@ -113,10 +143,10 @@ def compute(*, seed: int = 0, progress: bool = True, store: Any = None) -> xarra
         coords={
             "condition": np.array(CONDITIONS),
             "negative": shares,
-            "lambda_min": np.array(LAMBDA_MIN),
-            "low": np.array(SIMULATED),
+            "lambda_min": lows,
+            "low": np.array(low),
         },
-        attrs={"draws": DRAWS, "stacks": STACKS, "depth": DEPTH, "seed": seed},
+        attrs={"draws": draws, "stacks": stacks, "depth": depth, "seed": seed},
     )
 
 
@@ -136,51 +166,63 @@ def _band(ds: xarray.Dataset) -> float:
     return float(np.sqrt(np.log(2 * curves / ERROR) / (2 * ds.attrs["draws"])))
 
 
+@reads(*_READ)
+def message(ds: xarray.Dataset) -> str:
+    """Return the title: the statement if these data show it."""
+    share = ds.linear / ds.attrs["draws"]
+    at_zero = share.sel(negative=ds.negative > 0, lambda_min=ds.lambda_min == 0)
+    if at_zero.size and bool((at_zero == 1).all()) and bool((share.sel(negative=0) == 0).all()):
+        return "One negative layer-norm gain is enough to turn sharpening into smoothing, if λ_min = 0"
+    return "Which share of negative layer-norm gains turns sharpening into smoothing"
+
+
 @styled
-def draw(ds: xarray.Dataset) -> Figure:
+@reads(*_READ)
+def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
     """Draw one map for each condition number, and the simulated stacks below."""
     count = ds.sizes["condition"]
-    fig, axes = figure(1.55 * count + 2.0, nrows=count + 1)
+    fig, found = panels(axes, count + 1, title=message(ds), height=1.55 * count + 2.3)
     share = ds.negative.values / FEATURES
     half = 0.5 / FEATURES
-    for label, ax, condition in zip("abcdef", axes, ds.condition.values, strict=False):
+    for ax, condition in zip(found, ds.condition.values, strict=False):
         value = (
             ds.linear.sel(condition=condition).transpose("lambda_min", "negative").values / ds.attrs["draws"]
         )
-        mesh = ax.pcolormesh(share, ds.lambda_min.values, value, cmap=MAP, vmin=0, vmax=1, rasterized=True)
+        # from sharpening to smoothing, as the map has them
+        mesh = ax.pcolormesh(
+            share, ds.lambda_min.values, value, cmap=f"{REGIMES}_r", vmin=0, vmax=1, rasterized=True
+        )
         # one negative gain of the size of the others is enough above this
         sure = -1 / swap_ratios(-1 + 1e-9, condition)[1]
         outlined(ax.axhline(sure, color="black", linestyle="--", linewidth=1))
-        ax.set(xlim=(-half, 1 + half), ylabel=r"$\lambda_{\min}$")
-        ax.tick_params(labelbottom=False)
-        ax.set_title(label, loc="left", fontweight="bold", pad=3)
-        ax.set_title(f"linear layer, condition of $S$: {condition:g}", loc="right", pad=3)
-    fig.colorbar(mesh, ax=axes[:count], pad=0.02, aspect=30, label="share of draws that smooth")
-    ax = axes[-1]
+        ax.set(xlim=(-half, 1 + half), ylabel=r"attention $\lambda_{\min}$")
+        ax.set_title(f"linear layer, condition of $S$: {condition:g}", loc="right")
+    fig.colorbar(mesh, ax=found[:count], pad=0.02, aspect=30, label="share of draws that smooth")
+    ax = found[-1]
     size = ds.attrs["stacks"]
-    for i, (low, name) in enumerate(zip(ds.low.values, ("blue", "orange", "vermilion"), strict=False)):
+    looks = (("solid", "o", "0"), ((0, (4, 1.6)), "s", "0.35"), ((0, (1, 1.2)), "^", "0.6"))
+    for i, (low, (dashes, marker, grey)) in enumerate(zip(ds.low.values, looks, strict=False)):
         chosen = ds.sel(low=low)
-        found = chosen.simulated.values / size
+        shown = chosen.simulated.values / size
         least, most = _interval(chosen.simulated.values, size)
-        where = share + (i - 1) * 0.008
-        ax.plot(share, chosen.predicted.values / size, color=COLOURS[name])
+        ax.plot(share, chosen.predicted.values / size, color=grey, linestyle=dashes)
         ax.errorbar(
-            where,
-            found,
-            yerr=[found - least, most - found],
-            fmt="o",
-            markersize=2.5,
+            share + (i - 1) * 0.008,
+            shown,
+            yerr=[shown - least, most - shown],
+            fmt=marker,
             linewidth=0.8,
-            color=COLOURS[name],
+            color=grey,
             label=rf"$\lambda_{{\min}}={low:g}$",
         )
-    ax.set(xlabel="share of negative gains", ylabel="share that smooths", xlim=(-half, 1 + half))
+    ax.set(xlim=(-half, 1 + half), ylabel="share that smooths")
     ax.legend(loc="lower right")
-    ax.set_title("abcdef"[count], loc="left", fontweight="bold", pad=3)
-    ax.set_title(f"pre-norm stacks, condition {ds.condition.values[-1]:g}", loc="right", pad=3)
+    ax.set_title(f"pre-norm stacks, condition {ds.condition.values[-1]:g}", loc="right")
+    below(found, "share of negative gains")
     return fig
 
 
+@reads(*_READ)
 def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the counts of the dataset itself."""
     maps = "; ".join(f"{'abcdef'[k]}, S of condition number {c:g}" for k, c in enumerate(ds.condition.values))
@@ -188,7 +230,8 @@ def caption(ds: xarray.Dataset) -> str:
     stacks = int(sizes["low"] * sizes["negative"] * ds.attrs["stacks"])
     at_zero = ds.linear.sel(negative=ds.negative > 0).isel(lambda_min=-1).values.min() / draws
     return (
-        f"Layer norm gains of mixed signs in front of sharpening weights H = -S ({FEATURES} features, S "
+        f"{message(ds)}. Layer norm gains of mixed signs in front of sharpening weights H = -S "
+        f"({FEATURES} features, S "
         "symmetric with log-spaced eigenvalues and Haar eigenvectors, gains +-exp"
         f"({SPREAD:g} z)). {maps}: share of {draws:,} draws in which diag(gamma) H smooths, by the share of "
         "negative gains and the smallest eigenvalue of the attention; every value is within "

@@ -6,8 +6,10 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
-from linsim.errors import MissingExtraError
+from linsim import checks
+from linsim.errors import InvalidValueError, MissingExtraError
 
 from . import prose
 from .statement import Claim
@@ -16,7 +18,17 @@ from .steps import Identity, Sign, Step, Tends
 if TYPE_CHECKING:
     from .check import Need, Result
 
-__all__ = ["CONVENTIONS", "as_fragment", "as_html", "as_json", "as_latex", "details", "table"]
+__all__ = [
+    "CONVENTIONS",
+    "as_fragment",
+    "as_html",
+    "as_json",
+    "as_latex",
+    "details",
+    "fragment",
+    "mathml",
+    "table",
+]
 
 #: what every statement takes for granted
 CONVENTIONS = (
@@ -171,20 +183,38 @@ def as_html(results: Sequence[Result]) -> str:
     >>> as_html([check(STATEMENTS["dominance.boundary"])]).count("<h3")
     1
     """
-    mathml = _mathml()
+    body = ["<h1>Statements and their proofs</h1>", fragment(results)]
+    return _PAGE.replace("BODY", "\n".join(body))
+
+
+def fragment(results: Sequence[Result]) -> str:
+    """Return what :func:`as_html` shows, without the page around it, for a page of one's own.
+
+    Raises
+    ------
+    MissingExtraError
+        If latex2mathml is not installed.
+
+    Examples
+    --------
+    >>> from proofs_check.catalogue import STATEMENTS
+    >>> from proofs_check.check import check
+    >>> fragment([check(STATEMENTS["dominance.boundary"])]).count("<section")
+    1
+    """
+    mathml("x")  # is the converter there?
     counts = [sum(r.verdict == v for r in results) for v in ("proved", "refuted", "open")]
     body = [
-        "<h1>Statements and their proofs</h1>",
         f"<p>{len(results)} statements: {counts[0]} proved, {counts[1]} refuted by an exact counterexample, "
         f"{counts[2]} open. Every step is checked by SymPy; z3 and cvc5 prove a second, separately "
         "written form of each claim; every assumption is shown to be needed, or marked.</p>",
         f"<p>{prose.as_html(CONVENTIONS)}</p>",
-        _html_table(results),
+        f'<div class="wide">{_html_table(results)}</div>',
     ]
     for family, members in _families(results):
         body.append(f"<h2>{html.escape(family.capitalize())}</h2>")
         body += [_html_statement(r, mathml) for r in members]
-    return _PAGE.replace("BODY", "\n".join(body))
+    return "\n".join(body)
 
 
 def as_fragment(result: Result) -> str:
@@ -202,7 +232,7 @@ def as_fragment(result: Result) -> str:
     >>> as_fragment(check(STATEMENTS["dominance.boundary"])).count("<details>") > 4
     True
     """
-    return _html_statement(result, _mathml())
+    return _html_statement(result, mathml)
 
 
 def _families(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
@@ -265,7 +295,33 @@ def _latex_statement(r: Result) -> Iterator[str]:
 # --- HTML -----------------------------------------------------------------------------------------
 
 
-def _mathml() -> Callable[[str], str]:
+#: commands that SymPy and the statements write and the converter does not know, by what it does
+_COMMANDS = {r"\middle|": r"\mid ", r"\middle": ""}
+
+
+def mathml(formula: str) -> str:
+    """Return LaTeX as MathML, as a block, checked: well-formed, and no command left as it was.
+
+    The converter passes ``<`` and ``&`` in text through as they are, and shows a command that it does
+    not know as a word; neither is noticed by a browser.
+
+    Raises
+    ------
+    MissingExtraError
+        If latex2mathml is not installed.
+    InvalidValueError
+        If the formula holds a command that cannot be shown.
+
+    Examples
+    --------
+    >>> mathml("x < 1").count("<math")
+    1
+    >>> mathml(r"\\nosuch{x}")
+    Traceback (most recent call last):
+    ...
+    linsim.errors.InvalidValueError: formula: found \\nosuch in '\\\\nosuch{x}'; expected commands that
+    MathML can show. Write it in other words.
+    """
     try:
         from latex2mathml.converter import convert
     except ImportError as error:
@@ -273,8 +329,27 @@ def _mathml() -> Callable[[str], str]:
             f"{error.name}: found it not installed; expected latex2mathml for a page with mathematics. "
             "Install it with: pip install 'linsim[proofs]'"
         ) from error
-    # SymPy's sized brackets around a bar, which the converter does not know
-    return lambda formula: convert(re.sub(r"\\middle\|", r"\\mid ", formula), display="block")
+    text = formula
+    for command, known in _COMMANDS.items():
+        text = text.replace(command, known)
+    shown: str = convert(text, display="block")
+    try:
+        tree = ElementTree.fromstring(shown)
+    except ElementTree.ParseError:
+        # what stands in text as it is: an ampersand that begins no entity, a sign less that begins no tag
+        shown = re.sub(r"&(?!#?\w+;)", "&amp;", shown)
+        shown = re.sub(r"<(?![/a-zA-Z])", "&lt;", shown)
+        tree = ElementTree.fromstring(shown)
+    left = re.search(r"\\[A-Za-z]+", " ".join(tree.itertext()))
+    if left:
+        raise checks.refusal(
+            InvalidValueError,
+            "formula",
+            f"{left[0]} in {formula!r}",
+            "commands that MathML can show",
+            "Write it in other words.",
+        )
+    return shown
 
 
 def _html_table(results: Sequence[Result]) -> str:

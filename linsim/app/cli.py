@@ -14,10 +14,12 @@ import numpy as np
 import typer
 
 from . import complete
+from .figures import figures
 from .files import read_array
 from .help import Grouped, with_examples
 from .model import model
 from .output import one_line, print_json
+from .report import report
 from .sweep import plot, sweep
 from .train import train
 
@@ -53,6 +55,8 @@ app.command()(sweep)
 app.command()(plot)
 app.command()(model)
 app.command()(train)
+app.command()(figures)
+app.command()(report)
 
 _A = Annotated[
     Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")
@@ -204,31 +208,6 @@ def predict(
 
 
 @app.command()
-def figures(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Which; default: all.", autocompletion=complete.figures),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write.")] = Path(
-        "linsim-figures"
-    ),
-    seed: _SEED = 0,
-) -> None:
-    """Compute and draw the figures of the theory, each with a caption file."""
-    from ..checks import choice, count
-    from ..figures import gallery
-
-    _wait_for_kernels()
-    with one_line():
-        chosen = [choice(name, "NAME", gallery.NAMES) for name in names or gallery.NAMES]
-        count(seed, "--seed")
-        _check_output(out / "caption.txt", create=True)
-        for name in chosen:
-            for path in gallery.make(name, out, seed=seed):
-                print(path)
-
-
-@app.command()
 def prove(
     ids: Annotated[
         list[str] | None,
@@ -248,7 +227,8 @@ def prove(
 ) -> None:
     """Check every statement of the theory: derivations by SymPy, second forms by z3 and cvc5."""
     with one_line():
-        from proofs_check import STATEMENTS, report
+        from proofs_check import STATEMENTS
+        from proofs_check import report as proofs
         from proofs_check.check import check_all
 
         chosen = _statements(ids, STATEMENTS)
@@ -256,20 +236,20 @@ def prove(
             if path is not None:
                 _check_output(path)
         if page is not None:
-            report.as_html([])  # is what it needs there?
+            proofs.as_html([])  # is what it needs there?
         results = check_all(chosen)
         if latex is not None:
-            latex.write_text(report.as_latex(results), encoding="utf-8")
+            latex.write_text(proofs.as_latex(results), encoding="utf-8")
         if page is not None:
-            page.write_text(report.as_html(results), encoding="utf-8")
+            page.write_text(proofs.as_html(results), encoding="utf-8")
     if as_json:
-        print_json(report.as_json(results))
+        print_json(proofs.as_json(results))
     else:
         if ids:
-            print("\n".join([*textwrap.wrap(report.CONVENTIONS, width=110), ""]))
+            print("\n".join([*textwrap.wrap(proofs.CONVENTIONS, width=110), ""]))
         for result in results if ids else ():
-            print("\n".join([*report.details(result), ""]))
-        print("\n".join(report.table(results, shutil.get_terminal_size((110, 24)).columns)))
+            print("\n".join([*proofs.details(result), ""]))
+        print("\n".join(proofs.table(results, shutil.get_terminal_size((110, 24)).columns)))
     if any(result.failed for result in results):
         raise typer.Exit(1)
 
@@ -396,14 +376,12 @@ def _layer_list(layers: str | None, depth: int) -> list[int]:
         ) from None
 
 
-def _check_output(path: Path, *, create: bool = False) -> None:
+def _check_output(path: Path) -> None:
     from .. import checks
     from ..errors import FileFormatError
 
     try:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif path.is_dir() or not path.parent.is_dir():
+        if path.is_dir() or not path.parent.is_dir():
             raise NotADirectoryError(20, "not a place for a file")
     except OSError as error:
         raise checks.refusal(

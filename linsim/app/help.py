@@ -14,7 +14,8 @@ __all__ = ["EXAMPLES", "GROUPS", "Grouped", "with_examples"]
 GROUPS = {
     "Look": {
         "demo": "linsim demo --out linsim-demo",
-        "figures": "linsim figures regime_disk --out figures",
+        "figures": "linsim figures regime_disk --format svg --width slide",
+        "report": "linsim report --out linsim-report",
     },
     "Your own matrices": {
         "predict": "linsim predict --attention A.npy --weights H.npy",
@@ -26,6 +27,7 @@ GROUPS = {
     },
     "Trained models": {
         "model": "linsim model model.safetensors --out model-report",
+        "train": "linsim train filters --quick",
     },
     "Check the theory and the machine": {
         "prove": "linsim prove dominance rates --html proofs.html",

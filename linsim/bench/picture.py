@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from linsim import checks
 from linsim.errors import FileFormatError
-from linsim.figures.style import COLOURS, figure, outlined, styled, write
+from linsim.figures.palette import line
+from linsim.figures.style import figure, outlined, styled, write
 
 from .peers import LINSIM
 from .report import counted, duration, times
@@ -78,7 +79,7 @@ def _panel(ax: Axes, report: Report, result: Result, entries: list[Entry]) -> No
             entry.median - ax.get_xlim()[0],
             left=ax.get_xlim()[0],
             height=0.72,
-            color=COLOURS["vermilion"] if ours else "0.72",
+            color="0.35" if ours else "0.85",
         )
         ax.plot([min(entry.seconds), max(entry.seconds)], [row, row], color="black", linewidth=0.8)
         alone = row == 0 or math.isnan(reference)
@@ -92,7 +93,7 @@ def _panel(ax: Axes, report: Report, result: Result, entries: list[Entry]) -> No
             fontsize=6.5,
             fontweight="bold" if ours else "normal",
         )
-    ax.axvline(_least(report, result), color=COLOURS["blue"], dashes=(3, 2), linewidth=1.0)
+    ax.axvline(_least(report, result), **line("predicted", linewidth=1.0))
     ax.set_yticks(range(len(entries)), [entry.label for entry in entries])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(entries) - 0.5, -0.5)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 __path__ = [str(Path(__file__).resolve().parents[2] / "figures")]
 
-from .gallery import NAMES, load, make
+from .gallery import NAMES, dataset, load, make
+from .style import medium
 
-__all__ = ["NAMES", "load", "make"]
+__all__ = ["NAMES", "dataset", "load", "make", "medium"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,8 +15,8 @@ from linsim.figures import phase_diagram
 @pytest.fixture
 def small(monkeypatch):
     grid = {"mu_min": np.linspace(-4, 2, 13), "lambda_min": np.linspace(-0.5, 0, 5)}
-    monkeypatch.setattr(phase_diagram, "GRID", grid)
-    monkeypatch.setattr(phase_diagram, "REPLICATES", 1)
+    compute = functools.partial(phase_diagram.compute, **grid, replicates=1)
+    monkeypatch.setattr(phase_diagram, "compute", compute)
 
 
 @pytest.mark.usefixtures("small")

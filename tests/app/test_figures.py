@@ -1,132 +1,181 @@
-import contextlib
-import functools
+"""Every figure: its data, its title and caption, its panels; and what `linsim figures` refuses."""
+
 import struct
 
 import numpy as np
 import pytest
+import xarray
 from linsim.figures.style import COLUMN, write
 
 from linsim import figures
+from linsim.errors import InvalidTypeError, InvalidValueError, ShapeError
 from linsim.escalation import OddsFactor
-from linsim.theory import disk
+from linsim.figures import phase_diagram, regime_disk
+from linsim.theory import boundary, disk, predict
 
-SMALL = {
-    "phase_diagram": {
-        "GRID": {"mu_min": np.linspace(-4, 2, 13), "lambda_min": np.linspace(-0.5, 0, 6)},
-        "DEPTH": 64,
-        "REPLICATES": 1,
-    },
-    "depth_regimes": {"DEPTH": 400, "STEP": 50, "SHALLOW": 8, "DRAWS": 2},
-    "regime_disk": {
-        "GRID": {
-            "lambda_min": np.array([-0.4, 0.3]),
-            "re": np.linspace(-4.1, 1.1, 14),
-            "im": np.linspace(0.1, 2.2, 8),
-        }
-    },
-    "arithmetic_limit": {"DEPTH": 400, "STEP": 40, "SHALLOW": 60, "CHECK": 40},
-    "feed_forward_claim": {"DEPTH": 4, "REPLICATES": 2, "SIMILARITY": (1 / 64, 0.5, 0.9)},
-    "layer_norm_sign": {
-        "LAMBDA_MIN": np.linspace(-0.9, 0.0, 4),
-        "DRAWS": 60,
-        "STACKS": 2,
-        "DEPTH": 60,
-        "SIMULATED": (-0.3,),
-    },
-    "escalation": {"REPLICAS": 3, "DEPTH": 16, "WIDTHS": (6, 12), "DRAWS": 400},
-}
+#: whose data are cheap enough to be computed twice and with another seed
+SEEDED = [name for name in figures.NAMES if name not in ("performance", "pure_attention", "real_model")]
+#: titles that state something which small sizes do not show
+NEUTRAL = ("models_over_depth", "random_attention", "sphere_clustering")
 
 
-@contextlib.contextmanager
-def small(name):
-    module = figures.load(name)
-    with pytest.MonkeyPatch.context() as patch:
-        for constant, value in SMALL[name].items():
-            assert hasattr(module, constant)
-            patch.setattr(module, constant, value)
-        yield module
-
-
-def computed(name, seed=0):
-    with small(name) as module:
-        return module.compute(seed=seed, progress=False)
-
-
-@pytest.fixture(scope="module")
-def datasets():
-    return {name: computed(name) for name in figures.NAMES}
-
-
-@pytest.fixture(scope="module")
-def drawn(datasets, tmp_path_factory):
-    """Draw and write a figure once: name -> (figure, paths)."""
-    out = tmp_path_factory.mktemp("figures") / "new"
-
-    @functools.cache
-    def once(name):
+def test_there_are_at_least_twenty_figures_with_one_interface():
+    assert len(figures.NAMES) == len(set(figures.NAMES)) >= 20
+    for name in figures.NAMES:
         module = figures.load(name)
-        fig = module.draw(datasets[name])
-        return fig, write(fig, module.caption(datasets[name]), "command", 0, out, name)
-
-    return once
+        assert {"QUICK", "caption", "compute", "draw", "message"} <= set(module.__all__)
 
 
-def test_every_figure_has_a_small_version():
-    assert set(SMALL) == set(figures.NAMES)
+@pytest.mark.parametrize("name", ["regime_disk", "escalation", "mixture"])
+def test_a_seed_fixes_the_data(name, figure_data):
+    module = figures.load(name)
+    assert module.compute(**module.QUICK).identical(figure_data(name))
+    assert not module.compute(**module.QUICK, seed=1).equals(figure_data(name))
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
-def test_a_seed_fixes_the_data(name, datasets):
-    assert computed(name).identical(datasets[name])
-    assert not computed(name, seed=1).equals(datasets[name])
+@pytest.mark.full
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_seed_fixes_the_data_of_each(name, figure_data):
+    test_a_seed_fixes_the_data(name, figure_data)
 
 
-@pytest.mark.parametrize("name", figures.NAMES)
-def test_figures_are_written_at_column_width_with_labelled_axes(name, datasets, drawn):
-    module, ds = figures.load(name), datasets[name]
-    fig, paths = drawn(name)
-    assert [p.name for p in paths] == [f"{name}.pdf", f"{name}.png", f"{name}.txt"]
-    assert paths[0].read_bytes().startswith(b"%PDF")
-    header = paths[1].read_bytes()[:24]
-    assert header.startswith(b"\x89PNG")
-    assert struct.unpack(">I", header[16:20])[0] == int(COLUMN * 300)
-    assert paths[2].read_text().startswith(module.caption(ds))
-    assert fig.get_size_inches()[0] * 25.4 == pytest.approx(89)
-
-    fig.set_dpi(300)  # as last laid out
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        pytest.param(name, width, marks=[pytest.mark.full] * (width == "slide" and k % 4 != 0))
+        for k, name in enumerate(figures.NAMES)
+        for width in ("89mm", "slide")
+    ],
+)
+def test_every_panel_is_labelled_and_every_word_is_on_the_page(name, width, figure_drawn):
+    fig = figure_drawn(name, width)
+    expected = {"89mm": 89, "slide": 25.4 * 20 / 3}[width]
+    assert fig.get_size_inches()[0] * 25.4 == pytest.approx(expected)
+    fig.canvas.draw()
     page = fig.bbox.padded(1)
     renderer = fig.canvas.get_renderer()
     for ax in fig.axes:
         assert ax.get_ylabel()
         hidden = not ax.xaxis.get_tick_params()["labelbottom"]
         assert ax.get_xlabel() or hidden or ax.get_label() == "<colorbar>"
-        for text in (ax.xaxis.label, ax.yaxis.label, ax.title, *ax.texts):
+        for text in (ax.xaxis.label, ax.yaxis.label, ax.title, ax._left_title, ax._right_title, *ax.texts):
             if text.get_text():
                 box = text.get_window_extent(renderer)
                 assert page.x0 <= box.x0 <= box.x1 <= page.x1, text
                 assert page.y0 <= box.y0 <= box.y1 <= page.y1, text
+    title = fig._suptitle.get_window_extent(renderer)
+    assert page.x0 <= title.x0 <= title.x1 <= page.x1
+    sizes = [t.get_fontsize() for ax in fig.axes for t in (*ax.texts, ax.xaxis.label, *ax.get_xticklabels())]
+    assert min(sizes) >= 6
 
 
-def test_make_writes_the_same_files_again(drawn, tmp_path):
-    name = "regime_disk"
-    with small(name):
-        made = figures.make(name, tmp_path, progress=False)
-    assert f"linsim figures {name} --seed 0" in made[-1].read_text()
-    for path, before in zip(made[:2], drawn(name)[1][:2], strict=True):
-        assert path.read_bytes() == before.read_bytes()
+def spoilt(variable):
+    """Return other numbers of the same kind: with the other sign, or in the other order and larger."""
+    if variable.dtype.kind not in "fi":
+        return variable
+    v = variable.values
+    both = np.nanmin(v) < 0 < np.nanmax(v)
+    return variable.dims, -v if both else 2 * np.flip(v)
 
 
-def test_phase_diagram_measures_the_predicted_regime(datasets):
-    ds = datasets["phase_diagram"]
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_title_and_caption_say_what_the_data_show(name, figure_data):
+    module, ds = figures.load(name), figure_data(name)
+    assert module.caption(ds).startswith(module.message(ds))
+    # the same variables with other numbers: the statement is not made, or made of other numbers
+    others = [ds.assign({key: spoilt(v)}) for key, v in ds.data_vars.items()]
+    with np.errstate(all="ignore"):
+        assert any(module.caption(other) != module.caption(ds) for other in others)
+        if name not in NEUTRAL:
+            assert any(module.message(other) != module.message(ds) for other in others)
+
+
+@pytest.mark.parametrize("name", figures.NAMES)
+def test_a_foreign_dataset_and_too_few_axes_are_refused(name, figure_data, figure_drawn):
+    module = figures.load(name)
+    for function in (module.draw, module.caption, module.message):
+        with pytest.raises(InvalidValueError, match=r"^dataset: found no .*compute"):
+            function(xarray.Dataset({"nothing": 1}))
+        with pytest.raises(InvalidTypeError, match="Dataset"):
+            function([1, 2])
+    with pytest.raises(ShapeError, match=r"^axes: found 9 objects"):
+        module.draw(figure_data(name), axes=[figure_drawn(name).axes[0]] * 9)
+
+
+def test_two_runs_on_the_axes_of_the_caller(figure_data):
+    from matplotlib.figure import Figure
+
+    home = Figure()
+    axes = home.subplots(1, 2)
+    module = figures.load("escalation")
+    for ds in (figure_data("escalation"), module.compute(**module.QUICK, seed=1)):
+        assert module.draw(ds, axes=axes) is home
+    assert len(axes[0].lines) == 2 * 2 * len(module.QUICK["tokens"])
+    assert home._suptitle is None
+
+
+def test_own_sizes_and_spectra_are_in_the_caption_and_in_the_lines():
+    grid = {"mu_min": (-3.0, -1.0, 1.0), "lambda_min": (-0.2, -0.1), "tokens": 6, "features": 3}
+    ds = phase_diagram.compute(**grid, depth=32, replicates=1)
+    assert "6 tokens, 3 features" in phase_diagram.caption(ds)
+    assert "one system a cell" in phase_diagram.caption(ds)
+    line = phase_diagram.draw(ds).axes[0].lines[0]
+    np.testing.assert_allclose(line.get_xdata(), [boundary(-0.2), boundary(-0.1)])
+
+
+def test_files_are_the_same_again_and_of_the_wanted_width(tmp_path):
+    made = []
+    for k in range(2):
+        keep = tmp_path / f"keep{k}"  # computed twice
+        out = tmp_path / str(k)
+        made.append(
+            figures.make("complex_disks", out, quick=True, formats="png,pdf,svg", keep=keep, progress=False)
+        )
+    assert [path.suffix for path in made[0]] == [".png", ".pdf", ".svg", ".txt"]
+    for one, two in zip(*made, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+    header = made[0][0].read_bytes()[:24]
+    assert struct.unpack(">I", header[16:20])[0] == int(COLUMN * 300)
+    assert (
+        "linsim figures complex_disks --seed 0 --quick --format png,pdf,svg --out DIR"
+        in made[0][-1].read_text()
+    )
+    slide = figures.make(
+        "complex_disks", tmp_path, quick=True, formats=["png"], width="slide", keep=tmp_path / "keep0"
+    )
+    assert struct.unpack(">II", slide[0].read_bytes()[16:24]) == (1920, 1080)
+    ds = figures.dataset("complex_disks", quick=True, keep=tmp_path / "keep0")
+    fig = figures.load("complex_disks").draw(ds)
+    text = write(fig, "words", "command", None, tmp_path, "own", formats=["svg"])[-1]
+    assert text.read_text() == "words\n\nCommand: command\nNo random numbers.\n"
+
+
+def test_the_style_sheet_is_one_that_matplotlib_finds():
+    import matplotlib.style as mpl_style
+    from linsim.figures.style import SHEET
+    from matplotlib import rcParams
+
+    with mpl_style.context("linsim.paper"):
+        there = dict(rcParams)
+    with mpl_style.context(SHEET):
+        assert dict(rcParams) == there
+    assert there["font.size"] == 7.5
+
+
+# --- what the data say -----------------------------------------------------------------------------
+
+
+def test_phase_diagram_measures_the_predicted_regime(figure_data):
+    ds = figure_data("phase_diagram")
     clear = np.abs(ds.predicted_margin) > 0.1
     ratio = ds.log_hfc_lfc.isel(layer=-1)
-    assert int(clear.sum()) > 50
+    assert int(clear.sum()) > 100
     assert bool((np.sign(ratio) == -ds.predicted_regime).where(clear, True).all())
-    assert f" {ds.predicted_margin.size:,} " in figures.load("phase_diagram").caption(ds)
+    assert f" {ds.predicted_margin.size:,} " in phase_diagram.caption(ds)
 
 
-def test_depth_regimes_shows_who_converges_and_how_fast(datasets):
-    module, ds = figures.load("depth_regimes"), datasets["depth_regimes"]
+def test_depth_regimes_shows_who_converges_and_how_fast(figure_data):
+    module, ds = figures.load("depth_regimes"), figure_data("depth_regimes")
     assert ds.predicted_regime.values.tolist() == [[1, 1], [-1, -1], [1, 1]]
     for name, (predicted, measured) in module.factors(ds).items():
         # what is left at 400 layers: the next mode, and the logarithm of the logarithm in the rank gap
@@ -139,32 +188,34 @@ def test_depth_regimes_shows_who_converges_and_how_fast(datasets):
     assert bool((2 * tokens.where(smooth, -99) < -80).all())
     assert bool((tokens.where(~smooth, 99) > 80).all()), "sharpening keeps tokens apart"
     assert bool((rank < -80).all()), "the rank collapses in every regime"
-    text = module.caption(ds)
-    assert f"over {int(ds.layer[-1])} layers" in text
-    assert f"1e{float(2 * tokens.max()) / np.log(10):+.0f}" in text
-    assert f"down to 1e{float(angles.min()) / np.log(10):.0f}" in text
 
 
-def test_regime_disk_measures_the_predicted_disk(datasets):
-    module, ds = figures.load("regime_disk"), datasets["regime_disk"]
+def test_regime_disk_measures_the_predicted_disk(figure_data):
+    ds = figure_data("regime_disk")
     radius = np.array([disk(a)[1] for a in ds.lambda_min.values])[:, None, None]
     inside = np.abs(ds.re.values[:, None] + 1j * ds.im.values + radius) < radius
     measured, margin = ds.measured_rate.values[..., 0], ds.predicted_margin.values[..., 0]
     np.testing.assert_array_equal(inside, margin < 0)
-    span = float(ds.layer[1] - ds.layer[0])
     # a basis of condition 2 moves either norm by at most that factor between the two layers
-    bound = 4 * np.log(module.CONDITION) / span
+    bound = 4 * np.log(regime_disk.CONDITION) / ds.attrs["span"]
     clear = np.abs(margin) > bound
     assert clear.sum() > 0.9 * clear.size
     np.testing.assert_array_equal((measured > 0)[clear], inside[clear])
     np.testing.assert_allclose(measured, -margin, rtol=0, atol=bound)
-    text = module.caption(ds)
-    assert f"in {margin.size:,} random systems" in text
-    assert f"in {((measured > 0) == inside).sum():,} systems" in text
 
 
-def test_arithmetic_limit_plain_stops_and_split_goes_on(datasets):
-    module, ds = figures.load("arithmetic_limit"), datasets["arithmetic_limit"]
+def test_complex_disks_are_those_that_predict_finds(figure_data):
+    ds = figure_data("complex_disks")
+    A = np.stack([np.roll([0.05, 0.85, 0.1], k) for k in range(3)])
+    x, y = (v.ravel() for v in np.meshgrid(ds.re.values, ds.im.values, indexing="ij"))
+    H = np.stack([np.stack([x, y], axis=-1), np.stack([-y, x], axis=-1)], axis=-2)
+    law = predict(A, H)
+    np.testing.assert_array_equal(law.margin < 0, ds.inside.values.ravel())
+    np.testing.assert_allclose(ds.measured_rate.values.ravel(), -law.margin, atol=0.05)
+
+
+def test_arithmetic_limit_plain_stops_and_split_goes_on(figure_data):
+    ds = figure_data("arithmetic_limit")
     ten = np.log(10)
     assert float(ds.careful.min()) > -33 * ten
     assert float(ds.naive.min()) > -17 * ten
@@ -175,10 +226,6 @@ def test_arithmetic_limit_plain_stops_and_split_goes_on(datasets):
     # slope against the rate predicted from spectra
     slope = (at[:, -1] - at[:, at.shape[1] // 2]) / float(ds.check[-1] - ds.check[at.shape[1] // 2])
     np.testing.assert_allclose(np.exp(slope), ds.predicted_rate, rtol=1e-4)
-    text = module.caption(ds)
-    for value in ds.exact.values[:, -1] / ten:
-        assert f"1e{value:.0f}" in text
-    assert f"at most {np.abs(np.expm1(at - ds.exact.values)).max():.1e}" in text
 
 
 def test_integer_truth_agrees_with_direct_measures_and_more_bits():
@@ -191,21 +238,28 @@ def test_integer_truth_agrees_with_direct_measures_and_more_bits():
     np.testing.assert_allclose(truth[:, 0], careful[:, 0], rtol=0, atol=1e-6)
 
 
-def test_escalation_shows_what_drives_it_and_three_rates(datasets):
-    module, ds = figures.load("escalation"), datasets["escalation"]
-    last = ds.log_odds.isel(layer=-1)
-    high = last.sel(block=["linear", "post"])
-    pre, calm = last.sel(block="pre"), last.sel(block="deescalated")
-    assert float(high.min()) > float(pre.max()) > float(pre.min()) > float(calm.max())
+def test_plain_iteration_on_the_sphere_is_the_same_layer(figure_data):
+    ds = figure_data("sphere_clustering").isel(layer=slice(0, 12))
+    np.testing.assert_allclose(ds.plain, ds.log_cosine_gap, rtol=0, atol=1e-9)
+
+
+def test_escalation_rates_are_the_exact_laws(figure_data):
+    ds = figure_data("escalation_rate")
     laws = [OddsFactor(int(d)) for d in ds.d.values]
     # half a 95 % interval is 1.97 standard errors; five of them fail once in a million
     assert (np.abs(ds.mean_rate - [law.expected_rate() for law in laws]) < 2.55 * ds.mean_rate_error).all()
     assert (np.abs(ds.typical - [law.log_mean for law in laws]) < 2.55 * ds.typical_error).all()
-    assert f"over {ds.layer.values[-1]} layers" in module.caption(ds)
 
 
-def test_layer_norm_sign_swaps_with_the_share(datasets):
-    ds = datasets["layer_norm_sign"]
+def test_norm_placement_orders_the_blocks(figure_data):
+    last = figure_data("norm_placement").log_odds.isel(layer=-1)
+    high = last.sel(block=["attention", "post-norm"])
+    pre, calm = last.sel(block="pre-norm"), last.sel(block="de-escalated")
+    assert float(high.min()) > float(pre.max()) > float(pre.min()) > float(calm.max())
+
+
+def test_layer_norm_sign_swaps_with_the_share(figure_data):
+    ds = figure_data("layer_norm_sign")
     share = ds.linear / ds.attrs["draws"]
     assert (share.sel(negative=0) == 0).all(), "no negative gain: it sharpens"
     assert (share.isel(negative=-1) == 1).all(), "all negative: it smooths"
@@ -214,3 +268,19 @@ def test_layer_norm_sign_swaps_with_the_share(datasets):
     # smoother with every further negative gain, within the band that holds for all curves at once
     band = figures.load("layer_norm_sign")._band(ds)
     assert (share.diff("negative") > -2 * band).all()
+
+
+def test_other_claims_in_titles(figure_data):
+    assert float((figure_data("bounds").measured - figure_data("bounds").upper).max()) < 1e-9
+    assert float((figure_data("transients").log_hfc_lfc - figure_data("transients").log_bound).max()) < 1e-9
+    assert (
+        float((figure_data("pure_attention").log_spread - figure_data("pure_attention").log_bound).max())
+        < 1e-9
+    )
+    dominant = figure_data("dominant_eigenvalue")
+    np.testing.assert_array_equal(dominant.smoothing, dominant.by_moduli)
+    mixed = figure_data("mixture")
+    np.testing.assert_allclose(mixed.measured, mixed.predicted, atol=0.05)
+    scaled = figure_data("affine_layers").sel(system="smoothing, scale")
+    np.testing.assert_allclose(np.exp(scaled.log_hfc_lfc.isel(layer=-1)), scaled.limit, rtol=1e-2)
+    assert float(figure_data("performance").difference.max()) < 1e-10
