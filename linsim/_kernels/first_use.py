@@ -4,6 +4,7 @@ Numba takes half a minute for the kernels of an engine, once for a machine.  A s
 whole arrays, so its kernels are compiled in a process of their own at low priority, which leaves them in
 Numba's cache for every later run.  ``LINSIM_COMPILE=wait`` (:func:`wait`, within a process) compiles before
 the first result instead: what sweeps and figures need, whose every value shall come about in one way.
+:mod:`linsim._compile` is what that process runs.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ import importlib
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
 from typing import Any
 
-__all__ = ["GROUPS", "compile_all", "kept", "ready", "wait"]
+__all__ = ["GROUPS", "compile_all", "compiled", "kept", "ready", "wait"]
 
 #: what is compiled together: the functions of this package that are called from Python
 GROUPS = {
@@ -28,17 +27,12 @@ GROUPS = {
     "singular": ("walk.tile_values",),
 }
 
-# a process that has not finished after so many seconds was ended
-_ABANDONED = 600
-_waiting = os.environ.get("LINSIM_COMPILE", "") == "wait"
 _found: set[tuple[str, str]] = set()
 _compiling: subprocess.Popen[bytes] | None = None
 
 
 def wait() -> None:
     """From now on compile kernels before their first use, in this process and in those it starts."""
-    global _waiting
-    _waiting = True
     os.environ["LINSIM_COMPILE"] = "wait"
 
 
@@ -48,15 +42,16 @@ def ready(group: str, dtype: Any) -> bool:
     ``group``: of :data:`GROUPS`; ``dtype``: of the states, "float64" or "float32".
     """
     key = (group, str(dtype))
-    if _waiting or key in _found:
+    if os.environ.get("LINSIM_COMPILE", "") == "wait" or key in _found:
         return True
-    if _compiled(*key):
+    if compiled(*key):
         _found.add(key)
         return True
     return not _started(*key)
 
 
-def _compiled(group: str, dtype: str) -> bool:
+def compiled(group: str, dtype: str) -> bool:
+    """Whether all kernels of a group are."""
     modules = [name.split(".") for name in GROUPS[group]]
     kernels = [getattr(importlib.import_module(f".{module}", __package__), name) for module, name in modules]
     return all(kept(kernel, dtype) for kernel in kernels)
@@ -68,10 +63,10 @@ def compile_all(processes: int) -> None:
 
     # the longest first
     keys = [(group, dtype) for group in ("parts", "lanes", "bands") for dtype in ("float64", "float32")]
-    missing = [key for key in (*keys, ("jump", "float64")) if not _compiled(*key)]
+    missing = [key for key in (*keys, ("jump", "float64")) if not compiled(*key)]
 
     def one(key: tuple[str, str]) -> None:
-        if not _compiled(*key):  # another may have needed the same
+        if not compiled(*key):  # another may have needed the same
             subprocess.run(_command(*key), env=_surroundings(), check=True)
 
     with ThreadPoolExecutor(processes) as pool:
@@ -111,44 +106,10 @@ def _started(group: str, dtype: str) -> bool:
 
 def _command(group: str, dtype: str) -> list[str]:
     """A process that compiles a group, and finds this very package whatever folder it starts in."""
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _main; _main({group!r}, {dtype!r})"
-    )
+    run = f"from linsim._compile import main; main({group!r}, {dtype!r})"
+    code = f"import sys; sys.path[:] = {sys.path!r}; {run}"
     return [sys.executable, "-c", code]
 
 
 def _surroundings() -> dict[str, str]:
     return os.environ | {"LINSIM_COMPILE": "wait"}
-
-
-def _compile(group: str, dtype: str) -> None:
-    """Compile the kernels of a group by using them."""
-    import numpy as np
-
-    from .. import simulate
-    from ..rules import Linear
-
-    x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
-    n = len(x0)
-    A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
-    method = {"jump": "modal", "sums": "iterate", "singular": "iterate"}.get(group, group)
-    simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")
-
-
-def _main(group: str, dtype: str) -> None:
-    from .walk import walk
-
-    mark = Path(walk.stats.cache_path or ".") / f"linsim-compiling-{group}-{dtype}"
-    try:
-        if mark.exists() and time.time() - mark.stat().st_mtime < _ABANDONED:
-            return  # another process is at it
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-    except OSError:
-        return  # what cannot be kept need not be compiled
-    if hasattr(os, "nice"):
-        os.nice(10)
-    try:
-        _compile(group, dtype)
-    finally:
-        mark.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
@@ -50,10 +51,9 @@ def demo(
     seed: _SEED = 0,
 ) -> None:
     """Draw the phase diagram of oversmoothing: thousands of systems, measured and predicted."""
-    from .._kernels import first_use
     from .demo import run
 
-    first_use.wait()  # the picture shall not depend on what this machine has compiled
+    _wait_for_kernels()
     with one_line():
         report = run(out, seed=seed)
     print("\n".join(report.lines()))
@@ -185,11 +185,10 @@ def figures(
     seed: _SEED = 0,
 ) -> None:
     """Compute and draw the figures of the theory, each with a caption file."""
-    from .._kernels import first_use
     from ..checks import choice, count
     from ..figures import gallery
 
-    first_use.wait()
+    _wait_for_kernels()
     with one_line():
         chosen = [choice(name, "NAME", gallery.NAMES) for name in names or gallery.NAMES]
         count(seed, "--seed")
@@ -310,6 +309,11 @@ def bench(
             print(path, file=sys.stderr if as_json else sys.stdout)
     if not found.sound:
         raise typer.Exit(1)
+
+
+def _wait_for_kernels() -> None:
+    """Compile before the first result: a picture shall not depend on what this machine has compiled."""
+    os.environ["LINSIM_COMPILE"] = "wait"
 
 
 def _without(options: Mapping[str, Any], other: str) -> None:

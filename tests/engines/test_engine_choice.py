@@ -103,6 +103,7 @@ class Loop:
 
     name = "loop"
     about = "plain products in a loop"
+    kernels = ""
 
     def covers(self, task):
         return "" if task.names == ("log_norm",) else "measures the norm alone"

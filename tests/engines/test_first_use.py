@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from linsim import Linear, attention, simulate, weights
+from linsim import Linear, _compile, attention, simulate, weights
 from linsim._kernels import first_use
 from linsim.metrics import measure
 
@@ -27,7 +27,7 @@ def system(n=6, d=4, batch=()):
 def cold(monkeypatch):
     """A machine on which nothing is compiled; returns what is asked to be."""
     asked = []
-    monkeypatch.setattr(first_use, "_waiting", False)
+    monkeypatch.delenv("LINSIM_COMPILE")
     monkeypatch.setattr(first_use, "_found", set())
     monkeypatch.setattr(first_use, "kept", lambda kernel, dtype: False)
     monkeypatch.setattr(first_use, "_started", lambda *key: asked.append(key) or True)
@@ -67,11 +67,11 @@ def test_where_no_process_can_be_started_kernels_are_waited_for(cold, monkeypatc
     assert simulate(rule, x0, 5).info.method == "parts"
 
 
-def test_measuring_does_not_wait_either(cold):
+def test_measuring_does_not_wait_either(cold, monkeypatch):
     x = np.random.default_rng(0).standard_normal((3, 6, 4))
     by_arrays = measure(x)
     assert {group for group, _ in cold} == {"sums", "singular"}
-    first_use._waiting = True  # put back by the fixture
+    monkeypatch.setenv("LINSIM_COMPILE", "wait")
     for name, value in measure(x).items():
         np.testing.assert_allclose(by_arrays[name], value, rtol=1e-12, atol=1e-12, err_msg=name)
 
@@ -79,7 +79,7 @@ def test_measuring_does_not_wait_either(cold):
 @pytest.mark.parametrize("group", first_use.GROUPS)
 def test_every_group_compiles_what_it_names(group):
     """The run that stands for a group leaves its functions compiled for its dtype."""
-    first_use._compile(group, "float64")
+    _compile.use(group, "float64")
     for name in first_use.GROUPS[group]:
         module, function = name.split(".")
         kernel = getattr(__import__(f"linsim._kernels.{module}", fromlist=[function]), function)

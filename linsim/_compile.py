@@ -1,0 +1,49 @@
+"""What a process does that compiles kernels for later ones: it uses them, and Numba keeps them.
+
+See :mod:`linsim._kernels.first_use`, which starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ._simulate import simulate
+from .rules import Linear
+
+__all__ = ["main", "use"]
+
+# a process that has not finished after so many seconds was ended
+_ABANDONED = 600
+
+
+def main(group: str, dtype: str) -> None:
+    """Compile a group of kernels, unless another process is at it."""
+    from ._kernels.walk import walk
+
+    mark = Path(walk.stats.cache_path or ".") / f"linsim-compiling-{group}-{dtype}"
+    try:
+        if mark.exists() and time.time() - mark.stat().st_mtime < _ABANDONED:
+            return
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError:
+        return  # what cannot be kept need not be compiled
+    if hasattr(os, "nice"):
+        os.nice(10)
+    try:
+        use(group, dtype)
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def use(group: str, dtype: str) -> None:
+    """Run the smallest system that needs a group of kernels."""
+    x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
+    n = len(x0)
+    A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
+    method = {"jump": "modal", "sums": "iterate", "singular": "iterate"}.get(group, group)
+    simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")
