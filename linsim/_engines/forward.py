@@ -1,9 +1,8 @@
 """Blocks on plain numbers, as a network runs them: for plain metrics, which see no difference below rounding.
 
 **Errors are measured.**  Beside its tokens a system carries the error that rounding has made of them,
-one vector for each: a copy of the tokens that is off by a multiple of it goes through some of the layers
+one vector for each: a copy of the tokens that is off by a multiple of it goes through the layers
 as well, and what it is off by behind the layer, plus a rounding of every entry, is the error from there on.
-In layers between them the error is taken to grow as in the last one that it went through.
 The multiple keeps the copy close, so that the error grows as a small one does.  One vector knows the
 error to a factor: what is reported is :data:`SAFETY` times as large.  Systems with values that are then
 not known well enough go layer by layer as centre and differences after all.
@@ -46,8 +45,9 @@ SAFETY = 640.0
 _CLOSE = 2.0**-22
 # beyond this share of its token an enlarged error no longer grows as a small one does
 _FAR = 2.0**-6
-# of so many layers the copy goes through one
-_EVERY = 8
+# Of so many layers the copy goes through one, and is taken to grow alike in between: 8 costs nearly nothing,
+# and misses what enlarges rounding at once
+_EVERY = 1
 # numbers of recorded states that are measured together
 _TOGETHER = 2**16
 _OPS = cast(Arithmetic[Array], sys.modules[_plain_layers.__name__])
@@ -65,7 +65,11 @@ def covers(task: Task) -> str:
     if task.precision != "float64":
         return "float32: its errors are told apart by samples"
     steps = [one for block in blocks.blocks_of(task.rule) for one in cast(Any, block.deescalation)]
-    return "a function of the user's within the block" if any(one.function for one in steps) else ""
+    if any(one.function for one in steps):
+        return "a function of the user's within the block"
+    # tokens that rounding has made all alike would be told apart by it
+    similar = any(one.similarity is not None for one in steps)
+    return "a similarity that is set, which enlarges rounding without bound" if similar else ""
 
 
 def worthwhile(task: Task) -> str:
@@ -257,7 +261,8 @@ def _moderate(x: Array, error: Array) -> tuple[Array, Array, Array, Array]:
         return x, error, zero == 0, zero
     top = xp.max(xp.abs(x), axis=(-1, -2), keepdims=True)
     # beyond, squares of tokens or of their parts leave the range of doubles
-    lowest = xp.min(xp.where(squares == 0, xp.ones_like(squares), squares), axis=-1)[:, None, None]
+    there = xp.any(x != 0, axis=-1)  # a square of 0 may be one that has underflowed
+    lowest = xp.min(xp.where(there, squares, xp.ones_like(squares)), axis=-1)[:, None, None]
     known = (lowest > 1e-200) & (top < 1e100) & (top > 0)
     x = xp.where(known, x, xp.ones_like(x))
     error = xp.where(known, error, xp.zeros_like(error))
