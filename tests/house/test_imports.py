@@ -37,7 +37,15 @@ PREDICTS = ("linsim.theory",)
 #: what runs layers and measures states: nothing that predicts may look at it
 MEASURES = (
     "linsim._engines",
-    "linsim._kernels",
+    # of the kernels those that walk and measure; the rest is linear algebra across lanes
+    "linsim._kernels.jump",
+    "linsim._kernels.layer",
+    "linsim._kernels.measure",
+    "linsim._kernels.parts",
+    "linsim._kernels.shadows",
+    "linsim._kernels.slots",
+    "linsim._kernels.sums",
+    "linsim._kernels.walk",
     "linsim._recorded",
     "linsim._shadow",
     "linsim._simulate",
