@@ -43,6 +43,7 @@ NAMES = (
     "sphere_clustering",
     "arithmetic_limit",
     "real_model",
+    "trained_layers",
     "performance",
 )
 

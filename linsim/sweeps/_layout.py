@@ -115,15 +115,21 @@ def probe(job: Job, grid: Grid) -> Cost:
         systems = _spread(job, grid, count)
         if count == 1:
             compute(quiet, systems)  # the first call compiles
-        before = time.perf_counter()
-        compute(quiet, systems)
-        taken[count] = time.perf_counter() - before
+        taken[count] = _seconds(quiet, systems)
+        if taken[count] > _PROBE_SECONDS:  # was it kernels that only some systems, or many of them, need?
+            taken[count] = min(taken[count], _seconds(quiet, systems))
         if (taken[count] > _PROBE_SECONDS and count > 1) or count >= most:
             break
         count = min(8 * count, most)
     each = (taken[count] - taken[1]) / (count - 1) if count > 1 else taken[1]
     each = max(each, 1e-3 * taken[count] / count)  # noise may make many cheaper than one
     return Cost(max(taken[1] - each, 0.0) if count > 1 else 0.0, each)
+
+
+def _seconds(job: Job, systems: Systems) -> float:
+    before = time.perf_counter()
+    compute(job, systems)
+    return time.perf_counter() - before
 
 
 def _one_batch(job: Job, grid: Grid) -> Block:

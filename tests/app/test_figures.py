@@ -14,7 +14,11 @@ from linsim.figures import phase_diagram, regime_disk
 from linsim.theory import boundary, disk, predict
 
 #: whose data are cheap enough to be computed twice and with another seed
-SEEDED = [name for name in figures.NAMES if name not in ("performance", "pure_attention", "real_model")]
+SEEDED = [
+    name
+    for name in figures.NAMES
+    if name not in ("performance", "pure_attention", "real_model", "trained_layers")
+]
 #: titles that state something which small sizes do not show
 NEUTRAL = ("models_over_depth", "random_attention", "sphere_clustering")
 
