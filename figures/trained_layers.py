@@ -136,6 +136,6 @@ def caption(ds: xarray.Dataset) -> str:
         f"eigenvalues held in [-1, 0] (sharpen), in [0, 1] (smooth), in both by turns (mixed), or free; "
         f"means over {runs}. Above: token similarity of the last layer before and after training; at "
         f"{int(ds.depth[-1])} layers it ends at {each}. Below: the change of ln(HFC/LFC) across attention, "
-        f"mean over layers, beside the law of each layer's spectrum (one point a depth and filter; grey: equal); "
-        f"the median of measured over law is {ratio:.2f}. Runs: {ds.attrs['about']}."
+        "mean over layers, beside the law of each layer's spectrum (one point a depth and filter; grey: "
+        f"equal); the median of measured over law is {ratio:.2f}. Runs: {ds.attrs['about']}."
     )
