@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # zarr 3.1.6 and xarray 2026.9.0: a dataset that was opened lazily, and whose store's folder is then renamed.
 #
-# Guess before looking: reading its values is an error that names the folder that is gone.
+# What one expects (no guess was written down before it was met): an error that names the folder that is gone.
 #
 # Seen: no error and no warning.  Floats read as NaN, integers as 0, truth values as False: a chunk that is not
 # there stands for fill values in Zarr, and so does every chunk of a folder that is not there.  Whoever moves a
