@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,7 +35,7 @@ VECTORS = (
 _FACTORS = ("residual", "branch", "feed_forward_residual", "feed_forward_branch")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Block(Rule):
     """One layer of a Transformer; matrices that are not given are drawn afresh at every layer.
 
@@ -224,6 +224,29 @@ class Block(Rule):
         held = dict(self._held())
         _validate.one_library(" and ".join(held), *held.values())
         self.batch_shape  # noqa: B018  refuses batch shapes that do not broadcast
+
+    def __repr__(self) -> str:
+        """What was asked for beyond the defaults; arrays by their shapes.
+
+        >>> from linsim import attention
+        >>> Block(attention.uniform(3), norm="pre", feed_forward="gelu")
+        Block(A=(3, 3), norm='pre', feed_forward='gelu')
+        """
+        shown = []
+        usual_eps = 0.0 if self.norm_kind == "sphere" else 1e-5
+        for f in fields(self):
+            value = getattr(self, f.name)
+            value = getattr(value, "weight", value)  # of a matrix with its bias
+            if f.name == "norm_eps" and value == usual_eps:
+                continue
+            if np.ndim(value) == 0 and hasattr(value, "item"):
+                value = value.item()
+            shape = getattr(value, "shape", None)
+            if shape:
+                shown.append(f"{f.name}={tuple(shape)}")
+            elif shape is None and value != f.default and (value or f.default):
+                shown.append(f"{f.name}={value!r}")
+        return f"Block({', '.join(shown)})"
 
     def _keep_attention(self, keep: Callable[[str, Any], None]) -> None:
         """Check and keep A and weights."""
