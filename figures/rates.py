@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QUICK", "caption", "compute", "draw", "message"]
 
-QUICK = {"systems": 12, "depth": 512}
+QUICK = {"systems": 12, "depth": 1024}
 
 _READ = ("measured", "predicted", "gap", "regime", "measure", "tokens", "features", "layers")
 _LINES = {

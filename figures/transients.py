@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QUICK", "caption", "compute", "draw", "message"]
 
-QUICK = {"coupling": (0.0, 100.0), "depth": 40}
+QUICK = {"coupling": (0.0, 100.0), "depth": 80}
 
 _READ = ("log_hfc_lfc", "log_bound", "condition", "rate", "coupling", "layer", "tokens")
 _DASHES = ((0, (1, 1.2)), (0, (5, 1.4, 1, 1.4)), (0, (4, 1.6)), "solid")

@@ -275,12 +275,13 @@ def engines(
     >>> rule = linsim.Linear(linsim.attention.uniform(4), np.eye(2))
     >>> linsim.engines(rule, 10**6, layers=[10**6]).chosen
     'modal'
-    >>> print(linsim.engines(rule, 2, keep_states=True))
-    iterate: layer by layer, along the dominant modes
+    >>> print(linsim.engines(rule, 2, keep_states=True))  # once its kernels are compiled
+    parts: metrics that need the dominant modes kept apart
       modal     9.4e+04 operations
       squaring  1.1e+04 operations
       lanes     log_cosine_gap, ...
       bands     log_cosine_gap, ...
+      parts     1.7e+03 operations
       forward   Linear is no Block
       iterate   1.7e+03 operations
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from linsim import _kernels
+from linsim import _kernels, figures
 from linsim._kernels import first_use
 from linsim._namespace import cupy_status
 
@@ -100,6 +101,35 @@ _BACKENDS = [
 def xp(request: pytest.FixtureRequest) -> Backend:
     """An array backend; every array test runs once for each."""
     return request.param()
+
+
+# --- data and drawings of all figures at their quick sizes, made once for the tests of a session ----
+
+
+@pytest.fixture(scope="session")
+def figure_data(tmp_path_factory):
+    """Return a function, name -> dataset: computed once, by the process that needs it first."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the session, which its processes share
+
+    @functools.cache
+    def data(name):
+        return figures.dataset(name, quick=True, keep=folder / "figure-data")
+
+    return data
+
+
+@pytest.fixture(scope="session")
+def figure_drawn(figure_data):
+    """Return a function: name, width -> figure; looked at by several tests, changed by none."""
+
+    @functools.cache
+    def drawn(name, width="89mm"):
+        with figures.medium(width):
+            return figures.load(name).draw(figure_data(name))
+
+    return drawn
 
 
 def pytest_configure(config: pytest.Config) -> None:
