@@ -146,9 +146,10 @@ class RunInfo:
         Why a closed form was tried on a system and not used; else "".
     fallbacks : dict of str to int
         How often something had to be done another way: "lapack", matrices whose
-        singular values a kernel did not find; "iterate", systems that have no
-        closed form which holds; "float64" and "double-double", systems that went through
-        the layers again with more digits for values that rounding hid.
+        singular values a kernel did not find; "iterate", systems that went layer by layer
+        after all, or again where errors are measured and not only bounded; "float64" and
+        "double-double", systems that went through the layers again with more digits for
+        values that rounding hid.
     unmeasured_from : dict of str to ndarray of int, batch shape
         For each metric, the first recorded layer at which its error is beyond the
         resolution (its value there is NaN); -1 where there is none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -213,7 +213,7 @@ def fragment(results: Sequence[Result]) -> str:
     ]
     for family, members in _families(results):
         body.append(f"<h2>{html.escape(family.capitalize())}</h2>")
-        body += [_html_statement(r, mathml) for r in members]
+        body += [_html_statement(r) for r in members]
     return "\n".join(body)
 
 
@@ -232,7 +232,7 @@ def as_fragment(result: Result) -> str:
     >>> as_fragment(check(STATEMENTS["dominance.boundary"])).count("<details>") > 4
     True
     """
-    return _html_statement(result, mathml)
+    return _html_statement(result)
 
 
 def _families(results: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
@@ -362,7 +362,7 @@ def _html_table(results: Sequence[Result]) -> str:
     return f"<table><thead><tr>{head}</tr></thead>{rows}</table>"
 
 
-def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
+def _html_statement(r: Result) -> str:
     s = r.statement
     parts = [
         f'<section id="{s.id}"><h3>{s.id} <span class="{r.verdict}">{html.escape(_verdict(r))}</span></h3>',
@@ -373,7 +373,7 @@ def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
     if s.counterexample:
         parts.append(f"<p>Counterexample:</p><div>{mathml(s.counterexample)}</div>")
     parts += [f"<p>Tried: {prose.as_html(what)}</p>" for what in s.tried]
-    parts += [_html_claim(claim, s.only_symbolic.get(claim.name, ""), mathml) for claim in s.claims]
+    parts += [_html_claim(claim, s.only_symbolic.get(claim.name, "")) for claim in s.claims]
     if r.needs:
         parts.append(
             "<details><summary>Assumptions</summary><ul>"
@@ -384,7 +384,7 @@ def _html_statement(r: Result, mathml: Callable[[str], str]) -> str:
     return "\n".join([*parts, "</section>"])
 
 
-def _html_claim(claim: Claim, alone: str, mathml: Callable[[str], str]) -> str:
+def _html_claim(claim: Claim, alone: str) -> str:
     steps = "".join(
         f"<li>{prose.as_html(step.says)}<div>{mathml(step.latex())}</div></li>" for step in claim.steps
     )

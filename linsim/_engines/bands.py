@@ -324,7 +324,7 @@ class _Walk:
         wanted = [self.slot[place_of(name)] for name in ("effective_rank", "stable_rank")]
         if any(k >= 0 for k in wanted):
             X = np.empty((n, d), dtype=self.x0.dtype)
-            unpack(room, 0, n, X)
+            unpack(room, 0, n, 0, X)
             s, by_svd, blurred = singular_values(X, ratio)
             rank, off_rank, stable, off_stable = ranks(s, noise, self.eps)
             found = ((rank, off_rank + blurred * rank), (stable, off_stable))

@@ -32,6 +32,7 @@ __all__ = [
     "jobs",
     "kernels",
     "name",
+    "not_compiled",
     "operations",
     "place_of",
     "ranks",
@@ -65,26 +66,29 @@ def covers(task: Task) -> str:
     )
 
 
-def in_the_way(task: Task) -> str:
-    """Return what neither this engine nor :mod:`.bands` can do of a task, "" if they do all."""
-    missing = [metric for metric in task.names if metric not in METRICS]
+def not_compiled(task: Task) -> str:
+    """Return what no kernel that goes layer by layer takes, "" if nothing is in the way."""
     if task.rule.moves_by != "matrices":
         return f"{type(task.rule).__name__} has no matrices that are known beforehand"
     if task.driven or not task.rule.stochastic:
-        return (
-            f"{'a bias' if task.driven else 'attention that is not stochastic'}: not in the compiled kernels"
-        )
-    if missing:
-        return f"{', '.join(missing)}: not among what the compiled kernels measure"
-    if task.tokens is not None:
-        return "tokens: the compiled kernels measure all of them alike"
-    if task.keep_states:
-        return "keep_states: states stay in the kernels"
+        what = "a bias" if task.driven else "attention that is not stochastic"
+        return f"{what}: not in the compiled kernels"
     if not task.on_host:
         return "arrays that are not NumPy's"
     if not task.alike:
         return "layers with different numbers of heads"
     return "" if _kernels.usable() else "numba does not work here"
+
+
+def in_the_way(task: Task) -> str:
+    """Return what neither this engine nor :mod:`.bands` can do of a task, "" if they do all."""
+    if reason := not_compiled(task):
+        return reason
+    if missing := [metric for metric in task.names if metric not in METRICS]:
+        return f"{', '.join(missing)}: not among what the compiled kernels measure"
+    if task.tokens is not None:
+        return "tokens: the compiled kernels measure all of them alike"
+    return "keep_states: states stay in the kernels" if task.keep_states else ""
 
 
 def worthwhile(task: Task) -> str:

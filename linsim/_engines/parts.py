@@ -23,7 +23,7 @@ from .._types import HostArray
 from ..metrics._evaluate import as_given, of_tokens
 from ..metrics._metric import Layer
 from ..metrics._registry import needing
-from .lanes import stacks
+from .lanes import not_compiled, stacks
 from .matrices import blunt, plain_split, split_of, told_apart
 from .panels import held, laid_out, vectors
 from .protocol import Job
@@ -45,21 +45,12 @@ _JOB = 2**17
 
 def covers(task: Task) -> str:
     """Return what the kernel cannot do of a task, "" if it does all."""
-    if task.rule.moves_by != "matrices":
-        return f"{type(task.rule).__name__} has no matrices that are known beforehand"
-    if task.driven or not task.rule.stochastic:
-        return (
-            f"{'a bias' if task.driven else 'attention that is not stochastic'}: not in the compiled kernels"
-        )
-    if not task.on_host:
-        return "arrays that are not NumPy's"
-    if not task.alike:
-        return "layers with different numbers of heads"
+    if reason := not_compiled(task):
+        return reason
     if looking := needing("attention", task.names):
         return f"{', '.join(looking)}: attention stays in the kernel"
-    if float(np.max(task.growth)) > BUDGET:
-        return f"layers that enlarge entries by more than 2^{BUDGET:.0f}"
-    return "" if _kernels.usable() else "numba does not work here"
+    grows = float(np.max(task.growth)) > BUDGET
+    return f"layers that enlarge entries by more than 2^{BUDGET:.0f}" if grows else ""
 
 
 def worthwhile(task: Task) -> str:

@@ -15,7 +15,6 @@ from .products import columns
 __all__ = [
     "add_outer",
     "peak",
-    "read_rows",
     "row_products",
     "row_squares",
     "scale_rows",
@@ -120,17 +119,3 @@ def scale_rows(X, first, count, n, d, factor, again):
         base = column * count + first * width
         for at in range(base, base + n * width, w):
             store(X, at, load(X, at) * one * two)
-
-
-@nb.njit(**_COMPILE)
-def read_rows(X, first, count, M):
-    """Read X into a 2-d matrix."""
-    n, d = M.shape
-    w = 4 * (WIDTH // X.itemsize)
-    stored = columns(d, X.itemsize)
-    for column in range(0, d, w):
-        width = min(w, stored - column)
-        for i in range(n):
-            at = column * count + (first + i) * width - column
-            for j in range(column, min(column + width, d)):
-                M[i, j] = X[at + j]

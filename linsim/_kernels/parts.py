@@ -19,8 +19,8 @@ import numba as nb
 import numpy as np
 
 from .layer import power_of_two
-from .panels import add_outer, peak, read_rows, row_products, scale_rows, weighted_rows
-from .products import add_product, columns, pack, rows
+from .panels import add_outer, peak, row_products, scale_rows, weighted_rows
+from .products import add_product, columns, pack, rows, unpack
 
 __all__ = [
     "EMPTY",
@@ -243,4 +243,4 @@ def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_
     normalise(copy, n, d, coupled)
     to_a[0] = a[0]
     to_r[:], to_mean[:], to_b[:], to_e[:] = r[:d], mean[:d], b[:n], e[0]
-    read_rows(X, 0 * n, rows(n), to_R)
+    unpack(X, 0, rows(n), 0, to_R)

@@ -70,15 +70,15 @@ def pack(M, count, out, o, row=0):
 
 
 @nb.njit(**_COMPILE)
-def unpack(a, o, count, M):
-    """Read a 2-d matrix from panels of ``count`` rows at ``a[o:]``."""
+def unpack(a, o, count, row, M):
+    """Read a 2-d matrix from panels of ``count`` rows at ``a[o:]``, from ``row`` on."""
     n, d = M.shape
     w = 4 * (WIDTH // a.itemsize)
     stored = columns(d, a.itemsize)
     for column in range(0, d, w):
         width = min(w, stored - column)
         for i in range(n):
-            at = o + column * count + i * width - column
+            at = o + column * count + (row + i) * width - column
             for j in range(column, min(column + width, d)):
                 M[i, j] = a[at + j]
 

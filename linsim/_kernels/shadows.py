@@ -13,7 +13,7 @@ import numpy as np
 
 from .lanes import WIDTH, fma, load, splat, sqrt, store
 from .layer import log2, power_of_two
-from .panels import read_rows, row_squares
+from .panels import row_squares
 from .parts import (
     EMPTY,
     IN_A,
@@ -28,7 +28,7 @@ from .parts import (
     place_weights,
     write_parts,
 )
-from .products import aligned, columns, index, rows
+from .products import aligned, columns, index, rows, unpack
 
 __all__ = ["POOL", "SUM", "walk"]
 
@@ -480,7 +480,7 @@ def _write_errors(errors, n, d, to_a, to_r, to_b, to_R, to_mean, to_e):
         to_a[k, 0] = a[k]
         to_r[k, :], to_mean[k, :] = r[k * stored : k * stored + d], mean[k * stored : k * stored + d]
         to_b[k, :], to_e[k, :] = b[k * height : k * height + n], e[k]
-        read_rows(X, k * height, copies * height, to_R[k])
+        unpack(X, 0, copies * height, k * height, to_R[k])
 
 
 @nb.njit(**_INNER)

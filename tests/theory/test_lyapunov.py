@@ -112,6 +112,7 @@ def test_commuting_layers_average():
     Q = weights.orthogonal(3, rng=rng)
     spectra = np.array([[-0.9, 0.3, 0.8], [1.0, -0.5, 0.1], [0.2, -0.6, -0.3], [2.0, 0.5, -0.1]])
     rules = [Linear(A, (Q * mu) @ Q.T) for mu in spectra]
+    # two exponents lie .0032 apart: vectors turn into place as exp(-.0032 x layers), and twice that counts
     found = lyapunov_exponents(Layered(rules), 20, count=6, burn_in=6000)
     expected = np.mean([np.log(np.abs(1 + np.outer([1, 0.4, -0.3], mu))) for mu in spectra], axis=0)
     np.testing.assert_allclose(found.constant, np.sort(expected[0])[::-1], atol=1e-9)
