@@ -32,6 +32,7 @@ GROUPS = {
         "values.ranks",
     ),
     "singular": ("walk.tile_values",),
+    "stationary": ("leading.stationary",),
 }
 
 _found: set[tuple[str, str]] = set()
