@@ -185,6 +185,8 @@ def roundoff(value: Any) -> float:
 
 def on_device_of(value: Any, like: Array, dtype: Any = None) -> Array:
     """Return ``value`` (host array or scalar) in the library, and on the device, of ``like``."""
+    if type(like) is np.ndarray:
+        return np.asarray(value, dtype=dtype)
     xp = namespace(like)
     return xp.asarray(value, dtype=dtype, device=array_api_compat.device(like))
 

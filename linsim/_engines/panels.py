@@ -10,7 +10,7 @@ import numpy as np
 from .._state import PARTS, Split, State
 from .._types import HostArray
 
-__all__ = ["held", "laid_out", "vectors"]
+__all__ = ["held", "laid_out", "room", "vectors"]
 
 # bytes of a vector, vectors of a panel, and what rows are padded to (linsim._kernels.products)
 _VECTOR, _PANEL, _ROWS = 64, 4, 4
@@ -52,6 +52,13 @@ def laid_out(x: Mapping[str, HostArray]) -> tuple[HostArray, HostArray, HostArra
     return _in_panels(x["R"]), r, b, a, flat(x["mean"], width)
 
 
+def room(m: int, copies: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ...]:
+    """What :func:`held` returns, of states that are zero."""
+    height, width = _height(n), _width(d, dtype)
+    sizes = (height * width, width, height, 1, width)
+    return (*(np.zeros((m, copies * size), dtype=dtype) for size in sizes), np.zeros((m, copies, len(PARTS))))
+
+
 def held(state: State, m: int) -> tuple[HostArray, ...]:
     """X, r, b, a, mean and exponents of m states (m or 1, ., .), or of errors (m or 1, copies, ., .)."""
     copies = state.R.shape[1] if state.R.ndim == 4 else 1
@@ -70,6 +77,8 @@ def vectors(split: Split, m: int, dtype: Any) -> tuple[HostArray, HostArray, Hos
     width = _width(d, dtype)
 
     def of(x: HostArray, size: int) -> HostArray:
+        if x.dtype == dtype and x.size == m * size:
+            return np.ascontiguousarray(x).reshape(m, size)
         whole = np.zeros((m, size), dtype=dtype)
         whole[:, : x.shape[-1] * x.shape[-2]] = x.reshape(x.shape[0], -1)
         return whole

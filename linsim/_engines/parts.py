@@ -17,15 +17,15 @@ import numpy as np
 from .. import _kernels
 from .._parallel import workers
 from .._recorded import Recorded, record_together
-from .._shadow import BUDGET, COUNT, SAFETY, begin
+from .._shadow import BUDGET, COUNT, SAFETY, begin, patterns
 from .._state import PARTS, Split, State, between_rescalings
 from .._types import HostArray
 from ..metrics._evaluate import as_given, of_tokens
 from ..metrics._metric import Layer
 from ..metrics._registry import needing
 from .lanes import not_compiled, stacks
-from .matrices import blunt, plain_split, split_of, told_apart
-from .panels import held, laid_out, vectors
+from .matrices import blunt, gentle, split_of, told_apart
+from .panels import held, laid_out, room, vectors
 from .protocol import Job
 from .task import StoppedError, Task, budget, rounding, started
 
@@ -91,7 +91,11 @@ def jobs(task: Task) -> list[Job]:
         weights = task.tokens_beside(here, part)
 
         def record(
-            groups: Iterable[_Group], x0: HostArray, until: HostArray, weights: HostArray | None
+            groups: Iterable[_Group],
+            x0: HostArray,
+            until: HostArray,
+            weights: HostArray | None,
+            kinds: HostArray,
         ) -> Recorded:
             size, keep, error = len(until), task.keep_states, rounding(here, layers)
             found = record_together(
@@ -103,20 +107,22 @@ def jobs(task: Task) -> list[Job]:
                     found.errors[metric][:, 0] = np.ravel(one.error)
             return found
 
-        walked = _walked(task, here, split, A, H, np.arange(first, last))
-        found = record(itertools.chain(begun, walked), here, until, weights)
+        cut, kinds_cut = gentle(task, split, kinds, enlarged, own, task.heads)
+        walked = _walked(task, here, cut, A, H, np.arange(first, last))
+        found = record(itertools.chain(begun, walked), here, until, weights, kinds_cut)
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
             return found
         there = _some(here, far)
-        plain = plain_split(task, lambda M: _some(own(M), far), task.heads)
+        sharp = split.map(lambda x: _some(x, far))
         if begun:  # which are known as well as can be
             given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
             begun = [(slice(0, len(far)), slice(0, 1), given)]
         weights = None if weights is None else _some(weights, far)
-        walked = _walked(task, there, plain, A, H, far + first)
-        again = _among(m, far, record(itertools.chain(begun, walked), there, until[far], weights))
+        walked = _walked(task, there, sharp, A, H, far + first)
+        again = record(itertools.chain(begun, walked), there, until[far], weights, kinds)
+        again = _among(m, far, replace(again, kinds=kinds))
         return told_apart(found, again, rough)
 
     if not several:
@@ -162,35 +168,43 @@ def _walked(
 
     ``numbers``: which of the systems of A and H they are.
     """
+    from .._kernels.begin import begin as begin_compiled
     from .._kernels.shadows import walk
 
-    n, d, dtype, layers = task.n, task.d, here.dtype, task.layers
+    n, d, dtype, layers, m = task.n, task.d, here.dtype, task.layers, len(numbers)
     growth = np.broadcast_to(task.growth, task.size)[numbers]
-    state = started(here, split)
-    shadows = begin(state, float(np.max(growth)))
-    errors = shadows.errors
-    m = len(numbers)
 
     def of(x: HostArray) -> HostArray:
-        return np.ascontiguousarray(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
+        x = np.reshape(x, (x.shape[0], -1))[:, 0]
+        return np.ascontiguousarray(x if len(x) == m else np.broadcast_to(x, m))
 
-    state_held, errors_held = held(state, m), held(errors, m)
-    cuts, cuts32 = vectors(split, m, dtype), vectors(split, m, np.float32)
-    lengths = np.stack([np.linalg.norm(x.astype(np.float64), axis=-1) for x in cuts], axis=-1)
     eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
-    pools = tuple(np.ravel(x) for x in laid_out(shadows.pools))
-    fixed, drift = (
-        tuple(np.ravel(x) for x in laid_out({k: x[None] for k, x in patterns.items()}))
-        for patterns in (shadows.fixed, shadows.drift)
-    )
-    condition = of(shadows.condition).astype(np.float64)
-    coupled = of(split.coupled) > 0
-    constant, any_mean = of(split.constant), np.full(m, split.any_mean)
+    constant, coupled, any_mean = of(split.constant), of(split.coupled) > 0, np.full(m, split.any_mean)
+    cuts, shadows = vectors(split, m, dtype), None
+    lengths = np.empty((m, 4))
+    if dtype == np.float64:
+        state_held, errors_held = room(m, 1, n, d, dtype), room(m, COUNT, n, d, np.float32)
+        width = errors_held[1].shape[1] // COUNT
+        cuts32 = tuple(np.zeros((m, size), dtype=np.float32) for size in (n, n, width, width))
+        condition = np.empty(m)
+        begin_compiled(
+            _kernels.frozen(here), cuts, cuts32, constant, coupled, of(split.sensitivity).astype(np.float64),
+            _first(n, d), state_held, errors_held, lengths, condition,
+        )  # fmt: skip
+    else:
+        state = started(here, split)
+        shadows = begin(state, float(np.max(growth)))
+        state_held, errors_held = held(state, m), held(shadows.errors, m)
+        cuts32 = vectors(split, m, np.float32)
+        for k, x in enumerate(cuts):
+            lengths[:, k] = np.linalg.norm(x.astype(np.float64), axis=-1)
+        condition = of(shadows.condition).astype(np.float64)
+    pools, fixed, drift = _flat_patterns(n, d)
 
     def between(room: float, like: HostArray) -> HostArray:
         return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
 
-    every, every_error = between(budget(here), here), between(BUDGET, errors.R)
+    every, every_error = between(budget(here), here), between(BUDGET, errors_held[0])
 
     def through(some: slice, layer: int, wanted: HostArray) -> State:
         count, k = some.stop - some.start, len(wanted)
@@ -236,19 +250,19 @@ def _walked(
             noise=noise.reshape(both, 1, 5),
             rows=noise_rows.reshape(both, n, 1),
         )
-        if not each:
+        if shadows is None:
             return found
         a, r, b, R, mean, e = off
         exponents = {f"e_{key}": e.reshape(both, COUNT, 1, 5)[..., j : j + 1] for j, key in enumerate(PARTS)}
         own = State(
-            errors.split,
+            shadows.errors.split,
             a=a.reshape(both, COUNT, 1, 1),
             r=r.reshape(both, COUNT, 1, d),
             b=b.reshape(both, COUNT, n, 1),
             R=R.reshape(both, COUNT, n, d),
             mean=mean.reshape(both, COUNT, 1, d),
             **exponents,
-            noise=errors.noise,
+            noise=shadows.errors.noise,
         )
         splits = tuple(cut.map(repeated) for cut in shadows.splits)
         return replace(found, samples=replace(shadows, errors=own, splits=splits).samples(found))
@@ -257,6 +271,21 @@ def _walked(
     for some, places, wanted, layer in _groups(m, layers[skipped:], n * d):
         state = through(some, layer, wanted)
         yield some, slice(places.start + skipped, places.stop + skipped), state
+
+
+@functools.lru_cache(maxsize=4)
+def _flat_patterns(n: int, d: int) -> tuple[tuple[HostArray, ...], ...]:
+    """The patterns by which errors are moved, as the kernel holds them."""
+    pools, fixed, drift = patterns(n, d)[:3]
+    each = (pools, *({k: x[None] for k, x in one.items()} for one in (fixed, drift)))
+    return tuple(tuple(np.ravel(x) for x in laid_out(one)) for one in each)
+
+
+@functools.lru_cache(maxsize=4)
+def _first(n: int, d: int) -> tuple[HostArray, ...]:
+    """The patterns with which errors begin, in the order of the parts."""
+    first = patterns(n, d)[3]
+    return tuple(np.ascontiguousarray(first[name][0]) for name in PARTS)
 
 
 def _groups(m: int, layers: HostArray, numbers: int) -> Iterator[tuple[slice, slice, HostArray, int]]:
