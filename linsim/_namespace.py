@@ -242,6 +242,21 @@ def to_backend(x: Array, backend: str | None) -> Array:
     return cupy.asarray(native(x))
 
 
+def smallest(x: Array) -> float:
+    """The smallest entry; for NumPy at a third of the cost of the function, which small arrays feel."""
+    return float(np.minimum.reduce(x, axis=None) if type(x) is np.ndarray else namespace(x).min(x))
+
+
+def biggest(x: Array) -> float:
+    """The largest entry."""
+    return float(np.maximum.reduce(x, axis=None) if type(x) is np.ndarray else namespace(x).max(x))
+
+
+def squares(x: Array) -> Array:
+    """Sums of the squares of rows, (..., n) of (..., n, d)."""
+    return np.vecdot(x, x) if type(x) is np.ndarray else namespace(x).linalg.vecdot(x, x)
+
+
 def power_of_two(exponent: Array) -> Array:
     """Return 2**exponent exactly, for integer-valued float64 ``exponent`` <= 1023.
 
