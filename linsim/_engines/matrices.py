@@ -103,7 +103,7 @@ def gentle(
     own: Callable[[Array], Array],
     heads: Callable[[int], Heads],
 ) -> tuple[Split, np.ndarray[Any, Any]]:
-    """The cut to begin with, and its kinds: along the mean alone where that of a system enlarges roundings."""
+    """The cut to begin with, and its kinds: along the mean alone where modes enlarge roundings."""
     far = enlarged > _ENLARGED
     if not far.any():
         return split, kinds

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._parallel import workers
+from .._parallel import ahead, workers
 from .._recorded import Recorded, record_together
 from .._shadow import BUDGET, COUNT, SAFETY, begin, patterns
 from .._state import PARTS, Split, State, between_rescalings
@@ -41,6 +41,9 @@ _TOGETHER = 2**19
 _WORTH_IT = 3e6
 # numbers of the states of a job
 _JOB = 2**17
+# operations of a single job from which on states are measured while another thread goes on, in so many
+# stages; and how many states lie side by side where singular values are found
+_OVERLAP, _STAGES, _LANES = 1e8, 4, 8
 
 
 def covers(task: Task) -> str:
@@ -108,7 +111,7 @@ def jobs(task: Task) -> list[Job]:
             return found
 
         cut, kinds_cut = gentle(task, split, kinds, enlarged, own, task.heads)
-        walked = _walked(task, here, cut, A, H, np.arange(first, last))
+        walked = _walked(task, here, cut, A, H, np.arange(first, last), overlap)
         found = record(itertools.chain(begun, walked), here, until, weights, kinds_cut)
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
@@ -120,16 +123,17 @@ def jobs(task: Task) -> list[Job]:
             given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
             begun = [(slice(0, len(far)), slice(0, 1), given)]
         weights = None if weights is None else _some(weights, far)
-        walked = _walked(task, there, sharp, A, H, far + first)
+        walked = _walked(task, there, sharp, A, H, far + first, overlap)
         again = record(itertools.chain(begun, walked), there, until[far], weights, kinds)
         again = _among(m, far, replace(again, kinds=kinds))
         return told_apart(found, again, rough)
 
+    pieces, work = 1, operations(task)
+    if several and work > _WORTH_IT:
+        pieces = min(size, workers() * max(1, round(size * task.n * task.d / (_JOB * workers()))))
+    overlap = pieces == 1 and workers() > 1 and (work if several else work / size) > _OVERLAP
     if not several:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
-    pieces = 1
-    if operations(task) > _WORTH_IT:
-        pieces = min(size, workers() * max(1, round(size * task.n * task.d / (_JOB * workers()))))
     edges = [size * k // pieces for k in range(pieces + 1)]
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
 
@@ -162,11 +166,18 @@ _Group = tuple[slice, slice, State]
 
 
 def _walked(
-    task: Task, here: HostArray, split: Split, A: HostArray, H: HostArray, numbers: HostArray
+    task: Task,
+    here: HostArray,
+    split: Split,
+    A: HostArray,
+    H: HostArray,
+    numbers: HostArray,
+    overlap: bool,
 ) -> Iterator[_Group]:
     """Take some systems of a task, whose tokens are ``here``, through the layers; yield states of them.
 
-    ``numbers``: which of the systems of A and H they are.
+    ``numbers``: which of the systems of A and H they are; ``overlap``: whether another thread goes on while
+    states are measured.
     """
     from .._kernels.begin import begin as begin_compiled
     from .._kernels.shadows import walk
@@ -268,9 +279,13 @@ def _walked(
         return replace(found, samples=replace(shadows, errors=own, splits=splits).samples(found))
 
     skipped = int(layers[0] == 0)  # tokens are measured as they are given
-    for some, places, wanted, layer in _groups(m, layers[skipped:], n * d):
-        state = through(some, layer, wanted)
-        yield some, slice(places.start + skipped, places.stop + skipped), state
+
+    def each() -> Iterator[_Group]:
+        for some, places, wanted, layer in _groups(m, layers[skipped:], n * d, _STAGES if overlap else 1):
+            state = through(some, layer, wanted)
+            yield some, slice(places.start + skipped, places.stop + skipped), state
+
+    yield from ahead(each()) if overlap else each()
 
 
 @functools.lru_cache(maxsize=4)
@@ -288,13 +303,19 @@ def _first(n: int, d: int) -> tuple[HostArray, ...]:
     return tuple(np.ascontiguousarray(first[name][0]) for name in PARTS)
 
 
-def _groups(m: int, layers: HostArray, numbers: int) -> Iterator[tuple[slice, slice, HostArray, int]]:
-    """Yield systems, places of layers, these layers, and the one before: about _TOGETHER numbers each."""
+def _groups(
+    m: int, layers: HostArray, numbers: int, stages: int
+) -> Iterator[tuple[slice, slice, HostArray, int]]:
+    """Yield systems, places of layers, these layers, and the one before.
+
+    About _TOGETHER numbers each; layers in ``stages`` parts at least, of as many as lie in lanes.
+    """
     k = len(layers)
     if k == 0:
         return
     systems = max(1, _TOGETHER // (numbers * k))
     at_once = k if systems > 1 else max(1, _TOGETHER // numbers)
+    at_once = min(at_once, max(_LANES, -(-k // stages)))
     for s in range(0, m, systems):
         some, layer = slice(s, min(m, s + systems)), 0
         for t in range(0, k, at_once):

@@ -139,7 +139,7 @@ def begin(x0, cuts, cuts32, constant, coupled, sensitivity, first, held, errors,
             held[5][s, 0, p] += top
             e = noise[p] + top
             # a and b take their shares of r and R with them, and round by half as much themselves
-            if p == IN_ROW or p == IN_R:
+            if p in (IN_ROW, IN_R):
                 e -= log2(1 + lengths[s, 2])
             elif p != IN_MEAN:
                 e -= 1.0

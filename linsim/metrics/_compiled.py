@@ -1,6 +1,6 @@
 """NumPy states in compiled kernels: sums over their tokens, and the fourteen default metrics in one go.
 
-What the sums are says ``_sums.py``; what follows from them, ``_similarity.py``, ``_angle.py`` and ``_rank.py``.
+What the sums are says ``_sums.py``; what follows, ``_similarity.py``, ``_angle.py`` and ``_rank.py``.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ class Compiled:
         x = x if x.shape == shape else np.broadcast_to(x, shape)
         return _kernels.frozen(x.astype(np.float64, copy=False))
 
-    def metrics(
-        self, names: tuple[str, ...], zero_rows: HostArray | None
-    ) -> tuple[dict[str, Measured], int]:
+    def metrics(self, names: tuple[str, ...], zero_rows: HostArray | None) -> tuple[dict[str, Measured], int]:
         """The metrics of these names, all of them default ones, and how many matrices LAPACK had to do."""
         from .._kernels.values import angular, ranks, sizes
 
