@@ -10,7 +10,7 @@ import reliability as harness
 from oracles.contract import OF_TOKENS as METRICS
 
 import linsim
-from linsim import Layered, Linear, MultiHead, _kernels, attention, simulate
+from linsim import Layered, Linear, MultiHead, _kernels, _simulate, attention, simulate
 from linsim._engines import choose, parts
 from linsim._engines.task import placed
 from linsim._split import choose_split
@@ -57,6 +57,8 @@ def agree(found, expected, dtype, errors=2.1):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_says_what_whole_arrays_say(family, dtype, monkeypatch):
+    # engines are compared before what is told too roughly goes again with more digits: there a rounding decides
+    monkeypatch.setattr(_simulate, "rescued", lambda task, found: found)
     drawn = harness.draw(7, 1, family, dtype)
     options = {"layers": drawn.layers, "dtype": dtype, "resolution": 1e300}
     found = simulate(drawn.rule, drawn.x0, drawn.depth, method="parts", **options)
