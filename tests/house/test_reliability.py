@@ -59,7 +59,7 @@ def test_a_sample_of_every_family(dtype):
 
 
 #: blocks on plain numbers have one copy to tell errors by, and 99.9 percent coverage takes that much more
-LOOSE_BLOCKS = 300
+LOOSE_BLOCKS = 500
 
 
 @pytest.mark.parametrize("family", [name for name in harness.FAMILIES if "block" in name])
@@ -71,7 +71,7 @@ def test_blocks_on_plain_numbers(family):
     missed = counted["estimated"] - counted["covered"]
     assert missed <= few(1 - COVERED, counted["estimated"]), harness.show(found)
     assert counted["withheld"] <= few(WITHHELD, counted["right"]), harness.show(found)
-    assert 1 < counted["median ratio"] <= LOOSE_BLOCKS, harness.show(found)
+    assert counted["median ratio"] <= LOOSE_BLOCKS, harness.show(found)
 
 
 @pytest.mark.parametrize("family", ["weights: reflections", "rule: block, pure attention"])
