@@ -79,7 +79,7 @@ def test_errors_are_honest_where_rounding_grows():
             off, told = np.abs(run.metrics[name] - expected)[seen], run.errors[name][seen]
             assert (off <= told).all(), (seed, name)
             grown = off > 100 * np.finfo(float).eps  # more than measuring rounds
-            sharpness += list((told / off)[grown])
+            sharpness += list(told[grown] / off[grown])
     assert len(sharpness) > 10
     assert 5 < np.median(sharpness) < 1000
 
