@@ -11,13 +11,14 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
 from .normals import fill_normal
 from .products import aligned
 
 __all__ = ["turned"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)

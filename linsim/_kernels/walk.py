@@ -13,6 +13,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH
 from .layer import (
     ABSENT,
@@ -53,7 +54,7 @@ from .singular import bidiagonalise, squares, tile_work
 
 __all__ = ["tile_values", "walk"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 # --- the walk ---------------------------------------------------------------------------
 
