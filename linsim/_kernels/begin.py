@@ -10,13 +10,14 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .layer import log2, power_of_two
 from .parts import EMPTY, IN_A, IN_B, IN_MEAN, IN_R, IN_ROW, length, normalise
 from .products import columns, index, rows
 
 __all__ = ["begin"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
 _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
