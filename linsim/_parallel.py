@@ -68,7 +68,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
     end: Any = object()
 
     def coming() -> Future[Any]:  # with the caller's settings, which threads do not inherit
-        return pool.submit(contextvars.copy_context().run, next, items, end)
+        return pool.submit(contextvars.copy_context().run, lambda: next(items, end))
 
     with ThreadPoolExecutor(1) as pool:
         awaited = coming()

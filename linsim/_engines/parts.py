@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +16,17 @@ import numpy as np
 
 from .. import _kernels
 from .._parallel import ahead, workers
-from .._recorded import Recorded, record_together
+from .._recorded import Recorded, merged, record_together
 from .._shadow import BUDGET, COUNT, SAFETY, begin, patterns
+from .._split import KINDS
 from .._state import PARTS, Split, State, between_rescalings
 from .._types import HostArray
 from ..metrics._evaluate import as_given, of_tokens
 from ..metrics._metric import Layer
 from ..metrics._registry import needing
 from .lanes import not_compiled, stacks
-from .matrices import blunt, gentle, split_of, told_apart
+from .matrices import blunt, gentle, plain_split, split_of, told_apart
+from .outlook import DEEPEST, stays_apart
 from .panels import held, laid_out, room, vectors
 from .protocol import Job
 from .task import StoppedError, Task, budget, rounding, started
@@ -85,47 +87,52 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part]
 
         here, until = own(task.start), np.broadcast_to(task.zero_until, (size, task.n))[part, :, None]
-        split, kinds, enlarged = split_of(task, own, task.heads)
-        begun = []
-        if layers[0] == 0:
-            given = as_given(np.broadcast_to(here, (m, *here.shape[1:])))[0]
-            begun = [(slice(0, m), slice(0, 1), given)]
-
         weights = task.tokens_beside(here, part)
 
-        def record(
-            groups: Iterable[_Group],
-            x0: HostArray,
-            until: HostArray,
-            weights: HostArray | None,
-            kinds: HostArray,
-        ) -> Recorded:
-            size, keep, error = len(until), task.keep_states, rounding(here, layers)
+        def measured(which: HostArray, split: Split, kinds: HostArray) -> Recorded:
+            """Record some of the systems, cut as told."""
+            there, zero = _some(here, which), until[which]
+            own_weights = None if weights is None else _some(weights, which)
+            groups: Iterable[_Group] = _walked(task, there, split, A, H, which + first, overlap)
+            if layers[0] == 0:  # the input is known as well as can be
+                given = as_given(np.broadcast_to(there, (len(which), *there.shape[1:])))[0]
+                groups = itertools.chain([(slice(0, len(which)), slice(0, 1), given)], groups)
             found = record_together(
-                groups, size, layers, task.names, until, keep, name, kinds, error, weights
-            )
-            if begun and weights is not None:  # what does not count gives tokens at the input no rounding
-                for metric, one in of_tokens(x0, task.names, Layer(None, weights)).items():
+                groups, len(which), layers, task.names, zero, task.keep_states, name, kinds,
+                rounding(here, layers), own_weights,
+            )  # fmt: skip
+            if layers[0] == 0 and own_weights is not None:
+                # what does not count gives tokens at the input no rounding
+                for metric, one in of_tokens(there, task.names, Layer(None, own_weights)).items():
                     found.values[metric][:, 0] = np.ravel(one.value)
                     found.errors[metric][:, 0] = np.ravel(one.error)
             return found
 
-        cut, kinds_cut = gentle(task, split, kinds, enlarged, own, task.heads)
-        walked = _walked(task, here, cut, A, H, np.arange(first, last), overlap)
-        found = record(itertools.chain(begun, walked), here, until, weights, kinds_cut)
+        def modes(which: HostArray) -> tuple[Split, HostArray, HostArray]:
+            return split_of(task, lambda M: _some(own(M), which), task.heads)
+
+        calm, enlarged = _calm(task, own, m), np.full(m, np.inf)
+        tried = []
+        for which in (np.flatnonzero(calm), np.flatnonzero(~calm)):
+            if not which.size:
+                continue
+
+            def among(M: HostArray, which: HostArray = which) -> HostArray:
+                return _some(own(M), which)
+
+            if calm[which[0]]:
+                cut, kinds = plain_split(task, among, task.heads), np.asarray([KINDS[0]])
+            else:
+                split, kinds, enlarged[which] = modes(which)
+                cut, kinds = gentle(task, split, kinds, enlarged[which], among, task.heads)
+            tried.append((which, measured(which, cut, kinds)))
+        found = merged(tried, m, {})
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
             return found
-        there = _some(here, far)
-        sharp = split.map(lambda x: _some(x, far))
-        if begun:  # which are known as well as can be
-            given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
-            begun = [(slice(0, len(far)), slice(0, 1), given)]
-        weights = None if weights is None else _some(weights, far)
-        walked = _walked(task, there, sharp, A, H, far + first, overlap)
-        again = record(itertools.chain(begun, walked), there, until[far], weights, kinds)
-        again = _among(m, far, replace(again, kinds=kinds))
+        split, kinds, _ = modes(far)
+        again = _among(m, far, measured(far, split, kinds))
         return told_apart(found, again, rough)
 
     pieces, work = 1, operations(task)
@@ -136,6 +143,17 @@ def jobs(task: Task) -> list[Job]:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
     edges = [size * k // pieces for k in range(pieces + 1)]
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def _calm(task: Task, own: Callable[[HostArray], HostArray], m: int) -> HostArray:
+    """Which systems need no modes to be cut along, as far as can be told beforehand, (m,) bool."""
+    rule, last = task.rule, task.last
+    if rule.single_head is None or not rule.stochastic or task.driven or not 0 < last <= DEEPEST:
+        return np.zeros(m, dtype=bool)
+    if task.precision != "float64":
+        return np.zeros(m, dtype=bool)
+    ((A, H),) = task.heads(0)
+    return np.broadcast_to(stays_apart(own(A), own(H), own(task.start), last, float(np.max(task.growth))), m)
 
 
 def _some(x: HostArray, which: HostArray) -> HostArray:
@@ -152,8 +170,11 @@ def _among(m: int, far: HostArray, found: Recorded) -> Recorded:
         out[far] = x
         return out
 
+    kinds = np.empty(m, dtype=found.kinds.dtype)
+    kinds[far] = found.kinds
     return replace(
         found,
+        kinds=kinds,
         values={metric: spread(x, 0.0) for metric, x in found.values.items()},
         errors={metric: spread(x, np.inf) for metric, x in found.errors.items()},
         size=m,
