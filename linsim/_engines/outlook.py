@@ -30,12 +30,13 @@ def stays_apart(A: HostArray, H: HostArray, x0: HostArray, last: int, growth: fl
     ``A``, ``H`` and ``x0`` have leading axis m or 1; ``growth``: log2 of how much a layer enlarges an entry.
     """
     x = x0 / np.max(np.abs(x0), axis=(-1, -2), keepdims=True)
-    A, H, x = (M.astype(np.float32) for M in (A, H, x))
+    with np.errstate(all="ignore"):  # what is no number in single precision goes the other way
+        A, H, x = (M.astype(np.float32) for M in (A, H, x))
     size = max(len(A), len(H), len(x))
     x = np.array(np.broadcast_to(x, (size, *x.shape[1:])), order="C")
     weighted, mixed = np.empty_like(x), np.empty_like(x)
     every = max(1, int(_ROOM // max(growth, 1.0)))
-    with np.errstate(all="ignore"):  # what is no number here goes the other way
+    with np.errstate(all="ignore"):
         for layer in range(1, last + 1):
             np.matmul(x, H, out=weighted)
             np.matmul(A, weighted, out=mixed)

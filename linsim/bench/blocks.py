@@ -112,7 +112,7 @@ def _ways(work: Work, threads: int) -> dict[str, Callable[[], Values]]:
 
     rng = np.random.default_rng(0)
     x0 = rng.standard_normal((work.systems, work.n, work.d))
-    given: dict[str, HostArray] = {}
+    given: dict[str, Any] = {}
     if work.heads:
         d = work.d
         sizes = dict.fromkeys(("query", "key", "value", "output"), (d, d))
