@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from .. import _draws
+from .. import _draws, _kernels
 from .._eigen import meant
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record
+from .._shadow import BUDGET
 from .._split import KINDS, row_split
+from .._state import Split
+from .._types import HostArray
 from ..rules import RandomWeights
 from . import steps
+from .compiled_parts import Group, measured, walker
 from .digits import Tape, in_pairs_of_doubles, with_more_digits
 from .protocol import Job
 from .task import SINGLE, Task, budget, go_on, placed, rounding, rows_of, started
 
-__all__ = ["jobs"]
+__all__ = ["jobs", "not_compiled"]
 
 
-def jobs(rule: RandomWeights, task: Task) -> list[Job]:
-    """Return the work on chunks of systems, each system with its own stream."""
+def not_compiled(task: Task) -> str:
+    """Return why layers that are drawn cannot go through the kernels, "" if they can."""
+    rule = cast(RandomWeights, task.rule)
+    if not task.on_host:
+        return "arrays that are not NumPy's"
+    if callable(rule.kind):
+        return "weights drawn by a function, of any size"
+    # entries are beyond six deviations once in 1e9 draws, and what is beyond a few bits more in none
+    if float(np.max(rule.std)) * 16 * np.sqrt(task.d) > 2.0**BUDGET:
+        return f"layers that may enlarge entries by more than 2^{BUDGET:.0f}"
+    return "" if _kernels.usable() else "numba does not work here"
+
+
+def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
+    """Return the work on chunks of systems, each system with its own stream; ``compiled``: in kernels."""
     xp = namespace(task.start)
     precision, size = task.precision, task.size
     n, d = task.n, task.d
@@ -72,13 +89,17 @@ def jobs(rule: RandomWeights, task: Task) -> list[Job]:
                     out.append(tuple(xp.astype(M, start.dtype, copy=False) for M in (attention, W)))
                 return out
 
-            state = started(start, split)
-            # every layer may use the whole budget, so every layer is rescaled
-            walked = steps.states(state, heads, at[:count], budget(start), budget(start))
             zero = on_device_of(until[piece][rows][:, :, None].astype(np.float64), start)
             keep = task.keep_states
             error = rounding(start, task.layers)
             tokens, names = here.tokens_beside(start, rows), task.names
+            if compiled and start.dtype == task.start.dtype:
+                groups = _walked(start, split, heads, at[:count], task.stop)
+                layers = np.asarray(at[:count])
+                return measured(groups, start, layers, names, zero, keep, KINDS[0], error, tokens)
+            state = started(start, split)
+            # every layer may use the whole budget, so every layer is rescaled
+            walked = steps.states(state, heads, at[:count], budget(start), budget(start))
             return record(walked, at[:count], names, start, zero, keep, "iterate", KINDS[0], error, tokens)
 
         every_row = np.arange(piece.stop - piece.start)
@@ -106,3 +127,24 @@ def jobs(rule: RandomWeights, task: Task) -> list[Job]:
 
     parts = pieces(size, 3 * n * d + n * n + d * d, task.start)
     return [Job(part, functools.partial(run, part)) for part in parts]
+
+
+def _walked(
+    start: HostArray,
+    split: Split,
+    heads: Callable[[int], Sequence[tuple[HostArray, HostArray]]],
+    layers: Sequence[int],
+    stop: HostArray,
+) -> Iterator[Group]:
+    """Take systems through the kernels, a layer at a time as it is drawn; yield recorded states."""
+    m, every = len(start), np.arange(len(start))
+    # each layer may use the whole budget, so each is rescaled
+    through = walker(start, split, np.full(m, float(budget(start))), [], stop)
+    wanted = {layer: place for place, layer in enumerate(layers)}
+    for layer in range(layers[-1]):
+        ((A, W),) = heads(layer)
+        A, W = (_kernels.frozen(M[None, None]) for M in (A, W))
+        state = through(A, W, every, slice(0, m), layer, np.asarray([layer + 1]))
+        place = wanted.get(layer + 1)
+        if place is not None:
+            yield slice(0, m), slice(place, place + 1), state
