@@ -43,5 +43,6 @@ def use(group: str, dtype: str) -> None:
     x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
     n = len(x0)
     A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
-    method = {"jump": "modal", "sums": "iterate", "singular": "iterate"}.get(group, group)
+    method = {"jump": "modal"} | dict.fromkeys(("sums", "singular", "stationary"), "iterate")
+    method = method.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")

@@ -78,6 +78,7 @@ def _say_once(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+@functools.cache
 def announce(kernel: Any, dtype: Any) -> None:
     """Say that kernels are compiled, where no earlier process left this one in the cache.
 
