@@ -13,11 +13,12 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .layer import power_of_two
 
 __all__ = ["angular", "ranks", "sizes"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
 _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 

@@ -59,9 +59,7 @@ class Compiled:
         x = x if x.shape == shape else np.broadcast_to(x, shape)
         return _kernels.frozen(x.astype(np.float64, copy=False))
 
-    def metrics(
-        self, names: tuple[str, ...], zero_rows: HostArray | None
-    ) -> tuple[dict[str, Measured], int]:
+    def metrics(self, names: tuple[str, ...], zero_rows: HostArray | None) -> tuple[dict[str, Measured], int]:
         """The metrics of these names, all of them default ones, and how many matrices LAPACK had to do."""
         from .._kernels.values import angular, ranks, sizes
 
