@@ -26,7 +26,7 @@ Heads = Sequence[tuple[Array, Array]]
 # vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
 # than this, and some error is more than _FINE, systems are cut along the mean alone as well
 _ENLARGED = 20.0
-_FINE = {"float64": 1e-14, "float32": 1e-6}
+_FINE = {"float64": 1e-11, "float32": 1e-6}
 
 
 def jobs(task: Task) -> list[Job]:
@@ -88,7 +88,8 @@ def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> dict[s
     if float(np.max(enlarged)) <= _ENLARGED:
         return {}
     gone = missing(found, dict.fromkeys(found.errors, _FINE[dtype]))
-    return {name: np.any(to_host(x), axis=-1) & (enlarged > _ENLARGED) for name, x in gone.items()}
+    rough = np.any(to_host(gone), axis=-1) & (enlarged > _ENLARGED)
+    return dict(zip(found.errors, rough, strict=True))
 
 
 def told_apart(found: Recorded, other: Recorded, rough: dict[str, np.ndarray[Any, Any]]) -> Recorded:

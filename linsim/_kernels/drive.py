@@ -10,12 +10,13 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import fma, load, splat, store
 from .layer import ABSENT, E_MEAN, E_REST, SIZE_MEAN, SIZE_REST, dot, power_of_two, rescale, times
 
 __all__ = ["add_row", "feed", "lower", "reach", "rescale_as_one"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)

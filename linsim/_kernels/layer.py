@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, splat, store, total
 from .products import add_product, columns, index, pack, rows
 
@@ -60,7 +61,7 @@ __all__ = [
     "times",
 ]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 #: log2 of nothing, as linsim._state.EMPTY
 ABSENT = -(2.0**60)

@@ -11,6 +11,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, splat, sqrt, store
 from .layer import log2, power_of_two
 from .panels import row_squares
@@ -35,7 +36,7 @@ from .products import aligned, columns, index, rows
 
 __all__ = ["POOL", "SUM", "walk"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
 _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # sums in any order, as many terms at once as registers hold

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import numba as nb
 
+from .kept import KEPT
 from .lanes import WIDTH, bits, copysign, fma, load, magnitude, splat, sqrt, store, where
+from .lower import lower_product, lower_update, reflect_rows
 
 __all__ = ["eigenvectors"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _SWEEPS = 50
 
 
@@ -61,26 +63,15 @@ def _tridiagonal(X, m, d, e, work):
         store(X, at + (k - 1) * w, head)
         for j in range(0, k * w, w):
             store(X, at + j, load(X, at + j) * scale)
-            store(work, j, zero)
-        # p = X v of the corner before k, from its lower half
-        for i in range(k):
-            vi, here = load(X, at + i * w), i * row
-            total = load(work, i * w)
-            for j in range(0, i * w, w):
-                x = load(X, here + j)
-                total = fma(x, load(X, at + j), total)
-                store(work, j, fma(x, vi, load(work, j)))
-            store(work, i * w, fma(load(X, here + i * w), vi, total))
+        # of the corner before k
+        lower_product(X, m, 0, k, X, at, work, 1.0)
         inner = zero
         for j in range(0, k * w, w):
             inner = fma(load(work, j), load(X, at + j), inner)
         inner = inner * 0.5
         for j in range(0, k * w, w):
             store(work, j, load(work, j) - inner * load(X, at + j))
-        for i in range(k):
-            vi, pi, here = load(X, at + i * w), load(work, i * w), i * row
-            for j in range(0, (i + 1) * w, w):
-                store(X, here + j, load(X, here + j) - vi * load(work, j) - pi * load(X, at + j))
+        lower_update(X, m, 0, k, X, at, work, 1.0)
     if m > 1:
         store(e, 0, load(X, row))
         store(d, w, load(X, row + w))
@@ -92,16 +83,8 @@ def _tridiagonal(X, m, d, e, work):
 def _back(X, m, Z):
     """Apply the reflections that made X tridiagonal to the rows of Z, last made first."""
     w = WIDTH // X.itemsize
-    row = m * w
-    zero = splat(X, 0.0)
     for k in range(2, m):
-        at = k * row
-        for i in range(m):
-            here, total = i * row, zero
-            for j in range(0, k * w, w):
-                total = fma(load(Z, here + j), load(X, at + j), total)
-            for j in range(0, k * w, w):
-                store(Z, here + j, load(Z, here + j) - total * load(X, at + j))
+        reflect_rows(Z, m, k, X, k * m * w)
 
 
 @nb.njit(**_COMPILE)

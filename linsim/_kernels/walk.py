@@ -14,6 +14,7 @@ import numba as nb
 import numpy as np
 
 from .drive import add_row, feed, lower, reach, rescale_as_one
+from .kept import KEPT
 from .lanes import WIDTH
 from .layer import (
     ABSENT,
@@ -54,7 +55,7 @@ from .singular import bidiagonalise, squares, tile_work
 
 __all__ = ["tile_values", "walk"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 # --- the walk ---------------------------------------------------------------------------
 
