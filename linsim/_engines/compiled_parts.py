@@ -70,7 +70,8 @@ def walker(
     errors = shadows.errors
 
     def of(x: HostArray) -> HostArray:
-        return np.ascontiguousarray(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
+        # a copy in any case: kernels are compiled once for arrays that can be written, and once for others
+        return np.array(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
 
     state_held, errors_held = held(state, m), held(errors, m)
     cuts, cuts32 = vectors(split, m, dtype), vectors(split, m, np.float32)

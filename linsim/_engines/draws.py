@@ -27,6 +27,9 @@ from .task import SINGLE, Task, budget, go_on, placed, rounding, rows_of, starte
 
 __all__ = ["jobs", "not_compiled"]
 
+# layers that are drawn before the kernel goes through them, if they take no more than so many bytes
+_AHEAD, _BYTES = 16, 2**26
+
 
 def not_compiled(task: Task) -> str:
     """Return why layers that are drawn cannot go through the kernels, "" if they can."""
@@ -136,15 +139,24 @@ def _walked(
     layers: Sequence[int],
     stop: HostArray,
 ) -> Iterator[Group]:
-    """Take systems through the kernels, a layer at a time as it is drawn; yield recorded states."""
-    m, every = len(start), np.arange(len(start))
+    """Take systems through the kernels, some layers at a time as they are drawn; yield recorded states."""
+    m, every, numbers = len(start), slice(0, len(start)), np.arange(len(start))
     # each layer may use the whole budget, so each is rescaled
     through = walker(start, split, np.full(m, float(budget(start))), [], stop)
-    wanted = {layer: place for place, layer in enumerate(layers)}
-    for layer in range(layers[-1]):
-        ((A, W),) = heads(layer)
-        A, W = (_kernels.frozen(M[None, None]) for M in (A, W))
-        state = through(A, W, every, slice(0, m), layer, np.asarray([layer + 1]))
-        place = wanted.get(layer + 1)
-        if place is not None:
-            yield slice(0, m), slice(place, place + 1), state
+    d = start.shape[-1]
+    # the errors' patterns repeat every 16 layers; weights of as many are drawn ahead where they are small
+    ahead = _AHEAD if _AHEAD * m * d * d * start.itemsize <= _BYTES else 1
+    for base in range(0, layers[-1], ahead):
+        pairs = [heads(layer)[0] for layer in range(base, min(base + ahead, layers[-1]))]
+        same = all(A is pairs[0][0] for A, _ in pairs)
+        A = _kernels.frozen(np.stack([A for A, _ in (pairs[:1] if same else pairs)])[:, None])
+        W = _kernels.frozen(np.stack([W for _, W in pairs])[:, None])
+        shift = 0 if ahead == 1 else base
+        first, last = (int(np.searchsorted(layers, base + k, "right")) for k in (0, len(pairs)))
+        done = base - shift
+        if first < last:
+            wanted = np.asarray(layers[first:last]) - shift
+            yield every, slice(first, last), through(A, W, numbers, every, done, wanted)
+            done = int(wanted[-1])
+        if done < base + len(pairs) - shift:
+            through(A, W, numbers, every, done, np.asarray([base + len(pairs) - shift]))
