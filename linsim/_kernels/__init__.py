@@ -85,9 +85,14 @@ def announce(kernel: Any, dtype: Any) -> None:
 
     Asked before a kernel is used for the first time.
     """
+    _announced(kernel, str(dtype))
+
+
+@functools.cache  # a look at the disk takes as long as many a small batch
+def _announced(kernel: Any, dtype: str) -> None:
     stats = getattr(kernel, "stats", None)  # absent where the kernel is plain Python
     _discard_stale(stats.cache_path if stats else None)
-    if not first_use.kept(kernel, str(dtype)):
+    if not first_use.kept(kernel, dtype):
         _say_once("linsim: compiling kernels, once for this machine; about half a minute ...")
 
 
