@@ -23,9 +23,10 @@ from .._types import HostArray
 from ..metrics._evaluate import as_given, of_tokens
 from ..metrics._metric import Layer
 from ..metrics._registry import needing
+from .affine import drives
 from .lanes import not_compiled, stacks
-from .matrices import blunt, plain_split, split_of, told_apart
-from .panels import held, laid_out, vectors
+from .matrices import blunt, plain_split, split_of, told_apart, walked_heads
+from .panels import added, held, laid_out, vectors
 from .protocol import Job
 from .task import StoppedError, Task, budget, rounding, started
 
@@ -72,8 +73,10 @@ def jobs(task: Task) -> list[Job]:
 
     size = task.size
     _kernels.announce(walk, task.start.dtype)
-    A, H = (_kernels.frozen(x) for x in stacks(task))
-    several = A.shape[2] > 1 or H.shape[2] > 1 or task.start.shape[0] > 1
+    heads, equal = walked_heads(task)
+    A, H = (_kernels.frozen(x) for x in stacks(task, heads))
+    several = any(M.shape[0] > 1 for M in (A[0, 0], H[0, 0], task.start))
+    several = several or any(len(row) > 1 for row in drives(task))
 
     def run(first: int, last: int) -> Recorded:
         part, m, layers = slice(first, last), last - first, task.layers
@@ -82,7 +85,7 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part]
 
         here, until = own(task.start), np.broadcast_to(task.zero_until, (size, task.n))[part, :, None]
-        split, kinds, enlarged = split_of(task, own, task.heads)
+        split, kinds, enlarged = split_of(task, own, heads, equal)
         begun = []
         if layers[0] == 0:
             given = as_given(np.broadcast_to(here, (m, *here.shape[1:])))[0]
@@ -110,7 +113,7 @@ def jobs(task: Task) -> list[Job]:
         if not far.size:
             return found
         there = _some(here, far)
-        plain = plain_split(task, lambda M: _some(own(M), far), task.heads)
+        plain = plain_split(task, lambda M: _some(own(M), far), heads)
         if begun:  # which are known as well as can be
             given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
             begun = [(slice(0, len(far)), slice(0, 1), given)]
@@ -185,7 +188,8 @@ def _walked(
     )
     condition = of(shadows.condition).astype(np.float64)
     coupled = of(split.coupled) > 0
-    constant, any_mean = of(split.constant), np.full(m, split.any_mean)
+    constant, any_mean, means = of(split.constant), np.full(m, split.any_mean), of(split.means)
+    drive = added([_some(row, numbers) for row in drives(task)], split, m, dtype)
 
     def between(room: float, like: HostArray) -> HostArray:
         return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
@@ -210,7 +214,7 @@ def _walked(
         walk(
             A, H, numbers[some], cut(state_held), cut(errors_held), cut(cuts), cut(cuts32),
             eigenvalues[some], lengths[some], condition[some], constant[some], coupled[some], any_mean[some],
-            pools, fixed, drift,
+            means[some], cut(drive), pools, fixed, drift,
             every[some], every_error[some], SAFETY, layer, wanted, out, off, noise, noise_rows, task.stop,
         )  # fmt: skip
         if task.stop[0]:

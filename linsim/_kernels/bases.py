@@ -11,6 +11,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, transpose, where
 from .lower import lower_product, lower_update
 from .normals import fill_normal
@@ -18,7 +19,7 @@ from .products import aligned
 
 __all__ = ["turned"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)

@@ -23,8 +23,16 @@ GROUPS = {
     "bands": ("layer.apply_layer",),
     "parts": ("shadows.walk",),
     "jump": ("jump.jump",),
-    "sums": ("sums.content", "sums.leading", "sums.angles"),
+    "sums": (
+        "sums.content",
+        "sums.leading",
+        "sums.angles",
+        "values.sizes",
+        "values.angular",
+        "values.ranks",
+    ),
     "singular": ("walk.tile_values",),
+    "stationary": ("leading.stationary",),
 }
 
 _found: set[tuple[str, str]] = set()

@@ -15,12 +15,13 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
 from .products import aligned
 
 __all__ = ["general_values"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _EPS = 2.0**-52
 # sweeps for one eigenvalue; two are the rule
 _SWEEPS = 40

@@ -11,6 +11,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, maximum, minimum, splat, store, where
 from .normals import fill_normal
 from .products import aligned
@@ -18,7 +19,7 @@ from .symmetric import eigenvectors
 
 __all__ = ["isospectral", "settled"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numba as nb
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, splat, store
 
 __all__ = ["lower_product", "lower_update", "reflect_rows"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)

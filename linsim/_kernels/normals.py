@@ -12,9 +12,11 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
+
 __all__ = ["fill_normal", "philox"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)

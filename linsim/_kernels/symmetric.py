@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import numba as nb
 
+from .kept import KEPT
 from .lanes import WIDTH, bits, copysign, fma, load, magnitude, splat, sqrt, store, where
 from .lower import lower_product, lower_update, reflect_rows
 
 __all__ = ["eigenvectors"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _SWEEPS = 50
 
 
