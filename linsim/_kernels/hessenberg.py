@@ -55,7 +55,7 @@ def _hessenberg(X, n, work):
 
 @nb.njit(**_COMPILE)
 def _reflected(X, n, first, work, v, p, factor):
-    """Reflect rows and columns from ``first`` on, of which the column before is done; v at v of work, room at p.
+    """Reflect rows and columns from ``first`` on, after the column before.  work: the vector at v, room at p.
 
     Four rows at a time: vectors are read once for all, and no sum waits for another.  What is added to
     the rows from the left is there when their products with v, for the right, are taken.
