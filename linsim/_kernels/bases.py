@@ -106,19 +106,19 @@ def _reflect(even, odd, skew, v, p, n, k):
         x = load(p, i * w) * factor
         store(p, i * w, x)
         inner = fma(x, load(v, i * w), inner)
-    inner = inner * factor * 0.5
+    inner = inner * factor * -0.5
     for i in range(k, n):
-        store(p, i * w, load(p, i * w) - inner * load(v, i * w))
+        store(p, i * w, fma(inner, load(v, i * w), load(p, i * w)))
     lower_update(even, n, k, n, v, 0, p, 1.0)
     if not skew:
         return
     if k > 0:  # what couples this corner to the column before it, so far in its first row alone
         at = (k - 1) * w
         corner = load(odd, k * row + at)
-        turn = corner * factor * head
+        turn = zero - corner * factor * head
         for i in range(k, n):
-            store(odd, i * row + at, zero - turn * load(v, i * w))
-        store(odd, k * row + at, corner - turn * head)
+            store(odd, i * row + at, turn * load(v, i * w))
+        store(odd, k * row + at, fma(turn, head, corner))
     lower_product(odd, n, k, n, v, 0, p, -1.0)
     for i in range(k, n):
         store(p, i * w, zero - load(p, i * w) * factor)

@@ -1,7 +1,8 @@
 """Householder reflections of symmetric matrices of which only the lower half is held, one in each lane.
 
-Tiles as in :mod:`.singular`.  Two rows are taken at a time: vectors are then read half as often, and two sums
-grow side by side, neither of which waits for the other.  The order of each sum is that of one row at a time.
+Tiles as in :mod:`.singular`.  Products are added by ``fma`` throughout, so that every processor finds the
+same.  Two rows are taken at a time: vectors are then read half as often, and two sums grow side by side,
+neither of which waits for the other.  The order of each sum is that of one row at a time.
 """
 
 from __future__ import annotations
@@ -56,57 +57,67 @@ def lower_product(M, n, begin, end, v, o, p, sign):
 def lower_update(M, n, begin, end, v, o, p, sign):
     """M -= v p^T + sign p v^T, of rows and columns begin..end - 1; an antisymmetric diagonal stays zero."""
     w = WIDTH // M.itemsize
-    row = n * w
+    row, zero = n * w, splat(M, 0.0)
     first = begin * w
     i = begin
     while i + 1 < end:
         at, diagonal = i * row, i * w
         below, last = at + row, diagonal + w
-        a, c = load(v, o + diagonal), load(p, diagonal) * sign
-        b, d = load(v, o + last), load(p, last) * sign
+        a, c = zero - load(v, o + diagonal), load(p, diagonal) * -sign
+        b, d = zero - load(v, o + last), load(p, last) * -sign
         for j in range(first, diagonal, w):
             u, q = load(v, o + j), load(p, j)
-            store(M, at + j, load(M, at + j) - a * q - c * u)
-            store(M, below + j, load(M, below + j) - b * q - d * u)
+            store(M, at + j, fma(c, u, fma(a, q, load(M, at + j))))
+            store(M, below + j, fma(d, u, fma(b, q, load(M, below + j))))
         u, q = load(v, o + diagonal), load(p, diagonal)
-        store(M, below + diagonal, load(M, below + diagonal) - b * q - d * u)
+        store(M, below + diagonal, fma(d, u, fma(b, q, load(M, below + diagonal))))
         if sign > 0.0:
-            store(M, at + diagonal, load(M, at + diagonal) - a * q - c * u)
-            store(M, below + last, load(M, below + last) - b * load(p, last) - d * load(v, o + last))
+            store(M, at + diagonal, fma(c, u, fma(a, q, load(M, at + diagonal))))
+            x = fma(b, load(p, last), load(M, below + last))
+            store(M, below + last, fma(d, load(v, o + last), x))
         i += 2
     if i < end:
         at, diagonal = i * row, i * w
-        a, c = load(v, o + diagonal), load(p, diagonal) * sign
+        a, c = zero - load(v, o + diagonal), load(p, diagonal) * -sign
         for j in range(first, diagonal + (w if sign > 0.0 else 0), w):
-            store(M, at + j, load(M, at + j) - a * load(p, j) - c * load(v, o + j))
+            store(M, at + j, fma(c, load(v, o + j), fma(a, load(p, j), load(M, at + j))))
 
 
 @nb.njit(**_COMPILE)
-def reflect_rows(Z, m, end, v, o):
-    """Apply 1 - v v^T, v of ``end`` entries at o, to every row of a tile Z (m, m)."""
+def reflect_rows(Z, m, V):
+    """Apply 1 - v v^T to every row of a tile Z (m, m), v the first k entries of row k of V, k = 2, 3, ...
+
+    Some rows at a time, which stay in the nearest cache meanwhile.
+    """
     w = WIDTH // Z.itemsize
-    row, zero, width = m * w, splat(Z, 0.0), end * w
+    row, zero = m * w, splat(Z, 0.0)
     i = 0
     while i + 3 < m:
         at = i * row
-        s0 = s1 = s2 = s3 = zero
-        for j in range(0, width, w):
-            u = load(v, o + j)
-            s0 = fma(load(Z, at + j), u, s0)
-            s1 = fma(load(Z, at + row + j), u, s1)
-            s2 = fma(load(Z, at + 2 * row + j), u, s2)
-            s3 = fma(load(Z, at + 3 * row + j), u, s3)
-        for j in range(0, width, w):
-            u, k = load(v, o + j), at + j
-            store(Z, k, load(Z, k) - s0 * u)
-            store(Z, k + row, load(Z, k + row) - s1 * u)
-            store(Z, k + 2 * row, load(Z, k + 2 * row) - s2 * u)
-            store(Z, k + 3 * row, load(Z, k + 3 * row) - s3 * u)
+        for k in range(2, m):
+            o = k * row
+            s0 = s1 = s2 = s3 = zero
+            for j in range(0, k * w, w):
+                u = load(V, o + j)
+                s0 = fma(load(Z, at + j), u, s0)
+                s1 = fma(load(Z, at + row + j), u, s1)
+                s2 = fma(load(Z, at + 2 * row + j), u, s2)
+                s3 = fma(load(Z, at + 3 * row + j), u, s3)
+            s0, s1, s2, s3 = zero - s0, zero - s1, zero - s2, zero - s3
+            for j in range(0, k * w, w):
+                u, z = load(V, o + j), at + j
+                store(Z, z, fma(s0, u, load(Z, z)))
+                store(Z, z + row, fma(s1, u, load(Z, z + row)))
+                store(Z, z + 2 * row, fma(s2, u, load(Z, z + 2 * row)))
+                store(Z, z + 3 * row, fma(s3, u, load(Z, z + 3 * row)))
         i += 4
     while i < m:
-        at, s0 = i * row, zero
-        for j in range(0, width, w):
-            s0 = fma(load(Z, at + j), load(v, o + j), s0)
-        for j in range(0, width, w):
-            store(Z, at + j, load(Z, at + j) - s0 * load(v, o + j))
+        at = i * row
+        for k in range(2, m):
+            o, s0 = k * row, zero
+            for j in range(0, k * w, w):
+                s0 = fma(load(Z, at + j), load(V, o + j), s0)
+            s0 = zero - s0
+            for j in range(0, k * w, w):
+                store(Z, at + j, fma(s0, load(V, o + j), load(Z, at + j)))
         i += 1
