@@ -25,6 +25,7 @@ GROUPS = {
     "jump": ("jump.jump",),
     "sums": ("sums.content", "sums.leading", "sums.angles"),
     "singular": ("walk.tile_values",),
+    "tridiagonal": ("tridiagonal.eigenvalues",),
 }
 
 _found: set[tuple[str, str]] = set()
