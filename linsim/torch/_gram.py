@@ -63,16 +63,16 @@ def _by_one_reduction(G: Any) -> Any:
     d, e, found = np.empty((b, n)), np.empty((b, n)), np.empty((2, b, n))
     for one in range(b):
         _tridiagonal(G[one], d[one], e[one])
+    found[:] = np.nan
     if ready("tridiagonal", "float64"):
         from .._kernels.tridiagonal import eigenvalues
 
         announce(eigenvalues, "float64")
         eigenvalues(frozen(d), frozen(e), found)
-    else:
-        for one in range(b):
-            found[0, one] = _values(d[one], e[one])
-            found[1, one, 1:] = _values(d[one, 1:], e[one, 1:])
-        found[1, :, 0] = 0.0
+    for one in np.flatnonzero(np.isnan(found).any(axis=(0, 2))):  # few, or all
+        found[0, one] = _values(d[one], e[one])
+        found[1, one, 1:] = _values(d[one, 1:], e[one, 1:])
+        found[1, one, 0] = 0.0
     return -np.sort(-found)
 
 

@@ -116,8 +116,11 @@ def _of_some(x: Tensor, keep: Tensor | None, names: set[str]) -> dict[str, Tenso
     wide = torch.float32 if x.device.type == "mps" else torch.float64  # which has nothing wider
     X = x.to(wide, copy=True)  # to be worked in
     _, n, d = X.shape
-    if keep is not None:
-        X = torch.where(keep[..., None], X, 0.0)
+    order = None
+    if keep is not None:  # zeros that come last take no time of what looks for eigenvalues
+        order = torch.argsort(~keep, dim=1, stable=True)
+        keep = torch.take_along_dim(keep, order, dim=1)
+        X = torch.where(keep[..., None], torch.take_along_dim(X, order[..., None], dim=1), 0.0)
     top = None
     if x.dtype == torch.float64:  # its squares may leave its range
         size = X.abs().amax(dim=(1, 2))
@@ -135,7 +138,6 @@ def _of_some(x: Tensor, keep: Tensor | None, names: set[str]) -> dict[str, Tenso
     _swap(X, largest)
     _swap(squares, largest)
     if keep is not None:
-        keep = keep.clone()
         _swap(keep, largest)
 
     pairs, ranks = bool(names & {*PAIRS}), bool(names & {*RANKS})
@@ -163,7 +165,9 @@ def _of_some(x: Tensor, keep: Tensor | None, names: set[str]) -> dict[str, Tenso
     nothing = torch.full(exists.shape, math.nan, dtype=wide, device=X.device)
     out = {name: torch.where(exists, value, nothing) for name, value in out.items()}
     return out | {
-        "largest_token": largest,
+        "largest_token": largest
+        if order is None
+        else torch.take_along_dim(order, largest[:, None], dim=1)[:, 0],
         "largest_token_share": torch.where(usable, share / whole, nothing[0]),
     }
 
