@@ -25,6 +25,7 @@ class Card:
     free: int = 2**33
     order: int = 0
     compiles: bool = True
+    change: Any = None  # what breaks the kernels' source, for tests that must see it
     to_host: int = 0
     to_device: int = 0
     scalars: int = 0  # numbers that Python asked for: each waits for the device
@@ -196,7 +197,7 @@ class RawKernel:
             assert not isinstance(x, ndarray) or x.held.flags.c_contiguous
         CARD.launches.append((self.name, grid[0]))
         given = [x.held if isinstance(x, ndarray) else x for x in args]
-        emulated.launch(self.name, grid[0], given, threads=block[0], room=shared_mem, order=CARD.order)
+        emulated.launch(self.name, grid[0], given, threads=block[0], room=shared_mem, order=CARD.order, change=CARD.change)
 
 
 def install(monkeypatch, **settings):
