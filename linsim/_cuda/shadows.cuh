@@ -168,7 +168,8 @@ PIECE void move(const Parts<float> *errors, int copies, const Size &s, const Pat
     // layers that all but cancel the state leave the range of single precision before it is rescaled
     for (int k = 0; k < 5; k++) up[k] = fits ? 0.0 : up[k];
     double steady = (f.constant > 0 ? 0.3 : 1.0) * rounded.shrunk;
-    float sign = layer / TURNS % 2 ? 1.0f : -1.0f, own_scale = (float)power_of_two(-up[IN_R]);
+    float sign = layer / TURNS % 2 ? 1.0f : -1.0f;
+    double own_scale = power_of_two(-up[IN_R]);  // beyond the range of single precision, beside sizes that are, too
     const float *pool = patterns.pool + layer % TURNS * copies * flat;
     for (int k = 0; k < copies; k++) {
         const Parts<float> &error = errors[k];
@@ -186,8 +187,8 @@ PIECE void move(const Parts<float> *errors, int copies, const Size &s, const Pat
         EACH(x, n * d) {
             int i = x / d, j = x % d, at = i * s.wide + j;
             float part = (float)rounded.y[i] * (float)norms.columns[j], plain = (float)rounded.x0[i];
-            float size = sqrtf(plain * plain + part * part) * ((float)rounded.x1[i] * own_scale);
-            float off = size * (sign * one[x] + same[x]) + change[at] * own_scale * drift[x];
+            float size = sqrtf(plain * plain + part * part) * (float)(rounded.x1[i] * own_scale);
+            float off = size * (sign * one[x] + same[x]) + (float)(change[at] * own_scale) * drift[x];
             error.R[at] = off * add + error.R[at] * keep;
         }
         one += n * d, same += n * d, drift += n * d;
@@ -223,6 +224,11 @@ PIECE void move(const Parts<float> *errors, int copies, const Size &s, const Pat
     __syncthreads();
 }
 
+// log2 of a length from its square; an error that is no number is as large as can be, and hides nothing.
+__device__ inline double noise_from(double square, double e) {
+    return square >= 0 ? fmax(log2_or_empty(sqrt(square)) + e, EMPTY) : -EMPTY;
+}
+
 // log2 of `safety` times the root mean square of what lengths are the log2 of.
 PIECE double mean_square(const double *lengths, int copies, double safety) {
     double top = EMPTY, square = 0;
@@ -251,7 +257,7 @@ PIECE void noise_of(const Parts<float> *errors, int copies, const Size &s, const
         EACH(i, s.n) square[IN_B] += (double)error.b[i] * error.b[i];
         if (threadIdx.x == 0) square[IN_A] = (double)error.a[0] * error.a[0];
         for (int q = 0; q < 5; q++)
-            lengths[q][k] = fmax(log2_or_empty(sqrt(sum_of(square[q], room))) + error.e[q], EMPTY);
+            lengths[q][k] = noise_from(sum_of(square[q], room), error.e[q]);
     }
     if (threadIdx.x == 0)
         for (int q = 0; q < 5; q++) noise[q] = mean_square(lengths[q], copies, safety);
@@ -269,7 +275,7 @@ PIECE void noise_of(const Parts<float> *errors, int copies, const Size &s, const
                 t += f_R * error.R[i * s.wide + j];
                 square += (double)t * t;
             }
-            own[k] = fmax(log2_or_empty(sqrt(square)) + top, EMPTY);
+            own[k] = noise_from(square, top);
         }
         noise_rows[i] = mean_square(own, copies, safety);
     }
