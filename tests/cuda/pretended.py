@@ -6,6 +6,8 @@ back) is refused here too.  Transfers are counted.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import types
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +15,10 @@ from typing import Any
 import array_api_compat
 import array_api_compat.numpy as compat
 import numpy as np
+import pytest
+
+from linsim import _namespace
+from linsim._cuda import launch
 
 from . import emulated
 
@@ -200,11 +206,23 @@ class RawKernel:
         emulated.launch(self.name, grid[0], given, threads=block[0], room=shared_mem, order=CARD.order, change=CARD.change)
 
 
-def install(monkeypatch, **settings):
-    """Make this the CuPy of a test; return its card."""
-    from linsim import _namespace
-    from linsim._cuda import launch
+@contextlib.contextmanager
+def gpu(**settings):
+    """Make this the CuPy of what runs inside; yield its card."""
+    with pytest.MonkeyPatch.context() as patch:
+        _install(patch, settings)
+        _forget()
+        yield CARD
+    _forget()
 
+
+def _forget():
+    """What was found out about the CuPy before."""
+    for cached in (_namespace.cupy_status, launch._module, launch._room):
+        cached.cache_clear()
+
+
+def _install(monkeypatch, settings):
     for name, value in vars(Card(**settings)).items():
         setattr(CARD, name, value)
     cupy = _Wrapped("cupy", np)
@@ -224,9 +242,6 @@ def install(monkeypatch, **settings):
     vars(cupy).update(own)
     space = _Wrapped("array_api_compat.cupy", compat)
     vars(space).update(asarray=asarray, linalg=_Wrapped("linalg", compat.linalg))
-    monkeypatch.setitem(__import__("sys").modules, "cupy", cupy)
-    monkeypatch.setitem(__import__("sys").modules, "array_api_compat.cupy", space)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", space)
     monkeypatch.setattr(array_api_compat, "cupy", space, raising=False)
-    for cached in (_namespace.cupy_status, launch._module, launch._room):
-        cached.cache_clear()
-    return CARD

@@ -8,10 +8,8 @@ import reliability as harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import linsim
 from linsim import Layered, Linear, _kernels, attention, simulate
-from linsim._cuda import layout
-from linsim._engines import device
+from linsim._cuda import launch, layout
 from linsim._kernels.normals import philox
 from linsim.metrics._written import METRICS
 
@@ -28,9 +26,10 @@ FAMILIES = [
 
 
 @pytest.fixture
-def card(monkeypatch):
+def card():
     """A GPU that is not there: kernels run emulated, all else is NumPy."""
-    return pretended.install(monkeypatch)
+    with pretended.gpu() as card:
+        yield card
 
 
 def both(rule, x0, depth, **options):
@@ -89,8 +88,7 @@ def test_every_family(family, card):
 @given(st.integers(0, 10**6), st.sampled_from(FAMILIES), st.sampled_from(["float64", "float32"]))
 @settings(max_examples=8)
 def test_systems_of_all_kinds(index, family, dtype):
-    with pytest.MonkeyPatch.context() as patch:
-        pretended.install(patch)
+    with pretended.gpu():
         judge(11, index, family, dtype)
 
 
@@ -125,8 +123,7 @@ def tokens_of(kind, n, d, rng):
 def test_tokens_as_they_are_given(kind, n, d, seed):
     """No layers: sums, the leading pair, angles and singular values alone, against LAPACK."""
     x = tokens_of(kind, n, d, np.random.default_rng(seed))
-    with pytest.MonkeyPatch.context() as patch:
-        pretended.install(patch)
+    with pretended.gpu():
         rule = Linear(attention.uniform(n), np.eye(d))
         found, expected = both(rule, x, 0, layers=[0], metrics=METRICS, resolution=1e300)
         agree(found, expected, "float64", same_errors=False)
@@ -201,9 +198,7 @@ def test_matrices_that_do_not_fit_twice(card):
     rule, x0 = small()
     whole = simulate(rule, x0, 20, method="device", backend="cupy")
     card.room = layout.shared_bytes(7, 5, 8, 3, True) - 1
-    device_room = device.room_of_a_block
-    assert device_room() > 0
-    linsim._cuda.launch._room.cache_clear()
+    launch._room.cache_clear()
     less = simulate(rule, x0, 20, method="device", backend="cupy")
     for name in whole.metrics:
         np.testing.assert_array_equal(less.metrics[name], whole.metrics[name], err_msg=name)
