@@ -46,7 +46,7 @@ def shared_bytes(n: int, d: int, itemsize: int, copies: int, with_copies: bool) 
     ``copies``: shadows of a state; ``with_copies``: matrices are there in single precision as well.
 
     >>> shared_bytes(32, 32, 8, 3, True) // 1024, shared_bytes(64, 64, 8, 3, False) // 1024
-    (76, 223)
+    (67, 212)
     """
     wide, high = d | 1, n | 1
     numbers, matrices = n * wide, n * high + d * wide
@@ -61,9 +61,10 @@ def shared_bytes(n: int, d: int, itemsize: int, copies: int, with_copies: bool) 
     total = _TABLE + parts(itemsize) + room(itemsize, *vectors, numbers, max(matrices, 2 * numbers))
     total += room(8, d, d, d, n, n, 32)  # between products
     total += room(8, 5, n)  # noise
-    total += room(8, d, d, d, d, n, n, n, n, n, n, min(n, d), 32)  # measuring
+    # measuring, or what a layer changes
+    total += max(room(8, d, d, d, d, n, n, n, n, n, n, min(n, d), 32), room(4, numbers) if copies else 0)
     if copies:
-        total += copies * parts(4) + room(4, *vectors, numbers)
+        total += copies * parts(4) + room(4, *vectors)
         total += 2 * room(8, n, n, 5) + room(itemsize, d, n, d) + room(8, d) + room(8, n, n, n, n)
         total += room(4, n * high, d * wide) if with_copies else 0
     return total

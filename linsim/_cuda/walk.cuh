@@ -49,13 +49,16 @@ template <class real> struct Held {
         between.place(room, s);
         noise = room.take<double>(5);
         noise_rows = room.take<double>(s.n);
+        // a layer's change and vectors of measuring are never needed at the same time
+        Room beside = {room.base, room.used};
         measuring.place(room, s);
+        change = beside.take<float>(copies > 0 ? numbers : 0);
+        if (beside.used > room.used) room.used = beside.used;
         // what is measured lies where the matrices and the product between them do
         measuring.S = T, measuring.rest = A, measuring.full = A + numbers;
         if (copies == 0) return;
         for (int k = 0; k < copies; k++) errors[k].place(room, s);
         cut32.place(room, s);
-        change = room.take<float>(numbers);
         before.place(room, s);
         after.place(room, s);
         old.place(room, s);

@@ -31,7 +31,9 @@ def library(change=None):
     folder = Path(tempfile.mkdtemp(prefix="linsim-cuda-"))
     try:
         (folder / "kernels.cpp").write_text(unit(change) if change else unit())
-        subprocess.run([COMPILER, *FLAGS, "kernels.cpp", "-o", "kernels.so"], cwd=folder, check=True)
+        # what is broken on purpose runs once: it is compiled as fast as can be
+        flags = [*FLAGS, "-O0"] if change else FLAGS
+        subprocess.run([COMPILER, *flags, "kernels.cpp", "-o", "kernels.so"], cwd=folder, check=True)
         found = ctypes.CDLL(str(folder / "kernels.so"))
     finally:
         shutil.rmtree(folder)

