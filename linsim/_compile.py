@@ -10,8 +10,10 @@ import time
 
 import numpy as np
 
+from . import attention, weights
 from ._simulate import simulate
 from .rules import Linear
+from .theory._from_values import from_values
 
 __all__ = ["main", "use"]
 
@@ -40,9 +42,22 @@ def main(group: str, dtype: str) -> None:
 
 def use(group: str, dtype: str) -> None:
     """Run the smallest system that needs a group of kernels."""
+    if group == "draws":
+        attention.from_spectrum([1, 0.1, -0.2], rng=0)
+        weights.from_spectrum([0.1, 0.2], rng=0)
+        return
+    if group == "tridiagonal":  # of linsim.torch
+        from ._kernels import frozen
+        from ._kernels.tridiagonal import eigenvalues
+
+        eigenvalues(frozen(np.ones((1, 2))), frozen(np.zeros((1, 2))), np.empty((2, 1, 2)))
+        return
     x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
     n = len(x0)
     A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
+    if group == "laws":
+        from_values(Linear(A, H))
+        return
     others = {"jump": "modal"} | dict.fromkeys(("sums", "singular", "stationary"), "iterate")
     method = others.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")

@@ -7,7 +7,7 @@ import pytest
 
 import linsim
 from linsim import _kernels
-from linsim._engines import outlook, panels, parts
+from linsim._engines import compiled_parts, outlook, panels, parts
 from linsim._engines.task import started
 from linsim._kernels.begin import begin
 from linsim._shadow import COUNT
@@ -40,7 +40,7 @@ def test_parts_and_errors_begin_as_with_whole_arrays(shape, by_modes):
     lengths, condition = np.empty((m, 4)), np.empty(m)
     begin(
         _kernels.frozen(x), cuts, cuts32, of(split.constant), of(split.coupled) > 0, of(split.sensitivity),
-        parts._first(n, d), held, errors, lengths, condition,
+        compiled_parts.first_errors(n, d), held, errors, lengths, condition,
     )  # fmt: skip
     *values, exponents = panels.held(state, m)
     for found, expected in zip(held, values, strict=False):
