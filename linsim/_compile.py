@@ -46,6 +46,12 @@ def use(group: str, dtype: str) -> None:
         attention.from_spectrum([1, 0.1, -0.2], rng=0)
         weights.from_spectrum([0.1, 0.2], rng=0)
         return
+    if group == "tridiagonal":  # of linsim.torch
+        from ._kernels import frozen
+        from ._kernels.tridiagonal import eigenvalues
+
+        eigenvalues(frozen(np.ones((1, 2))), frozen(np.zeros((1, 2))), np.empty((2, 1, 2)))
+        return
     x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
     n = len(x0)
     A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)

@@ -16,7 +16,7 @@ from .metrics._metric import Layer, is_logarithm
 from .metrics._registry import needing
 from .metrics._sampled import measured as measured_with_samples
 
-__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "record_together", "sharper"]
+__all__ = ["Recorded", "at_home", "filled", "first_of", "merged", "missing", "record", "record_together", "sharper"]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
@@ -48,6 +48,21 @@ class Recorded:
     refused: np.ndarray[Any, Any] = field(default_factory=lambda: np.asarray([""]))
     left: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, dtype=int))
     known: Any = None
+
+
+def at_home(found: Recorded) -> Recorded:
+    """The same as NumPy arrays, all values and errors in one transfer where they are on a device."""
+    first = next(iter(found.values.values()), None)
+    if first is None or namespace(first) is np:
+        return found
+    xp = namespace(first)
+    every = [*found.values.values(), *found.errors.values()]
+    count = max(x.shape[0] for x in every)
+    host = to_host(xp.stack([xp.broadcast_to(x, (count, *x.shape[1:])) for x in every]))
+    values = dict(zip(found.values, host[: len(found.values)], strict=True))
+    errors = dict(zip(found.errors, host[len(values) :], strict=True))
+    moved = {key: None if (x := getattr(found, key)) is None else to_host(x) for key in ("states", "log_scale")}
+    return replace(found, values=values, errors=errors, **moved)
 
 
 def record(

@@ -70,7 +70,7 @@ class RowStructure:
                 kept = kept & doubly_stochastic(A[at, head], eps)
             else:
                 kept = kept & ~np.isnan(column_sums(A[at, head].astype(np.float64), self.eps))
-        return np.broadcast_to(kept, A.shape[2])
+        return np.array(np.broadcast_to(kept, A.shape[2]))
 
 
 def row_structure(task: Task, A: HostArray) -> RowStructure:

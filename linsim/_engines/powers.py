@@ -38,6 +38,8 @@ SAFETY = 5.0
 VECTORS, MATRICES = 2**27, 2**21
 # rows of a triangular matrix that are multiplied together, and how few rows are not cut
 _PANEL, _UNCUT = 16, 32
+# squarings between two rescalings
+_SQUARINGS = 3
 # mean of |z| over |Re z| + |Im z|, which costs no root
 _DIAMOND = 0.785
 
@@ -198,6 +200,7 @@ def _advanced(bundle: _Bundle, powers: Powers, part: slice, steps: Sequence[int]
     mu, used = bundle.mu.reshape(-1), np.flatnonzero(bundle.own.reshape(-1) >= 0)
     system = used // k
     width = max(1, MATRICES // (16 * n * (n + t)))
+    drawn = _patterns(n, steps) if twin else None
     # large systems go one by one, along their zeros
     edges = np.flatnonzero(np.diff(system, prepend=-1)) if n > _UNCUT else [0]
     for first, last in itertools.pairwise([*edges, len(used)]):
@@ -206,9 +209,15 @@ def _advanced(bundle: _Bundle, powers: Powers, part: slice, steps: Sequence[int]
             own = system[start : start + len(some)]
             own = own[:1] if n > _UNCUT else own
             through = v[own] * u[own]
-            generator = np.random.default_rng(1) if twin else None
-            x[some], e[some] = _powered(mu[some], x[some], e[some], deflated[own], through, steps, generator)
+            x[some], e[some] = _powered(mu[some], x[some], e[some], deflated[own], through, steps, drawn)
     return replace(bundle, x=x.reshape(b, k, n, t), e=e.reshape(b, k, 1, t))
+
+
+def _patterns(n: int, steps: Sequence[int]) -> list[tuple[FloatArray, FloatArray]]:
+    """Normal numbers for what each bit of the powers rounds: of a matrix, and of the vectors it moves."""
+    generator = np.random.default_rng(1)
+    counts = [sum(step >> bit & 1 for step in steps) for bit in range(max(steps).bit_length())]
+    return [(generator.standard_normal((n, n)), generator.standard_normal((n, t))) for t in counts]
 
 
 def _powered(
@@ -218,38 +227,42 @@ def _powered(
     deflated: FloatArray,
     through: FloatArray,
     steps: Sequence[int],
-    generator: Any,
+    drawn: list[tuple[FloatArray, FloatArray]] | None,
 ) -> tuple[HostArray, FloatArray]:
     """Multiply column t of x (k, n, t) by I - ``through`` + mu ``deflated`` to the power ``steps[t]``.
 
-    ``e`` (k, 1, t): exponents of the columns; ``generator``: where a twin's roundings come from.
+    ``e`` (k, 1, t): exponents of the columns; ``drawn``: how a twin's products are off.
     """
-    n = x.shape[-2]
+    n, bits = x.shape[-2], max(steps).bit_length()
     panels = _panels(np.any((deflated != 0) | (through != 0), axis=0))
     moved = mu[:, None, None] * deflated
     matrix = np.eye(n) - through + moved
-    if generator is not None:
-        matrix += _rounding(np.eye(n) + np.abs(through) + _size(moved), generator)
+    if drawn is not None and bits:
+        matrix += _rounding(np.eye(n) + np.abs(through) + _size(moved), drawn[0][0])
     own = np.zeros((len(mu), 1, 1))
-    for bit in range(max(steps).bit_length()):
+    for bit in range(bits):
         chosen = [k for k, step in enumerate(steps) if step >> bit & 1]
-        goes_on = max(steps) >> bit > 1
-        size = _size(matrix) if generator is not None else None
+        size = _size(matrix) if drawn is not None else None
         if chosen:
             here = np.take(x, chosen, axis=-1)
             after = _product(matrix, here, panels)
-            if size is not None:
-                after += _rounding(_product(size, _size(here), panels), generator)
-            after, exponent = _lifted(after, -2)
-            x[..., chosen], e[..., chosen] = after, e[..., chosen] + own + exponent
-        if goes_on:
-            squared = _product(matrix, matrix, panels)
-            if size is not None:
-                squared += _rounding(_product(size, size, panels), generator)
-            matrix, exponent = _lifted(squared, (-1, -2))
-            own = 2 * own + exponent
-    nothing = ~np.any(x != 0, axis=-2, keepdims=True)
-    return x, np.where(nothing, EMPTY, e)
+            if size is not None and drawn is not None:
+                after += _rounding(_product(size, _size(here), panels), drawn[bit][1])
+            x[..., chosen] = after
+            e[..., chosen] += own
+        if bit + 1 == bits:
+            break
+        squared = _product(matrix, matrix, panels)
+        if size is not None and drawn is not None:
+            squared += _rounding(_product(size, size, panels), drawn[bit + 1][0])
+        matrix, own = squared, 2 * own
+        if bit % _SQUARINGS == 0:  # neither products nor what they leave of small numbers leave the range
+            matrix, exponent = _lifted(matrix, (-1, -2))
+            own = own + exponent
+            x, exponent = _lifted(x, -2)
+            e = e + exponent
+    x, exponent = _lifted(x, -2)
+    return x, np.where(np.any(x != 0, axis=-2, keepdims=True), e + exponent, EMPTY)
 
 
 def _panels(filled: BoolArray) -> list[tuple[int, int]]:
@@ -295,9 +308,9 @@ def _size(z: HostArray) -> FloatArray:
     return sizes
 
 
-def _rounding(terms: FloatArray, generator: Any) -> FloatArray:
-    """One random rounding of sums of ``terms``; the same pattern for every system, whatever its batch."""
-    terms *= EPS * generator.standard_normal(terms.shape[-2:])
+def _rounding(terms: FloatArray, pattern: FloatArray) -> FloatArray:
+    """One random rounding of sums of ``terms``, in place; of the same pattern for every system."""
+    terms *= EPS * pattern
     return terms
 
 
@@ -408,28 +421,29 @@ def _assembled(
     """R, its exponent, b and its exponent, (systems, layers, ., .), from the vectors of some systems."""
     n, d = powers.start.R.shape[1:]
     size = some.stop - some.start
-    columns = np.zeros((size, count, d, n))  # real block form: X = columns^T Z
-    e = np.full((size, count, d), EMPTY)
+    columns = np.zeros((size, d, n, count))  # real block form: X = columns^T Z
+    e = np.full((size, d, 1, count), EMPTY)
     for bundle in bundles:
         s, k = np.nonzero(bundle.own >= 0)
-        own = bundle.own[s, k]
-        x, exponent = np.moveaxis(bundle.x[s, k], -1, 1), bundle.e[s, k, 0]
-        e[s, :, own] = exponent
+        own, x, exponent = bundle.own[s, k], bundle.x[s, k], bundle.e[s, k]
+        e[s, own] = exponent
         if np.iscomplexobj(x):
-            columns[s, :, own], columns[s, :, own + 1] = 2 * x.real, -2 * x.imag
-            e[s, :, own + 1] = exponent
+            columns[s, own], columns[s, own + 1] = 2 * x.real, -2 * x.imag
+            e[s, own + 1] = exponent
         else:
-            columns[s, :, own] = x
+            columns[s, own] = x
     j = powers.j[some]
     has = np.flatnonzero(j >= 0)
     b, e_b = np.zeros((size, count, n, 1)), np.full((size, count, 1, 1), EMPTY)
-    b[has, :, :, 0], e_b[has, :, 0, 0] = columns[has, :, j[has]], e[has, :, j[has]]
-    e[has, :, j[has]] = EMPTY
-    top = np.max(e, axis=-1, keepdims=True)
-    columns *= _power(e - top)[..., None]
-    columns[has, :, j[has]] = 0
-    R = np.swapaxes(columns, -1, -2) @ powers.basis.block_left[some, None]
-    return R, top[..., None], b, e_b
+    b[has, :, :, 0] = np.swapaxes(columns[has, j[has]], -1, -2)
+    e_b[has, :, 0, 0] = e[has, j[has], 0]
+    e[has, j[has]] = EMPTY
+    top = np.max(e, axis=1, keepdims=True)
+    columns *= _power(e - top)
+    columns[has, j[has]] = 0
+    R = np.swapaxes(columns.reshape(size, d, n * count), -1, -2) @ powers.basis.block_left[some]
+    R = np.swapaxes(R.reshape(size, n, count, d), 1, 2)
+    return R, top[:, 0, 0, :, None, None], b, e_b
 
 
 def _power(exponent: FloatArray) -> FloatArray:

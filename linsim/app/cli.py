@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from . import complete
+from .doctor import doctor
 from .figures import figures
 from .files import read_array
 from .help import Grouped, with_examples
@@ -57,6 +58,7 @@ app.command()(model)
 app.command()(train)
 app.command()(figures)
 app.command()(report)
+app.command()(doctor)
 
 _A = Annotated[
     Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")

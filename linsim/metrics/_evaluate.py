@@ -23,11 +23,9 @@ from ._metric import Layer, Measured, Metric
 from ._registry import metric_of
 from ._view import View
 
-__all__ = ["as_given", "evaluate", "of_tokens", "with_scale"]
+__all__ = ["as_given", "evaluate", "of_tokens", "of_view", "with_scale"]
 
 
-# what leaves the range of a double has an infinite error, and needs no warning
-@np.errstate(over="ignore", invalid="ignore")
 def evaluate(
     state: State, names: Iterable[str], zero_rows: Array | None = None, layer: Layer | None = None
 ) -> tuple[dict[str, Measured], int]:
@@ -41,7 +39,14 @@ def evaluate(
         found = in_kernels(state, names, zero_rows)
         if found is not None:
             return found
-    view = View(state, zero_rows, layer)
+    return of_view(View(state, zero_rows, layer), names)
+
+
+# what leaves the range of a double has an infinite error, and needs no warning
+@np.errstate(over="ignore", invalid="ignore")
+def of_view(view: View, names: Iterable[str]) -> tuple[dict[str, Measured], int]:
+    """Do the same with states that somebody looks at already."""
+    state, names = view.state, tuple(names)
     xp = namespace(state.R)
     metrics = [metric_of(name) for name in names]
     results: dict[str, Measured] = {}
