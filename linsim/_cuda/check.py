@@ -17,13 +17,13 @@ __all__ = ["Finding", "findings", "missing_names"]
 #: what is called of CuPy itself, and of what array_api_compat makes of it, by the name it has there
 _OWN = (
     "ndarray", "asarray", "ascontiguousarray", "zeros", "from_dlpack", "RawModule", "get_default_memory_pool",
-    "cuda.Device", "cuda.runtime.memGetInfo",
+    "cuda.Device", "cuda.runtime.memGetInfo", "cuda.runtime.getDeviceProperties",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination: what was looked at, what was found, and what to do, "" where all is well."""
+    """What was looked at, what was found, and what to do about it, "" where all is well."""
 
     what: str
     found: str
@@ -37,12 +37,16 @@ def findings() -> Iterator[Finding]:
     yield Finding(
         "CuPy",
         installed or "not installed",
-        "" if installed else "pip install 'linsim[cuda12]' (driver 525 or later) or 'linsim[cuda13]' (580 or later)",
+        ""
+        if installed
+        else "pip install 'linsim[cuda12]' (driver 525 or later) or 'linsim[cuda13]' (580 or later)",
     )
     if not installed:
         return
     if missing := missing_names():
-        yield Finding("CuPy functions", f"no {', '.join(missing)}", "pip install --upgrade 'linsim[cuda12]', or cuda13")
+        yield Finding(
+            "CuPy functions", f"no {', '.join(missing)}", "pip install --upgrade 'linsim[cuda12]', or cuda13"
+        )
         return
     reason = cupy_status()
     yield Finding("an array on the GPU", reason or "allocated", _remedy(reason) if reason else "")
@@ -54,7 +58,9 @@ def _accelerator() -> Finding:
     """What the driver's own tool says is there."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return Finding("GPU and driver", "no nvidia-smi", "install a driver of NVIDIA, where there is a GPU of theirs")
+        return Finding(
+            "GPU and driver", "no nvidia-smi", "install a driver of NVIDIA, where there is a GPU of theirs"
+        )
     asked = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
@@ -91,7 +97,9 @@ def missing_names() -> list[str]:
 
 def _remedy(reason: str) -> str:
     if "InsufficientDriver" in reason:
-        return "install a newer driver, or the CuPy of an older CUDA: linsim[cuda12] instead of linsim[cuda13]"
+        return (
+            "install a newer driver, or the CuPy of an older CUDA: linsim[cuda12] instead of linsim[cuda13]"
+        )
     if "NoDevice" in reason:
         return "no GPU is visible: look at CUDA_VISIBLE_DEVICES, and at the machine"
     if "OutOfMemory" in reason or "MemoryAllocation" in reason:
@@ -110,10 +118,16 @@ def _kernel() -> Finding:
     run = simulate(rule, x0, 32, backend="cupy")
     if run.info.method != "device":
         why = ", ".join(sorted({str(x) for x in np.ravel(run.info.refused)} - {""})) or run.info.reason
-        return Finding("the kernel", why, "pip install 'cupy-cuda12x[ctk]', or cuda13x: what compiles kernels")
+        return Finding(
+            "the kernel", why, "pip install 'cupy-cuda12x[ctk]', or cuda13x: what compiles kernels"
+        )
     for name, value in expected.metrics.items():
         off = np.abs(run.metrics[name] - value)
-        room = run.errors[name] + expected.errors[name] + 16 * np.finfo(float).eps * np.maximum(1, np.abs(value))
+        room = (
+            run.errors[name] + expected.errors[name] + 16 * np.finfo(float).eps * np.maximum(1, np.abs(value))
+        )
         if not np.all(off <= room):
-            return Finding("the kernel", f"{name} differs from the CPU's by {np.max(off):.1e}", "report this, please")
+            return Finding(
+                "the kernel", f"{name} differs from the CPU's by {np.max(off):.1e}", "report this, please"
+            )
     return Finding("the kernel", f"{len(expected.metrics)} metrics of 33 layers agree with the CPU's")

@@ -1,4 +1,4 @@
-"""What Python does around the kernels: transfers, memory, falling back, bad input; with a GPU that is not there."""
+"""What Python does around the kernels: transfers, memory, bad input; with a GPU that is not there."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def test_memory_cuts_systems_and_launches_cut_layers(card, monkeypatch):
 
 def test_too_little_memory_for_one_system(card):
     card.free = 1000
-    with pytest.raises(BackendError, match=r"backend: found a GPU with 0 MiB free; expected .* MiB for one system"):
+    with pytest.raises(
+        BackendError, match=r"backend: found a GPU with 0 MiB free; expected .* MiB for one system"
+    ):
         simulate(*systems(1), 20, backend="cupy")
     assert card.freed == 1
 
@@ -86,7 +88,9 @@ def test_a_kernel_that_does_not_compile_is_done_without(card):
     run = simulate(*systems(), 6, backend="cupy")
     assert set(run.info.methods) == {"iterate"}
     assert run.info.fallbacks["iterate"] == 3
-    assert "does not compile here: CompileException: kernels.cu(7): error: no such thing" in run.info.refused[0]
+    assert (
+        "does not compile here: CompileException: kernels.cu(7): error: no such thing" in run.info.refused[0]
+    )
     assert "\n" not in run.info.refused[0]
     same(run, expected)
 
@@ -145,7 +149,9 @@ class TestAuto:
         import cupy
 
         rule, x0 = systems()
-        run = simulate(Linear(cupy.asarray(rule.A), cupy.asarray(rule.H)), cupy.asarray(x0), 2, backend="auto")
+        run = simulate(
+            Linear(cupy.asarray(rule.A), cupy.asarray(rule.H)), cupy.asarray(x0), 2, backend="auto"
+        )
         assert "backend='auto': where the inputs are" in run.info.reason
 
 
