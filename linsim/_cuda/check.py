@@ -132,7 +132,11 @@ def _kernel() -> Finding:
     expected = simulate(rule, x0, 32, backend="numpy")
     run = simulate(rule, x0, 32, backend="cupy")
     if run.info.method != "device":
-        why = ", ".join(sorted({str(x) for x in np.ravel(run.info.refused)} - {""})) or run.info.reason
+        refused = {str(x) for x in np.ravel(np.asarray(run.info.refused))} - {""}
+        why = ", ".join(sorted(refused)) or run.info.reason
+            ", ".join(sorted({str(x) for x in np.ravel(np.asarray(run.info.refused))} - {""}))
+            or run.info.reason
+        )
         return Finding(
             "the kernel", why, "pip install 'cupy-cuda12x[ctk]', or cuda13x: what compiles kernels"
         )
