@@ -78,7 +78,8 @@ def task_of(
     if resolution is not None:
         resolution = _validate.number(resolution, "resolution", low=0.0, low_open=True)
     backend = _validate.backend(backend, auto=True)
-    _validate.generator(rng)
+    if rng is not None:
+        _validate.generator(rng)
     x0 = _tokens(rule, x0)
     batches = {"rule": rule.batch_shape, "x0": tuple(x0.shape[:-2])}
     weights = None if tokens is None else token_weights(tokens, int(x0.shape[-2]))

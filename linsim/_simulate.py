@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -160,7 +161,7 @@ def simulate(
 
 def _reason(reason: str, asked: str, found: Recorded) -> str:
     """Why the engines ran that did: the choice, and what became of it."""
-    others = sorted(set(map(str, np.unique(found.methods))) - {asked})
+    others = sorted(set(found.methods.tolist()) - {asked})
     if not others:
         return reason
     count = int(np.sum(np.broadcast_to(found.methods, found.size) != asked))
@@ -173,14 +174,20 @@ def _labelled(task: Task, found: Recorded, reason: str, names: tuple[str, ...]) 
     batch = task.batch
     xp = namespace(next(iter(found.values.values()), task.start))
     gone = missing(found, task.allowed)
+    lost = to_host(gone)
+    first = dict(zip(found.errors, first_of(lost, task.layers), strict=True))
 
     def collect(x: Array) -> Array:
         x = xp.reshape(x, (*batch, *x.shape[1:]))
         return x if task.backend is None else to_host(x)
 
-    engines, counts = np.unique(found.methods, return_counts=True)
+    def known(name: str, k: int) -> Array:
+        value = found.values[name]
+        return xp.where(gone[k, ...], xp.full_like(value, xp.nan), value) if lost[k].any() else value
+
+    ((most, _),) = Counter(sorted(found.methods.tolist())).most_common(1)
     info = RunInfo(
-        method=str(engines[np.argmax(counts)]),
+        method=most,
         methods=found.methods.reshape(batch),
         reason=reason,
         split=found.kinds.reshape(batch),
@@ -188,12 +195,9 @@ def _labelled(task: Task, found: Recorded, reason: str, names: tuple[str, ...]) 
         error_estimate=float(np.max(found.rounding)),
         resolution=max(task.allowed.values(), default=0.0),
         fallbacks=found.fallbacks,
-        unmeasured_from={name: first_of(to_host(gone[name]), task.layers).reshape(batch) for name in names},
+        unmeasured_from={name: first[name].reshape(batch) for name in names},
     )
-    recorded = {
-        name: collect(xp.where(gone[name], xp.full_like(found.values[name], xp.nan), found.values[name]))
-        for name in names
-    }
+    recorded = {name: collect(known(name, k)) for k, name in enumerate(found.errors) if name in names}
     errors = {name: collect(found.errors[name]) for name in names}
     if not task.keep_states:
         return Trajectory(task.layers, recorded, info, errors=errors)
