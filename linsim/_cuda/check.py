@@ -134,9 +134,6 @@ def _kernel() -> Finding:
     if run.info.method != "device":
         refused = {str(x) for x in np.ravel(np.asarray(run.info.refused))} - {""}
         why = ", ".join(sorted(refused)) or run.info.reason
-            ", ".join(sorted({str(x) for x in np.ravel(np.asarray(run.info.refused))} - {""}))
-            or run.info.reason
-        )
         return Finding(
             "the kernel", why, "pip install 'cupy-cuda12x[ctk]', or cuda13x: what compiles kernels"
         )
