@@ -134,7 +134,11 @@ def _here_or_on_a_gpu(rule: Rule, x0: Array, batch: tuple[int, ...], last: int) 
     if work < WORTH_A_GPU:
         return "numpy", f"on the CPU, {work:.1g} operations are soon done"
     reason = cupy_status()
-    return ("cupy", f"on the GPU, {work:.1g} operations") if reason is None else ("numpy", f"on the CPU, {reason}")
+    return (
+        ("cupy", f"on the GPU, {work:.1g} operations")
+        if reason is None
+        else ("numpy", f"on the CPU, {reason}")
+    )
 
 
 def recorded_layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:

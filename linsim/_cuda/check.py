@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,16 +16,16 @@ from .._namespace import cupy_status
 
 __all__ = ["Finding", "findings", "missing_names"]
 
-#: what is called of CuPy itself, and of what array_api_compat makes of it, by the name it has there
+#: what is called of CuPy itself
 _OWN = (
     "ndarray", "asarray", "ascontiguousarray", "zeros", "from_dlpack", "RawModule", "get_default_memory_pool",
-    "cuda.Device", "cuda.runtime.memGetInfo",
+    "cuda.Device", "cuda.runtime.memGetInfo", "cuda.runtime.getDeviceProperties",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination: what was looked at, what was found, and what to do, "" where all is well."""
+    """What was looked at, what was found, and what to do about it, "" where all is well."""
 
     what: str
     found: str
@@ -37,12 +39,16 @@ def findings() -> Iterator[Finding]:
     yield Finding(
         "CuPy",
         installed or "not installed",
-        "" if installed else "pip install 'linsim[cuda12]' (driver 525 or later) or 'linsim[cuda13]' (580 or later)",
+        ""
+        if installed
+        else "pip install 'linsim[cuda12]' (driver 525 or later) or 'linsim[cuda13]' (580 or later)",
     )
     if not installed:
         return
     if missing := missing_names():
-        yield Finding("CuPy functions", f"no {', '.join(missing)}", "pip install --upgrade 'linsim[cuda12]', or cuda13")
+        yield Finding(
+            "CuPy functions", f"no {', '.join(missing)}", "pip install --upgrade 'linsim[cuda12]', or cuda13"
+        )
         return
     reason = cupy_status()
     yield Finding("an array on the GPU", reason or "allocated", _remedy(reason) if reason else "")
@@ -54,7 +60,9 @@ def _accelerator() -> Finding:
     """What the driver's own tool says is there."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return Finding("GPU and driver", "no nvidia-smi", "install a driver of NVIDIA, where there is a GPU of theirs")
+        return Finding(
+            "GPU and driver", "no nvidia-smi", "install a driver of NVIDIA, where there is a GPU of theirs"
+        )
     asked = [tool, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
@@ -76,22 +84,37 @@ def _installed() -> str:
 
 
 def missing_names() -> list[str]:
-    """Return what linsim calls of CuPy and this one does not have; needs no GPU."""
+    """Return what linsim calls of CuPy and this one does not have; needs no GPU.
+
+    Of the array API: every function that some module of linsim calls as ``xp.name``.
+    """
+    import array_api_compat.cupy as space
     import cupy
 
     missing = []
-    for name in _OWN:
-        found: object = cupy
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is None:
-            missing.append(f"cupy.{name}")
+    for library, prefix, names in ((cupy, "cupy", _OWN), (space, "array API", _called())):
+        for name in names:
+            found: object = library
+            for part in name.split("."):
+                found = getattr(found, part, None)
+            if found is None:
+                missing.append(f"{prefix}: {name}")
     return missing
+
+
+def _called() -> list[str]:
+    """Functions of the array API that are called somewhere in linsim."""
+    called: set[str] = set()
+    for path in Path(__file__).parents[1].rglob("*.py"):
+        called.update(re.findall(r"\bxp\.((?:linalg\.)?[a-z]\w*)", path.read_text(encoding="utf-8")))
+    return sorted(called - {"name"})
 
 
 def _remedy(reason: str) -> str:
     if "InsufficientDriver" in reason:
-        return "install a newer driver, or the CuPy of an older CUDA: linsim[cuda12] instead of linsim[cuda13]"
+        return (
+            "install a newer driver, or the CuPy of an older CUDA: linsim[cuda12] instead of linsim[cuda13]"
+        )
     if "NoDevice" in reason:
         return "no GPU is visible: look at CUDA_VISIBLE_DEVICES, and at the machine"
     if "OutOfMemory" in reason or "MemoryAllocation" in reason:
@@ -109,11 +132,18 @@ def _kernel() -> Finding:
     expected = simulate(rule, x0, 32, backend="numpy")
     run = simulate(rule, x0, 32, backend="cupy")
     if run.info.method != "device":
-        why = ", ".join(sorted({str(x) for x in np.ravel(run.info.refused)} - {""})) or run.info.reason
-        return Finding("the kernel", why, "pip install 'cupy-cuda12x[ctk]', or cuda13x: what compiles kernels")
+        refused = {str(x) for x in np.ravel(np.asarray(run.info.refused))} - {""}
+        why = ", ".join(sorted(refused)) or run.info.reason
+        return Finding(
+            "the kernel", why, "pip install 'cupy-cuda12x[ctk]', or cuda13x: what compiles kernels"
+        )
     for name, value in expected.metrics.items():
         off = np.abs(run.metrics[name] - value)
-        room = run.errors[name] + expected.errors[name] + 16 * np.finfo(float).eps * np.maximum(1, np.abs(value))
+        room = (
+            run.errors[name] + expected.errors[name] + 16 * np.finfo(float).eps * np.maximum(1, np.abs(value))
+        )
         if not np.all(off <= room):
-            return Finding("the kernel", f"{name} differs from the CPU's by {np.max(off):.1e}", "report this, please")
+            return Finding(
+                "the kernel", f"{name} differs from the CPU's by {np.max(off):.1e}", "report this, please"
+            )
     return Finding("the kernel", f"{len(expected.metrics)} metrics of 33 layers agree with the CPU's")

@@ -14,7 +14,7 @@ __all__ = ["doctor"]
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
-    """Say which accelerator, driver and CuPy are there, run a kernel against the CPU, and what to install if not."""
+    """Say which GPU, driver and CuPy are there, run a kernel against the CPU, and say what to install."""
     from .._cuda.check import findings
 
     with one_line():
@@ -28,4 +28,8 @@ def doctor(
         print(f"{one.what:20} {one.found}")
         if one.remedy:
             print(f"{'':20} -> {one.remedy}")
-    print("backend='cupy' works here." if usable else "Everything runs on the CPU, and nothing else is missing for that.")
+    print(
+        "backend='cupy' works here."
+        if usable
+        else "Everything runs on the CPU, and nothing else is missing for that."
+    )

@@ -16,7 +16,17 @@ from linsim import _cuda
 HERE = Path(__file__).parent
 COMPILER = shutil.which("g++")
 # rounding is to be that of the source: no product is fused with a sum, here as in the NumPy reference
-FLAGS = ("-std=c++17", "-O2", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-Wall", "-Werror", "-Wno-clobbered")
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-ffp-contract=off",
+    "-U_FORTIFY_SOURCE",
+    "-fPIC",
+    "-shared",
+    "-Wall",
+    "-Werror",
+    "-Wno-clobbered",
+)
 
 
 def unit(change=lambda source: source):
@@ -38,7 +48,14 @@ def library(change=None):
     finally:
         shutil.rmtree(folder)
     found.launch.restype = ctypes.c_char_p
-    found.launch.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_void_p]
+    found.launch.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_size_t,
+        ctypes.c_uint64,
+        ctypes.c_void_p,
+    ]
     found.counted_bytes.restype = ctypes.c_size_t
     return found
 

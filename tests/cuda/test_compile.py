@@ -45,7 +45,9 @@ def compiled(folder, source, architectures):
     # down to machine code: what stops at PTX hides errors, and so does all but the exit status
     command = [NVCC, "--fatbin", "-std=c++17", "--threads", "0", *targets, "-Xptxas", "-v", "kernels.cu"]
     path = f"{Path(NVCC).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     pieces = re.split(r"Compiling entry function ", done.stderr)[1:]
     out = {}
