@@ -186,7 +186,7 @@ def _tokens(rule: Rule, x0: Any) -> Array:
         raise _validate.refusal(
             InvalidValueError, "x0", "an all-zero system", "tokens that are not all zero", "Drop that system."
         )
-    rule.refuse_tokens(tuple(x0.shape[:-2]))
+    rule.refuse_tokens(tuple(x0.shape[:-2]), int(x0.shape[-2]))
     matrices = rule.arrays()
     if matrices and namespace(matrices[0]) is not xp:
         # plain NumPy inputs follow the other side's library and device

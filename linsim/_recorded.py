@@ -69,12 +69,14 @@ def at_home(found: Recorded) -> Recorded:
     every = [*found.values.values(), *found.errors.values()]
     count = max(x.shape[0] for x in every)
     host = to_host(xp.stack([xp.broadcast_to(x, (count, *x.shape[1:])) for x in every]))
-    values = dict(zip(found.values, host[: len(found.values)], strict=True))
-    errors = dict(zip(found.errors, host[len(values) :], strict=True))
-    moved = {
-        key: None if (x := getattr(found, key)) is None else to_host(x) for key in ("states", "log_scale")
-    }
-    return replace(found, values=values, errors=errors, **moved)
+    values, errors = host[: len(found.values)], host[len(found.values) :]
+    return replace(
+        found,
+        values=dict(zip(found.values, values, strict=True)),
+        errors=dict(zip(found.errors, errors, strict=True)),
+        states=None if found.states is None else to_host(found.states),
+        log_scale=None if found.log_scale is None else to_host(found.log_scale),
+    )
 
 
 def record(

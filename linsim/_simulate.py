@@ -64,15 +64,17 @@ def simulate(
     method : {"auto", "modal", "squaring", "device", "lanes", "bands", "parts", "forward", "iterate"}
         The engine.  "modal" and "squaring" reach any layer up to 2**30 at once, from the
         modes of A and H or of H alone, at a cost that does not depend on depth (rules X + A X H
-        that repeat; systems whose eigenvectors hold no digits go layer by layer).  "device", a CUDA
-        kernel, takes systems with n, d <= 64 through the layers on a GPU; "lanes" and "bands", compiled, go layer by layer through small and through large systems, for metrics
+        that repeat; systems whose eigenvectors hold no digits go layer by layer).  "device", a
+        CUDA kernel, takes systems with n, d <= 64 layer by layer on a GPU.  "lanes" and
+        "bands", compiled, go layer by layer through small and through large systems, for metrics
         that need no eigenvectors; "parts", compiled as well, measures all; "forward" runs Blocks
         on plain numbers, for plain metrics; "iterate" goes through everything else, in whole arrays.
         "auto" chooses by shape, depth, metrics and recorded layers; ``run.info`` says what, and why;
         :func:`linsim.engines` says it beforehand.
     backend : {None, "numpy", "cupy", "auto"}
-        "auto" takes a GPU where CuPy can use one and the work is worth the way (3e10 operations), else
-        the CPU; ``run.info.reason`` says which, and why.  None computes in the library of x0, and answers there: tensors of PyTorch
+        "auto" takes a GPU where CuPy can use one and the work is worth the way (3e10
+        operations), else the CPU; ``run.info.reason`` says which, and why.
+        None computes in the library of x0, and answers there: tensors of PyTorch
         and arrays of JAX are computed with by NumPy (a CUDA tensor by CuPy, where that
         works), gradients dropped, and results go to the library and the device they
         came from; without ``jax_enable_x64`` JAX holds results as float32, infinite

@@ -251,7 +251,7 @@ class _Search:
             target = margin * self.room[active]
             self.best[active] = np.maximum(self.best[active], smallest)
             done = smallest > np.maximum(_ACCEPTED * target, 1e-14 * n)
-            self.found[active[done]] = a[done]
+            self.found[active[done]] = (a[done] + np.swapaxes(a[done], -1, -2)) / 2
             active, a, target = active[~done], a[~done], target[~done]
             if not active.size or step == steps - 1:
                 stuck = list(active)
@@ -377,17 +377,16 @@ def _search_patiently(search: _Search, rows: NDArray[np.intp]) -> None:
 
 
 def _finish(a: FloatArray, others: FloatArray) -> FloatArray:
-    """Make symmetry exact and sums exact to rounding; verify everything that is promised."""
+    """Make sums exact to rounding; verify everything that is promised."""
     n = a.shape[-1]
     if n <= _TURNED and _kernels.importable():
         from ._kernels.isospectral import settled
 
-        _kernels.announce(settled, a.dtype)
+        _kernels.announce(settled, "float64")
         shifted, least, worst = np.empty_like(a), np.empty(len(a)), np.empty(len(a))
         settled(a, shifted, least, worst)
         smallest, sums = float(least.min()), float(worst.max())
     else:
-        a = (a + np.swapaxes(a, -1, -2)) / 2
         error = a.sum(axis=-1) - 1
         a -= (error[..., :, None] + error[..., None, :]) / n - error.mean(axis=-1)[..., None, None] / n
         smallest, sums = float(a.min()), float(np.abs(a.sum(axis=-1) - 1).max())
@@ -395,7 +394,7 @@ def _finish(a: FloatArray, others: FloatArray) -> FloatArray:
     # no eigenvalue is below -1: those of 1 + A are its singular values
     realised = _kernels.singular_values(shifted)[0][..., :0:-1] - 1
     off = float(np.abs(realised - others).max())
-    if off > 1e-12 or sums > 1e-14 * max(1.0, n / 64) or smallest <= 0:
+    if not (off <= 1e-12 and sums <= 1e-14 * max(1.0, n / 64) and smallest > 0):
         raise _refuse(
             (),
             f"a spectrum realised within {off:.3g}, row sums within {sums:.3g}, least entry {smallest:.3g}",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,16 +16,16 @@ from .._namespace import cupy_status
 
 __all__ = ["Finding", "findings", "missing_names"]
 
-#: what is called of CuPy itself, and of what array_api_compat makes of it, by the name it has there
+#: what is called of CuPy itself
 _OWN = (
     "ndarray", "asarray", "ascontiguousarray", "zeros", "from_dlpack", "RawModule", "get_default_memory_pool",
-    "cuda.Device", "cuda.runtime.memGetInfo",
+    "cuda.Device", "cuda.runtime.memGetInfo", "cuda.runtime.getDeviceProperties",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination: what was looked at, what was found, and what to do, "" where all is well."""
+    """What was looked at, what was found, and what to do about it, "" where all is well."""
 
     what: str
     found: str
@@ -82,17 +84,30 @@ def _installed() -> str:
 
 
 def missing_names() -> list[str]:
-    """Return what linsim calls of CuPy and this one does not have; needs no GPU."""
+    """Return what linsim calls of CuPy and this one does not have; needs no GPU.
+
+    Of the array API: every function that some module of linsim calls as ``xp.name``.
+    """
+    import array_api_compat.cupy as space
     import cupy
 
     missing = []
-    for name in _OWN:
-        found: object = cupy
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is None:
-            missing.append(f"cupy.{name}")
+    for library, prefix, names in ((cupy, "cupy", _OWN), (space, "array API", _called())):
+        for name in names:
+            found: object = library
+            for part in name.split("."):
+                found = getattr(found, part, None)
+            if found is None:
+                missing.append(f"{prefix}: {name}")
     return missing
+
+
+def _called() -> list[str]:
+    """Functions of the array API that are called somewhere in linsim."""
+    called: set[str] = set()
+    for path in Path(__file__).parents[1].rglob("*.py"):
+        called.update(re.findall(r"\bxp\.((?:linalg\.)?[a-z]\w*)", path.read_text(encoding="utf-8")))
+    return sorted(called - {"name"})
 
 
 def _remedy(reason: str) -> str:
@@ -117,7 +132,8 @@ def _kernel() -> Finding:
     expected = simulate(rule, x0, 32, backend="numpy")
     run = simulate(rule, x0, 32, backend="cupy")
     if run.info.method != "device":
-        why = ", ".join(sorted({str(x) for x in np.ravel(run.info.refused)} - {""})) or run.info.reason
+        refused = {str(x) for x in np.ravel(np.asarray(run.info.refused))} - {""}
+        why = ", ".join(sorted(refused)) or run.info.reason
         return Finding(
             "the kernel", why, "pip install 'cupy-cuda12x[ctk]', or cuda13x: what compiles kernels"
         )

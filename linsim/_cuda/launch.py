@@ -58,7 +58,7 @@ def kernel(name: str) -> Any:
     Raises
     ------
     Uncompiled
-        If it does not compile there; the reason is remembered by nobody, so a repaired installation works.
+        If it does not compile there; a repaired installation is tried again.
     """
     return _module(_current()).get_function(name)
 

@@ -70,9 +70,12 @@ def choose(task: Task, method: str = "auto") -> Choice:
                 if task.last <= DEEPEST
                 else "Record a shallower layer: the law of a slope does not change.",
             )
-    if engine is device:  # which a card may turn out not to compile
-        return Choice((device, iterate), reason)
     if engine not in CLOSED:
-        return Choice((engine,), reason)
+        return Choice(_walking(engine), reason)
     walking = next(other for other in WALKING if ready(other, task))
-    return Choice((*CLOSED[CLOSED.index(engine) :], walking), reason)
+    return Choice((*CLOSED[CLOSED.index(engine) :], *_walking(walking)), reason)
+
+
+def _walking(engine: Engine) -> tuple[Engine, ...]:
+    """An engine that goes layer by layer, and who takes over where a card does not compile its kernel."""
+    return (device, iterate) if engine is device else (engine,)

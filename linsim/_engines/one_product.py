@@ -1,7 +1,7 @@
 """Products of a stack of matrices with one that several of them share, as one large product.
 
-On a GPU a product whose batch axes are broadcast goes through a table of pointers, at a fraction of the rate of
-a plain one; NumPy loops over matrices in any case, and keeps its own way.
+On a GPU a product whose batch axes are broadcast goes through a table of pointers, at a fraction of the rate
+of a plain one; NumPy loops over matrices in any case, and keeps its own way.
 """
 
 from __future__ import annotations

@@ -63,8 +63,13 @@ class Powers:
     sound: BoolArray
 
 
-def prepare(A: FloatArray, H: FloatArray, start: State, weights: Eigensystem) -> Powers:
-    """Take apart (b, n, d) systems by the eigenvectors of H; A, H have leading axis b or 1."""
+def prepare(
+    A: FloatArray, H: FloatArray, start: State, weights: Eigensystem, shadowed: bool = True
+) -> Powers:
+    """Take apart (b, n, d) systems by the eigenvectors of H; A, H have leading axis b or 1.
+
+    ``shadowed``: whether errors of the split-off row are followed mode by mode (:func:`.modes.prepare`).
+    """
     b = start.R.shape[0]
     start = replace(start, split=start.split.map(lambda x: np.broadcast_to(x, (b, *x.shape[1:]))))
     split = start.split
@@ -75,7 +80,7 @@ def prepare(A: FloatArray, H: FloatArray, start: State, weights: Eigensystem) ->
     basis = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], sound)
 
     def alone(row: State, lam: FloatArray) -> modes.Modes:
-        return modes.prepare(lam, H, row, _one_token(lam[:, 0, 0]), weights)
+        return modes.prepare(lam, H, row, _one_token(lam[:, 0, 0]), weights, shadowed)
 
     return Powers(
         start,

@@ -112,7 +112,7 @@ def singular_values(x: HostArray) -> tuple[HostArray, int]:
     from .walk import tile_values
 
     announce(tile_values, x.dtype)
-    scale = np.max(np.abs(x), axis=(-1, -2), keepdims=True)
+    scale = np.maximum(np.max(x, axis=(-1, -2)), -np.min(x, axis=(-1, -2)))[:, None, None]
     known = np.isfinite(scale) & (scale > 0)
     scale = np.where(known, scale, 1).astype(x.dtype)
     out = np.empty((x.shape[0], min(x.shape[-2:])), dtype=x.dtype)

@@ -243,41 +243,30 @@ def _inwards(A, n, X, work):
 
 @nb.njit(**_COMPILE)
 def settled(matrices, shifted, least, worst):
-    """Make symmetry exact and rows of matrices (b, n, n) sum to 1 to rounding; write them plus 1 to shifted.
+    """Let rows of symmetric matrices (b, n, n) sum to 1 to rounding; write them plus 1 to shifted.
 
     To least (b,) and worst (b,): the smallest entry, and how far the sum of a row is off.
     """
     b, n = matrices.shape[0], matrices.shape[1]
-    off = np.empty(n)
+    off, low = np.empty(n), np.empty(n)
     for s in range(b):
-        A = matrices[s]
+        A, mean = matrices[s], 0.0
+        off[:] = -1.0
+        for i in range(n):  # a column of sums at a time, which is one vector after the other
+            for j in range(n):
+                off[j] += A[i, j]
+        for j in range(n):
+            mean += off[j] / n
+        low[:] = np.inf
         for i in range(n):
-            off[i] = -1.0
-        for i in range(n):
-            for j in range(i):
-                x = 0.5 * (A[i, j] + A[j, i])
-                A[i, j] = x
-                off[i] += x
-                off[j] += x
-            off[i] += A[i, i]
-        mean = 0.0
-        for i in range(n):
-            mean += off[i]
-        mean /= n
-        smallest = np.inf
-        for i in range(n):
-            for j in range(i + 1):
+            for j in range(n):
                 x = A[i, j] - (off[i] + off[j] - mean) / n
                 A[i, j] = x
-                A[j, i] = x
                 shifted[s, i, j] = x
-                shifted[s, j, i] = x
-                smallest = min(smallest, x)
+                low[j] = min(low[j], x)
             shifted[s, i, i] += 1.0
-        largest = 0.0
+        off[:] = -1.0
         for i in range(n):
-            total = -1.0
             for j in range(n):
-                total += A[i, j]
-            largest = max(largest, abs(total))
-        least[s], worst[s] = smallest, largest
+                off[j] += A[i, j]
+        least[s], worst[s] = low.min(), np.abs(off).max()

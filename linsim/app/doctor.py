@@ -14,7 +14,7 @@ __all__ = ["doctor"]
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
-    """Say which accelerator, driver and CuPy are there, run a kernel against the CPU, and what to install if not."""
+    """Say which GPU, driver and CuPy are there, run a kernel against the CPU, and say what to install."""
     from .._cuda.check import findings
 
     with one_line():

@@ -60,7 +60,7 @@ def averages(n: int, sigma: float, rho: float, channels: int = 0) -> tuple[float
     if n == 1:
         return 1.0, 1.0
     A, B = (_softmax(sigma * scores) for scores in _rows(n, rho, channels, 2))
-    return float(np.vdot(A, A) + np.vdot(B, B)) / (2 * len(A)), float(np.vdot(A, B)) / len(A)
+    return float(np.vdot(A, A) + np.vdot(B, B)) / (2 * A.shape[1]), float(np.vdot(A, B)) / A.shape[1]
 
 
 def _rows(n: int, rho: float, channels: int, count: int) -> list[FloatArray]:
@@ -68,7 +68,7 @@ def _rows(n: int, rho: float, channels: int, count: int) -> list[FloatArray]:
     z, rest = _scores(n), np.sqrt(max(1 - rho * rho, 0.0))
     if not channels:
         return [z[0], *(rho * z[0] + rest * z[k] for k in range(1, count))]
-    one, turn, other = _roots(len(z[0]), channels)
+    one, turn, other = _roots(z.shape[-1], channels)
     first = one * z[0]
     ways = list(enumerate((1, -1), start=1))[: count - 1]
     return [first, *(rho * first + rest * (turn[::way] * z[0] + other[::way] * z[k]) for k, way in ways)]
@@ -79,11 +79,11 @@ def overlaps(n: int, sigma: float, rho: float, channels: int) -> Overlaps:
     if n == 1:
         return Overlaps(1.0, 1.0)
     A, B, C = (_softmax(sigma * scores) for scores in _rows(n, rho, channels, 3))
-    P, Q, O = (np.sum(x * y, axis=-1) for x, y in ((A, A), (B, B), (A, B)))  # noqa: E741
+    P, Q, O = (np.sum(x * y, axis=0) for x, y in ((A, A), (B, B), (A, B)))  # noqa: E741
     own, pair, off = float(np.mean(P) + np.mean(Q)) / 2, float(np.mean(O)), O - np.mean(O)
     own_variance = float(np.mean((P - own) ** 2) + np.mean((Q - own) ** 2)) / 2
     covariance = float(np.mean((P + Q - 2 * own) * off)) / 2
-    token = float(np.mean((np.sum(A * C, axis=-1) - pair) * off))
+    token = float(np.mean((np.sum(A * C, axis=0) - pair) * off))
     own_bend = np.mean([_own_bend(A), _own_bend(B)], axis=0)
     return Overlaps(
         own,
@@ -98,7 +98,7 @@ def overlaps(n: int, sigma: float, rho: float, channels: int) -> Overlaps:
 
 
 def _own_bend(A: FloatArray) -> tuple[float, float]:
-    P, three, four = (np.sum(A**k, axis=-1) for k in (2, 3, 4))
+    P, three, four = (np.sum(A**k, axis=0) for k in (2, 3, 4))
     return (
         float(np.mean(1 - 5 * P + 4 * three + 6 * P * P - 6 * four)),
         float(-2 * np.mean(1 - 7 * P + 12 * three - 6 * four)),
@@ -107,30 +107,31 @@ def _own_bend(A: FloatArray) -> tuple[float, float]:
 
 def _pair_bend(A: FloatArray, B: FloatArray, rho: float) -> tuple[float, float]:
     """Of d^2/ds^2, of d^2/dt^2, and rho times both orders of d^2/ds dt."""
-    P, Q, O = (np.sum(x * y, axis=-1) for x, y in ((A, A), (B, B), (A, B)))  # noqa: E741
+    P, Q, O = (np.sum(x * y, axis=0) for x, y in ((A, A), (B, B), (A, B)))  # noqa: E741
     a, b = A * (1 - A), B * (1 - B)  # dA/ds, dB/dt
-    ab = np.sum(a * b, axis=-1)
+    ab = np.sum(a * b, axis=0)
     # sum over j != l of d^2 A_j / ds_j ds_l B_l = -A_j (1 - 2 A_j) A_l B_l, and with the rows exchanged
-    alone = np.sum(A * A * (1 - 2 * A) * B + B * B * (1 - 2 * B) * A, axis=-1) - (2 - 2 * P - 2 * Q) * O
-    crossed = (1 - P) * (1 - Q) - ab + O * O - np.sum((A * B) ** 2, axis=-1)
-    less = np.sum(a * (1 - 2 * A) * (1 - 2 * B) + b * (1 - 2 * B) * (1 - 2 * A), axis=-1) - 4 * rho * ab
+    alone = np.sum(A * A * (1 - 2 * A) * B + B * B * (1 - 2 * B) * A, axis=0) - (2 - 2 * P - 2 * Q) * O
+    crossed = (1 - P) * (1 - Q) - ab + O * O - np.sum((A * B) ** 2, axis=0)
+    less = np.sum(a * (1 - 2 * A) * (1 - 2 * B) + b * (1 - 2 * B) * (1 - 2 * A), axis=0) - 4 * rho * ab
     return float(np.mean(alone + rho * crossed)), -float(np.mean(less))
 
 
 def _softmax(scores: FloatArray) -> FloatArray:
-    weights = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
-    return np.asarray(weights / np.sum(weights, axis=-1, keepdims=True))
+    """Along the first axis, which is short: draws lie side by side."""
+    weights = np.exp(scores - np.max(scores, axis=0, keepdims=True))
+    return np.asarray(weights / np.sum(weights, axis=0, keepdims=True))
 
 
 @lru_cache(maxsize=8)
 def _scores(n: int) -> FloatArray:
     rows = max(64, -(-_DRAWS // n))
-    return np.random.default_rng(0).standard_normal((3, rows, n))
+    return np.random.default_rng(0).standard_normal((3, n, rows))
 
 
 @lru_cache(maxsize=8)
 def _roots(rows: int, channels: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Entries of the triangular root of a Wishart matrix of two rows over its degrees, (rows, 1) each.
+    """Entries of the triangular root of a Wishart matrix of two rows over its degrees, (rows,) each.
 
     Chi of ``channels`` degrees, a normal number, chi of one degree less, over sqrt(channels) (Bartlett); one
     draw from each of as many equally likely ranges.
@@ -138,7 +139,7 @@ def _roots(rows: int, channels: int) -> tuple[FloatArray, FloatArray, FloatArray
     from scipy.special import gammaincinv, ndtri
 
     generator = np.random.default_rng(1)
-    p = [((generator.permutation(rows) + 0.5) / rows)[:, None] for _ in range(3)]
+    p = [((generator.permutation(rows) + 0.5) / rows) for _ in range(3)]
     one, other = (np.sqrt(2 * gammaincinv(k / 2, at)) for k, at in ((channels, p[0]), (channels - 1, p[2])))
     other = other if channels > 1 else 0 * one
     size = np.sqrt(channels)

@@ -31,6 +31,7 @@ class Card:
     free: int = 2**33
     order: int = 0
     compiles: bool = True
+    full: bool = False  # memory that others took meanwhile
     change: Any = None  # what breaks the kernels' source, for tests that must see it
     to_host: int = 0
     to_device: int = 0
@@ -49,6 +50,9 @@ class Device:
     @property
     def attributes(self):
         return {"MaxSharedMemoryPerBlockOptin": CARD.room}
+
+    def synchronize(self):
+        pass
 
     def __eq__(self, other):
         return isinstance(other, Device)
@@ -124,11 +128,11 @@ class ndarray:  # noqa: N801 - as CuPy calls it
         return int(self.held)
 
     @property
-    def T(self):
+    def T(self):  # noqa: N802
         return outer(self.held.T)
 
     @property
-    def mT(self):
+    def mT(self):  # noqa: N802
         return outer(self.held.mT)
 
     shape = property(lambda self: self.held.shape)
@@ -145,10 +149,10 @@ def _index(key):
     return key.held if isinstance(key, ndarray) else key
 
 
-for _name in (
-    "add sub mul truediv floordiv pow mod matmul and or xor lt le gt ge eq ne neg abs invert pos "
-    "radd rsub rmul rtruediv rpow rmatmul rand ror iadd isub imul itruediv iand ior"
-).split():
+_OPERATORS = "add sub mul truediv floordiv pow mod matmul and or xor lt le gt ge eq ne neg abs invert pos"
+_OTHERS = "radd rsub rmul rtruediv rpow rmatmul rand ror iadd isub imul itruediv iand ior"
+
+for _name in f"{_OPERATORS} {_OTHERS}".split():
 
     def _operator(self, *others, method=f"__{_name}__"):
         return outer(getattr(self.held, method)(*inner(others)))
@@ -172,7 +176,11 @@ class _Wrapped(types.ModuleType):
         return wrapped(found)
 
 
-class CompileException(Exception):
+class CompileException(Exception):  # noqa: N818 - CuPy's name
+    pass
+
+
+class OutOfMemoryError(MemoryError):
     pass
 
 
@@ -201,6 +209,8 @@ class RawKernel:
             assert isinstance(x, ndarray | np.generic), type(x)
             # a view does not lie as a kernel reads it
             assert not isinstance(x, ndarray) or x.held.flags.c_contiguous
+        if CARD.full:
+            raise OutOfMemoryError("Out of memory allocating 512 bytes (allocated so far: 0 bytes).")
         CARD.launches.append((self.name, grid[0]))
         given = [x.held if isinstance(x, ndarray) else x for x in args]
         emulated.launch(
@@ -236,9 +246,12 @@ def _install(monkeypatch, settings):
         return ndarray(np.array(x, dtype=dtype))
 
     pool = types.SimpleNamespace(free_all_blocks=lambda: setattr(CARD, "freed", CARD.freed + 1))
-    runtime = types.SimpleNamespace(memGetInfo=lambda: (CARD.free, 2**37))
+    runtime = types.SimpleNamespace(
+        memGetInfo=lambda: (CARD.free, 2**37), getDeviceProperties=lambda number: {"name": b"no card at all"}
+    )
     own = {
-        "ndarray": ndarray, "asarray": asarray, "RawModule": RawModule, "get_default_memory_pool": lambda: pool,
+        "ndarray": ndarray, "asarray": asarray, "RawModule": RawModule,
+        "get_default_memory_pool": lambda: pool,
         "cuda": types.SimpleNamespace(Device=Device, runtime=runtime),
     }  # fmt: skip
     vars(cupy).update(own)

@@ -1,4 +1,4 @@
-"""What Python does around the kernels: transfers, memory, falling back, bad input; with a GPU that is not there."""
+"""What Python does around the kernels: transfers, memory, bad input; with a GPU that is not there."""
 
 from __future__ import annotations
 
@@ -80,6 +80,23 @@ def test_too_little_memory_for_one_system(card):
     ):
         simulate(*systems(1), 20, backend="cupy")
     assert card.freed == 1
+
+
+def test_memory_that_others_took_meanwhile(card):
+    card.full = True
+    with pytest.raises(BackendError, match="backend: found a GPU whose memory is full") as caught:
+        simulate(*systems(1), 20, backend="cupy")
+    assert "\n" not in str(caught.value)
+    assert card.freed == 1
+
+
+def test_a_closed_form_is_followed_by_whole_arrays_where_the_kernel_does_not_compile(card):
+    """A defective H has no closed form: the kernel would have gone, and cannot."""
+    rule, x0 = systems(2)
+    H = np.broadcast_to(np.eye(4) * 0.5 + np.eye(4, k=1), (2, 4, 4))
+    card.compiles = False
+    run = simulate(Linear(rule.A, H), x0, 4000, layers=[4000], backend="cupy", method="modal")
+    assert set(run.info.methods) <= {"modal", "squaring", "iterate"}
 
 
 def test_a_kernel_that_does_not_compile_is_done_without(card):

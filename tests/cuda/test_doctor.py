@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import types
 
 import pytest
@@ -29,7 +28,8 @@ def test_nothing_is_there(monkeypatch):
         "GPU and driver       no nvidia-smi\n"
         "                     -> install a driver of NVIDIA, where there is a GPU of theirs\n"
         "CuPy                 not installed\n"
-        "                     -> pip install 'linsim[cuda12]' (driver 525 or later) or 'linsim[cuda13]' (580 or later)\n"
+        "                     -> pip install 'linsim[cuda12]' (driver 525 or later)"
+        " or 'linsim[cuda13]' (580 or later)\n"
         "Everything runs on the CPU, and nothing else is missing for that.\n"
     )
     assert json.loads(said("--json"))["usable"] is False
@@ -77,9 +77,47 @@ def test_the_kernel_is_held_against_the_cpu(monkeypatch, change):
 
 
 def test_a_name_that_cupy_lacks_is_found(monkeypatch):
-    empty = types.ModuleType("cupy")
-    empty.cuda = types.SimpleNamespace(Device=1)
-    monkeypatch.setitem(sys.modules, "cupy", empty)
-    missing = check.missing_names()
-    assert "cupy.RawModule" in missing
-    assert "cupy.cuda.Device" not in missing
+    with pretended.gpu():
+        assert check.missing_names() == []
+        import array_api_compat.cupy as space
+        import cupy
+
+        monkeypatch.setitem(vars(cupy), "RawModule", None)
+        monkeypatch.setitem(vars(space), "permute_dims", None)
+        assert check.missing_names() == ["cupy: RawModule", "array API: permute_dims"]
+
+
+def benched(*options):
+    return CliRunner().invoke(app, ["bench", "--backend", "cupy", *options])
+
+
+@pytest.mark.skipif(check.cupy_status() is None, reason="a GPU answers")
+def test_a_benchmark_without_a_gpu_is_one_line():
+    result = benched("--quick")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("linsim: --backend: found 'cupy', but ")
+    assert "linsim doctor" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [(["--scaling"], "--scaling: found it beside --backend"), (["--repeats", "0"], "--repeats: found 0")],
+)
+def test_a_benchmark_of_a_gpu_takes_few_options(options, refusal):
+    result = benched("--quick", *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"linsim: {refusal}")
+
+
+@pytest.mark.skipif(emulated.COMPILER is None, reason="no g++, which compiles kernels as C++")
+def test_a_benchmark_has_the_cpu_and_the_prediction_beside():
+    with pretended.gpu():
+        result = benched("--quick", "--repeats", "1", "--json")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["card"] == "no card at all"
+        assert [row["engine"] for row in found["rows"]] == ["device", "device"]
+        assert all(
+            min(row["gpu"], row["cpu"], row["predicted"], row["gemm_share"]) > 0 for row in found["rows"]
+        )

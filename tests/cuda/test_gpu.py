@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(_NO_GPU is not None, reason=f"
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("family", emulation.FAMILIES)
 def test_systems_of_every_family(family, dtype):
-    # nvcc fuses products and sums, so roundings differ, and with them what shadows say of errors: values count
+    # nvcc fuses products and sums, so roundings differ; errors are still those of the same shadows
     for index in range(8):
         emulation.judge(17, index, family, dtype)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import reliability as harness
@@ -55,7 +57,7 @@ def agree(found, expected, dtype, same_errors=True):
         off_a, off_b = found.errors[name], expected.errors[name]
         np.testing.assert_array_equal(np.isinf(a), np.isinf(b), err_msg=name)
         known = np.isfinite(a) & np.isfinite(b)
-        # what measuring rounds, in another order: sums of at most 64 x 64 terms, 16 eps in all (as of CPU kernels)
+        # what measuring rounds, in another order: 16 eps in all, as for the kernels of CPUs
         size = 16 * eps * np.maximum(1, np.abs(b[known]))
         assert np.all(np.abs(a[known] - b[known]) <= off_a[known] + off_b[known] + size), name
         # errors are worked out from the same shadows: they differ by what single precision rounds, and by
@@ -63,7 +65,7 @@ def agree(found, expected, dtype, same_errors=True):
         told = known & (off_b < 0.1) & (off_b > 64 * eps * np.maximum(1, np.abs(b)))
         if same_errors and np.any(told):
             ratio = off_a[told] / off_b[told]
-            assert 0.45 < ratio.min(), (name, ratio.min())
+            assert ratio.min() > 0.45, (name, ratio.min())
             assert ratio.max() < 2.2, (name, ratio.max())
 
 
@@ -99,11 +101,39 @@ def test_systems_of_all_kinds(index, family, dtype):
         judge(11, index, family, dtype)
 
 
+def many(family, index, dtype, count):
+    """So many systems of a family and of one size, as a batch: A, H and tokens."""
+    rng = np.random.default_rng([index, zlib.crc32(family.encode())])
+    n, d = (int(rng.integers(1, 17)) for _ in range(2))
+    kinds = {"attention": "base", "weights": "base", "tokens": "base"}
+    factor, _, kind = family.partition(": ")
+    drawn = []
+    for _ in range(count):
+        if family == "mixed":
+            named = ("attention", harness.ATTENTION), ("weights", harness.WEIGHTS), ("tokens", harness.TOKENS)
+            kinds = {name: str(rng.choice(of)) for name, of in named}
+        elif factor in kinds:
+            kinds[factor] = kind
+        A = harness.attention(kinds["attention"], rng, n)
+        H = harness.weights(kinds["weights"], rng, d)
+        drawn.append((A, H, harness.tokens(kinds["tokens"], rng, n, d, A.astype(float), H.astype(float))))
+    return (np.stack(x).astype(dtype) for x in zip(*drawn, strict=True))
+
+
+def judge_many(family, index, dtype, count):
+    A, H, x0 = many(family, index, dtype, count)
+    options = {"layers": [0, 1, 3, 8, 20], "dtype": dtype, "resolution": 1e300, "metrics": METRICS}
+    found, expected = both(Linear(A, H), x0, 20, **options)
+    assert set(found.info.methods) == {"device"}
+    agree(found, expected, dtype, dtype == "float64" and family != "mixed" and "non-normal" not in family)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "rule: layered"])
 def test_ten_thousand_systems_of_every_family(family, dtype, card):
-    assert sum(judge(13, index, family, dtype) for index in range(10_000)) > 0
+    for index in range(20):
+        judge_many(family, index, dtype, 500)
 
 
 def tokens_of(kind, n, d, rng):

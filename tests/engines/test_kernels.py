@@ -58,7 +58,7 @@ def packed(M, count):
 
 def unpacked(a, o, count, shape):
     M = np.empty(shape, a.dtype)
-    products.unpack(a, o, count, M)
+    products.unpack(a, o, count, 0, M)
     return M
 
 

@@ -170,6 +170,20 @@ def test_options_with_a_batch_axis_are_many_runs_in_one():
             np.testing.assert_allclose(whole.metrics[metric][i], values, rtol=1e-11, atol=1e-11)
 
 
+def test_as_many_systems_as_tokens():
+    """What the refusal of a row for each token says to do, and a batch that another option declares."""
+    x0, bias = tokens.gaussian(N, D, rng=0), np.random.default_rng(0).standard_normal((N, D))
+    rule = Block(np.ones((N, N)) / N, bias=bias, weights=np.eye(D))
+    run = simulate(rule, x0[None], 2, metrics=["cosine"])
+    assert run.metrics["cosine"].shape == (N, 3)
+    alone = simulate(Block(np.ones((N, N)) / N, bias=bias[1], weights=np.eye(D)), x0, 2, metrics=["cosine"])
+    np.testing.assert_allclose(run.metrics["cosine"][1], alone.metrics["cosine"], rtol=1e-12)
+    declared = Block(np.ones((N, N)) / N, bias=bias, weights=np.eye(D), branch=np.ones(N))
+    np.testing.assert_array_equal(
+        simulate(declared, x0, 2, metrics=["cosine"]).metrics["cosine"], run.metrics["cosine"]
+    )
+
+
 def test_drawn_heads_keep_the_size_that_std_says():
     """E |A V W_O|^2 = s^2 |A X|^2 whatever the number of heads: here A = I, so s^2 |X|^2."""
     x0 = np.broadcast_to(tokens.gaussian(N, D, rng=0), (400, N, D))
@@ -347,6 +361,14 @@ BAD = {
     "ambiguous": (
         lambda: simulate(Block(np.ones((3, N, N)) / N, weights=np.ones((3, D, D))), ROWS, 1),
         "heads=3 (or linsim.MultiHead); for 3 separate blocks of one head heads=1",
+    ),
+    "bias of tokens": (
+        lambda: simulate(Block(np.ones((N, N)) / N, bias=np.zeros((N, D))), ROWS, 1),
+        f"bias: found shape ({N}, {D}), a row for each of {N} tokens or for each of {N} systems",
+    ),
+    "gain of tokens": (
+        lambda: simulate(Block(FromTokens(), gain=np.ones((N, D))), ROWS, 1),
+        f"expected one row ({D},) for all tokens, or x0 with a batch axis as well (1 will do)",
     ),
 }
 
