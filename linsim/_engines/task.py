@@ -49,7 +49,8 @@ class Task:
     when it becomes true; ``rng``: where rules that draw draw from; ``known``: what an engine that
     gave these systems up had found out about them; ``each``: the most operations that are spent on
     more digits for one system, None where all share a budget; ``tokens``: weights of the tokens that
-    are measured, (B or 1, n, 1) float64 on the host for all B systems of the batch, None for all alike.
+    are measured, (B or 1, n, 1) float64 on the host for all B systems of the batch, None for all alike;
+    ``where``: what ``backend="auto"`` chose, and why, "" where nobody left that open.
     """
 
     rule: Rule
@@ -68,6 +69,7 @@ class Task:
     known: Any = None
     each: float | None = None
     tokens: np.ndarray[Any, Any] | None = None
+    where: str = ""
 
     @property
     def size(self) -> int:

@@ -50,6 +50,12 @@ def train(
             help="Train this part of the grid now, as depth=4,12; may be repeated.",
         ),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table", metavar="FILE", help="Train nothing: write every run of the store to a CSV file."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only JSON on standard output; NaN and inf as null.")
     ] = False,
@@ -61,6 +67,9 @@ def train(
         checks.choice(name, "NAME", experiments.EXPERIMENTS)
         part = _part(only or [])
         store = Path(f"{name}{'-quick' * quick}.zarr") if out is None else out
+        if table is not None:
+            _refuse_nothing(store, table)
+            part = {"depth": []}  # no value of it
         ds = experiments.run(
             name,
             store,
@@ -70,13 +79,35 @@ def train(
             only=part,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
+        if table is not None:
+            experiments.write_table(name, ds, table)
         # what was not run says nothing
         claims = [one for one in experiments.EXPERIMENTS[name].claims(ds) if one.seeds]
     if as_json:
         print_json({"store": str(store), **ds.attrs, "claims": [_claim(one) for one in claims]})
         return
     print("\n".join(lines(ds, claims)))
-    print(f"wrote {store}")
+    print(f"wrote {store if table is None else table}")
+
+
+def _refuse_nothing(store: Path, table: Path) -> None:
+    """Refuse a table of a store that is not there, and one that cannot be written."""
+    if not store.exists():
+        raise checks.refusal(
+            InvalidValueError,
+            "--out",
+            f"no {store}",
+            "a store that has runs",
+            "Leave --table out to make one.",
+        )
+    if table.is_dir() or not table.absolute().parent.is_dir():
+        raise checks.refusal(
+            InvalidValueError,
+            "--table",
+            str(table),
+            "a file in a folder that is there",
+            "Choose another path.",
+        )
 
 
 def _part(only: list[str]) -> dict[str, list[str]]:

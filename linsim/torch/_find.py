@@ -55,16 +55,16 @@ def _found(model: nn.Module) -> Blocks:
     stacks: list[Blocks] = []
     for path, module in model.named_modules():
         inside = any(f"{path}.".startswith(f"{name}.") for stack in stacks for name, _ in stack)
-        children = list(module.named_children())
-        if inside or not isinstance(module, nn.ModuleList | nn.Sequential) or not children:
-            continue
-        alike = len({type(child) for _, child in children}) == 1
-        if alike and all(_attends(child) for _, child in children):
-            stacks.append([(f"{path}.{name}".lstrip("."), child) for name, child in children])
+        if not inside and _is_stack(module) and not _are_stages(module):
+            stacks.append([(f"{path}.{name}".lstrip("."), m) for name, m in module.named_children()])
     if len(stacks) > 1:
         several = ", ".join(f"{_pattern(stack)!r} ({len(stack)} blocks)" for stack in stacks[:4])
         raise _validate.refusal(
-            NotCoveredError, "blocks", f"{len(stacks)} stacks: {several}", "one", "Name it with blocks=."
+            NotCoveredError,
+            "blocks",
+            f"{len(stacks)} stacks: {several}{', ...' * (len(stacks) > 4)}",
+            "one",
+            f"Name it: blocks={_pattern(stacks[0])!r}.",
         )
     if stacks:
         return stacks[0]
@@ -73,6 +73,22 @@ def _found(model: nn.Module) -> Blocks:
     raise _validate.refusal(
         NotCoveredError, "model", f"{type(model).__name__} without them", _LOOKED_FOR, _HOW_TO_NAME
     )
+
+
+def _is_stack(module: nn.Module) -> bool:
+    """Whether this is a list of modules of one class with attention inside."""
+    children = list(module.children())
+    return (
+        isinstance(module, nn.ModuleList | nn.Sequential)
+        and len({type(child) for child in children}) == 1
+        and all(_attends(child) for child in children)
+    )
+
+
+def _are_stages(module: nn.Module) -> bool:
+    """Whether modules of a stack hold stacks themselves, as the stages of a Swin Transformer do."""
+    parts = [part for child in module.children() for part in child.modules()]
+    return any(_is_stack(part) and len(list(part.children())) > 1 for part in parts)
 
 
 def _attends(module: nn.Module) -> bool:

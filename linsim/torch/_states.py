@@ -23,6 +23,10 @@ _MASKS = {"attention_mask": True, "src_key_padding_mask": False, "key_padding_ma
 _IDS = ("input_ids", "inputs_embeds")
 _OF_PACKED = ("cu_seqlens", "cu_seq_lens_q", "cu_seqlens_q")
 _REMEDY = "Pass state=, a function from what the block returns to one tensor (batch, tokens, features)."
+_OF_GRIDS = (
+    "Pass state=lambda x: x.flatten(1, 2) for (batch, height, width, features), or state=lambda x: "
+    "x.flatten(2).mT for (batch, features, height, width)."
+)
 
 
 def states_of(value: Any, block: str, first: bool, unbatched: bool) -> tuple[Tensor, Tensor | None]:
@@ -50,13 +54,13 @@ def states_of(value: Any, block: str, first: bool, unbatched: bool) -> tuple[Ten
     if value.ndim == 2 and unbatched:
         return value[None], None
     if value.ndim != 3 or 0 in value.shape:
-        packed = " (packed sequences?)" if value.ndim == 2 else ""
+        packed = " (packed sequences?)" if value.ndim == 2 else " (tokens on a grid?)" * (value.ndim == 4)
         raise _validate.refusal(
             ShapeError,
             block,
             f"shape {tuple(value.shape)}{packed}",
             "shape (batch, tokens, features)",
-            _REMEDY,
+            _OF_GRIDS if value.ndim == 4 else _REMEDY,
         )
     return (value.transpose(0, 1) if first else value), None
 

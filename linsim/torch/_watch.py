@@ -291,7 +291,8 @@ class Watch:
     def _record(self, call: _Call, name: str, i: int, value: Any, kwargs: Mapping[str, Any]) -> None:
         began = time.perf_counter()
         module, block = self._modules[i], self.blocks[i] or "the model"
-        if name == "input" and self._state is not None and not isinstance(value, torch.Tensor):
+        as_it_is = isinstance(value, torch.Tensor) and value.ndim == 3
+        if name == "input" and self._state is not None and not as_it_is:
             value = self._state(value)
         x, nested = states_of(value, block, self._first[i], _is_fused(module))
         x = x.detach()

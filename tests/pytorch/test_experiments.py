@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -14,7 +15,15 @@ from typer.testing import CliRunner  # noqa: E402
 
 from linsim.app.cli import app  # noqa: E402
 from linsim.errors import LinsimError  # noqa: E402
-from linsim.torch.experiments import EXPERIMENTS, Claim, filters, interval, norms, run  # noqa: E402  # noqa: E402
+from linsim.torch.experiments import (  # noqa: E402
+    EXPERIMENTS,
+    Claim,
+    filters,
+    interval,
+    norms,
+    run,
+    write_table,
+)
 from linsim.torch.experiments.data import characters, digits  # noqa: E402
 from linsim.torch.experiments.training import METRICS  # noqa: E402
 
@@ -158,6 +167,29 @@ def test_a_part_of_a_grid(tmp_path, trained):
     assert ds.sizes["depth"] == 3
 
 
+def test_a_table_has_a_row_for_each_run_and_trains_none(tmp_path, trained):
+    trained += [None] * 3  # nobody is killed
+    store, path = tmp_path / "grid.zarr", tmp_path / "runs.csv"
+    ds = run("filters", store, quick=True, only={"filter": ["smooth", "free"]})
+    assert write_table("filters", ds, path) == 4
+    about, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert about.startswith("# linsim train filters; steps 100, linsim ")
+    rows = list(csv.DictReader(lines))
+    assert [(row["filter"], row["seed"]) for row in rows] == [
+        (kind, seed) for kind in ("free", "smooth") for seed in ("0", "1")
+    ]
+    assert [float(row["accuracy"]) for row in rows] == [3, 13, 1, 11]
+    for row in rows:  # layers count from 0 to 4, changes from 1 to 4
+        assert (float(row["log_hfc_lfc_layer_0"]), float(row["log_hfc_lfc"])) == (0, 4)
+        assert (float(row["law"]), float(row["law_has_the_sign"])) == (2.5, 1)
+    before = len(trained)
+    options = ["train", "filters", "--quick", "--out", str(store), "--table", str(tmp_path / "again.csv")]
+    result = CliRunner().invoke(app, options)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
+    assert len(trained) == before
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -255,6 +287,8 @@ def test_the_command(tmp_path):
         (["normes"], "Did you mean 'norms'"),
         (["norms", "--only", "depth"], "--only depth=4,12"),
         (["norms", "--steps", "0"], "steps"),
+        (["norms", "--table", "runs.csv"], "a store that has runs"),
+        (["norms", "--out", ".", "--table", "missing/runs.csv"], "a folder that is there"),
     ],
 )
 def test_bad_options_are_one_line(tmp_path, monkeypatch, options, said):

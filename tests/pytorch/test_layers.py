@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -131,6 +132,36 @@ def test_compiled():
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
     found = compiled(x, x, x, need_weights=False)[0]
     torch.testing.assert_close(found, module(x, x, x)[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.full  # a minute each
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile's default backend needs a C++ compiler"
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # PyTorch's own
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("kind", "basis"), [("sharpen", "orthogonal"), ("smooth", "free")])
+def test_compiled_by_the_default_backend(kind, basis, dtype):
+    torch.manual_seed(0)
+    less = [TokenMeanCentre("branch"), Deescalation("attention", similarity=0.3)]
+    less += [Deescalation("output", tau=0.5, learn=True)]
+    layer = EncoderLayer(D, HEADS, 8, 0.0, batch_first=True, norm_first=True, deescalation=less)
+    layer.self_attn = SpectralOV.like(layer.self_attn, filter=kind, basis=basis)
+    layer = layer.to(dtype)
+    exact, compiled = copy.deepcopy(layer).double(), torch.compile(layer, fullgraph=True)
+
+    def run(model, like):
+        x = tokens().to(dtype).to(like).requires_grad_()  # the same numbers for all
+        parameters = list(model.parameters())
+        y = model(x)
+        assert y.dtype == like
+        return [y, *torch.autograd.grad(y.square().sum(), [x, *parameters])]
+
+    # held to double precision, the compiled layer is as good as the plain one
+    truth = run(exact, torch.float64)
+    for plain, found, true in zip(run(layer, dtype), run(compiled, dtype), truth, strict=True):
+        scale = true.abs().max() * torch.finfo(dtype).eps
+        assert (found - true).abs().max() <= 2 * (plain - true).abs().max() + 4 * scale
 
 
 @pytest.mark.parametrize(

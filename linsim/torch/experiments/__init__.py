@@ -3,5 +3,6 @@
 from .claims import Claim, interval
 from .grid import EXPERIMENTS, run
 from .summary import summary
+from .table import write_table
 
-__all__ = ["EXPERIMENTS", "Claim", "interval", "run", "summary"]
+__all__ = ["EXPERIMENTS", "Claim", "interval", "run", "summary", "write_table"]
