@@ -41,7 +41,7 @@ def test_small_or_full_matrices_are_not_cut():
 
 
 @pytest.mark.parametrize("shared", ["nothing", "A", "H", "both"])
-@pytest.mark.parametrize(("n", "group"), [(36, 1), (36, 4), (6, 1)])
+@pytest.mark.parametrize(("n", "group"), [(36, 1), (6, 1)])
 def test_powers_say_what_iteration_says(n, group, shared):
     rng = np.random.default_rng(3)
     A = causal(n, group, 3, 2)
@@ -50,10 +50,10 @@ def test_powers_say_what_iteration_says(n, group, shared):
     x0 = rng.standard_normal((3, n, 5))
     names, layers = (
         ("token_similarity", "log_hfc_lfc", "log_norm", "effective_rank"),
-        [0, 1, 5, 37, 100, 1000],
+        [0, 1, 5, 37, 100, 400],
     )
-    found = simulate(Linear(A, H), x0, 1000, layers=layers, metrics=names, method="squaring")
-    expected = simulate(Linear(A, H), x0, 1000, layers=layers, metrics=names, method="iterate")
+    found = simulate(Linear(A, H), x0, 400, layers=layers, metrics=names, method="squaring")
+    expected = simulate(Linear(A, H), x0, 400, layers=layers, metrics=names, method="iterate")
     assert "squaring" in found.info.methods
     for name in names:
         np.testing.assert_allclose(found.metrics[name], expected.metrics[name], rtol=1e-9, atol=1e-10)
