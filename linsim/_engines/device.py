@@ -221,14 +221,9 @@ def _part(task: Task, split: Split, part: slice, A: Array, H: Array) -> dict[str
     start, cut = own(task.start), split.map(own)
     xp = namespace(start)
     until = np.broadcast_to(own(task.zero_until), (m, n))
-    batch = Batch(
-        m,
-        n,
-        d,
-        *(M if M.shape[1] == 1 else M[:, part, ...] for M in (A, H)),
-        on_device_of(np.ascontiguousarray(until), start),
-        bool(needing("singular values", task.names)),
-    )
+    A, H = (M if M.shape[1] == 1 else M[:, part, ...] for M in (A, H))
+    singular = bool(needing("singular values", task.names))
+    batch = Batch(m, n, d, A, H, on_device_of(np.ascontiguousarray(until), start), singular)
     found = []
     layers = task.at
     if layers[0] == 0:  # tokens are measured as they are given

@@ -101,6 +101,7 @@ def predict(
     InvalidValueError, InvalidTypeError, ShapeError
         If matrices are refused as by :class:`linsim.Linear`, or x0 does not fit.
     NotCoveredError
+        For a bias beside attention whose rows sum to different numbers.
         For MultiHead and Layered: where x0 lies in an invariant subspace, so
         that other modes decide than a generic input's; where a leading
         eigenvalue is shared by constant and other modes that are coupled; and
@@ -128,6 +129,10 @@ def predict(
     minors of a sum of modes are sums over pairs, and for generic coefficients
     no two terms cancel.  Where other than constant modes lead, the margin is
     that of a generic input even if x0 is given.
+
+    With a scale, or attention that is not stochastic, the same holds where the rows of each A_h sum to one
+    number s_h, with I + sum_h s_h H_h for constant states.  Where they do not there is no constant mode: the
+    margin is -inf, and all n d modes are those of one block.
 
     Cost.  One head: an eigendecomposition each of A and H; of low rank r, found
     or given as :class:`linsim.weights.Factored`, that of an r x r matrix for H.

@@ -241,35 +241,6 @@ def test_a_metric_of_attention_sees_every_head():
     np.testing.assert_allclose(run.metrics["attention_entropy"][0], np.mean(entropies), rtol=1e-12)
 
 
-def sphere(beta, n, d):
-    """x <- (x + softmax(beta x x^T) x / 10) of length 1: Geshkovski et al. 2023 in steps of 1/10."""
-    spec = FromTokens(query_key=np.eye(d), temperature=1 / beta, normalize=False)
-    x0 = tokens.gaussian(n, d, rng=5)
-    return Block(spec, weights=np.eye(d), branch=0.1, norm_kind="sphere"), x0
-
-
-def sphere_gap(beta, x0, steps):
-    """ln(1 - mean cosine) after so many steps, by the definition, at the working precision."""
-    f = transformer.Numbers(exact=True)
-    x = f.array(x0)
-    for _ in range(steps):
-        scores = x @ x.T * beta
-        weights = f.exp(scores - scores.max(axis=1, keepdims=True))
-        x = x + weights / weights.sum(axis=1, keepdims=True) @ x * f.array(0.1)
-        x = x / f.sqrt((x * x).sum(axis=1, keepdims=True))
-    return transformer.gaps(x)["log_cosine_gap"]
-
-
-@pytest.mark.parametrize("steps", [300, pytest.param(800, marks=pytest.mark.full)])
-def test_the_sphere_far_below_rounding(steps):
-    rule, x0 = sphere(2.0, 6, 3)
-    run = simulate(rule, x0, steps, metrics=["log_cosine_gap"], layers=[steps])
-    with mp.workdps(160):
-        truth = sphere_gap(2.0, x0, steps)
-    assert truth < -36.7  # below rounding: ln 2^-53
-    assert abs(run.metrics["log_cosine_gap"][0] - truth) < 1e-9
-
-
 W = {name: np.eye(D) for name in ("query", "key", "value", "output")}
 F = {"up": np.ones((D, 5)), "down": np.ones((5, D))}
 ROWS = np.ones((N, D))
