@@ -187,7 +187,7 @@ def test_several_heads_and_layers(dtype, monkeypatch):
     assert simulate(mixed, x0, 2).info.method == "iterate"
 
 
-def test_layers_that_all_but_cancel_the_state(monkeypatch):
+def test_layers_that_all_but_cancel_the_state(monkeypatch, cut_alike):
     """What is left of the errors leaves the range of single precision before the state is rescaled."""
     A = attention.softmax(6, 4, rng=1)
     x0 = np.random.default_rng(1).standard_normal((6, 4))
