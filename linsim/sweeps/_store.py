@@ -265,9 +265,20 @@ class Store:
         out = np.full(array.shape, variable_of(name).missing, dtype=array.dtype)
         stored = np.dtype(array.dtype).newbyteorder("<")
         for block in self.blocks():
-            with contextlib.suppress(FileNotFoundError):
-                chunk = np.fromfile(self._file(name, block), dtype=stored).reshape(array.chunks)
-                out[block.slices] = chunk[tuple(slice(0, extent) for extent in block.shape)]
+            file = self._file(name, block)
+            try:
+                chunk = np.fromfile(file, dtype=stored)
+            except FileNotFoundError:
+                continue
+            if chunk.size != np.prod(array.chunks):
+                raise _validate.refusal(
+                    FileFormatError,
+                    "store",
+                    f"{file} cut off after {chunk.nbytes:,} bytes",
+                    "whole blocks, as a sweep writes them",
+                    "Something else has changed it: remove the store, or bring it back from a copy.",
+                )
+            out[block.slices] = chunk.reshape(array.chunks)[tuple(map(slice, block.shape))]
         return out
 
     @contextlib.contextmanager

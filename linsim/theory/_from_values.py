@@ -230,16 +230,18 @@ def _attention(A: FloatArray) -> _Spectrum:
     sound = np.ones(b, dtype=bool)
     other = np.flatnonzero(~real)
     if len(other):
+        some = A if len(other) == b else A[other]
         pi = np.empty((len(other), n))
-        stationary(A[other], pi, np.empty((n, n)))
-        pi = np.where(doubly_stochastic(A[other])[:, None], 1 / n, pi)
+        stationary(some, pi, np.empty((n, n)))
+        pi = np.where(doubly_stochastic(some)[:, None], 1 / n, pi)
         least = np.min(pi, axis=-1)
         sound[other] = least > 1e-30  # else not every token is reached from all, or hardly
-        flow = pi[:, :, None] * A[other]
-        back = np.swapaxes(flow, -1, -2)
-        balanced = np.all(np.abs(flow - back) <= 1e-12 * (flow + back), axis=(-1, -2)) & (least > 1e-30)
+        # what flows one way is what flows back: between token 0 and the others first, since that is cheap
+        first = np.flatnonzero(_same(pi[:, :1] * some[:, 0], pi * some[:, :, 0], -1) & (least > 1e-30))
+        flow = pi[first][:, :, None] * some[first]
+        balanced = first[_same(flow, np.swapaxes(flow, -1, -2), (-1, -2))]
         root = np.sqrt(pi[balanced])
-        S = root[:, :, None] * A[other][balanced] / root[:, None, :]
+        S = root[:, :, None] * some[balanced] / root[:, None, :]
         matrix = np.array(A)
         matrix[other[balanced]] = (S + np.swapaxes(S, -1, -2)) / 2
         scale[other[balanced]] = root
@@ -257,3 +259,8 @@ def _attention(A: FloatArray) -> _Spectrum:
     values = np.take_along_axis(values, order, axis=-1)
     values[:, 0] = 1
     return _Spectrum(values, sound, matrix, scale)
+
+
+def _same(x: FloatArray, y: FloatArray, axis: int | tuple[int, int]) -> BoolArray:
+    """Whether numbers that are not negative are equal to rounding, all along ``axis``."""
+    return np.asarray(np.all(np.abs(x - y) <= 1e-12 * (x + y), axis=axis))
