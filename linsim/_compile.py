@@ -58,6 +58,6 @@ def use(group: str, dtype: str) -> None:
     if group == "laws":
         from_values(Linear(A, H))
         return
-    method = {"jump": "modal"} | dict.fromkeys(("sums", "singular", "stationary"), "iterate")
-    method = method.get(group, group)
+    others = {"jump": "modal"} | dict.fromkeys(("sums", "singular", "stationary"), "iterate")
+    method = others.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")

@@ -76,11 +76,9 @@ def _dual(right: ComplexArray) -> tuple[ComplexArray, FloatArray, FloatArray]:
     s = np.linalg.svd(right, compute_uv=False)
     spread = s[..., 0] / np.maximum(s[..., -1], 1e-140)
     well = spread < _WELL
-    if well.all():
-        left = np.linalg.inv(right)
-    else:
-        left = np.empty_like(right)
-        left[well] = np.linalg.inv(right[well])
+    left: ComplexArray = np.empty_like(right)
+    left[well] = np.linalg.inv(right[well])
+    if not well.all():
         U, poor, Vh = np.linalg.svd(right[~well])
         inverse = 1 / np.maximum(poor, 1e-140)  # squares must not overflow
         left[~well] = np.conj(np.swapaxes(Vh, -1, -2)) @ (
@@ -378,7 +376,8 @@ def attention_eigensystem(
     first = np.argmax(weight - np.where(weight > 0, 0, np.abs(system.values - 1)), axis=-1)
     order = np.argsort(np.arange(n) != first[:, None], axis=-1, kind="stable")
     row = np.arange(len(A))[:, None]
-    values, condition, growth = (x[row, order] for x in (system.values, system.condition, system.growth))
+    values, condition = system.values[row, order], system.condition[row, order]
+    growth = system.growth[row, order]
     right = np.swapaxes(np.swapaxes(system.right, -1, -2)[row, order], -1, -2)
     left = system.left[row, order]
     basis_condition = np.array(system.basis_condition)

@@ -240,7 +240,7 @@ def merged(
 
 @np.errstate(over="ignore")
 def missing(found: Recorded, allowed: Mapping[str, float]) -> Array:
-    """Whether each value is too far off to be reported, (metrics, b, layers) bool in the order of ``found``."""
+    """Whether each value is too far off to be reported, (metrics, b, layers) bool, in the order of found."""
     error, value = (_together(x) for x in (found.errors, found.values))
     xp, logarithm = namespace(error), np.asarray([is_logarithm(name) for name in found.errors])
     # absolute, and of plain metrics relative where these are large; what is beyond the range of doubles

@@ -127,10 +127,10 @@ def _kernel() -> Finding:
     from .. import Linear, attention, simulate
 
     rng = np.random.default_rng(0)
-    rule = Linear(attention.softmax(16, 8, rng=rng), rng.standard_normal((16, 16)) / 8)
-    x0 = rng.standard_normal((16, 16))
-    expected = simulate(rule, x0, 32, backend="numpy")
-    run = simulate(rule, x0, 32, backend="cupy")
+    rule = Linear(attention.softmax(8, 8, rng=rng), rng.standard_normal((8, 8)) / 6)
+    x0 = rng.standard_normal((8, 8))
+    expected = simulate(rule, x0, 16, backend="numpy")
+    run = simulate(rule, x0, 16, backend="cupy")
     if run.info.method != "device":
         refused = {str(x) for x in np.ravel(np.asarray(run.info.refused))} - {""}
         why = ", ".join(sorted(refused)) or run.info.reason
@@ -146,4 +146,4 @@ def _kernel() -> Finding:
             return Finding(
                 "the kernel", f"{name} differs from the CPU's by {np.max(off):.1e}", "report this, please"
             )
-    return Finding("the kernel", f"{len(expected.metrics)} metrics of 33 layers agree with the CPU's")
+    return Finding("the kernel", f"{len(expected.metrics)} metrics of 17 layers agree with the CPU's")

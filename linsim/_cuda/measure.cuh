@@ -228,7 +228,9 @@ PIECE Pair leading(const Parts<real> &p, const Size &s, const Cut<real> &cut, co
         sums_of_rows(m.alpha, m.S, s, m.x);
     }
     double cross = by_S * length_of(m.x, d, m.room);
-    found.split_off = found.main > 0 && cross <= 1e-8 * found.main && by_S * sqrt(size_S) <= 0.5 * found.main;
+    // singular values see the square of what is left between dyad and minors: less than a rounding
+    bool apart = cross <= exp2(0.5 * one_rounding) * found.main;
+    found.split_off = found.main > 0 && apart && by_S * sqrt(size_S) <= 0.5 * found.main;
     noise_S = noise_S > EMPTY / 2 ? power_of_two(floor(fmin(noise_S - e_S, 200.0)) + 1) : 0.0;
     noise_main = noise_main > EMPTY / 2 ? power_of_two(floor(fmin(noise_main - found.e, 200.0)) + 1) : 0.0;
     // what S shares with the dyad it takes over with the dyad's error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -9,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from .. import _kernels
 from .._recorded import Recorded, record_together
-from .._shadow import BUDGET, COUNT, SAFETY, begin
+from .._shadow import BUDGET, COUNT, SAFETY, begin, patterns
 from .._state import PARTS, Split, State, between_rescalings
 from .._types import HostArray
 from ..metrics._evaluate import as_given, of_tokens
 from ..metrics._metric import Layer
-from .panels import added, held, laid_out, vectors
+from .panels import added, held, laid_out, room, vectors
 from .task import StoppedError, budget, started
 
-__all__ = ["Group", "measured", "walker"]
+__all__ = ["Group", "first_errors", "measured", "walker"]
 
 #: some systems, places among the recorded layers, and the states of these
 Group = tuple[slice, slice, State]
@@ -62,35 +64,42 @@ def walker(
     at the layers ``wanted``, which are at ``layer`` now; matrices are those of one layer, or of all from
     the first, and ``numbers`` says which of them systems have.
     """
+    from .._kernels.begin import begin as begin_compiled
     from .._kernels.shadows import walk
 
     (n, d), dtype, m = here.shape[-2:], here.dtype, len(growth)
-    state = started(here, split)
-    shadows = begin(state, float(np.max(growth)))
-    errors = shadows.errors
 
     def of(x: HostArray) -> HostArray:
         # a copy in any case: kernels are compiled once for arrays that can be written, and once for others
         return np.array(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
 
-    state_held, errors_held = held(state, m), held(errors, m)
-    cuts, cuts32 = vectors(split, m, dtype), vectors(split, m, np.float32)
-    lengths = np.stack([np.linalg.norm(x.astype(np.float64), axis=-1) for x in cuts], axis=-1)
     eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
-    pools = tuple(np.ravel(x) for x in laid_out(shadows.pools))
-    fixed, drift = (
-        tuple(np.ravel(x) for x in laid_out({k: x[None] for k, x in patterns.items()}))
-        for patterns in (shadows.fixed, shadows.drift)
-    )
-    condition = of(shadows.condition).astype(np.float64)
-    coupled = of(split.coupled) > 0
-    constant, any_mean, means = of(split.constant), np.full(m, split.any_mean), of(split.means)
+    coupled, means = of(split.coupled) > 0, of(split.means)
+    constant, any_mean = of(split.constant), np.full(m, split.any_mean)
+    cuts, lengths, condition, shadows = vectors(split, m, dtype), np.empty((m, 4)), np.empty(m), None
+    if dtype == np.float64:
+        state_held, errors_held = room(m, 1, n, d, dtype), room(m, COUNT, n, d, np.float32)
+        width = errors_held[1].shape[1] // COUNT
+        cuts32 = tuple(np.zeros((m, size), dtype=np.float32) for size in (n, n, width, width))
+        begin_compiled(
+            _kernels.frozen(here), cuts, cuts32, constant, coupled, of(split.sensitivity).astype(np.float64),
+            first_errors(n, d), state_held, errors_held, lengths, condition,
+        )  # fmt: skip
+    else:
+        state = started(here, split)
+        shadows = begin(state, float(np.max(growth)))
+        state_held, errors_held = held(state, m), held(shadows.errors, m)
+        cuts32 = vectors(split, m, np.float32)
+        for k, x in enumerate(cuts):
+            lengths[:, k] = np.linalg.norm(x.astype(np.float64), axis=-1)
+        condition = of(shadows.condition).astype(np.float64)
+    pools, fixed, drift = _flat_patterns(n, d)
     drive = added(rows, split, m, dtype)
 
     def between(room: float, like: HostArray) -> HostArray:
         return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
 
-    every, every_error = between(budget(here), here), between(BUDGET, errors.R)
+    every, every_error = between(budget(here), here), between(BUDGET, errors_held[0])
 
     def through(
         A: HostArray, H: HostArray, numbers: HostArray, some: slice, layer: int, wanted: HostArray
@@ -138,21 +147,36 @@ def walker(
             noise=noise.reshape(both, 1, 5),
             rows=noise_rows.reshape(both, n, 1),
         )
-        if not each:
+        if shadows is None:
             return found
         a, r, b, R, mean, e = off
         exponents = {f"e_{key}": e.reshape(both, COUNT, 1, 5)[..., j : j + 1] for j, key in enumerate(PARTS)}
         own = State(
-            errors.split,
+            shadows.errors.split,
             a=a.reshape(both, COUNT, 1, 1),
             r=r.reshape(both, COUNT, 1, d),
             b=b.reshape(both, COUNT, n, 1),
             R=R.reshape(both, COUNT, n, d),
             mean=mean.reshape(both, COUNT, 1, d),
             **exponents,
-            noise=errors.noise,
+            noise=shadows.errors.noise,
         )
         splits = tuple(cut.map(repeated) for cut in shadows.splits)
         return replace(found, samples=replace(shadows, errors=own, splits=splits).samples(found))
 
     return through
+
+
+@functools.lru_cache(maxsize=4)
+def _flat_patterns(n: int, d: int) -> tuple[tuple[HostArray, ...], ...]:
+    """The patterns by which errors are moved, as the kernel holds them."""
+    pools, fixed, drift = patterns(n, d)[:3]
+    each = (pools, *({k: x[None] for k, x in one.items()} for one in (fixed, drift)))
+    return tuple(tuple(np.ravel(x) for x in laid_out(one)) for one in each)
+
+
+@functools.lru_cache(maxsize=4)
+def first_errors(n: int, d: int) -> tuple[HostArray, ...]:
+    """The patterns with which errors begin, in the order of the parts."""
+    first = patterns(n, d)[3]
+    return tuple(np.ascontiguousarray(first[name][0]) for name in PARTS)

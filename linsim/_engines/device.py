@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import array_api_compat
@@ -30,7 +31,7 @@ from ..metrics._registry import needing
 from ..metrics._written import METRICS, of_numbers
 from .device_walk import Batch, Walked, measured, rescaled
 from .lanes import METRICS as WITHOUT_MODES
-from .matrices import blunt, plain_split, split_of
+from .matrices import blunt, gentle, plain_split, split_of
 from .protocol import Job
 from .task import Task, go_on, rounding, started
 
@@ -124,7 +125,7 @@ def _run(task: Task) -> Recorded:
 
 
 def _recorded(task: Task) -> Recorded:
-    """Measure along the cut that keeps gaps; what that costs digits along the mean alone as well."""
+    """Measure along the cut that keeps gaps; where that costs digits, along the mean first."""
 
     def own(M: Array) -> Array:
         return M
@@ -132,13 +133,13 @@ def _recorded(task: Task) -> Recorded:
     if set(task.names) <= set(WITHOUT_MODES):  # no eigenvector has to be found
         return _walked(task, plain_split(task, own, task.heads), np.asarray([KINDS[0]]))
     split, kinds, enlarged = split_of(task, own, task.heads)
-    found = _walked(task, split, kinds)
+    found = _walked(task, *gentle(task, split, kinds, enlarged, own, task.heads))
     rough = blunt(found, enlarged, task.precision)
     if not any(x.any() for x in rough.values()):
         return found
     far = np.flatnonzero(functools.reduce(np.logical_or, rough.values()))
     some = task.picked(far)
-    again = _walked(some, plain_split(some, own, some.heads), kinds[:1])
+    again = _walked(some, *split_of(some, own, some.heads)[:2])
     place = on_device_of(far, task.start)
     for metric, asked in rough.items():
         values, errors = found.values[metric], found.errors[metric]
@@ -146,7 +147,9 @@ def _recorded(task: Task) -> Recorded:
         xp = namespace(errors)
         values[place] = xp.where(better, again.values[metric], values[place])
         errors[place] = xp.where(better, again.errors[metric], errors[place])
-    return found
+    kinds = np.array(np.broadcast_to(found.kinds, found.size), dtype=object)
+    kinds[far] = again.kinds
+    return replace(found, kinds=kinds.astype(str))
 
 
 def _walked(task: Task, split: Split, kinds: HostArray) -> Recorded:
@@ -218,14 +221,9 @@ def _part(task: Task, split: Split, part: slice, A: Array, H: Array) -> dict[str
     start, cut = own(task.start), split.map(own)
     xp = namespace(start)
     until = np.broadcast_to(own(task.zero_until), (m, n))
-    batch = Batch(
-        m,
-        n,
-        d,
-        *(M if M.shape[1] == 1 else M[:, part, ...] for M in (A, H)),
-        on_device_of(np.ascontiguousarray(until), start),
-        bool(needing("singular values", task.names)),
-    )
+    A, H = (M if M.shape[1] == 1 else M[:, part, ...] for M in (A, H))
+    singular = bool(needing("singular values", task.names))
+    batch = Batch(m, n, d, A, H, on_device_of(np.ascontiguousarray(until), start), singular)
     found = []
     layers = task.at
     if layers[0] == 0:  # tokens are measured as they are given

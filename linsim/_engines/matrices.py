@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,12 @@ from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
-__all__ = ["blunt", "jobs", "plain_split", "split_of", "told_apart", "walked_heads"]
+__all__ = ["blunt", "gentle", "jobs", "plain_split", "split_of", "told_apart", "walked_heads"]
 
 Heads = Sequence[tuple[Array, Array]]
 
 # vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
-# than this, and some error is more than _FINE, systems are cut along the mean alone as well
+# than this systems are cut along the mean alone, and again along modes if some error is more than _FINE then
 _ENLARGED = 20.0
 _FINE = {"float64": 1e-11, "float32": 1e-6}
 
@@ -54,7 +54,7 @@ def jobs(task: Task) -> list[Job]:
             go_on(task.stop)
             return [] if task.ended(layer) else matrices(0 if repeats else layer)
 
-        def walk(split: Split) -> Recorded:
+        def walk(split: Split, kinds: np.ndarray[Any, Any]) -> Recorded:
             @functools.cache
             def cut(layer: int) -> State | None:
                 row = task.drive(layer)
@@ -71,11 +71,12 @@ def jobs(task: Task) -> list[Job]:
                 walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error, tokens
             )
 
-        found = walk(split)
+        first, kinds_first = gentle(task, split, kinds, enlarged, own, heads)
+        found = walk(first, kinds_first)
         rough = blunt(found, enlarged, task.precision)
         if not any(x.any() for x in rough.values()):
             return found
-        return told_apart(found, walk(plain_split(task, own, heads)), rough)
+        return told_apart(found, walk(split, kinds), rough)
 
     parts = [slice(0, task.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
@@ -84,7 +85,7 @@ def jobs(task: Task) -> list[Job]:
 
 
 def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Of which systems another cut may measure a metric better by as much as anyone would see, (b,) bool."""
+    """Of which systems a cut along modes may measure a metric better by as much as anyone would see, (b,)."""
     if float(np.max(enlarged)) <= _ENLARGED:
         return {}
     gone = missing(found, dict.fromkeys(found.errors, _FINE[dtype]))
@@ -92,13 +93,37 @@ def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> dict[s
     return dict(zip(found.errors, rough, strict=True))
 
 
+def gentle(
+    task: Task,
+    split: Split,
+    kinds: np.ndarray[Any, Any],
+    enlarged: np.ndarray[Any, Any],
+    own: Callable[[Array], Array],
+    heads: Callable[[int], Heads],
+) -> tuple[Split, np.ndarray[Any, Any]]:
+    """The cut to begin with, and its kinds: along the mean alone where modes enlarge roundings."""
+    far = enlarged > _ENLARGED
+    if not far.any():
+        return split, kinds
+    xp, plain = namespace(task.start), plain_split(task, own, heads)
+    here = on_device_of(far[:, None, None], task.start)
+
+    def either(name: str) -> Any:
+        careful, sharp = getattr(plain, name), getattr(split, name)
+        return careful or sharp if isinstance(sharp, bool) else xp.where(here, careful, sharp)
+
+    alone = KINDS[0] if task.rule.stochastic else KINDS[4]
+    return Split(**{field.name: either(field.name) for field in fields(Split)}), np.where(far, alone, kinds)
+
+
 def told_apart(found: Recorded, other: Recorded, rough: dict[str, np.ndarray[Any, Any]]) -> Recorded:
     """Of two ways the better one, where a metric of a system asks for it, whatever others do."""
+    kinds = np.where(functools.reduce(np.logical_or, rough.values()), other.kinds, found.kinds)
     errors = {}
     for name, x in other.errors.items():
         xp = namespace(x)
         errors[name] = xp.where(on_device_of(rough[name][:, None], x), x, xp.full_like(x, xp.inf))
-    return sharper(found, replace(other, errors=errors))
+    return replace(sharper(found, replace(other, errors=errors)), kinds=kinds)
 
 
 def plain_split(task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads]) -> Split:

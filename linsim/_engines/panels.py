@@ -11,7 +11,7 @@ from .._state import PARTS, Split, State
 from .._types import HostArray
 from .steps import cut_drive
 
-__all__ = ["added", "held", "laid_out", "vectors"]
+__all__ = ["added", "held", "laid_out", "room", "vectors"]
 
 # bytes of a vector, vectors of a panel, and what rows are padded to (linsim._kernels.products)
 _VECTOR, _PANEL, _ROWS = 64, 4, 4
@@ -51,6 +51,13 @@ def laid_out(x: Mapping[str, HostArray]) -> tuple[HostArray, HostArray, HostArra
     width = _width(d, x["R"].dtype)
     r, b, a = flat(x["r"], width), flat(x["b"], _height(n)), flat(x["a"], 1)
     return _in_panels(x["R"]), r, b, a, flat(x["mean"], width)
+
+
+def room(m: int, copies: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ...]:
+    """What :func:`held` returns, of states that are zero."""
+    height, width = _height(n), _width(d, dtype)
+    sizes = (height * width, width, height, 1, width)
+    return (*(np.zeros((m, copies * size), dtype=dtype) for size in sizes), np.zeros((m, copies, len(PARTS))))
 
 
 def held(state: State, m: int) -> tuple[HostArray, ...]:

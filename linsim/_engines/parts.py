@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from .. import _kernels
-from .._parallel import workers
-from .._recorded import Recorded
+from .._parallel import ahead, workers
+from .._recorded import Recorded, merged
 from .._shadow import BUDGET
+from .._split import KINDS
 from .._state import Split
 from .._types import HostArray
 from ..metrics._registry import needing
@@ -26,7 +27,8 @@ from . import draws
 from .affine import drives
 from .compiled_parts import Group, measured, walker
 from .lanes import not_compiled, stacks
-from .matrices import blunt, plain_split, split_of, told_apart, walked_heads
+from .matrices import blunt, gentle, plain_split, split_of, told_apart, walked_heads
+from .outlook import DEEPEST, stays_apart
 from .protocol import Job
 from .task import Task, rounding
 
@@ -42,6 +44,9 @@ _TOGETHER = 2**19
 _WORTH_IT = 3e6
 # numbers of the states of a job
 _JOB = 2**17
+# operations of a single job from which on states are measured while another thread goes on, in so many
+# stages; and how many states lie side by side where singular values are found
+_OVERLAP, _STAGES, _LANES = 1e8, 4, 8
 
 
 def covers(task: Task) -> str:
@@ -93,30 +98,58 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part]
 
         here, until = own(task.start), np.broadcast_to(task.zero_until, (size, task.n))[part, :, None]
-        split, kinds, enlarged = split_of(task, own, heads, equal)
         weights = task.tokens_beside(here, part)
         names, keep, error = task.names, task.keep_states, rounding(here, layers)
-        walked = _walked(task, here, split, A, H, np.arange(first, last))
-        found = measured(walked, here, layers, names, until, keep, kinds, error, weights)
+
+        def recorded(which: HostArray, split: Split, kinds: HostArray) -> Recorded:
+            """Some of the systems, cut as told."""
+            there = _some(here, which)
+            own_weights = None if weights is None else _some(weights, which)
+            walked = _walked(task, there, split, A, H, which + first, overlap)
+            return measured(walked, there, layers, names, until[which], keep, kinds, error, own_weights)
+
+        calm, enlarged = _calm(task, own, m), np.full(m, np.inf)
+        tried = []
+        for which in (np.flatnonzero(calm), np.flatnonzero(~calm)):
+            if not which.size:
+                continue
+
+            def among(M: HostArray, which: HostArray = which) -> HostArray:
+                return _some(own(M), which)
+
+            if calm[which[0]]:
+                cut, kinds = plain_split(task, among, heads), np.asarray([KINDS[0]])
+            else:
+                split, kinds, enlarged[which] = split_of(task, among, heads, equal)
+                cut, kinds = gentle(task, split, kinds, enlarged[which], among, heads)
+            tried.append((which, recorded(which, cut, kinds)))
+        found = merged(tried, m, {})
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
             return found
-        there = _some(here, far)
-        plain = plain_split(task, lambda M: _some(own(M), far), heads)
-        weights = None if weights is None else _some(weights, far)
-        walked = _walked(task, there, plain, A, H, far + first)
-        again = measured(walked, there, layers, names, until[far], keep, kinds, error, weights)
-        again = _among(m, far, again)
-        return told_apart(found, again, rough)
+        split, kinds, _ = split_of(task, lambda M: _some(own(M), far), heads, equal)
+        return told_apart(found, _among(m, far, recorded(far, split, kinds)), rough)
 
+    pieces, work = 1, operations(task)
+    if several and work > _WORTH_IT:
+        pieces = min(size, workers() * max(1, round(size * task.n * task.d / (_JOB * workers()))))
+    overlap = pieces == 1 and workers() > 1 and (work if several else work / size) > _OVERLAP
     if not several:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
-    pieces = 1
-    if operations(task) > _WORTH_IT:
-        pieces = min(size, workers() * max(1, round(size * task.n * task.d / (_JOB * workers()))))
     edges = [size * k // pieces for k in range(pieces + 1)]
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def _calm(task: Task, own: Callable[[HostArray], HostArray], m: int) -> HostArray:
+    """Which systems need no modes to be cut along, as far as can be told beforehand, (m,) bool."""
+    rule, last = task.rule, task.last
+    if rule.single_head is None or not rule.stochastic or task.driven or not 0 < last <= DEEPEST:
+        return np.zeros(m, dtype=bool)
+    if task.precision != "float64":
+        return np.zeros(m, dtype=bool)
+    ((A, H),) = task.heads(0)
+    return np.broadcast_to(stays_apart(own(A), own(H), own(task.start), last, float(np.max(task.growth))), m)
 
 
 def _some(x: HostArray, which: HostArray) -> HostArray:
@@ -133,8 +166,11 @@ def _among(m: int, far: HostArray, found: Recorded) -> Recorded:
         out[far] = x
         return out
 
+    kinds = np.empty(m, dtype=found.kinds.dtype)
+    kinds[far] = found.kinds
     return replace(
         found,
+        kinds=kinds,
         values={metric: spread(x, 0.0) for metric, x in found.values.items()},
         errors={metric: spread(x, np.inf) for metric, x in found.errors.items()},
         size=m,
@@ -144,29 +180,47 @@ def _among(m: int, far: HostArray, found: Recorded) -> Recorded:
 
 
 def _walked(
-    task: Task, here: HostArray, split: Split, A: HostArray, H: HostArray, numbers: HostArray
+    task: Task,
+    here: HostArray,
+    split: Split,
+    A: HostArray,
+    H: HostArray,
+    numbers: HostArray,
+    overlap: bool,
 ) -> Iterator[Group]:
     """Take some systems of a task, whose tokens are ``here``, through the layers; yield states of them.
 
-    ``numbers``: which of the systems of A and H they are.
+    ``numbers``: which of the systems of A and H they are; ``overlap``: whether another thread goes on while
+    states are measured.
     """
     layers = task.layers
     growth = np.broadcast_to(task.growth, task.size)[numbers]
     rows = [_some(row, numbers) for row in drives(task)]
     through = walker(here, split, growth, rows, task.stop)
     skipped = int(layers[0] == 0)  # tokens are measured as they are given
-    for some, places, wanted, layer in _groups(len(numbers), layers[skipped:], task.n * task.d):
-        state = through(A, H, numbers, some, layer, wanted)
-        yield some, slice(places.start + skipped, places.stop + skipped), state
+    stages = _STAGES if overlap else 1
+
+    def each() -> Iterator[Group]:
+        for some, places, wanted, layer in _groups(len(numbers), layers[skipped:], task.n * task.d, stages):
+            state = through(A, H, numbers, some, layer, wanted)
+            yield some, slice(places.start + skipped, places.stop + skipped), state
+
+    yield from ahead(each()) if overlap else each()
 
 
-def _groups(m: int, layers: HostArray, numbers: int) -> Iterator[tuple[slice, slice, HostArray, int]]:
-    """Yield systems, places of layers, these layers, and the one before: about _TOGETHER numbers each."""
+def _groups(
+    m: int, layers: HostArray, numbers: int, stages: int
+) -> Iterator[tuple[slice, slice, HostArray, int]]:
+    """Yield systems, places of layers, these layers, and the one before.
+
+    About _TOGETHER numbers each; layers in ``stages`` parts at least, of as many as lie in lanes.
+    """
     k = len(layers)
     if k == 0:
         return
     systems = max(1, _TOGETHER // (numbers * k))
     at_once = k if systems > 1 else max(1, _TOGETHER // numbers)
+    at_once = min(at_once, max(_LANES, -(-k // stages)))
     for s in range(0, m, systems):
         some, layer = slice(s, min(m, s + systems)), 0
         for t in range(0, k, at_once):

@@ -194,8 +194,15 @@ class Task:
 
     def heads(self, layer: int) -> list[tuple[Array, Array]]:
         """The pairs (A_h, H_h) of a layer, each (b or 1, ., .), where the states live."""
-        pairs = self.rule.checked_heads(layer if self.different > 1 else 0)
-        return [(self.attention(A), self.matrix(H)) for A, H in pairs]
+        return self._heads_of(layer) if self.different > 1 else list(self._heads_of_all)
+
+    def _heads_of(self, layer: int) -> list[tuple[Array, Array]]:
+        return [(self.attention(A), self.matrix(H)) for A, H in self.rule.checked_heads(layer)]
+
+    @functools.cached_property
+    def _heads_of_all(self) -> list[tuple[Array, Array]]:
+        """The pairs of every layer where all are alike."""
+        return self._heads_of(0)
 
     def attention(self, A: Array) -> Array:
         """Attention of the rule as :meth:`matrix` gives it, with the row sums that it was rounded from."""

@@ -21,7 +21,7 @@ __all__ = ["GROUPS", "compile_all", "compiled", "kept", "ready", "wait"]
 GROUPS = {
     "lanes": ("walk.walk",),
     "bands": ("layer.apply_layer",),
-    "parts": ("shadows.walk",),
+    "parts": ("shadows.walk", "begin.begin"),
     "jump": ("jump.jump",),
     "sums": (
         "sums.content",

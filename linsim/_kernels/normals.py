@@ -109,7 +109,7 @@ def fill_normal(seed, stream, out):
             at = _refilled(words, at, key, counter, stream)
             counter += np.uint64(_BUFFER // 2)
         end = min(_BUFFER + 1, at + out.size - filled)
-        x, layer, word, inside = 0.0, 0, np.uint64(0), True
+        x, layer, word, inside = 0.0, np.int64(0), np.uint64(0), True
         while at < end:
             word = words[at]
             layer = np.int64(word & np.uint64(255))

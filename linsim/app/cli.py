@@ -291,6 +291,9 @@ def bench(
     scaling: Annotated[
         bool, typer.Option("--scaling", help="Instead: how linsim's own time grows with the sizes.")
     ] = False,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Instead: Transformer blocks, beside NumPy and PyTorch.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FIGURE.png", help="Also draw it (with .pdf and caption).")
     ] = None,
@@ -301,6 +304,7 @@ def bench(
     Exits with 1 if linsim fails somewhere, or if somebody's numbers contradict it.
     """
     from .. import checks
+    from ..bench import blocks as layers
     from ..bench import picture, report, runner
     from ..bench import scaling as growth
 
@@ -309,7 +313,7 @@ def bench(
             from ..bench import gpu
 
             others = {"--workload": workload, "--peers": peers, "--threads": threads, "--out": out}
-            _without({**others, "--scaling": scaling or None}, "--backend")
+            _without({**others, "--scaling": scaling or None, "--blocks": blocks or None}, "--backend")
             checks.choice(backend, "--backend", ("cupy",))
             timed = gpu.run(repeats=repeats, quick=quick)
             if as_json:
@@ -318,12 +322,22 @@ def bench(
                 print("\n".join(gpu.lines(timed)))
             return
         if scaling:
-            _without({"--workload": workload, "--peers": peers, "--out": out}, "--scaling")
+            _without(
+                {"--workload": workload, "--peers": peers, "--out": out, "--blocks": blocks}, "--scaling"
+            )
             grown = growth.measure(repeats=repeats, threads=threads, quick=quick, limit=limit)
             if as_json:
                 print_json(growth.as_json(grown))
             else:
                 print("\n".join(growth.lines(grown)))
+            return
+        if blocks:
+            _without({"--workload": workload, "--peers": peers, "--out": out}, "--blocks")
+            of_blocks = layers.measure(repeats=repeats, threads=threads, quick=quick)
+            if as_json:
+                print_json(layers.as_json(of_blocks))
+            else:
+                print("\n".join(layers.lines(of_blocks)))
             return
         if out is not None:
             picture.check_path(out)

@@ -1,6 +1,6 @@
 """NumPy states in compiled kernels: sums over their tokens, and the fourteen default metrics in one go.
 
-What the sums are says ``_sums.py``; what follows from them, ``_similarity.py``, ``_angle.py`` and ``_rank.py``.
+What the sums are says ``_sums.py``; what follows, ``_similarity.py``, ``_angle.py`` and ``_rank.py``.
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ def evaluate(
     """
     names = tuple(names)
     if layer is None or layer.tokens is None:
-        found = in_kernels(state, names, zero_rows)
-        if found is not None:
-            return found
+        compiled = in_kernels(state, names, zero_rows)
+        if compiled is not None:
+            return compiled
     return of_view(View(state, zero_rows, layer), names)
 
 

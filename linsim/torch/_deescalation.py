@@ -11,7 +11,7 @@ from torch import nn
 from .. import _validate
 from ..block import PLACES
 from ..block import Deescalation as _Checked
-from ..errors import InvalidTypeError, InvalidValueError
+from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ._nested import nested_like, padded
 
 __all__ = ["Deescalation", "EncoderLayer", "TokenMeanCentre"]
@@ -77,7 +77,13 @@ class Deescalation(nn.Module):
         """Return (b, n, d) tokens with less of their mean; rows where the mask (b, n) is True are left alone.
 
         A floating mask counts as ``nn.MultiheadAttention`` takes it: minus infinity is padding.
+
+        Raises
+        ------
+        InvalidTypeError, ShapeError
+            If tokens are no floating numbers, or tokens or mask are of another shape.
         """
+        _check(x, key_padding_mask)
         # means of half precision are taken in single
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         if key_padding_mask is None:
@@ -107,6 +113,22 @@ class Deescalation(nn.Module):
         """Say where, and how much."""
         strength = f"similarity={self.similarity}" if self.tau is None else f"tau={float(self.tau):g}"
         return f"{self.place!r}, {strength}"
+
+
+def _check(x: Tensor, mask: Tensor | None) -> None:
+    if not x.is_floating_point():
+        raise _validate.refusal(
+            InvalidTypeError, "x", f"tokens of {x.dtype}", "floating numbers", "Pass x.float()."
+        )
+    if x.dim() < 2 or (mask is not None and mask.shape != x.shape[:-1]):
+        found = f"shape {tuple(x.shape)}" + ("" if mask is None else f" and a mask {tuple(mask.shape)}")
+        raise _validate.refusal(
+            ShapeError,
+            "x",
+            found,
+            "(batch, tokens, features), and a mask (batch, tokens)",
+            "Put tokens in the axis before the last.",
+        )
 
 
 class TokenMeanCentre(Deescalation):

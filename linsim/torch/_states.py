@@ -132,9 +132,9 @@ def mask_among(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 def padding(mask: Tensor, keeps: bool = True) -> Tensor:
     """Return booleans, True for tokens that count, from a mask that says so or (not ``keeps``) which do not.
 
-    A floating mask of padding is added to scores: minus infinity leaves a token out.
+    A floating mask of padding, or one with a negative number in it, is added to scores: 0 keeps a token.
     """
-    if mask.is_floating_point() and not keeps:
+    if mask.is_floating_point() and (not keeps or bool((mask < 0).any())):
         return mask == 0
     return mask.bool() if keeps else ~mask.bool()
 

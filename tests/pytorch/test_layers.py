@@ -323,6 +323,21 @@ def test_bad_deescalation(call, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("x", "mask", "said"),
+    [
+        (torch.ones(1, 3, 2, dtype=torch.int64), None, "Pass x.float()"),
+        (torch.ones(4), None, "shape (4,)"),
+        (torch.ones(2, 3, 4), torch.zeros(2, 4, dtype=torch.bool), "a mask (2, 4)"),
+        (torch.ones(2, 3, 4), torch.zeros(3, dtype=torch.bool), "a mask (3,)"),
+    ],
+)
+def test_tokens_that_are_none_are_refused(x, mask, said):
+    with pytest.raises(LinsimError) as error:
+        Deescalation(tau=0.5)(x, mask)
+    assert said in str(error.value)
+
+
 def test_a_causal_mask_is_refused():
     layer = EncoderLayer(D, HEADS, 8, batch_first=True, deescalation=TokenMeanCentre())
     model, x = nn.TransformerEncoder(layer, 1), tokens(dtype=torch.float32)

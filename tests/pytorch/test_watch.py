@@ -256,7 +256,8 @@ def test_padding_is_found_on_its_way(where, grad):
 def test_masks_of_ones_own():
     model, x = encoder(), tokens()
     keep = ~padding(3, [7, 4, 2])
-    for mask in (keep, keep.int(), keep.tolist(), lambda args, kwargs: keep):
+    added = torch.zeros(3, 7).masked_fill(~keep, float("-inf"))  # to scores
+    for mask in (keep, keep.int(), keep.float(), added, keep.tolist(), lambda args, kwargs: keep):
         with watch(model, mask=mask) as seen:
             model(x)
         assert seen.dataset().n_tokens.isel(layer=0).values.tolist() == [7, 4, 2]
