@@ -10,7 +10,8 @@ fluctuations of order 1/d move the mean cosine by as much:
 Weights W with independent N(0, s^2/d) entries make Y = M W, and Y Y^T / d is a Wishart matrix with d degrees:
 Cov(G_ij, G_kl) = (G_ik G_jl + G_il G_jk) / d, everything times s^4.  A map f of the averages moves their mean
 by half the trace of f'' times their covariance.  A norm divides by what each token has, which moves the mean
-cosine by a factor 1 + 3/4 Var(G_ii) / q^2 - Cov(G_ii, G_ik) / (q c) of the fluctuations within a draw.
+cosine by a factor 1 + 3/4 Var(G_ii) / q^2 - Cov(G_ii, G_ik) / (q c) of the fluctuations within a draw, up to
+1/n of it.
 """
 
 from __future__ import annotations

@@ -124,6 +124,18 @@ def test_products_with_fresh_weights_fluctuate_as_a_wishart_matrix():
         assert abs(product.mean() - wanted) < 5 * product.std() / np.sqrt(draws)
 
 
+@pytest.mark.parametrize("n", [100, 1000])  # up to 1/n of it
+@pytest.mark.parametrize("rho", [0.1, 0.5, 0.9])
+def test_a_norm_leaves_the_correlation_of_gaussian_samples(n, rho):
+    """E r = rho - rho (1 - rho^2) / (2 d), and of one pair Var r = (1 - rho^2)^2 / d (Fisher 1915)."""
+    d = 10_000
+    given = _finite_width.products(n, (1.0, rho), (1.0, rho)).times(1 / np.sqrt(d))
+    x = _finite_width.Tokens(1.0, rho, given)
+    assert d * (x.cosine - rho) == pytest.approx(-rho * (1 - rho**2) / 2, abs=2e-3)
+    y = _finite_width.normed(x).spread
+    assert d * (y.shared[1, 1] + y.pair) == pytest.approx((1 - rho**2) ** 2, abs=2e-3)
+
+
 def test_what_correlations_of_scores_do_to_a_softmax():
     """The derivatives that the law uses, against differences on the same 100,000 draws, to their noise."""
     rng, n, sigma, rho, h = np.random.default_rng(1), 6, 0.7, 0.7, 1e-3
