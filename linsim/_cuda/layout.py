@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._kernels.sums import ANGLES, CONTENT, PAIR
+from .._kernels.slots import ANGLES, CONTENT, PAIR
 
 __all__ = ["COLUMNS", "FACTS", "LARGEST", "THREADS", "flat", "shared_bytes", "width"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from .kept import KEPT
 from .layer import power_of_two
 
-__all__ = ["ANGLES", "CONTENT", "PAIR", "angles", "content", "for_singular_values", "leading"]
+__all__ = ["angles", "content", "for_singular_values", "leading"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
@@ -27,14 +27,6 @@ _SUMMED = {**_INNER, "fastmath": {"reassoc", "contract", "nsz"}}
 # the exponent of a part that is exactly zero, as in linsim._state
 _EMPTY = -(2.0**60)
 _SWEEPS = 4
-
-#: what is written of each state, in this order
-CONTENT = ("largest", "high", "e_high", "low", "e_low", "farthest")
-PAIR = ("main", "e", "delta", "split_off", "noise", "noise_main")
-ANGLES = (
-    "near", "e_near", "worst", "off_q", "mean_turn", "square_turn", "present", "centre", "scatter",
-    "all_pairs", "above", "one_side", "aligned",
-)  # fmt: skip
 
 
 @nb.njit(**_SUMMED)
@@ -113,7 +105,7 @@ def _assemble(a, r, b, R, e, v, z, row, rest, full):
 
 @nb.njit(**_COMPILE)
 def content(a, r, b, R, mean, e, v, z, constant, preserves, out):
-    """Take the mean over tokens off B states, and write :data:`CONTENT` of each.
+    """Take the mean over tokens off B states, and write :data:`.slots.CONTENT` of each.
 
     Parameters
     ----------
@@ -368,7 +360,7 @@ def _angles(
 
 @nb.njit(**_COMPILE)
 def leading(a, r, b, R, e, noise, v, z, unit, S, alphas, qs, out):
-    """Take the leading pair off B states: write S (B, n, d), alphas (B, n), qs (B, d) and :data:`PAIR`.
+    """Take the leading pair off B states: write S (B, n, d), alphas (B, n), qs (B, d) and :data:`.slots.PAIR`.
 
     S are the minors.  ``noise`` (B, 5): log2 of the errors of parts; ``unit``: eps of the dtype of the
     states; other arguments as of :func:`content`.
@@ -384,7 +376,7 @@ def leading(a, r, b, R, e, noise, v, z, unit, S, alphas, qs, out):
 
 @nb.njit(**_COMPILE)
 def angles(a, r, b, R, e, v, z, S, alphas, qs, pairs, rows, known, zero, unit, out):
-    """Write :data:`ANGLES` of B states, whose leading pairs are as :func:`leading` wrote them.
+    """Write :data:`.slots.ANGLES` of B states, whose leading pairs are as :func:`leading` wrote them.
 
     ``rows`` (B, n): log2 of the errors of rows, where ``known``; ``zero`` (B, n): rows that are exactly
     zero; other arguments as of :func:`leading`.

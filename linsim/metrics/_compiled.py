@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._kernels.slots import ANGULAR, RANKS, SIZES
+from .._kernels.slots import ANGLES, ANGULAR, RANKS, SIZES
 from .._namespace import namespace
 from .._state import PARTS, State
 from .._types import HostArray
@@ -129,7 +129,7 @@ class Compiled:
 
     def _angles(self, zero_rows: HostArray | None) -> HostArray:
         """What :func:`linsim._kernels.sums.angles` writes; asked after :meth:`leading`."""
-        from .._kernels.sums import ANGLES, angles
+        from .._kernels.sums import angles
 
         _kernels.announce(angles, "float64")
         size, n, _ = self.shape
@@ -144,8 +144,6 @@ class Compiled:
 
     def angles(self, zero_rows: HostArray | None) -> Angles:
         """Angles of rows; asked after :meth:`leading`."""
-        from .._kernels.sums import ANGLES
-
         out, n = self._angles(zero_rows), self.shape[1]
         sums: dict[str, HostArray] = dict(zip(ANGLES, np.moveaxis(out, -1, 0)[:, :, None, None], strict=True))
         for name in ("above", "one_side", "aligned"):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._cuda.layout import COLUMNS
-from .._kernels.sums import ANGLES, CONTENT
+from .._kernels.slots import ANGLES, CONTENT
 from .._namespace import Array, namespace
 from .._state import EMPTY, Split, State
 from ._evaluate import of_view
