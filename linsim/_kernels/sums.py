@@ -360,7 +360,7 @@ def _angles(
 
 @nb.njit(**_COMPILE)
 def leading(a, r, b, R, e, noise, v, z, unit, S, alphas, qs, out):
-    """Take the leading pair off B states: write S (B, n, d), alphas (B, n), qs (B, d) and :data:`.slots.PAIR`.
+    """Take the leading pair off B states: S (B, n, d), alphas (B, n), qs (B, d) and :data:`.slots.PAIR`.
 
     S are the minors.  ``noise`` (B, 5): log2 of the errors of parts; ``unit``: eps of the dtype of the
     states; other arguments as of :func:`content`.
