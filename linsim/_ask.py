@@ -12,7 +12,7 @@ import numpy as np
 from . import _validate
 from ._engines.closed import DEEPEST
 from ._engines.task import Task, budget, in_batch
-from ._namespace import Array, namespace, to_backend
+from ._namespace import Array, cupy_status, namespace, to_backend
 from ._rule import Rule
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .metrics._registry import choose, tolerances
@@ -24,6 +24,11 @@ __all__ = ["each_alone", "recorded_layers", "refuse_endless", "task_of"]
 # the most operations that are spent on more digits for one system where no system may depend on others
 _EACH_ALONE = 1e9
 _each_alone: contextvars.ContextVar[float | None] = contextvars.ContextVar("_each_alone", default=None)
+
+
+#: operations from which ``backend="auto"`` takes a GPU: about a second of two cores, beside which what a GPU
+#: takes to begin (tenths of a second, predicted) is little
+WORTH_A_GPU = 3e10
 
 
 @contextlib.contextmanager
@@ -72,8 +77,9 @@ def task_of(
     names = choose(metrics)
     if resolution is not None:
         resolution = _validate.number(resolution, "resolution", low=0.0, low_open=True)
-    _validate.backend(backend)
-    _validate.generator(rng)
+    backend = _validate.backend(backend, auto=True)
+    if rng is not None:
+        _validate.generator(rng)
     x0 = _tokens(rule, x0)
     batches = {"rule": rule.batch_shape, "x0": tuple(x0.shape[:-2])}
     weights = None if tokens is None else token_weights(tokens, int(x0.shape[-2]))
@@ -81,6 +87,9 @@ def task_of(
         batches["tokens"] = weights.shape[:-1]
     batch = _validate.broadcast_batches(**batches)
     precision = _precision(dtype, x0, rule)
+    where = ""
+    if backend == "auto":
+        backend, where = _here_or_on_a_gpu(rule, x0, batch, int(wanted[-1]))
     with np.errstate(over="ignore"):  # refused in the next line
         start = in_batch(to_backend(x0, backend), batch, precision)
     _survives(start, precision)
@@ -107,10 +116,29 @@ def task_of(
         rng,
         each=_each_alone.get(),
         tokens=weights,
+        where=where,
     )
     if rule.moves_by == "matrices":
         _refuse_growth(task)
     return task
+
+
+def _here_or_on_a_gpu(rule: Rule, x0: Array, batch: tuple[int, ...], last: int) -> tuple[str | None, str]:
+    """Return where ``backend="auto"`` computes, and why there, in a few words."""
+    if namespace(x0) is not np:
+        return None, "where the inputs are"
+    n, d = (int(extent) for extent in x0.shape[-2:])
+    work = 8.0 * int(np.prod(batch, dtype=int)) * last * n * d * (n + d)
+    if rule.moves_by != "matrices":
+        return "numpy", f"on the CPU, {type(rule).__name__} is not faster elsewhere"
+    if work < WORTH_A_GPU:
+        return "numpy", f"on the CPU, {work:.1g} operations are soon done"
+    reason = cupy_status()
+    return (
+        ("cupy", f"on the GPU, {work:.1g} operations")
+        if reason is None
+        else ("numpy", f"on the CPU, {reason}")
+    )
 
 
 def recorded_layers(layers: Iterable[int] | None, depth: int) -> np.ndarray[Any, Any]:
@@ -158,7 +186,7 @@ def _tokens(rule: Rule, x0: Any) -> Array:
         raise _validate.refusal(
             InvalidValueError, "x0", "an all-zero system", "tokens that are not all zero", "Drop that system."
         )
-    rule.refuse_tokens(tuple(x0.shape[:-2]))
+    rule.refuse_tokens(tuple(x0.shape[:-2]), int(x0.shape[-2]))
     matrices = rule.arrays()
     if matrices and namespace(matrices[0]) is not xp:
         # plain NumPy inputs follow the other side's library and device

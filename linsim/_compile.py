@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 
+from . import attention, weights
 from ._simulate import simulate
 from .rules import Linear
+from .theory._from_values import from_values
 
 __all__ = ["main", "use"]
 
@@ -22,16 +23,15 @@ _ABANDONED = 600
 
 def main(group: str, dtype: str) -> None:
     """Compile a group of kernels, unless another process is at it."""
-    from ._kernels.walk import walk
+    from ._kernels.kept import folder
 
-    mark = Path(walk.stats.cache_path or ".") / f"linsim-compiling-{group}-{dtype}"
-    try:
-        if mark.exists() and time.time() - mark.stat().st_mtime < _ABANDONED:
-            return
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-    except OSError:
+    kept = folder()
+    if kept is None:
         return  # what cannot be kept need not be compiled
+    mark = kept / f"linsim-compiling-{group}-{dtype}"
+    if mark.exists() and time.time() - mark.stat().st_mtime < _ABANDONED:
+        return
+    mark.touch()
     if hasattr(os, "nice"):
         os.nice(10)
     try:
@@ -42,6 +42,10 @@ def main(group: str, dtype: str) -> None:
 
 def use(group: str, dtype: str) -> None:
     """Run the smallest system that needs a group of kernels."""
+    if group == "draws":
+        attention.from_spectrum([1, 0.1, -0.2], rng=0)
+        weights.from_spectrum([0.1, 0.2], rng=0)
+        return
     if group == "tridiagonal":  # of linsim.torch
         from ._kernels import frozen
         from ._kernels.tridiagonal import eigenvalues
@@ -51,5 +55,9 @@ def use(group: str, dtype: str) -> None:
     x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
     n = len(x0)
     A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
-    method = {"jump": "modal", "sums": "iterate", "singular": "iterate"}.get(group, group)
+    if group == "laws":
+        from_values(Linear(A, H))
+        return
+    others = {"jump": "modal"} | dict.fromkeys(("sums", "singular", "stationary"), "iterate")
+    method = others.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")

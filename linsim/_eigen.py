@@ -6,6 +6,7 @@ come to the host once, are decomposed by LAPACK, and only vectors go back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 
+# up to this condition an inverse is as good as one by singular values, and found in a fraction of the time
+_WELL = 1e6
 #: eps of dtypes that have fewer digits than doubles
 SPACINGS = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
@@ -70,11 +73,19 @@ def spacing(*given: Any) -> float:
 
 def _dual(right: ComplexArray) -> tuple[ComplexArray, FloatArray, FloatArray]:
     """Rows dual to the columns of ``right``, |left_i| |right_i|, and the condition of ``right``."""
-    U, s, Vh = np.linalg.svd(right)
-    inverse = 1 / np.maximum(s, 1e-140)  # squares must not overflow
-    left = np.conj(np.swapaxes(Vh, -1, -2)) @ (inverse[..., None] * np.conj(np.swapaxes(U, -1, -2)))
+    s = np.linalg.svd(right, compute_uv=False)
+    spread = s[..., 0] / np.maximum(s[..., -1], 1e-140)
+    well = spread < _WELL
+    left: ComplexArray = np.empty_like(right)
+    left[well] = np.linalg.inv(right[well])
+    if not well.all():
+        U, poor, Vh = np.linalg.svd(right[~well])
+        inverse = 1 / np.maximum(poor, 1e-140)  # squares must not overflow
+        left[~well] = np.conj(np.swapaxes(Vh, -1, -2)) @ (
+            inverse[..., None] * np.conj(np.swapaxes(U, -1, -2))
+        )
     condition = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-2)
-    return left, condition, s[..., 0] * inverse[..., -1]
+    return left, condition, spread
 
 
 def _general(M: FloatArray, eps: float = EPS) -> Eigensystem:
@@ -101,6 +112,8 @@ def _jordan(
     """
     m, lost = M.shape[-1], max(1e4 * EPS, 8 * eps)
     growth = np.zeros(values.shape, dtype=np.int64)
+    if not (condition > 10).any():
+        return values, growth
     # rounding moves the eigenvalue of a p-chain by eps^(1/p): 1e-3 up to p = 5
     error = norm[:, None] * np.minimum(16 * np.sqrt(m) * EPS * condition, 1e-3)
     apart = np.abs(values[:, :, None] - values[:, None, :])
@@ -151,11 +164,15 @@ def _chains(M: FloatArray, centre: complex, others: ComplexArray, size: int) -> 
     return np.concatenate([np.arange(length)[::-1] for length in lengths])
 
 
-def _merge(where: BoolArray, yes: Eigensystem, no: Eigensystem) -> Eigensystem:
-    """Rows of ``yes`` where ``where``, else of ``no``; each holds only its own rows."""
-    merged = []
+def _merge(where: BoolArray, yes: Callable[[], Eigensystem], no: Callable[[], Eigensystem]) -> Eigensystem:
+    """Rows of ``yes()`` where ``where``, else of ``no()``; each returns only its own rows."""
+    if not where.any():
+        return no()
+    if where.all():
+        return yes()
+    merged, first, second = [], yes(), no()
     for field in fields(Eigensystem):
-        p, q = getattr(yes, field.name), getattr(no, field.name)
+        p, q = getattr(first, field.name), getattr(second, field.name)
         out = np.empty((where.size, *p.shape[1:]), dtype=p.dtype)
         out[where], out[~where] = p, q
         merged.append(out)
@@ -172,11 +189,15 @@ def weight_eigensystem(
     """
     scale = np.max(np.abs(H), axis=(-1, -2), keepdims=True)
     symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * eps * scale, axis=(-1, -2))
-    values, vectors = np.linalg.eigh(H[symmetric])
-    if factors is not None:
-        absent = max(H.shape[-1] - factors[0].shape[-1], 0)
-        order = np.argsort(np.abs(values), axis=-1, kind="stable")
-        np.put_along_axis(values, order[:, :absent], 0.0, axis=-1)
+
+    def orthogonal() -> Eigensystem:
+        values, vectors = np.linalg.eigh(H[symmetric])
+        if factors is not None:
+            absent = max(H.shape[-1] - factors[0].shape[-1], 0)
+            order = np.argsort(np.abs(values), axis=-1, kind="stable")
+            np.put_along_axis(values, order[:, :absent], 0.0, axis=-1)
+        return _orthogonal(values, vectors)
+
     thin = {
         s: found
         for s in np.flatnonzero(~symmetric).tolist()
@@ -184,7 +205,7 @@ def weight_eigensystem(
     }
     low = {s: modes for s, form in thin.items() if (modes := _of_low_rank(H[s], form, eps))}
     if not low:
-        return _merge(symmetric, _orthogonal(values, vectors), _general(H[~symmetric], eps))
+        return _merge(symmetric, orthogonal, lambda: _general(H[~symmetric], eps))
     if len(low) == len(H) == 1:
         return low[0]
     wide = ~symmetric
@@ -192,8 +213,11 @@ def weight_eigensystem(
     stacked = Eigensystem(*(np.concatenate(parts) for parts in zip(*map(_parts, low.values()), strict=True)))
     here = np.zeros(len(H), dtype=bool)
     here[list(low)] = True
-    rest = _merge(symmetric[~here], _orthogonal(values, vectors), _general(H[wide], eps))
-    return _merge(here, stacked, rest)
+
+    def rest() -> Eigensystem:
+        return _merge(symmetric[~here], orthogonal, lambda: _general(H[wide], eps))
+
+    return _merge(here, lambda: stacked, rest)
 
 
 def _parts(system: Eigensystem) -> list[Any]:
@@ -340,18 +364,22 @@ def attention_eigensystem(
     # entries are off by eps, and those of pi by n of them
     balance = max(1e-12, 4 * n * eps if eps > EPS else 0.0)
     reversible &= np.all(np.abs(flow - back) <= balance * (flow + back), axis=(-1, -2))
-    system = _merge(reversible, _reversible(A[reversible], pi[reversible]), _general(A[~reversible], eps))
+    system = _merge(
+        reversible,
+        lambda: _reversible(A[reversible], pi[reversible]),
+        lambda: _general(A[~reversible], eps),
+    )
 
     # The constant mode goes first.  Where 1 is a multiple eigenvalue (masks that
     # split the tokens) it replaces the vector that contributes most to it.
     weight = np.abs(np.sum(system.left, axis=-1)) * (np.abs(system.values - 1) < 1e-6)
     first = np.argmax(weight - np.where(weight > 0, 0, np.abs(system.values - 1)), axis=-1)
     order = np.argsort(np.arange(n) != first[:, None], axis=-1, kind="stable")
-    values = np.take_along_axis(system.values, order, axis=-1)
-    right = np.take_along_axis(system.right, order[:, None, :], axis=-1)
-    left = np.take_along_axis(system.left, order[:, :, None], axis=-2)
-    condition = np.take_along_axis(system.condition, order, axis=-1)
-    growth = np.take_along_axis(system.growth, order, axis=-1)
+    row = np.arange(len(A))[:, None]
+    values, condition = system.values[row, order], system.condition[row, order]
+    growth = system.growth[row, order]
+    right = np.swapaxes(np.swapaxes(system.right, -1, -2)[row, order], -1, -2)
+    left = system.left[row, order]
     basis_condition = np.array(system.basis_condition)
     values[:, 0] = 1
     growth[:, 0] = 0  # powers of a stochastic matrix are bounded

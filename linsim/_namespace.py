@@ -185,6 +185,8 @@ def roundoff(value: Any) -> float:
 
 def on_device_of(value: Any, like: Array, dtype: Any = None) -> Array:
     """Return ``value`` (host array or scalar) in the library, and on the device, of ``like``."""
+    if type(like) is np.ndarray:
+        return np.asarray(value, dtype=dtype)
     xp = namespace(like)
     return xp.asarray(value, dtype=dtype, device=array_api_compat.device(like))
 
@@ -238,6 +240,21 @@ def to_backend(x: Array, backend: str | None) -> Array:
     import cupy
 
     return cupy.asarray(native(x))
+
+
+def smallest(x: Array) -> float:
+    """The smallest entry; for NumPy at a third of the cost of the function, which small arrays feel."""
+    return float(np.minimum.reduce(x, axis=None) if type(x) is np.ndarray else namespace(x).min(x))
+
+
+def biggest(x: Array) -> float:
+    """The largest entry."""
+    return float(np.maximum.reduce(x, axis=None) if type(x) is np.ndarray else namespace(x).max(x))
+
+
+def squares(x: Array) -> Array:
+    """Sums of the squares of rows, (..., n) of (..., n, d)."""
+    return np.vecdot(x, x) if type(x) is np.ndarray else namespace(x).linalg.vecdot(x, x)
 
 
 def power_of_two(exponent: Array) -> Array:

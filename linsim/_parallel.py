@@ -7,14 +7,14 @@ import contextvars
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import array_api_compat
 
 from ._namespace import Array
 
-__all__ = ["in_parallel", "one_thread", "pieces", "workers"]
+__all__ = ["ahead", "in_parallel", "one_thread", "pieces", "workers"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,6 +61,20 @@ def in_parallel(
         finally:
             for future in futures:
                 future.cancel()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield every item, each while another thread works on the next one."""
+    end: Any = object()
+
+    def coming() -> Future[Any]:  # with the caller's settings, which threads do not inherit
+        return pool.submit(contextvars.copy_context().run, lambda: next(items, end))
+
+    with ThreadPoolExecutor(1) as pool:
+        awaited = coming()
+        while (item := awaited.result()) is not end:
+            awaited = coming()
+            yield item
 
 
 # others do the same work beside us, one on each processor

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._activations import ACTIVATIONS
 from ._attend import Projections
-from ._namespace import Array, namespace
+from ._namespace import Array, biggest, namespace, smallest, squares
 from ._positions import turned
 
 __all__ = [
@@ -45,14 +45,14 @@ def linear(x: Array, W: Array | None, bias: Array | None) -> Array:
 
 
 def _sum_of_squares(x: Array) -> Array:
-    return namespace(x).linalg.vecdot(x, x)[..., None]
+    return squares(x)[..., None]
 
 
 def _over(x: Array, square: Array) -> Array:
     """Divide by the root of ``square``; what has none becomes 0."""
     xp = namespace(x)
     root = xp.sqrt(square)
-    return x / (root if float(xp.min(root)) > 0 else xp.where(root > 0, root, xp.full_like(root, xp.inf)))
+    return x / (root if smallest(root) > 0 else xp.where(root > 0, root, xp.full_like(root, xp.inf)))
 
 
 def norm(x: Array, kind: str, gain: Array | None, bias: Array | None, eps: float) -> Array:
@@ -82,17 +82,23 @@ def attend(x: Array, attention: Any, values: Callable[[Array], Array], heads: in
     Q, K = _cut(query, heads), _cut(key, at.key_heads)
     if at.rotary is not None:
         Q, K = turned(Q, at.rotary), turned(K, at.rotary)
-    transposed = xp.matrix_transpose(_shared(K, heads))
+    transposed = _shared(K, heads).mT
     A = _exponentials(Q, transposed, at, shift=False)
-    total = xp.sum(A, axis=-1, keepdims=True)
-    if not (float(xp.min(total)) > 1 / _HARMLESS and float(xp.max(total)) < _HARMLESS):
+    total = _sum_of_rows(A)
+    if not (smallest(total) > 1 / _HARMLESS and biggest(total) < _HARMLESS):
         # no system may round otherwise because another one is in the batch
         safe = xp.all((total > 1 / _HARMLESS) & (total < _HARMLESS), axis=(-1, -2, -3), keepdims=True)
         A = xp.where(safe, A, _exponentials(Q, transposed, at, shift=True))
-        total = xp.sum(A, axis=-1, keepdims=True)
+        total = _sum_of_rows(A)
     mixed = A @ _shared(_cut(values(x), value_heads), heads)
     mixed /= total  # fewer numbers than attention has
     return _joined(mixed)
+
+
+def _sum_of_rows(A: Array) -> Array:
+    if type(A) is np.ndarray:
+        return np.add.reduce(A, axis=-1, keepdims=True)
+    return namespace(A).sum(A, axis=-1, keepdims=True)
 
 
 def _exponentials(Q: Array, K: Array, at: Projections, *, shift: bool) -> Array:

@@ -10,19 +10,27 @@ from typing import Any
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, on_device_of, to_host
-from ._state import State, assemble, batch_of, one_behind_the_other, scaled, stacked
+from ._state import State, assemble, batch_of, scaled, stacked
 from .metrics._evaluate import of_tokens
 from .metrics._metric import Layer, is_logarithm
 from .metrics._registry import needing
 from .metrics._sampled import measured as measured_with_samples
 
-__all__ = ["Recorded", "filled", "first_of", "merged", "missing", "record", "record_together", "sharper"]
+__all__ = [
+    "Recorded",
+    "at_home",
+    "filled",
+    "first_of",
+    "merged",
+    "missing",
+    "record",
+    "record_together",
+    "sharper",
+]
 
 _LN2 = float(np.log(2.0))
 # States of several layers are measured together until they hold about this many numbers
 _TOGETHER = 2**16
-# those of a compiled engine, which looks at one after the other, until they hold these
-_BEHIND = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +58,25 @@ class Recorded:
     refused: np.ndarray[Any, Any] = field(default_factory=lambda: np.asarray([""]))
     left: np.ndarray[Any, Any] = field(default_factory=lambda: np.zeros(0, dtype=int))
     known: Any = None
+
+
+def at_home(found: Recorded) -> Recorded:
+    """The same as NumPy arrays, all values and errors in one transfer where they are on a device."""
+    first = next(iter(found.values.values()), None)
+    if first is None or namespace(first) is np:
+        return found
+    xp = namespace(first)
+    every = [*found.values.values(), *found.errors.values()]
+    count = max(x.shape[0] for x in every)
+    host = to_host(xp.stack([xp.broadcast_to(x, (count, *x.shape[1:])) for x in every]))
+    values, errors = host[: len(found.values)], host[len(found.values) :]
+    return replace(
+        found,
+        values=dict(zip(found.values, values, strict=True)),
+        errors=dict(zip(found.errors, errors, strict=True)),
+        states=None if found.states is None else to_host(found.states),
+        log_scale=None if found.log_scale is None else to_host(found.log_scale),
+    )
 
 
 def record(
@@ -133,37 +160,29 @@ def record_together(
     """Measure NumPy states of several systems and layers at once; other arguments as of :func:`record`.
 
     ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
-    the first system, then of the second, and so on.  They are measured as they come, several groups
-    together while they are small.  ``zero_until`` (size, n, 1).
+    the first system, then of the second, and so on.  ``zero_until`` (size, n, 1).
     """
     values, errors = ({name: np.empty((size, len(layers))) for name in names} for _ in range(2))
     kept: list[tuple[slice, slice, Array, Array]] = []
     lapack = 0
-    for several in _while_small(groups):
-        zero = [
-            np.reshape(zero_until[some, None] >= layers[places][:, None, None], (-1, *zero_until.shape[1:]))
-            for some, places, _ in several
-        ]
+    for some, places, state in groups:
+        shape = (some.stop - some.start, places.stop - places.start)
+        zero = np.reshape(
+            zero_until[some, None] >= layers[places][:, None, None], (-1, *zero_until.shape[1:])
+        )
         layer = None
         if tokens is not None:
             weights = np.broadcast_to(tokens, (size, *tokens.shape[1:]))
-            repeats = ((weights[some], places.stop - places.start) for some, places, _ in several)
-            layer = Layer(None, np.concatenate([np.repeat(x, count, axis=0) for x, count in repeats]))
-        found, redone = measured_with_samples(
-            one_behind_the_other([state for *_, state in several]), names, np.concatenate(zero), layer
-        )
+            layer = Layer(None, np.repeat(weights[some], shape[1], axis=0))
+        found, redone = measured_with_samples(state, names, zero, layer)
         lapack += redone
-        first = 0
-        for (some, places, state), rows in zip(several, zero, strict=True):
-            shape, last = (some.stop - some.start, places.stop - places.start), first + len(rows)
-            for metric, measured in found.items():
-                for held, x in ((values, measured.value), (errors, measured.error)):
-                    whole = x if x.shape[0] > 1 else np.broadcast_to(x, (last, 1, 1))
-                    held[metric][some, places] = np.reshape(whole[first:last], shape)
-            if keep_states:
-                full, e = _kept(state, rows)
-                kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
-            first = last
+        for metric, measured in found.items():
+            for held, x in ((values, measured.value), (errors, measured.error)):
+                # one may stand for all
+                held[metric][some, places] = np.reshape(x, shape if len(x) == len(zero) else (1, 1))
+        if keep_states:
+            full, e = _kept(state, zero)
+            kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
     states = log_scale = None
     if keep_states:
         states = np.empty((size, len(layers), *kept[0][2].shape[2:]), kept[-1][2].dtype)
@@ -181,23 +200,6 @@ def record_together(
         states,
         log_scale,
     )
-
-
-def _while_small(
-    groups: Iterable[tuple[slice, slice, State]],
-) -> Iterator[list[tuple[slice, slice, State]]]:
-    """Collect groups of one dtype until they hold _BEHIND numbers."""
-    held: list[tuple[slice, slice, State]] = []
-    numbers = 0
-    for group in groups:
-        size, dtype = group[2].R.size, group[2].R.dtype
-        if held and (numbers + size > _BEHIND or dtype != held[0][2].R.dtype):
-            yield held
-            held, numbers = [], 0
-        held.append(group)
-        numbers += size
-    if held:
-        yield held
 
 
 def merged(
@@ -237,19 +239,28 @@ def merged(
 
 
 @np.errstate(over="ignore")
-def missing(found: Recorded, allowed: Mapping[str, float]) -> dict[str, Array]:
-    """Whether each value is too far off to be reported, (b, layers) bool by metric."""
-    out = {}
-    for name, error in found.errors.items():
-        value, xp = found.values[name], namespace(error)
-        limit = allowed[name] * xp.ones_like(error)
-        if not is_logarithm(name):  # absolute, and relative where it is large
-            size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
-            limit = limit * xp.maximum(size, xp.ones_like(size))
-            # one beyond the range of doubles still does not let pass what nothing is known of
-            limit = xp.minimum(limit, xp.full_like(limit, float(np.finfo(np.float64).max)))
-        out[name] = ~(error <= limit)
-    return out
+def missing(found: Recorded, allowed: Mapping[str, float]) -> Array:
+    """Whether each value is too far off to be reported, (metrics, b, layers) bool, in the order of found."""
+    error, value = (_together(x) for x in (found.errors, found.values))
+    xp, logarithm = namespace(error), np.asarray([is_logarithm(name) for name in found.errors])
+    # absolute, and of plain metrics relative where these are large; what is beyond the range of doubles
+    # still does not let pass what nothing is known of
+    largest = float(np.finfo(np.float64).max)
+    bounds = [np.asarray([allowed[name] for name in found.errors])]
+    bounds += [np.where(logarithm, *pair) for pair in ((1.0, largest), (np.inf, largest))]
+    limit, most, at_most = (on_device_of(x[:, None, None], error) for x in bounds)
+    size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
+    size = xp.maximum(xp.minimum(size, most), xp.ones_like(size))
+    return ~(error <= xp.minimum(limit * size, at_most))
+
+
+def _together(x: Mapping[str, Array]) -> Array:
+    """Put arrays (b or 1, layers) on top of each other, (metrics, b, layers)."""
+    several = list(x.values())
+    if not several:
+        return np.empty((0, 1, 1))
+    xp = namespace(several[0])
+    return xp.stack(several if len({one.shape for one in several}) == 1 else xp.broadcast_arrays(*several))
 
 
 def filled(
@@ -261,7 +272,7 @@ def filled(
     """
     states, log_scale = found.states, found.log_scale
     values, errors = dict(found.values), dict(found.errors)
-    gone = missing(found, allowed)
+    gone = dict(zip(found.errors, to_host(missing(found, allowed)), strict=True))
     for name in values:
         xp, like = namespace(values[name]), values[name]
         held = [np.array(to_host(x)) for x in (values[name], errors[name])]
@@ -271,7 +282,7 @@ def filled(
             for x in (again.values[name], again.errors[name])
         )
         old_error = held[1][numbers, :depth]
-        better = to_host(gone[name])[numbers, :depth] & (new_error < old_error)
+        better = gone[name][numbers, :depth] & (new_error < old_error)
         if not better.any():
             continue
         held[0][numbers, :depth] = np.where(better, new, held[0][numbers, :depth])

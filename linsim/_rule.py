@@ -214,5 +214,5 @@ class Rule:
         """Return the rule that stands for this one in a simulation; itself, unless it says another."""
         return self
 
-    def refuse_tokens(self, batch: tuple[int, ...]) -> None:
+    def refuse_tokens(self, batch: tuple[int, ...], n: int) -> None:
         """Refuse tokens of shape (*batch, n, d) whose meaning would be unclear; by default none are."""

@@ -42,7 +42,7 @@ from ._state import (
 )
 from ._types import EPS
 
-__all__ = ["BUDGET", "COUNT", "SAFETY", "Shadows", "begin", "heads_of"]
+__all__ = ["BUDGET", "COUNT", "SAFETY", "Shadows", "begin", "heads_of", "patterns"]
 
 #: shadows of a state
 COUNT = 3
@@ -266,7 +266,7 @@ def begin(state: State, growth: float) -> Shadows:
     def placed(drawn: dict[str, np.ndarray[Any, Any]]) -> dict[str, Array]:
         return {name: xp.asarray(x, dtype=xp.float32, device=device) for name, x in drawn.items()}
 
-    pools, fixed, drift, first = (placed(drawn) for drawn in _patterns(n, d)[:4])
+    pools, fixed, drift, first = (placed(drawn) for drawn in patterns(n, d)[:4])
     single = split.map(lambda x: x[:, None, ...] if x.dtype == xp.bool else _single(x))
     noise = xp.broadcast_to(state.noise, (b, 1, len(PARTS)))
     values: dict[str, Any] = {}
@@ -303,7 +303,7 @@ def begin(state: State, growth: float) -> Shadows:
     errors = State(single, **values, noise=state.noise)
     splits: tuple[Split, ...] = ()
     if state.R.dtype != xp.float64:
-        splits = tuple(_rounded_otherwise(split, placed(turned)) for turned in _patterns(n, d)[4:])
+        splits = tuple(_rounded_otherwise(split, placed(turned)) for turned in patterns(n, d)[4:])
     return Shadows(normalise(errors), pools, fixed, drift, condition, every, splits)
 
 
@@ -325,7 +325,7 @@ def _shapes(n: int, d: int) -> dict[str, tuple[int, int]]:
 
 
 @functools.lru_cache(maxsize=4)  # a run of a small system takes hardly longer than drawing them
-def _patterns(n: int, d: int) -> tuple[dict[str, np.ndarray[Any, Any]], ...]:
+def patterns(n: int, d: int) -> tuple[dict[str, np.ndarray[Any, Any]], ...]:
     """Normal numbers, float32, by part: the pools, what is fixed, the drift, and with what errors begin.
 
     Then, for each shadow, by which v and z are off.

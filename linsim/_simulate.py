@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from ._engines.execute import execute
 from ._engines.rescue import rescued
 from ._engines.task import Task
 from ._namespace import Array, namespace, to_host
-from ._recorded import Recorded, first_of, missing
+from ._recorded import Recorded, at_home, first_of, missing
 from ._rule import Rule
 from .errors import InvalidTypeError
 from .metrics._registry import choose as metric_names
@@ -60,16 +61,19 @@ def simulate(
         Names from ``linsim.metrics.METRICS``; "plain" or "gaps" for those of the fourteen default
         metrics whose names do not begin, or begin, with ``log``; None for these fourteen; "all" for
         every one; or a :class:`linsim.metrics.Metric` of your own (``linsim.metrics.of_states``).
-    method : {"auto", "modal", "squaring", "lanes", "bands", "parts", "forward", "iterate"}
+    method : {"auto", "modal", "squaring", "device", "lanes", "bands", "parts", "forward", "iterate"}
         The engine.  "modal" and "squaring" reach any layer up to 2**30 at once, from the
         modes of A and H or of H alone, at a cost that does not depend on depth (rules X + A X H
-        that repeat; systems whose eigenvectors hold no digits go layer by layer).  "lanes" and
+        that repeat; systems whose eigenvectors hold no digits go layer by layer).  "device", a
+        CUDA kernel, takes systems with n, d <= 64 layer by layer on a GPU.  "lanes" and
         "bands", compiled, go layer by layer through small and through large systems, for metrics
         that need no eigenvectors; "parts", compiled as well, measures all; "forward" runs Blocks
         on plain numbers, for plain metrics; "iterate" goes through everything else, in whole arrays.
         "auto" chooses by shape, depth, metrics and recorded layers; ``run.info`` says what, and why;
         :func:`linsim.engines` says it beforehand.
-    backend : {None, "numpy", "cupy"}
+    backend : {None, "numpy", "cupy", "auto"}
+        "auto" takes a GPU where CuPy can use one and the work is worth the way (3e10
+        operations), else the CPU; ``run.info.reason`` says which, and why.
         None computes in the library of x0, and answers there: tensors of PyTorch
         and arrays of JAX are computed with by NumPy (a CUDA tensor by CuPy, where that
         works), gradients dropped, and results go to the library and the device they
@@ -145,15 +149,19 @@ def simulate(
         refuse_endless(task.last)
     choice = choose(task, method)
     found = execute(task, choice.engines)
+    if task.backend is not None:
+        found = at_home(found)
     if task.rule.moves_by == "matrices":
         found = rescued(task, found)
     reason = _reason(choice.reason, choice.engines[0].name, found)
+    if task.where:
+        reason += f"; backend='auto': {task.where}"
     return _labelled(task, found, reason, metric_names(metrics))
 
 
 def _reason(reason: str, asked: str, found: Recorded) -> str:
     """Why the engines ran that did: the choice, and what became of it."""
-    others = sorted(set(map(str, np.unique(found.methods))) - {asked})
+    others = sorted(set(found.methods.tolist()) - {asked})
     if not others:
         return reason
     count = int(np.sum(np.broadcast_to(found.methods, found.size) != asked))
@@ -163,16 +171,23 @@ def _reason(reason: str, asked: str, found: Recorded) -> str:
 
 def _labelled(task: Task, found: Recorded, reason: str, names: tuple[str, ...]) -> Trajectory:
     """Give what was recorded the batch shape back, and say how it came about."""
-    xp, batch = namespace(task.start), task.batch
+    batch = task.batch
+    xp = namespace(next(iter(found.values.values()), task.start))
     gone = missing(found, task.allowed)
+    lost = to_host(gone)
+    first = dict(zip(found.errors, first_of(lost, task.layers), strict=True))
 
     def collect(x: Array) -> Array:
         x = xp.reshape(x, (*batch, *x.shape[1:]))
         return x if task.backend is None else to_host(x)
 
-    engines, counts = np.unique(found.methods, return_counts=True)
+    def known(name: str, k: int) -> Array:
+        value = found.values[name]
+        return xp.where(gone[k, ...], xp.full_like(value, xp.nan), value) if lost[k].any() else value
+
+    ((most, _),) = Counter(sorted(found.methods.tolist())).most_common(1)
     info = RunInfo(
-        method=str(engines[np.argmax(counts)]),
+        method=most,
         methods=found.methods.reshape(batch),
         reason=reason,
         split=found.kinds.reshape(batch),
@@ -180,12 +195,9 @@ def _labelled(task: Task, found: Recorded, reason: str, names: tuple[str, ...]) 
         error_estimate=float(np.max(found.rounding)),
         resolution=max(task.allowed.values(), default=0.0),
         fallbacks=found.fallbacks,
-        unmeasured_from={name: first_of(to_host(gone[name]), task.layers).reshape(batch) for name in names},
+        unmeasured_from={name: first[name].reshape(batch) for name in names},
     )
-    recorded = {
-        name: collect(xp.where(gone[name], xp.full_like(found.values[name], xp.nan), found.values[name]))
-        for name in names
-    }
+    recorded = {name: collect(known(name, k)) for k, name in enumerate(found.errors) if name in names}
     errors = {name: collect(found.errors[name]) for name in names}
     if not task.keep_states:
         return Trajectory(task.layers, recorded, info, errors=errors)
@@ -279,6 +291,7 @@ def engines(
     parts: metrics that need the dominant modes kept apart
       modal     9.4e+04 operations
       squaring  1.1e+04 operations
+      device    arrays that are not CuPy's
       lanes     log_cosine_gap, ...
       bands     log_cosine_gap, ...
       parts     1.7e+03 operations

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import _kernels
 from ._eigen import (
     Eigensystem,
     attention_eigensystem,
@@ -138,7 +139,7 @@ def choose_split(
     """
     size = max(A.shape[0], H.shape[0], x0.shape[0])
     n, d = A.shape[-1], H.shape[-1]
-    perron = perron_vector(A) if stochastic else None
+    perron = _perron(A) if stochastic else None
     known = _constant_of(A, size, eps, stochastic, perron if eps <= EPS else None)
     if systems is None:
         attention = attention_eigensystem(A, EPS, perron) if stochastic else general_eigensystem(A, eps)[0]
@@ -241,6 +242,21 @@ def _stationary_vectors(A: FloatArray, size: int, eps: float, perron: _Perron | 
     for k in np.flatnonzero(~unique & ~preserved):
         pi[k] = _stationary(A[k if A.shape[0] > 1 else 0])
     return pi, preserved
+
+
+def _perron(A: FloatArray) -> _Perron:
+    """What :func:`perron_vector` returns; the same elimination, compiled where that is ready."""
+    if not _kernels.ready("stationary", "float64"):
+        return perron_vector(A)
+    from ._kernels.leading import stationary
+
+    _kernels.announce(stationary, "float64")
+    pi = np.empty(A.shape[:2])
+    stationary(np.array(A, dtype=np.float64, order="C"), pi, np.empty(A.shape[1:]))
+    unique = pi[:, 0] > 0  # 0 where the elimination has to begin elsewhere, or entries leave the range
+    if not unique.all():
+        pi[~unique], unique[~unique] = perron_vector(A[~unique])
+    return np.where(doubly_stochastic(A)[:, None], 1 / A.shape[-1], pi), unique
 
 
 def _stationary(A: FloatArray) -> FloatArray:

@@ -41,7 +41,6 @@ __all__ = [
     "norm",
     "normalise",
     "of_plain_tokens",
-    "one_behind_the_other",
     "plain_state",
     "scaled",
     "shifted",
@@ -356,35 +355,6 @@ def stacked(states: Sequence[State]) -> State:
         return joined(own)  # states that are cut anew at every layer may differ
 
     samples = tuple(stacked(same) for same in zip(*[state.samples for state in states], strict=True))
-    return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values, samples=samples)
-
-
-def one_behind_the_other(states: Sequence[State]) -> State:
-    """Put states of any numbers of systems behind each other, all cut in ways of their own."""
-    if len(states) == 1:
-        return states[0]
-    xp, sizes_ = namespace(states[0].R), [batch_of(state) for state in states]
-
-    def several(arrays: list[Array]) -> Array:
-        whole = [
-            x if x.shape[0] == b else xp.broadcast_to(x, (b, *x.shape[1:]))
-            for x, b in zip(arrays, sizes_, strict=True)
-        ]
-        return xp.concat(whole, axis=0)
-
-    parts = [f.name for f in fields(State) if f.name not in ("split", "attention", "samples")]
-    for name in ("rows", "enlarged"):
-        if any(getattr(state, name) is None for state in states):
-            parts.remove(name)
-    values = {name: several([getattr(state, name) for state in states]) for name in parts}
-
-    def cut(name: str) -> Any:
-        own = [getattr(state.split, name) for state in states]
-        return any(own) if isinstance(own[0], bool) else several(own)
-
-    samples = tuple(
-        one_behind_the_other(same) for same in zip(*[state.samples for state in states], strict=True)
-    )
     return State(Split(**{f.name: cut(f.name) for f in fields(Split)}), **values, samples=samples)
 
 

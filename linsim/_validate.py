@@ -418,14 +418,14 @@ def choice(value: Any, argument: str, options: Iterable[str], *, meant: Mapping[
 _GRAPHICS = ("gpu", "cuda", "cupy")
 
 
-def backend(value: Any) -> str | None:
-    """Return the name of an array library, or None for that of the inputs."""
+def backend(value: Any, auto: bool = False) -> str | None:
+    """Return the name of an array library, or None for that of the inputs; ``auto``: "auto" is one, too."""
     if value is None:
         return None
     own = "Leave backend out: results come back in the library of the inputs."
     graphics = dict.fromkeys(_GRAPHICS, "For a GPU pass backend='cupy'.")
     meant = graphics | dict.fromkeys(("torch", "pytorch", "jax", "auto"), own)
-    return choice(value, "backend", ("numpy", "cupy"), meant=meant)
+    return choice(value, "backend", ("numpy", "cupy", "auto") if auto else ("numpy", "cupy"), meant=meant)
 
 
 def method(value: Any, options: Iterable[str]) -> str:

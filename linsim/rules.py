@@ -357,10 +357,10 @@ class Layered(Rule):
             return super().arrays()
         return [M for rule in self.rules for M in rule.arrays()]
 
-    def refuse_tokens(self, batch: tuple[int, ...]) -> None:
+    def refuse_tokens(self, batch: tuple[int, ...], n: int) -> None:
         """Refuse tokens that one of the rules refuses."""
         for rule in self.rules:
-            rule.refuse_tokens(batch)
+            rule.refuse_tokens(batch, n)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

@@ -125,7 +125,8 @@ class RunInfo:
     Attributes
     ----------
     method : str
-        The engine that ran, for most systems where it differs.  "lanes" and "bands"
+        The engine that ran, for most systems where it differs.  "device" (a CUDA kernel
+        for small systems on a GPU), "lanes" and "bands"
         (compiled kernels for small and for large systems), "parts" (compiled, every
         metric), "forward" (Blocks on plain numbers) and "iterate" (whole arrays, in any
         library) go layer by layer; "modal" and "squaring" (modes of A and H, or of H alone)

@@ -118,6 +118,8 @@ def from_spectrum(
 def _normal_form(values: NDArray[np.complex128]) -> tuple[FloatArray, FloatArray]:
     """Return the diagonal (..., d) of B and its first superdiagonal (..., d-1); pairs come first."""
     d = values.shape[-1]
+    if not values.imag.any():  # nothing to pair
+        return np.sort(values.real, axis=-1), np.zeros((*values.shape[:-1], max(d - 1, 0)))
     flat = values.reshape(-1, d)
     scale = np.abs(flat).max(axis=-1, keepdims=True)
     tolerance = 64 * np.finfo(float).eps * scale

@@ -38,6 +38,11 @@ from flint import arb, arb_mat, ctx
 import linsim
 from linsim._kernels import first_use
 
+if __package__:  # as a program
+    from .oracles.iterated import general_attention
+else:
+    from oracles.iterated import general_attention
+
 PLAIN = ("token_similarity", "hfc_lfc", "cosine", "abs_cosine", "effective_rank", "stable_rank")
 GAPS = (
     "log_token_diversity",
@@ -288,6 +293,8 @@ class System:
     block: dict[str, Any] | None = None
     drawn: dict[str, list[np.ndarray]] = field(default_factory=dict)  # by what: one matrix for each layer
     note: str = ""
+    bias: Callable[[int], Any] | None = None  # by layer, what every token is given
+    general: bool = False  # rows of attention are no probabilities
 
     @property
     def depth(self) -> int:
@@ -469,7 +476,9 @@ FAMILIES = (
     *(["mixed"] * 4),
     "mixed blocks",
 )
-NAMED = (*dict.fromkeys(FAMILIES), "deep", "sizes")
+#: layers with a bias, with token scales, or with attention whose rows are no probabilities
+AFFINE = ("bias", "bias that decides", "scale", "general", "general heads", "layered bias")
+NAMED = (*dict.fromkeys(FAMILIES), "deep", "sizes", *(f"rule: {name}" for name in AFFINE))
 #: tokens and features that people have, and how many layers: in float32, where float64 is truth enough
 SIZES = ((197, 768, 12), (197, 768, 12), (128, 768, 12), (512, 1024, 4), (512, 4096, 0))
 
@@ -505,6 +514,11 @@ def draw(seed: int, index: int, family: str | None = None, dtype: str = "float64
         kinds["attention"] = str(rng.choice(["symmetric", "softmax", "causal"]))
         kinds["weights"] = str(rng.choice(["gaussian", "sharpening", "reflections", "complex pairs"]))
     rule = kinds["rule"]
+    if rule in AFFINE:
+        kinds |= {
+            "attention": str(rng.choice(ATTENTION)), "weights": str(rng.choice(WEIGHTS)),
+            "tokens": str(rng.choice(("base", *TOKENS))),
+        }  # fmt: skip
     blocks, deep = rule.startswith("block"), family == "deep"
     largest = 4 if deep else 6 if blocks else 64
     n, d = _size(rng, largest), _size(rng, largest)
@@ -537,8 +551,8 @@ def draw(seed: int, index: int, family: str | None = None, dtype: str = "float64
     def f(x: np.ndarray) -> np.ndarray:
         return np.asarray(x, dtype=dtype)
 
-    count = {"multihead": 4}.get(rule, 1)
-    different = layers[-1] if rule == "layered" else 1
+    count = {"multihead": 4, "general heads": 3}.get(rule, 1)
+    different = layers[-1] if rule.startswith("layered") else 1
     stacks = [
         [(f(attention(kinds["attention"], rng, n)), f(weights(kinds["weights"], rng, d)))
          for _ in range(count)]
@@ -559,7 +573,9 @@ def draw(seed: int, index: int, family: str | None = None, dtype: str = "float64
         _add_block(system, rng, A, kinds["weights"])
         return system
     system.heads = lambda layer: stacks[layer % different]
-    if rule == "linear":
+    if rule in AFFINE:
+        _add_affine(system, rng, stacks)
+    elif rule == "linear":
         system.rule = linsim.Linear(A, H)
     elif rule == "multihead":
         system.rule = linsim.MultiHead(
@@ -571,6 +587,54 @@ def draw(seed: int, index: int, family: str | None = None, dtype: str = "float64
         system.rule = linsim.RandomWeights(A, kind=_sampler(system, kinds["weights"]))
         system.heads = lambda layer: [(A, system.drawn["W"][layer])]
     return system
+
+
+def _beyond(rng: np.random.Generator, A: np.ndarray) -> np.ndarray:
+    """Attention whose rows are no probabilities, most with one sum, made of some whose are."""
+    n = len(A)
+    other, kind = attention("softmax", rng, n), int(rng.integers(6))
+    made = (
+        np.eye(n) - A, A - 1 / n, A - 0.4 * other, A + np.eye(n) - 1 / n, A * rng.uniform(0.2, 2, (n, 1)),
+        rng.normal(size=(n, n)) / n**0.5,
+    )[kind]  # fmt: skip
+    return np.asarray(made, dtype=A.dtype)
+
+
+def _add_affine(system: System, rng: np.random.Generator, stacks: list[Any]) -> None:
+    """Give a system a bias, token scales, or attention beyond probabilities."""
+    (A, H), rule, dtype = stacks[0][0], system.kind, system.dtype
+    row = np.asarray(rng.normal(size=H.shape[0]) * 10.0 ** rng.choice([0, 0, -6, 6]), dtype=dtype)
+    if rule == "bias that decides":  # every mode shrinks
+        H = np.asarray(-0.5 * np.eye(len(H)) + 0.2 * H / np.linalg.norm(H, 2), dtype=dtype)
+        A = np.asarray((np.eye(len(A)) + A) / 2, dtype=dtype)
+    if "bias" in rule or rng.random() < 0.3:
+        system.bias = lambda layer: row * (1 + layer % 3) if rule == "layered bias" else row
+    options = {} if system.bias is None else {"bias": row}
+    if rule == "scale":
+        scale = np.asarray(
+            np.exp(rng.normal(size=len(A))) * rng.choice([1, 1, 1, -1], size=len(A)), dtype=dtype
+        )
+        system.rule = linsim.Linear(A, H, scale=scale, **options)
+    elif rule == "general":
+        system.rule = linsim.Linear(linsim.attention.general(_beyond(rng, A)), H, **options)
+    elif rule == "general heads":
+        heads = np.stack([_beyond(rng, a) for a, _ in stacks[0]])
+        system.rule = linsim.MultiHead(
+            linsim.attention.general(heads), np.stack([h / 2 for _, h in stacks[0]]), **options
+        )
+    elif rule == "layered bias":
+        assert system.bias is not None
+        system.rule = linsim.Layered(
+            [linsim.Linear(*stack[0], bias=system.bias(layer)) for layer, stack in enumerate(stacks)]
+        )
+    else:
+        system.rule = linsim.Linear(A, H, **options)
+    system.general = not system.rule.stochastic
+    if system.general:
+        pairs = system.rule.checked_heads(0)
+        system.heads = lambda layer: pairs
+    elif rule != "layered bias":
+        system.heads = lambda layer: [(A, H)]
 
 
 def _sampler(system: System, kind: str) -> Callable[..., np.ndarray]:
@@ -665,7 +729,10 @@ def states(system: System) -> Iterator[arb_mat]:
 
     def stochastic(A: np.ndarray) -> arb_mat:
         if id(A) not in cache:
-            cache[id(A)] = meant(A, system.dtype)
+            if system.general:
+                cache[id(A)] = general_attention(A, float(np.finfo(system.dtype).eps))
+            else:
+                cache[id(A)] = meant(A, system.dtype)
         return cache[id(A)]
 
     for target in system.layers:
@@ -679,6 +746,9 @@ def states(system: System) -> Iterator[arb_mat]:
                     step = step + stochastic(A) * X * exact(H)
                 # zeros of attention are masks, whatever else its floats stand for
                 zero &= ~np.any([(np.asarray(A) != 0) @ ~zero for A, _ in pairs], axis=0)
+                if system.bias is not None:
+                    step = step + exact(np.broadcast_to(system.bias(layer), system.x0.shape))
+                    zero &= False
                 X = arb_mat(
                     [
                         [0] * step.ncols() if gone else row
@@ -946,7 +1016,8 @@ def plain(system: System) -> list[dict[str, float]] | None:
 def _plain_layer(system: System, X: np.ndarray, layer: int) -> np.ndarray:
     if system.block is None:
         assert system.heads is not None
-        return X + sum(A @ X @ H for A, H in system.heads(layer))
+        after = X + sum(A @ X @ H for A, H in system.heads(layer))
+        return after if system.bias is None else after + system.bias(layer)
     spec, t = system.block, X.dtype.type
 
     def at(place: str, Y: np.ndarray) -> np.ndarray:

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._eigen import doubly_stochastic
 from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
 from .._types import HostArray
+from .affine import RowStructure, drives, packed_drive, row_structure
 from .lanes import in_the_way, operations, place_of, ranks, slots, stacks
 from .protocol import Job
 from .task import Task, budget
@@ -59,6 +59,7 @@ def jobs(task: Task) -> list[Job]:
     size, layers, names, zero_until = task.size, task.layers, task.names, task.zero_until
     _kernels.announce(apply_layer, task.start.dtype)
     A, H, x0 = (_kernels.frozen(x) for x in (*stacks(task), task.start))
+    drive = packed_drive(drives(task), task.d, x0.dtype)
     growth = np.maximum(task.growth, 1.0)
     every = np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)).astype(int)
     # enough systems keep all threads busy by themselves
@@ -72,7 +73,9 @@ def jobs(task: Task) -> list[Job]:
             own_A, own_H = (x[:, :, s if x.shape[2] > 1 else 0] for x in (A, H))
             pause = int(every[s if every.size > 1 else 0])
             own_x, zero = (x[s if len(x) > 1 else 0] for x in (x0, zero_until))
-            walk = _Walk(own_A, own_H, own_x, zero, layers, names, pause, task.stop)
+            rows = row_structure(task, own_A[:, :, None])
+            own_drive = tuple(x[s if len(x) > 1 else 0] for x in drive)
+            walk = _Walk(own_A, own_H, rows, own_drive, own_x, zero, layers, names, pause, task.stop)
             walk.run(threads)
             values[:, s - first], errors[:, s - first] = walk.values[:, 0], walk.errors[:, 0]
             lapack += walk.lapack
@@ -100,6 +103,8 @@ class _Walk:
         self,
         A: HostArray,
         H: HostArray,
+        rows_of_A: RowStructure,
+        drive: tuple[HostArray, ...],
         x0: HostArray,
         zero: HostArray,
         layers: HostArray,
@@ -107,6 +112,9 @@ class _Walk:
         pause: int,
         stop: HostArray,
     ) -> None:  # A (layers or 1, heads, n, n), H (layers or 1, heads, d, d), x0 (n, d)
+        self.rows_of_A, (self.drive, self.sizes) = rows_of_A, drive
+        self.as_one, self.sums = bool(rows_of_A.uneven[0]), np.ones(A.shape[1])
+        self.turns = np.zeros(A.shape[1] * A.shape[-1] if self.as_one else 0, dtype=x0.dtype)
         self.A, self.H, self.x0, self.zero = A, H, x0, zero
         self.layers, self.names, self.pause, self.stop = layers, names, pause, stop
         self.lapack = 0
@@ -121,8 +129,9 @@ class _Walk:
         self.eps = float(np.finfo(x0.dtype).eps)
         self.rounding = start_rounding(self.eps)
         self.log_rounding = float(np.log2(layer_rounding(n, d, self.eps)))
-        self.compressed = self.A.shape[0] == 1 and heads == 1 and layers[-1] <= kernel.SHALLOW
-        self.coupled = not bool(np.all(doubly_stochastic(self.A.reshape(-1, n, n), self.eps)))
+        shallow = kernel.SHALLOW if rows_of_A.stochastic else kernel.SIGNED
+        self.compressed = self.A.shape[0] == 1 and heads == 1 and layers[-1] <= shallow
+        self.coupled = not bool(rows_of_A.preserved(self.A[:, :, None], slice(0, 1), self.eps)[0])
         self.slot = slots(names)
         self.values = np.full((len(self.names), 1, len(self.layers)), np.nan)
         self.errors = np.full(self.values.shape, np.inf)
@@ -210,32 +219,41 @@ class _Walk:
                 self.lock.notify_all()
 
     def _advance(self, start: int, stop: int) -> None:
+        from .._kernels.drive import add_row
         from .._kernels.layer import apply_layer, finish_layer
 
         old, new = self.states[self.layer % 2], self.states[(self.layer + 1) % 2]
         heads = self.A.shape[1]
         apply_layer(
-            self.lay, self.base, self.stride, heads, self.left, self.small, self.right, old, self.between,
-            new, False, start, stop,
+            self.lay, self.base, self.stride, heads, self.left, self.small, self.right, self.sums,
+            self.turns, old, self.between, new, False, start, stop,
         )  # fmt: skip
         with self.lock:
             self.running -= 1
             last = self.running == 0
         if last:
-            finish_layer(self.lay, self.base, self.stride, self.compressed, self.coupled, new, self.ledger)
+            parts = (self.lay, self.base, self.stride)
+            finish_layer(*parts, self.compressed or self.as_one, self.coupled, new, self.ledger)
+            if self.sizes.size:
+                at = 0 if len(self.sizes) == 1 else self.layer
+                add_row(*parts, self.drive[at], float(self.sizes[at, 0]), new, self.ledger)
             self.layer, self.since, self.unscaled = self.layer + 1, self.since + 1, self.unscaled + 1
             self._arrive()
 
     def _arrive(self) -> None:
         """Record the layer that is complete, and hand out the next one; done by one thread alone."""
-        from .._kernels.layer import ABSENT, SIZE_MEAN, SIZE_REST, rescale, settle
+        from .._kernels.drive import rescale_as_one
+        from .._kernels.layer import ABSENT, SIZE_MEAN, SIZE_REST, rescale, settle, settle_as_one
         from .._kernels.measure import stage, write_content, write_spread
 
         Y, t = self.states[self.layer % 2], int(np.searchsorted(self.layers, self.layer))
         parts = (self.lay, self.base, self.stride)
         wanted = t < len(self.layers) and self.layers[t] == self.layer
         if wanted or self.unscaled == self.pause:
-            settle(*parts, self.coupled, self.since, self.log_rounding, Y, self.ledger)
+            if self.as_one:
+                settle_as_one(*parts, self.since, self.log_rounding, Y, self.ledger)
+            else:
+                settle(*parts, self.coupled, self.since, self.log_rounding, Y, self.ledger)
             self.since = 0
         if wanted:
             n, out = self.lay.n, (self.slot, self.values, self.errors)
@@ -267,11 +285,15 @@ class _Walk:
                     self.todo.append((room, self.layer, t, absolute, ratio))
                     self.lock.notify_all()
         if self.unscaled == self.pause:
-            rescale(*parts, self.coupled, Y, self.ledger)
+            if self.as_one:
+                rescale_as_one(*parts, Y, self.ledger)
+            else:
+                rescale(*parts, self.coupled, Y, self.ledger)
             self.unscaled = 0
         last = self.layer == self.layers[-1]
         if not last:
             self._place()
+            self._make_room_for_drive(Y)
         with self.lock:
             if last:
                 self.finished = True
@@ -293,9 +315,21 @@ class _Walk:
                 task = self.todo.popleft()
             self._measure(*task)  # nobody has time to: this thread does
 
+    def _make_room_for_drive(self, Y: HostArray) -> None:
+        """Bring the mean to the scale of what the coming layer adds to it."""
+        from .._kernels.drive import lower
+        from .._kernels.layer import DRIVE
+
+        if not self.sizes.size:
+            return
+        e, size = (float(x) for x in self.sizes[0 if len(self.sizes) == 1 else self.layer])
+        self.ledger[DRIVE] = max(self.ledger[DRIVE], size) if self.since else size
+        lower(self.lay, self.base, self.stride, self.as_one, e, Y, self.ledger)
+
     def _place(self) -> None:
         """Put the matrices of the coming layer where the kernels read them."""
-        from .._kernels.layer import FEED, GAIN, feed, log2, place_attention, place_weights, reach
+        from .._kernels.drive import feed, reach
+        from .._kernels.layer import FEED, GAIN, log2, place_attention, place_weights
 
         at = [0 if len(M) == 1 else self.layer for M in (self.A, self.H)]
         if self.placed == at:
@@ -304,9 +338,14 @@ class _Walk:
         fed, gain = 0.0, 1.0
         for h in range(self.A.shape[1]):
             A, H = self.A[at[0], h], self.H[at[1], h]
-            place_attention(A, self.generic, self.compressed, self.lay, self.left, self.small, h)
+            apart = not self.as_one
+            place_attention(A, self.generic, self.compressed, apart, self.lay, self.left, self.small, h)
             place_weights(H, self.lay, self.right, h)
-            fed += feed(A, H)
+            rows = self.rows_of_A
+            self.sums[h] = rows.sums[at[0] if len(rows.sums) > 1 else 0, h, 0]
+            if self.as_one:
+                self.turns.reshape(-1, self.lay.n)[h] = rows.turns[at[0], h, 0]
+            fed += feed(A, H, self.sums[h])
             gain += reach(A, H)
         for place, value in ((FEED, log2(fed)), (GAIN, log2(gain))):
             self.ledger[place] = max(self.ledger[place], value) if self.since else value

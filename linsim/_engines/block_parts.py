@@ -20,7 +20,7 @@ from ..block._checks import check_attention
 from ..streams import RowGenerator
 from .task import SINGLE, Task, in_batch, rows_of
 
-__all__ = ["Parts", "Streams", "attention_of_layer", "parts_of", "weights_of_layer"]
+__all__ = ["Parts", "Streams", "attention_of_layer", "given", "parts_of", "weights_of_layer"]
 
 #: (matrix, bias or None); an absent matrix is the identity
 Map = tuple[Array | None, Array | None]
@@ -160,6 +160,14 @@ def _factors(block: Block) -> list[tuple[str, Any]]:
         own, second = getattr(block, name), getattr(block, f"feed_forward_{name}")
         out += [(name, own), (f"feed_forward_{name}", own if second is None else second)]
     return out
+
+
+def given(parts: Parts) -> bool:
+    """Whether all matrices of a block are given, so that each of its layers has the same."""
+    block = parts.block
+    attention = block.attention_fixed or block.query is not None or "query_key" in parts.arrays
+    weights = block.value is not None or block.weights_fixed
+    return attention and weights and (block.feed_forward is None or block.up is not None)
 
 
 def attention_of_layer(parts: Parts, like: Array, streams: Streams) -> Any:

@@ -63,8 +63,9 @@ def step(x: X, parts: Parts, attention: Any, weights: Mapping[str, Map], ops: Ar
     block, factors = parts.block, parts.factors
     pre, post = block.norm == "pre", block.norm == "post"
 
+    steps: Any = block.deescalation
+
     def at(place: str, x: X) -> X:
-        steps: Any = block.deescalation
         for one, strength in zip(steps, parts.strengths, strict=True):
             if one.place == place:
                 x = ops.deescalated(x, one, strength, layer)

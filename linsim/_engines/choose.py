@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .. import _kernels, _validate
 from ..errors import InvalidValueError
-from . import bands, forward, iterate, lanes, modal, parts, squaring
+from . import bands, device, forward, iterate, lanes, modal, parts, squaring
 from .modes import DEEPEST
 from .protocol import Engine
 from .task import Task
@@ -16,7 +16,7 @@ __all__ = ["ENGINES", "METHODS", "WALKING", "Choice", "choose", "ready"]
 #: closed forms, the cheaper first; what one cannot do goes to the next
 CLOSED: tuple[Engine, ...] = (modal, squaring)
 #: layer by layer, the fastest first
-WALKING: tuple[Engine, ...] = (lanes, bands, parts, forward, iterate)
+WALKING: tuple[Engine, ...] = (device, lanes, bands, parts, forward, iterate)
 #: all engines, in the order in which they are considered
 ENGINES: tuple[Engine, ...] = (*CLOSED, *WALKING)
 #: names of ``method``
@@ -71,6 +71,11 @@ def choose(task: Task, method: str = "auto") -> Choice:
                 else "Record a shallower layer: the law of a slope does not change.",
             )
     if engine not in CLOSED:
-        return Choice((engine,), reason)
+        return Choice(_walking(engine), reason)
     walking = next(other for other in WALKING if ready(other, task))
-    return Choice((*CLOSED[CLOSED.index(engine) :], walking), reason)
+    return Choice((*CLOSED[CLOSED.index(engine) :], *_walking(walking)), reason)
+
+
+def _walking(engine: Engine) -> tuple[Engine, ...]:
+    """An engine that goes layer by layer, and who takes over where a card does not compile its kernel."""
+    return (device, iterate) if engine is device else (engine,)

@@ -69,14 +69,11 @@ def last_of(wanted: np.ndarray[Any, Any]) -> int:
 
 def hidden(found: Recorded, allowed: Mapping[str, float]) -> np.ndarray[Any, Any]:
     """Whether some value of a system and layer (b, k) is hidden that a plain loop may show."""
-    gone = missing(found, allowed)
-    out = None
-    for name, x in gone.items():
-        hidden = to_host(x)
-        if bool(np.any(hidden)):
-            hidden = hidden & ~(to_host(found.values[name]) < metric_of(name).reach)
-        out = hidden if out is None else out | hidden
-    return np.zeros((found.size, 1), dtype=bool) if out is None else out
+    out = np.zeros((found.size, 1), dtype=bool)
+    for name, gone in zip(found.errors, to_host(missing(found, allowed)), strict=True):
+        if gone.any():
+            out = out | (gone & ~(to_host(found.values[name]) < metric_of(name).reach))
+    return out
 
 
 def in_pairs_of_doubles(task: Task, heads: Callable[[int], list[tuple[Array, Array]]]) -> Recorded:

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from .. import _draws
+from .. import _draws, _kernels
 from .._eigen import meant
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, record
+from .._shadow import BUDGET
 from .._split import KINDS, row_split
+from .._state import Split
+from .._types import HostArray
 from ..rules import RandomWeights
 from . import steps
+from .compiled_parts import Group, measured, walker
 from .digits import Tape, in_pairs_of_doubles, with_more_digits
 from .protocol import Job
 from .task import SINGLE, Task, budget, go_on, placed, rounding, rows_of, started
 
-__all__ = ["jobs"]
+__all__ = ["jobs", "not_compiled"]
+
+# layers that are drawn before the kernel goes through them, if they take no more than so many bytes
+_AHEAD, _BYTES = 16, 2**26
 
 
-def jobs(rule: RandomWeights, task: Task) -> list[Job]:
-    """Return the work on chunks of systems, each system with its own stream."""
+def not_compiled(task: Task) -> str:
+    """Return why layers that are drawn cannot go through the kernels, "" if they can."""
+    rule = cast(RandomWeights, task.rule)
+    if not task.on_host:
+        return "arrays that are not NumPy's"
+    if callable(rule.kind):
+        return "weights drawn by a function, of any size"
+    # entries are beyond six deviations once in 1e9 draws, and what is beyond a few bits more in none
+    if float(np.max(rule.std)) * 16 * np.sqrt(task.d) > 2.0**BUDGET:
+        return f"layers that may enlarge entries by more than 2^{BUDGET:.0f}"
+    return "" if _kernels.usable() else "numba does not work here"
+
+
+def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
+    """Return the work on chunks of systems, each system with its own stream; ``compiled``: in kernels."""
     xp = namespace(task.start)
     precision, size = task.precision, task.size
     n, d = task.n, task.d
@@ -72,13 +92,17 @@ def jobs(rule: RandomWeights, task: Task) -> list[Job]:
                     out.append(tuple(xp.astype(M, start.dtype, copy=False) for M in (attention, W)))
                 return out
 
-            state = started(start, split)
-            # every layer may use the whole budget, so every layer is rescaled
-            walked = steps.states(state, heads, at[:count], budget(start), budget(start))
             zero = on_device_of(until[piece][rows][:, :, None].astype(np.float64), start)
             keep = task.keep_states
             error = rounding(start, task.layers)
             tokens, names = here.tokens_beside(start, rows), task.names
+            if compiled and start.dtype == task.start.dtype:
+                groups = _walked(start, split, heads, at[:count], task.stop)
+                layers = np.asarray(at[:count])
+                return measured(groups, start, layers, names, zero, keep, KINDS[0], error, tokens)
+            state = started(start, split)
+            # every layer may use the whole budget, so every layer is rescaled
+            walked = steps.states(state, heads, at[:count], budget(start), budget(start))
             return record(walked, at[:count], names, start, zero, keep, "iterate", KINDS[0], error, tokens)
 
         every_row = np.arange(piece.stop - piece.start)
@@ -106,3 +130,33 @@ def jobs(rule: RandomWeights, task: Task) -> list[Job]:
 
     parts = pieces(size, 3 * n * d + n * n + d * d, task.start)
     return [Job(part, functools.partial(run, part)) for part in parts]
+
+
+def _walked(
+    start: HostArray,
+    split: Split,
+    heads: Callable[[int], Sequence[tuple[HostArray, HostArray]]],
+    layers: Sequence[int],
+    stop: HostArray,
+) -> Iterator[Group]:
+    """Take systems through the kernels, some layers at a time as they are drawn; yield recorded states."""
+    m, every, numbers = len(start), slice(0, len(start)), np.arange(len(start))
+    # each layer may use the whole budget, so each is rescaled
+    through = walker(start, split, np.full(m, float(budget(start))), [], stop)
+    d = start.shape[-1]
+    # the errors' patterns repeat every 16 layers; weights of as many are drawn ahead where they are small
+    ahead = _AHEAD if _AHEAD * m * d * d * start.itemsize <= _BYTES else 1
+    for base in range(0, layers[-1], ahead):
+        pairs = [heads(layer)[0] for layer in range(base, min(base + ahead, layers[-1]))]
+        same = all(A is pairs[0][0] for A, _ in pairs)
+        A = _kernels.frozen(np.stack([A for A, _ in (pairs[:1] if same else pairs)])[:, None])
+        W = _kernels.frozen(np.stack([W for _, W in pairs])[:, None])
+        shift = 0 if ahead == 1 else base
+        first, last = (int(np.searchsorted(layers, base + k, "right")) for k in (0, len(pairs)))
+        done = base - shift
+        if first < last:
+            wanted = np.asarray(layers[first:last]) - shift
+            yield every, slice(first, last), through(A, W, numbers, every, done, wanted)
+            done = int(wanted[-1])
+        if done < base + len(pairs) - shift:
+            through(A, W, numbers, every, done, np.asarray([base + len(pairs) - shift]))

@@ -97,13 +97,16 @@ def _joined(found: Sequence[Recorded], task: Task) -> Recorded:
     xp, size = namespace(task.start), task.size
 
     def each(name: str) -> np.ndarray[Any, Any]:
-        own = [np.broadcast_to(getattr(part, name), part.size) for part in found]
+        own = [getattr(part, name) for part in found]
+        if len(own) == 1 and len(own[0]) == size:
+            return own[0]
+        own = [np.broadcast_to(x, part.size) for x, part in zip(own, found, strict=True)]
         return np.array(np.broadcast_to(np.concatenate(own), size))
 
     def joined(pick: Callable[[Recorded], Array]) -> Array:
         parts = [pick(part) for part in found]
         whole = xp.concat(parts) if len(parts) > 1 else parts[0]
-        return xp.broadcast_to(whole, (size, *whole.shape[1:]))
+        return whole if whole.shape[0] == size else xp.broadcast_to(whole, (size, *whole.shape[1:]))
 
     counts: Counter[str] = Counter()
     for part in found:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from .. import _plain_layers
-from .._namespace import Array, exponent_of, namespace, on_device_of
+from .._namespace import Array, biggest, exponent_of, namespace, on_device_of, smallest, squares
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import State, log2, plain_state, scaled, shifted
@@ -27,7 +27,7 @@ from ..metrics._metric import Layer, Measured, is_logarithm
 from ..metrics._plainly import plainly
 from ..metrics._registry import needing
 from . import blocks
-from .block_parts import Parts, Streams, attention_of_layer, weights_of_layer
+from .block_parts import Parts, Streams, attention_of_layer, given, weights_of_layer
 from .block_step import step
 from .protocol import Job
 from .task import Task, go_on, rounding
@@ -94,13 +94,15 @@ def walk(task: Task, parts: Callable[[int], Parts], streams: Streams) -> Recorde
     recorder = _Recorder(task)
     x = xp.astype(task.start, xp.float64, copy=False)
     copy = _Copy(x)
-    layer = 0
+    layer, before, same = 0, None, False
     for target in task.at:
         while layer < target:
             go_on(task.stop)
             own = parts(layer)
-            attention = attention_of_layer(own, x, streams)
-            weights = weights_of_layer(own, x, streams)
+            if own is not before or not same:
+                attention = attention_of_layer(own, x, streams)
+                weights = weights_of_layer(own, x, streams)
+                before, same = own, given(own)
             layer += 1
             both = step(copy.beside(x), own, attention, weights, copy, layer)
             x = both[0, ...]
@@ -126,11 +128,10 @@ class _Copy:
     def beside(self, x: Array) -> Array:
         """Return the tokens and their copy, (2, k, n, d), to go through a layer."""
         xp = namespace(x)
-        squares, off = xp.linalg.vecdot(x, x), xp.linalg.vecdot(self.off, self.off)
         # a token that is zero is one: then its error is as large
-        share = xp.max(off / (squares + 1e-300), axis=-1)
-        if not float(xp.max(share)) < 2.0**12 * _CLOSE**2:
-            share = xp.sqrt(share)
+        share = squares(self.off) / (squares(x) + 1e-300)
+        if not biggest(share) < 2.0**12 * _CLOSE**2:
+            share = xp.sqrt(xp.max(share, axis=-1))
             # close enough to tell how a small error grows, but not closer than the error itself
             less = xp.where(share > 2.0**6 * _CLOSE, _CLOSE / share, xp.ones_like(share))
             less = xp.maximum(less, 1 / self.factor[:, 0, 0])
@@ -139,7 +140,12 @@ class _Copy:
             )  # it no longer grew as a small one
             less = less[:, None, None]
             self.off, self.factor = less * self.off, less * self.factor
-        return xp.stack([x, x + self.off])
+        if xp is not np:
+            return xp.stack([x, x + self.off])
+        both = np.empty((2, *x.shape))
+        both[0] = x
+        np.add(x, self.off, out=both[1])
+        return both
 
     def moved(self, x: Array, copy: Array) -> None:
         """Follow the tokens and their copy to where they are now, and add what the layer rounds."""
@@ -156,9 +162,16 @@ class _Copy:
         x[1, ...] += self._rounding(x[0, ...])
         return _plain_layers.deescalated(x, step, strength, layer)
 
-    def __getattr__(self, name: str) -> Any:
-        """What else a layer does to tokens: the same to both."""
-        return getattr(_plain_layers, name)
+    # what else a layer does to tokens: the same to both
+    linear = staticmethod(_plain_layers.linear)
+    norm = staticmethod(_plain_layers.norm)
+    attend = staticmethod(_plain_layers.attend)
+    sum_of_heads = staticmethod(_plain_layers.sum_of_heads)
+    add = staticmethod(_plain_layers.add)
+    stretch = staticmethod(_plain_layers.stretch)
+    features_scaled = staticmethod(_plain_layers.features_scaled)
+    activate = staticmethod(_plain_layers.activate)
+    product = staticmethod(_plain_layers.product)
 
 
 @functools.lru_cache(maxsize=8)
@@ -172,7 +185,7 @@ class _Recorder:
     """Collects recorded layers until they are worth measuring together."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.held = task, list[tuple[Array, Array]]()
+        self.task, self.held = task, list[tuple[Array, Array, Array]]()
         self.values: dict[str, list[Array]] = {name: [] for name in task.names}
         self.errors: dict[str, list[Array]] = {name: [] for name in task.names}
         self.states: list[tuple[Array, Array]] = []
@@ -181,17 +194,16 @@ class _Recorder:
 
     def see(self, x: Array, copy: _Copy) -> None:
         """Record the tokens (k, n, d) of the next layer with their error; of the input there is none."""
-        error = copy.off * (SAFETY / copy.factor)
-        if self.first:
-            error, self.first = 0 * error, False
-        self.held.append((x, error))
+        self.held.append((x, 0 * copy.off if self.first else copy.off, copy.factor))
+        self.first = False
         if len(self.held) * x.size > _TOGETHER:
             self._measure()
 
     def _measure(self) -> None:
         xp, held, names = namespace(self.task.start), self.held, list(self.task.names)
         k, count = self.task.size, len(held)
-        x, error = (xp.concat([pair[which] for pair in held]) for which in (0, 1))
+        x, off, factor = (xp.concat([one[which] for one in held]) for which in (0, 1, 2))
+        error = off * (SAFETY / factor)
         x, error, known, e = _moderate(x, error)
         # an error that nobody knows may leave no trace in that of a metric
         known = known & xp.all(xp.isfinite(error), axis=(-1, -2), keepdims=True)
@@ -249,14 +261,14 @@ _LN2 = float(np.log(2.0))
 def _moderate(x: Array, error: Array) -> tuple[Array, Array, Array, Array]:
     """Return (b, n, d) tokens and errors that have squares, which systems are known, exponents taken off."""
     xp = namespace(x)
-    squares = xp.linalg.vecdot(x, x)
+    size = squares(x)
     zero = xp.zeros((x.shape[0], 1, 1), dtype=xp.float64, device=x.device)
-    if float(xp.min(squares)) > 1e-100 and float(xp.max(squares)) < 1e100:
+    if smallest(size) > 1e-100 and biggest(size) < 1e100:
         return x, error, zero == 0, zero
     top = xp.max(xp.abs(x), axis=(-1, -2), keepdims=True)
     # beyond, squares of tokens or of their parts leave the range of doubles
     there = xp.any(x != 0, axis=-1)  # a square of 0 may be one that has underflowed
-    lowest = xp.min(xp.where(there, squares, xp.ones_like(squares)), axis=-1)[:, None, None]
+    lowest = xp.min(xp.where(there, size, xp.ones_like(size)), axis=-1)[:, None, None]
     known = (lowest > 1e-200) & (top < 1e100) & (top > 0)
     x = xp.where(known, x, xp.ones_like(x))
     error = xp.where(known, error, xp.zeros_like(error))

@@ -10,17 +10,18 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import _kernels
-from .._eigen import doubly_stochastic
 from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
 from .._state import between_rescalings
 from .._types import HostArray
 from ..metrics._registry import REGISTRY
+from .affine import drives, packed_drive, row_structure
 from .protocol import Job
 from .task import Task, budget
 
@@ -70,9 +71,6 @@ def not_compiled(task: Task) -> str:
     """Return what no kernel that goes layer by layer takes, "" if nothing is in the way."""
     if task.rule.moves_by != "matrices":
         return f"{type(task.rule).__name__} has no matrices that are known beforehand"
-    if task.driven or not task.rule.stochastic:
-        what = "a bias" if task.driven else "attention that is not stochastic"
-        return f"{what}: not in the compiled kernels"
     if not task.on_host:
         return "arrays that are not NumPy's"
     if not task.alike:
@@ -104,11 +102,14 @@ def operations(task: Task) -> float:
     return task.size * (task.last * heads * 2.0 * n * d * (n + d) + measured)
 
 
-def stacks(task: Task) -> tuple[HostArray, HostArray]:
-    """All matrices of a task as (layers or 1, heads, b or 1, ., .) arrays."""
+def stacks(
+    task: Task, heads: Callable[[int], Sequence[tuple[Any, Any]]] | None = None
+) -> tuple[HostArray, HostArray]:
+    """All matrices of a task, or of other ``heads`` of its layers, as (layers or 1, heads, b or 1, ., .)."""
+    heads = task.heads if heads is None else heads
 
     def stack(side: int) -> HostArray:
-        layers = [[pair[side] for pair in task.heads(layer)] for layer in range(task.different)]
+        layers = [[pair[side] for pair in heads(layer)] for layer in range(task.different)]
         if len(layers) == 1 and len(layers[0]) == 1:
             return np.asarray(layers[0][0][None, None])
         b = max(M.shape[0] for head in layers for M in head)
@@ -119,34 +120,35 @@ def stacks(task: Task) -> tuple[HostArray, HostArray]:
 
 def jobs(task: Task) -> list[Job]:
     """Return the work in pieces of a few systems."""
-    from .._kernels.layer import SHALLOW
+    from .._kernels.layer import SHALLOW, SIGNED
     from .._kernels.walk import walk
 
     n, d, size, layers, names, stop = task.n, task.d, task.size, task.layers, task.names, task.stop
     _kernels.announce(walk, task.start.dtype)
     A, H, x0, zero_until = (_kernels.frozen(x) for x in (*stacks(task), task.start, task.zero_until))
+    shape = row_structure(task, A)
+    drive, sizes = (_kernels.frozen(x) for x in packed_drive(drives(task), d, x0.dtype))
+    sums, turns, uneven = (_kernels.frozen(x) for x in (shape.sums, shape.turns, shape.uneven))
     depth, count, heads = task.last, len(layers), A.shape[1]
     growth = np.maximum(task.growth, 1.0)
     every = np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)).astype(np.int64)
     slot = slots(names)
     values, errors = np.empty((len(names), size, count)), np.empty((len(names), size, count))
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
-    compressible = A.shape[0] == 1 and heads == 1 and depth <= SHALLOW
+    compressible = A.shape[0] == 1 and heads == 1 and depth <= (SHALLOW if task.rule.stochastic else SIGNED)
     eps = float(np.finfo(x0.dtype).eps)
     error = eps * float(np.sqrt(n + d)) * (depth + 1)
 
     def run(first: int, last: int) -> Recorded:
         part = slice(None) if A.shape[2] == 1 else slice(first, last)
-        kept = np.ones(1 if A.shape[2] == 1 else last - first, dtype=bool)
-        for at, head in itertools.product(range(A.shape[0]), range(heads)):
-            kept = kept & doubly_stochastic(A[at, head, part], eps)
+        kept = shape.preserved(A[:, :, part], part, eps)
         if kept.size > 1:  # the kernel counts systems from the first of all
             kept = np.concatenate([np.zeros(first, dtype=bool), kept])
 
         def through(lost: HostArray, found: HostArray) -> None:
             walk(
-                A, H, x0, zero_until, layers, every, kept, generic, compressible, slot,
-                first, last, values, errors, lost, found, stop,
+                A, H, sums, turns, uneven, drive, sizes, x0, zero_until, layers, every, kept, generic,
+                compressible, slot, first, last, values, errors, lost, found, stop,
             )  # fmt: skip
 
         lapack = with_lost(through, slot, values, errors, eps, n, d)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,22 +19,20 @@ from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, placed, rounding, started
 
-__all__ = ["blunt", "jobs", "plain_split", "split_of", "told_apart"]
+__all__ = ["blunt", "gentle", "jobs", "plain_split", "split_of", "told_apart", "walked_heads"]
 
 Heads = Sequence[tuple[Array, Array]]
 
 # vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
-# than this, and some error is more than _FINE, systems are cut along the mean alone as well
+# than this systems are cut along the mean alone, and again along modes if some error is more than _FINE then
 _ENLARGED = 20.0
-_FINE = {"float64": 1e-14, "float32": 1e-6}
+_FINE = {"float64": 1e-11, "float32": 1e-6}
 
 
 def jobs(task: Task) -> list[Job]:
     """Return the work, in any array library."""
     start, growth, n, d = task.start, task.growth, task.n, task.d
-    raw = functools.cache(task.heads)  # every matrix moves once
-    equal = _equal_sums(task, raw)
-    heads = functools.cache(lambda layer: _as_if_stochastic(raw(layer), equal)) if equal else raw
+    heads, equal = walked_heads(task)
     repeats = task.different == 1
     error = rounding(start, task.layers)
     bits = budget(start)
@@ -45,7 +43,7 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part, ...]
 
         here = own(start)
-        split, kinds, enlarged = split_of(task, own, heads, equal is not None)
+        split, kinds, enlarged = split_of(task, own, heads, equal)
         pace = float(np.max(growth if growth.size == 1 else growth[part]))
 
         @functools.cache
@@ -56,7 +54,7 @@ def jobs(task: Task) -> list[Job]:
             go_on(task.stop)
             return [] if task.ended(layer) else matrices(0 if repeats else layer)
 
-        def walk(split: Split) -> Recorded:
+        def walk(split: Split, kinds: np.ndarray[Any, Any]) -> Recorded:
             @functools.cache
             def cut(layer: int) -> State | None:
                 row = task.drive(layer)
@@ -73,11 +71,12 @@ def jobs(task: Task) -> list[Job]:
                 walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error, tokens
             )
 
-        found = walk(split)
+        first, kinds_first = gentle(task, split, kinds, enlarged, own, heads)
+        found = walk(first, kinds_first)
         rough = blunt(found, enlarged, task.precision)
         if not any(x.any() for x in rough.values()):
             return found
-        return told_apart(found, walk(plain_split(task, own, heads)), rough)
+        return told_apart(found, walk(split, kinds), rough)
 
     parts = [slice(0, task.size)]
     if any(M.shape[0] > 1 for pair in heads(0) for M in pair) or start.shape[0] > 1:
@@ -86,20 +85,45 @@ def jobs(task: Task) -> list[Job]:
 
 
 def blunt(found: Recorded, enlarged: np.ndarray[Any, Any], dtype: str) -> dict[str, np.ndarray[Any, Any]]:
-    """Of which systems another cut may measure a metric better by as much as anyone would see, (b,) bool."""
+    """Of which systems a cut along modes may measure a metric better by as much as anyone would see, (b,)."""
     if float(np.max(enlarged)) <= _ENLARGED:
         return {}
     gone = missing(found, dict.fromkeys(found.errors, _FINE[dtype]))
-    return {name: np.any(to_host(x), axis=-1) & (enlarged > _ENLARGED) for name, x in gone.items()}
+    rough = np.any(to_host(gone), axis=-1) & (enlarged > _ENLARGED)
+    return dict(zip(found.errors, rough, strict=True))
+
+
+def gentle(
+    task: Task,
+    split: Split,
+    kinds: np.ndarray[Any, Any],
+    enlarged: np.ndarray[Any, Any],
+    own: Callable[[Array], Array],
+    heads: Callable[[int], Heads],
+) -> tuple[Split, np.ndarray[Any, Any]]:
+    """The cut to begin with, and its kinds: along the mean alone where modes enlarge roundings."""
+    far = enlarged > _ENLARGED
+    if not far.any():
+        return split, kinds
+    xp, plain = namespace(task.start), plain_split(task, own, heads)
+    here = on_device_of(far[:, None, None], task.start)
+
+    def either(name: str) -> Any:
+        careful, sharp = getattr(plain, name), getattr(split, name)
+        return careful or sharp if isinstance(sharp, bool) else xp.where(here, careful, sharp)
+
+    alone = KINDS[0] if task.rule.stochastic else KINDS[4]
+    return Split(**{field.name: either(field.name) for field in fields(Split)}), np.where(far, alone, kinds)
 
 
 def told_apart(found: Recorded, other: Recorded, rough: dict[str, np.ndarray[Any, Any]]) -> Recorded:
     """Of two ways the better one, where a metric of a system asks for it, whatever others do."""
+    kinds = np.where(functools.reduce(np.logical_or, rough.values()), other.kinds, found.kinds)
     errors = {}
     for name, x in other.errors.items():
         xp = namespace(x)
         errors[name] = xp.where(on_device_of(rough[name][:, None], x), x, xp.full_like(x, xp.inf))
-    return sharper(found, replace(other, errors=errors))
+    return replace(sharper(found, replace(other, errors=errors)), kinds=kinds)
 
 
 def plain_split(task: Task, own: Callable[[Array], Array], heads: Callable[[int], Heads]) -> Split:
@@ -111,32 +135,44 @@ def plain_split(task: Task, own: Callable[[Array], Array], heads: Callable[[int]
     return placed(no_split(task.n, task.d), here)
 
 
-def _equal_sums(task: Task, heads: Callable[[int], Heads]) -> Callable[[Array], Array] | None:
-    """Return what tells the sum of the rows of any A of the rule, where all rows of each have one.
+def walked_heads(task: Task) -> tuple[Callable[[int], Heads], bool]:
+    """Return the pairs (A_h, H_h) of each layer as it is walked, and whether rows were made to sum to 1.
 
-    None where there is no need: rows sum to 1, or there is a single head with modes of its own.
+    They are where all rows of each A have one sum and no single head has modes of its own: then the
+    constant direction is invariant.  One more head, at every layer, takes off again what that adds.
     """
+    raw = functools.cache(task.heads)  # every matrix moves once
     if task.rule.stochastic or task.rule.single_head is not None:
-        return None
+        return raw, False
     eps = task.given_to
+    less = {}
+    for layer in range(task.different):
+        less[layer] = [1 - row_sums(to_host(A).astype(np.float64), eps) for A, _ in raw(layer)]
+    if not all(np.all(np.isfinite(x)) for own in less.values() for x in own):
+        return raw, False
+    away = any(np.any(x != 0) for own in less.values() for x in own)
 
-    def sums(A: Array) -> Array:
-        return on_device_of(row_sums(to_host(A).astype(np.float64), eps)[:, None, None], A, A.dtype)
+    @functools.cache
+    def heads(layer: int) -> Heads:
+        pairs = raw(layer)
+        if not away:
+            return pairs
+        sums = [
+            on_device_of(x[:, None, None], A, A.dtype) for x, (A, _) in zip(less[layer], pairs, strict=True)
+        ]
+        return _as_if_stochastic(pairs, sums)
 
-    every = (A for layer in range(task.different) for A, _ in heads(layer))
-    return sums if all(bool(np.all(np.isfinite(to_host(sums(A))))) for A in every) else None
+    return heads, True
 
 
-def _as_if_stochastic(pairs: Heads, sums: Callable[[Array], Array]) -> Heads:
-    """The same layer with rows that sum to 1: A X H = (A + (1 - s) Pi) X H - (1 - s) Pi X H."""
-    out: list[tuple[Array, Array]] = []
-    for A, H in pairs:
-        less = 1 - sums(A)
-        mean = namespace(A).full_like(A[:1, ...], 1 / A.shape[-1])
-        out += [(A + less * mean, H)]
-        if bool(namespace(A).any(less != 0)):
-            out += [(mean, -less * H)]
-    return out
+def _as_if_stochastic(pairs: Heads, less: Sequence[Array]) -> Heads:
+    """The same layer with rows that sum to 1: A X H = (A + (1 - s) Pi) X H - Pi X (1 - s) H."""
+    A, H = pairs[0]
+    mean = namespace(A).full_like(A[:1, ...], 1 / A.shape[-1])
+    taken = -less[0] * H
+    for x, (_, H) in zip(less[1:], pairs[1:], strict=True):
+        taken = taken - x * H
+    return [*((A + x * mean, H) for x, (A, H) in zip(less, pairs, strict=True)), (mean, taken)]
 
 
 def _driven(task: Task, own: Callable[[Array], Array]) -> np.ndarray[Any, Any] | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .._state import PARTS, Split, State
 from .._types import HostArray
+from .steps import cut_drive
 
-__all__ = ["held", "laid_out", "vectors"]
+__all__ = ["added", "held", "laid_out", "room", "vectors"]
 
 # bytes of a vector, vectors of a panel, and what rows are padded to (linsim._kernels.products)
 _VECTOR, _PANEL, _ROWS = 64, 4, 4
@@ -52,6 +53,13 @@ def laid_out(x: Mapping[str, HostArray]) -> tuple[HostArray, HostArray, HostArra
     return _in_panels(x["R"]), r, b, a, flat(x["mean"], width)
 
 
+def room(m: int, copies: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ...]:
+    """What :func:`held` returns, of states that are zero."""
+    height, width = _height(n), _width(d, dtype)
+    sizes = (height * width, width, height, 1, width)
+    return (*(np.zeros((m, copies * size), dtype=dtype) for size in sizes), np.zeros((m, copies, len(PARTS))))
+
+
 def held(state: State, m: int) -> tuple[HostArray, ...]:
     """X, r, b, a, mean and exponents of m states (m or 1, ., .), or of errors (m or 1, copies, ., .)."""
     copies = state.R.shape[1] if state.R.ndim == 4 else 1
@@ -75,3 +83,30 @@ def vectors(split: Split, m: int, dtype: Any) -> tuple[HostArray, HostArray, Hos
         return whole
 
     return of(split.u, n), of(split.v, n), of(split.w, width), of(split.z, width)
+
+
+def added(rows: Sequence[HostArray], split: Split, m: int, dtype: Any) -> tuple[HostArray, ...]:
+    """What layers add to every token, each of ``rows`` (m or 1, 1, d), cut into parts; (m, layers, .) arrays.
+
+    r, b, a, mean and exponents as of a state, and its rest as the product of a column, of tokens, and a row.
+    No layers where nothing is added.
+    """
+    n, d = split.v.shape[-2], split.z.shape[-1]
+    width = _width(d, dtype)
+    sizes = (width, _height(n), 1, width, n, width)
+    out = [np.zeros((m, len(rows), size), dtype=dtype) for size in sizes]
+    exponents = np.zeros((m, len(rows), len(PARTS)))
+    for k, row in enumerate(rows):
+        cut = cut_drive(row, split)
+        for to, part in zip(out, (cut.r, cut.b, cut.a, cut.mean), strict=False):
+            flat = part.reshape(len(part), -1)
+            to[:, k, : flat.shape[-1]] = flat
+        # every token is given a multiple of the largest one's share
+        place = np.argmax(np.max(np.abs(cut.R), axis=-1), axis=-1)[:, None, None]
+        along = np.take_along_axis(cut.R, place, axis=-2)
+        square = np.sum(along * along, axis=-1, keepdims=True)
+        column = cut.R @ np.swapaxes(along, -1, -2) / np.where(square > 0, square, 1)
+        out[4][:, k], out[5][:, k, :d] = column[:, :, 0], along[:, 0]
+        for p, name in enumerate(PARTS):
+            exponents[:, k, p] = getattr(cut, f"e_{name}")[:, 0, 0]
+    return (*out, exponents)

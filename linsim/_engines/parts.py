@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .. import _kernels
-from .._parallel import workers
-from .._recorded import Recorded, record_together
-from .._shadow import BUDGET, COUNT, SAFETY, begin
-from .._state import PARTS, Split, State, between_rescalings
+from .._parallel import ahead, workers
+from .._recorded import Recorded, merged
+from .._shadow import BUDGET
+from .._split import KINDS
+from .._state import Split
 from .._types import HostArray
-from ..metrics._evaluate import as_given, of_tokens
-from ..metrics._metric import Layer
 from ..metrics._registry import needing
+from ..rules import RandomWeights
+from . import draws
+from .affine import drives
+from .compiled_parts import Group, measured, walker
 from .lanes import not_compiled, stacks
-from .matrices import blunt, plain_split, split_of, told_apart
-from .panels import held, laid_out, vectors
+from .matrices import blunt, gentle, plain_split, split_of, told_apart, walked_heads
+from .outlook import DEEPEST, stays_apart
 from .protocol import Job
-from .task import StoppedError, Task, budget, rounding, started
+from .task import Task, rounding
 
 __all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
 
@@ -41,14 +44,22 @@ _TOGETHER = 2**19
 _WORTH_IT = 3e6
 # numbers of the states of a job
 _JOB = 2**17
+# operations of a single job from which on states are measured while another thread goes on, in so many
+# stages; and how many states lie side by side where singular values are found
+_OVERLAP, _STAGES, _LANES = 1e8, 4, 8
 
 
 def covers(task: Task) -> str:
     """Return what the kernel cannot do of a task, "" if it does all."""
-    if reason := not_compiled(task):
+    if task.rule.moves_by == "draws":
+        if reason := draws.not_compiled(task):
+            return reason
+    elif reason := not_compiled(task):
         return reason
     if looking := needing("attention", task.names):
         return f"{', '.join(looking)}: attention stays in the kernel"
+    if task.rule.moves_by == "draws":
+        return ""
     grows = float(np.max(task.growth)) > BUDGET
     return f"layers that enlarge entries by more than 2^{BUDGET:.0f}" if grows else ""
 
@@ -60,7 +71,8 @@ def worthwhile(task: Task) -> str:
 
 def operations(task: Task) -> float:
     """Products of a layer, on the state and its three shadows, and singular values of what is recorded."""
-    n, d, heads = task.n, task.d, len(task.rule.checked_heads(0))
+    n, d = task.n, task.d
+    heads = 1 if task.rule.moves_by == "draws" else len(task.rule.checked_heads(0))
     return task.size * (
         4 * task.last * heads * 2.0 * n * d * (n + d) + len(task.layers) * 20.0 * n * d * min(n, d)
     )
@@ -72,8 +84,12 @@ def jobs(task: Task) -> list[Job]:
 
     size = task.size
     _kernels.announce(walk, task.start.dtype)
-    A, H = (_kernels.frozen(x) for x in stacks(task))
-    several = A.shape[2] > 1 or H.shape[2] > 1 or task.start.shape[0] > 1
+    if task.rule.moves_by == "draws":
+        return draws.jobs(cast(RandomWeights, task.rule), task, compiled=True)
+    heads, equal = walked_heads(task)
+    A, H = (_kernels.frozen(x) for x in stacks(task, heads))
+    several = any(M.shape[0] > 1 for M in (A[0, 0], H[0, 0], task.start))
+    several = several or any(len(row) > 1 for row in drives(task))
 
     def run(first: int, last: int) -> Recorded:
         part, m, layers = slice(first, last), last - first, task.layers
@@ -82,50 +98,58 @@ def jobs(task: Task) -> list[Job]:
             return M if M.shape[0] == 1 else M[part]
 
         here, until = own(task.start), np.broadcast_to(task.zero_until, (size, task.n))[part, :, None]
-        split, kinds, enlarged = split_of(task, own, task.heads)
-        begun = []
-        if layers[0] == 0:
-            given = as_given(np.broadcast_to(here, (m, *here.shape[1:])))[0]
-            begun = [(slice(0, m), slice(0, 1), given)]
-
         weights = task.tokens_beside(here, part)
+        names, keep, error = task.names, task.keep_states, rounding(here, layers)
 
-        def record(
-            groups: Iterable[_Group], x0: HostArray, until: HostArray, weights: HostArray | None
-        ) -> Recorded:
-            size, keep, error = len(until), task.keep_states, rounding(here, layers)
-            found = record_together(
-                groups, size, layers, task.names, until, keep, name, kinds, error, weights
-            )
-            if begun and weights is not None:  # what does not count gives tokens at the input no rounding
-                for metric, one in of_tokens(x0, task.names, Layer(None, weights)).items():
-                    found.values[metric][:, 0] = np.ravel(one.value)
-                    found.errors[metric][:, 0] = np.ravel(one.error)
-            return found
+        def recorded(which: HostArray, split: Split, kinds: HostArray) -> Recorded:
+            """Some of the systems, cut as told."""
+            there = _some(here, which)
+            own_weights = None if weights is None else _some(weights, which)
+            walked = _walked(task, there, split, A, H, which + first, overlap)
+            return measured(walked, there, layers, names, until[which], keep, kinds, error, own_weights)
 
-        walked = _walked(task, here, split, A, H, np.arange(first, last))
-        found = record(itertools.chain(begun, walked), here, until, weights)
+        calm, enlarged = _calm(task, own, m), np.full(m, np.inf)
+        tried = []
+        for which in (np.flatnonzero(calm), np.flatnonzero(~calm)):
+            if not which.size:
+                continue
+
+            def among(M: HostArray, which: HostArray = which) -> HostArray:
+                return _some(own(M), which)
+
+            if calm[which[0]]:
+                cut, kinds = plain_split(task, among, heads), np.asarray([KINDS[0]])
+            else:
+                split, kinds, enlarged[which] = split_of(task, among, heads, equal)
+                cut, kinds = gentle(task, split, kinds, enlarged[which], among, heads)
+            tried.append((which, recorded(which, cut, kinds)))
+        found = merged(tried, m, {})
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
             return found
-        there = _some(here, far)
-        plain = plain_split(task, lambda M: _some(own(M), far), task.heads)
-        if begun:  # which are known as well as can be
-            given = as_given(np.broadcast_to(there, (len(far), *here.shape[1:])))[0]
-            begun = [(slice(0, len(far)), slice(0, 1), given)]
-        weights = None if weights is None else _some(weights, far)
-        walked = _walked(task, there, plain, A, H, far + first)
-        again = _among(m, far, record(itertools.chain(begun, walked), there, until[far], weights))
-        return told_apart(found, again, rough)
+        split, kinds, _ = split_of(task, lambda M: _some(own(M), far), heads, equal)
+        return told_apart(found, _among(m, far, recorded(far, split, kinds)), rough)
 
+    pieces, work = 1, operations(task)
+    if several and work > _WORTH_IT:
+        pieces = min(size, workers() * max(1, round(size * task.n * task.d / (_JOB * workers()))))
+    overlap = pieces == 1 and workers() > 1 and (work if several else work / size) > _OVERLAP
     if not several:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
-    pieces = 1
-    if operations(task) > _WORTH_IT:
-        pieces = min(size, workers() * max(1, round(size * task.n * task.d / (_JOB * workers()))))
     edges = [size * k // pieces for k in range(pieces + 1)]
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def _calm(task: Task, own: Callable[[HostArray], HostArray], m: int) -> HostArray:
+    """Which systems need no modes to be cut along, as far as can be told beforehand, (m,) bool."""
+    rule, last = task.rule, task.last
+    if rule.single_head is None or not rule.stochastic or task.driven or not 0 < last <= DEEPEST:
+        return np.zeros(m, dtype=bool)
+    if task.precision != "float64":
+        return np.zeros(m, dtype=bool)
+    ((A, H),) = task.heads(0)
+    return np.broadcast_to(stays_apart(own(A), own(H), own(task.start), last, float(np.max(task.growth))), m)
 
 
 def _some(x: HostArray, which: HostArray) -> HostArray:
@@ -142,8 +166,11 @@ def _among(m: int, far: HostArray, found: Recorded) -> Recorded:
         out[far] = x
         return out
 
+    kinds = np.empty(m, dtype=found.kinds.dtype)
+    kinds[far] = found.kinds
     return replace(
         found,
+        kinds=kinds,
         values={metric: spread(x, 0.0) for metric, x in found.values.items()},
         errors={metric: spread(x, np.inf) for metric, x in found.errors.items()},
         size=m,
@@ -152,120 +179,48 @@ def _among(m: int, far: HostArray, found: Recorded) -> Recorded:
     )
 
 
-_Group = tuple[slice, slice, State]
-
-
 def _walked(
-    task: Task, here: HostArray, split: Split, A: HostArray, H: HostArray, numbers: HostArray
-) -> Iterator[_Group]:
+    task: Task,
+    here: HostArray,
+    split: Split,
+    A: HostArray,
+    H: HostArray,
+    numbers: HostArray,
+    overlap: bool,
+) -> Iterator[Group]:
     """Take some systems of a task, whose tokens are ``here``, through the layers; yield states of them.
 
-    ``numbers``: which of the systems of A and H they are.
+    ``numbers``: which of the systems of A and H they are; ``overlap``: whether another thread goes on while
+    states are measured.
     """
-    from .._kernels.shadows import walk
-
-    n, d, dtype, layers = task.n, task.d, here.dtype, task.layers
+    layers = task.layers
     growth = np.broadcast_to(task.growth, task.size)[numbers]
-    state = started(here, split)
-    shadows = begin(state, float(np.max(growth)))
-    errors = shadows.errors
-    m = len(numbers)
-
-    def of(x: HostArray) -> HostArray:
-        return np.ascontiguousarray(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
-
-    state_held, errors_held = held(state, m), held(errors, m)
-    cuts, cuts32 = vectors(split, m, dtype), vectors(split, m, np.float32)
-    lengths = np.stack([np.linalg.norm(x.astype(np.float64), axis=-1) for x in cuts], axis=-1)
-    eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
-    pools = tuple(np.ravel(x) for x in laid_out(shadows.pools))
-    fixed, drift = (
-        tuple(np.ravel(x) for x in laid_out({k: x[None] for k, x in patterns.items()}))
-        for patterns in (shadows.fixed, shadows.drift)
-    )
-    condition = of(shadows.condition).astype(np.float64)
-    coupled = of(split.coupled) > 0
-    constant, any_mean = of(split.constant), np.full(m, split.any_mean)
-
-    def between(room: float, like: HostArray) -> HostArray:
-        return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
-
-    every, every_error = between(budget(here), here), between(BUDGET, errors.R)
-
-    def through(some: slice, layer: int, wanted: HostArray) -> State:
-        count, k = some.stop - some.start, len(wanted)
-        shapes = ((1,), (d,), (n,), (n, d), (d,))
-        out = (*(np.empty((count, k, *shape), dtype=dtype) for shape in shapes), np.empty((count, k, 5)))
-        # in single precision errors are samples, too
-        each = 0 if dtype == np.float64 else k
-        off = (
-            *(np.empty((count, each, COUNT, *shape), dtype=np.float32) for shape in shapes),
-            np.empty((count, each, COUNT, 5)),
-        )
-        noise, noise_rows = np.empty((count, k, 5)), np.empty((count, k, n))
-
-        def cut(arrays: tuple[HostArray, ...]) -> tuple[HostArray, ...]:
-            return tuple(x[some] for x in arrays)
-
-        walk(
-            A, H, numbers[some], cut(state_held), cut(errors_held), cut(cuts), cut(cuts32),
-            eigenvalues[some], lengths[some], condition[some], constant[some], coupled[some], any_mean[some],
-            pools, fixed, drift,
-            every[some], every_error[some], SAFETY, layer, wanted, out, off, noise, noise_rows, task.stop,
-        )  # fmt: skip
-        if task.stop[0]:
-            raise StoppedError
-        both = count * k
-
-        def repeated(x: HostArray) -> HostArray:
-            return x if x.shape[0] == 1 else np.repeat(x[some], k, axis=0)
-
-        a, r, b, R, mean, e = out
-        exponents: dict[str, Any] = {
-            f"e_{key}": e.reshape(both, 1, 5)[:, :, j : j + 1] for j, key in enumerate(PARTS)
-        }
-
-        found = State(
-            split.map(repeated),
-            a=a.reshape(both, 1, 1),
-            r=r.reshape(both, 1, d),
-            b=b.reshape(both, n, 1),
-            R=R.reshape(both, n, d),
-            mean=mean.reshape(both, 1, d),
-            **exponents,
-            noise=noise.reshape(both, 1, 5),
-            rows=noise_rows.reshape(both, n, 1),
-        )
-        if not each:
-            return found
-        a, r, b, R, mean, e = off
-        exponents = {f"e_{key}": e.reshape(both, COUNT, 1, 5)[..., j : j + 1] for j, key in enumerate(PARTS)}
-        own = State(
-            errors.split,
-            a=a.reshape(both, COUNT, 1, 1),
-            r=r.reshape(both, COUNT, 1, d),
-            b=b.reshape(both, COUNT, n, 1),
-            R=R.reshape(both, COUNT, n, d),
-            mean=mean.reshape(both, COUNT, 1, d),
-            **exponents,
-            noise=errors.noise,
-        )
-        splits = tuple(cut.map(repeated) for cut in shadows.splits)
-        return replace(found, samples=replace(shadows, errors=own, splits=splits).samples(found))
-
+    rows = [_some(row, numbers) for row in drives(task)]
+    through = walker(here, split, growth, rows, task.stop)
     skipped = int(layers[0] == 0)  # tokens are measured as they are given
-    for some, places, wanted, layer in _groups(m, layers[skipped:], n * d):
-        state = through(some, layer, wanted)
-        yield some, slice(places.start + skipped, places.stop + skipped), state
+    stages = _STAGES if overlap else 1
+
+    def each() -> Iterator[Group]:
+        for some, places, wanted, layer in _groups(len(numbers), layers[skipped:], task.n * task.d, stages):
+            state = through(A, H, numbers, some, layer, wanted)
+            yield some, slice(places.start + skipped, places.stop + skipped), state
+
+    yield from ahead(each()) if overlap else each()
 
 
-def _groups(m: int, layers: HostArray, numbers: int) -> Iterator[tuple[slice, slice, HostArray, int]]:
-    """Yield systems, places of layers, these layers, and the one before: about _TOGETHER numbers each."""
+def _groups(
+    m: int, layers: HostArray, numbers: int, stages: int
+) -> Iterator[tuple[slice, slice, HostArray, int]]:
+    """Yield systems, places of layers, these layers, and the one before.
+
+    About _TOGETHER numbers each; layers in ``stages`` parts at least, of as many as lie in lanes.
+    """
     k = len(layers)
     if k == 0:
         return
     systems = max(1, _TOGETHER // (numbers * k))
     at_once = k if systems > 1 else max(1, _TOGETHER // numbers)
+    at_once = min(at_once, max(_LANES, -(-k // stages)))
     for s in range(0, m, systems):
         some, layer = slice(s, min(m, s + systems)), 0
         for t in range(0, k, at_once):

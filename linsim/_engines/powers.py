@@ -16,6 +16,7 @@ part, there are no digits.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,8 +34,14 @@ __all__ = ["Powers", "prepare", "states"]
 
 #: log2 of how much more than between twins the error may be
 SAFETY = 5.0
-# bytes that the vectors of a block of layers, and the powers of a chunk of systems, may take
-VECTORS, MATRICES = 2**27, 2**25
+# bytes that the vectors of a block of layers may take, and what is multiplied at a time, near the processor
+VECTORS, MATRICES = 2**27, 2**21
+# rows of a triangular matrix that are multiplied together, and how few rows are not cut
+_PANEL, _UNCUT = 16, 32
+# squarings between two rescalings
+_SQUARINGS = 3
+# mean of |z| over |Re z| + |Im z|, which costs no root
+_DIAMOND = 0.785
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +63,13 @@ class Powers:
     sound: BoolArray
 
 
-def prepare(A: FloatArray, H: FloatArray, start: State, weights: Eigensystem) -> Powers:
-    """Take apart (b, n, d) systems by the eigenvectors of H; A, H have leading axis b or 1."""
+def prepare(
+    A: FloatArray, H: FloatArray, start: State, weights: Eigensystem, shadowed: bool = True
+) -> Powers:
+    """Take apart (b, n, d) systems by the eigenvectors of H; A, H have leading axis b or 1.
+
+    ``shadowed``: whether errors of the split-off row are followed mode by mode (:func:`.modes.prepare`).
+    """
     b = start.R.shape[0]
     start = replace(start, split=start.split.map(lambda x: np.broadcast_to(x, (b, *x.shape[1:]))))
     split = start.split
@@ -68,7 +80,7 @@ def prepare(A: FloatArray, H: FloatArray, start: State, weights: Eigensystem) ->
     basis = basis_of(H, weights, j, split.w[:, :, 0], split.z[:, 0, :], sound)
 
     def alone(row: State, lam: FloatArray) -> modes.Modes:
-        return modes.prepare(lam, H, row, _one_token(lam[:, 0, 0]), weights)
+        return modes.prepare(lam, H, row, _one_token(lam[:, 0, 0]), weights, shadowed)
 
     return Powers(
         start,
@@ -180,54 +192,131 @@ def _normalised(bundle: _Bundle) -> _Bundle:
     return replace(bundle, x=bundle.x * np.ldexp(1.0, -exponent.astype(np.int64)), e=e)
 
 
-def _advanced(bundle: _Bundle, powers: Powers, steps: Sequence[int], twin: bool) -> _Bundle:
-    """The last vectors of ``bundle`` after each of ``steps`` more layers, each of them >= 0."""
+def _advanced(bundle: _Bundle, powers: Powers, part: slice, steps: Sequence[int], twin: bool) -> _Bundle:
+    """The vectors of some systems after each of ``steps`` more layers, each of them >= 0."""
     b, k, n, _ = bundle.x.shape
     t = len(steps)
-    x = np.repeat(bundle.x[:, :, :, -1:], t, axis=-1)
-    e = np.repeat(bundle.e[:, :, :, -1:], t, axis=-1)
-    width = max(1, MATRICES // max(1, k * n * n * 16))
-    for first in range(0, b, width):
-        piece = slice(first, first + width)
-        part = _Bundle(bundle.mu[piece], x[piece], e[piece], bundle.own[piece])
-        part = _powered(part, powers, piece, steps, np.random.default_rng(1) if twin else None)
-        x[piece], e[piece] = part.x, part.e
-    return replace(bundle, x=x, e=e)
+    v, u, deflated = (
+        np.broadcast_to(x, (len(powers.start.R), *x.shape[1:]))[part]
+        for x in (powers.start.split.v, powers.start.split.u, powers.deflated)
+    )
+    x = np.repeat(bundle.x[:, :, :, -1:], t, axis=-1).reshape(b * k, n, t)
+    e = np.repeat(bundle.e[:, :, :, -1:], t, axis=-1).reshape(b * k, 1, t)
+    mu, used = bundle.mu.reshape(-1), np.flatnonzero(bundle.own.reshape(-1) >= 0)
+    system = used // k
+    width = max(1, MATRICES // (16 * n * (n + t)))
+    drawn = _patterns(n, steps) if twin else None
+    # large systems go one by one, along their zeros
+    edges = np.flatnonzero(np.diff(system, prepend=-1)) if n > _UNCUT else [0]
+    for first, last in itertools.pairwise([*edges, len(used)]):
+        for start in range(first, last, width):
+            some = used[start : min(start + width, last)]
+            own = system[start : start + len(some)]
+            own = own[:1] if n > _UNCUT else own
+            through = v[own] * u[own]
+            x[some], e[some] = _powered(mu[some], x[some], e[some], deflated[own], through, steps, drawn)
+    return replace(bundle, x=x.reshape(b, k, n, t), e=e.reshape(b, k, 1, t))
 
 
-def _powered(bundle: _Bundle, powers: Powers, piece: slice, steps: Sequence[int], generator: Any) -> _Bundle:
-    """Multiply column t by the matrix to the power ``steps[t]``, bit by bit."""
-    split = powers.start.split
-    n = bundle.x.shape[-2]
-    u, v = split.u[piece, None], split.v[piece, None]
-    moved = bundle.mu[:, :, None, None] * powers.deflated[piece, None]
-    matrix = np.eye(n) - v * u + moved
-    if generator is not None:
-        matrix = matrix + _rounding(np.eye(n) + np.abs(v * u) + np.abs(moved), generator)
-    e = np.zeros((*bundle.mu.shape, 1, 1))
-    for bit in range(max(steps).bit_length()):
+def _patterns(n: int, steps: Sequence[int]) -> list[tuple[FloatArray, FloatArray]]:
+    """Normal numbers for what each bit of the powers rounds: of a matrix, and of the vectors it moves."""
+    generator = np.random.default_rng(1)
+    counts = [sum(step >> bit & 1 for step in steps) for bit in range(max(steps).bit_length())]
+    return [(generator.standard_normal((n, n)), generator.standard_normal((n, t))) for t in counts]
+
+
+def _powered(
+    mu: HostArray,
+    x: HostArray,
+    e: FloatArray,
+    deflated: FloatArray,
+    through: FloatArray,
+    steps: Sequence[int],
+    drawn: list[tuple[FloatArray, FloatArray]] | None,
+) -> tuple[HostArray, FloatArray]:
+    """Multiply column t of x (k, n, t) by I - ``through`` + mu ``deflated`` to the power ``steps[t]``.
+
+    ``e`` (k, 1, t): exponents of the columns; ``drawn``: how a twin's products are off.
+    """
+    n, bits = x.shape[-2], max(steps).bit_length()
+    panels = _panels(np.any((deflated != 0) | (through != 0), axis=0))
+    moved = mu[:, None, None] * deflated
+    matrix = np.eye(n) - through + moved
+    if drawn is not None and bits:
+        matrix += _rounding(np.eye(n) + np.abs(through) + _size(moved), drawn[0][0])
+    own = np.zeros((len(mu), 1, 1))
+    for bit in range(bits):
         chosen = [k for k, step in enumerate(steps) if step >> bit & 1]
+        size = _size(matrix) if drawn is not None else None
         if chosen:
-            x = matrix @ bundle.x[..., chosen]
-            if generator is not None:
-                x = x + _rounding(np.abs(matrix) @ np.abs(bundle.x[..., chosen]), generator)
-            new = _normalised(_Bundle(bundle.mu, x, bundle.e[..., chosen] + e, bundle.own))
-            bundle.x[..., chosen], bundle.e[..., chosen] = new.x, new.e
-        if max(steps) >> bit > 1:
-            terms = None if generator is None else np.abs(matrix) @ np.abs(matrix)
-            matrix = matrix @ matrix
-            if terms is not None:
-                matrix = matrix + _rounding(terms, generator)
-            top = np.max(np.abs(matrix), axis=(-1, -2), keepdims=True)
-            exponent = np.where(top > 0, np.frexp(np.where(top > 0, top, 1.0))[1], 0)
-            matrix = matrix * np.ldexp(1.0, -exponent)
-            e = 2 * e + exponent
-    return bundle
+            here = np.take(x, chosen, axis=-1)
+            after = _product(matrix, here, panels)
+            if size is not None and drawn is not None:
+                after += _rounding(_product(size, _size(here), panels), drawn[bit][1])
+            x[..., chosen] = after
+            e[..., chosen] += own
+        if bit + 1 == bits:
+            break
+        squared = _product(matrix, matrix, panels)
+        if size is not None and drawn is not None:
+            squared += _rounding(_product(size, size, panels), drawn[bit + 1][0])
+        matrix, own = squared, 2 * own
+        if bit % _SQUARINGS == 0:  # neither products nor what they leave of small numbers leave the range
+            matrix, exponent = _lifted(matrix, (-1, -2))
+            own = own + exponent
+            x, exponent = _lifted(x, -2)
+            e = e + exponent
+    x, exponent = _lifted(x, -2)
+    return x, np.where(np.any(x != 0, axis=-2, keepdims=True), e + exponent, EMPTY)
 
 
-def _rounding(terms: FloatArray, generator: Any) -> FloatArray:
-    """One random rounding of sums of ``terms``; the same pattern for every system, whatever its batch."""
-    return EPS * terms * generator.standard_normal(terms.shape[-2:])
+def _panels(filled: BoolArray) -> list[tuple[int, int]]:
+    """Cut rows where all before do without the columns after: (first, last), rows first to last end there.
+
+    ``filled`` (n, n): where a matrix, and so each of its powers, is not zero.
+    """
+    n = len(filled)
+    reach = np.maximum.accumulate(np.max(np.where(filled, np.arange(1, n + 1), 0), axis=-1))
+    reach = np.maximum(reach, np.arange(1, n + 1))
+    cuts = [at for at in range(_PANEL, n, _PANEL) if reach[at - 1] <= at] if n > _UNCUT else []
+    return list(itertools.pairwise([0, *cuts, n]))
+
+
+def _product(M: HostArray, X: HostArray, panels: list[tuple[int, int]]) -> HostArray:
+    """Return M X, (k, n, n) times (k, n, t) or itself, of matrices that are zero beyond their panels."""
+    if len(panels) == 1:
+        product: HostArray = M @ X
+        return product
+    square = X is M
+    out = np.zeros((*M.shape[:-1], X.shape[-1]), dtype=np.result_type(M, X))
+    for first, last in panels:
+        width = last if square else X.shape[-1]
+        out[:, first:last, :width] = M[:, first:last, :last] @ X[:, :last, :width]
+    return out
+
+
+def _lifted(x: HostArray, axis: Any) -> tuple[HostArray, FloatArray]:
+    """Bring the largest entries along ``axis`` to about 1, in place; return x and the exponents taken out."""
+    top = np.max(np.abs(x.view(np.float64)), axis=axis, keepdims=True)
+    if np.iscomplexobj(x) and top.shape[-1] > 1:
+        top = np.maximum(top[..., ::2], top[..., 1::2])
+    exponent = np.where(top > 0, np.frexp(np.where(top > 0, top, 1.0))[1] - 1.0, 0.0)
+    x *= np.ldexp(1.0, -exponent.astype(np.int64))
+    return x, exponent
+
+
+def _size(z: HostArray) -> FloatArray:
+    """About |z|, entry by entry."""
+    if not np.iscomplexobj(z):
+        return np.abs(z)
+    sizes: FloatArray = _DIAMOND * (np.abs(z.real) + np.abs(z.imag))
+    return sizes
+
+
+def _rounding(terms: FloatArray, pattern: FloatArray) -> FloatArray:
+    """One random rounding of sums of ``terms``, in place; of the same pattern for every system."""
+    terms *= EPS * pattern
+    return terms
 
 
 # --- states ------------------------------------------------------------------------------
@@ -236,26 +325,59 @@ def _rounding(terms: FloatArray, generator: Any) -> FloatArray:
 def states(powers: Powers, layers: Sequence[int]) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``.
 
-    Layers go in blocks whose vectors, at 16 n d bytes for a layer and a system,
-    fit into 128 MB.
+    Layers go in blocks whose states, at 8 n d bytes for a layer and a system, fit into 128 MB; within a
+    block a few systems at a time go through all of its layers, so that each power is found once.
     """
     b, n, d = powers.start.R.shape
     rows = mode_states.states(powers.row, layers)
     means = None if powers.mean is None else mode_states.states(powers.mean, layers)
     pair = [_bundles(powers, twin) for twin in (False, True)]
-    width = max(1, VECTORS // (16 * b * n * d))
+    width = max(1, VECTORS // (8 * b * n * d))
     base = 0
     for first in range(0, len(layers), width):
         block = layers[first : first + width]
         steps = [layer - base for layer in block]
-        pair = [
-            [_advanced(bundle, powers, steps, twin) for bundle in bundles]
-            for twin, bundles in zip((False, True), pair, strict=True)
+        few = max(1, VECTORS // (32 * n * d * len(block)))
+        parts = [
+            _of_block(powers, pair, slice(s, min(s + few, b)), steps, first + width < len(layers))
+            for s in range(0, b, few)
         ]
+        R, e_R, tall, e_b, off = (np.concatenate(x) if len(x) > 1 else x[0] for x in zip(*parts, strict=True))
         base = block[-1]
         for t, layer in enumerate(block):
             row = _with_mean(next(rows), None if means is None else next(means))
-            yield powers.start if layer == 0 else _state(powers, row, pair, t)
+            if layer == 0:
+                yield powers.start
+                continue
+            yield _state(powers, row, (R[:, t], e_R[:, t], tall[:, t], e_b[:, t], off[:, t]))
+
+
+def _of_block(
+    powers: Powers, pair: list[list[_Bundle]], some: slice, steps: Sequence[int], goes_on: bool
+) -> tuple[HostArray, ...]:
+    """R, exponent, b, exponent, log2 of how far the twins' b and R are off, each (systems, layers, ...).
+
+    Where more layers follow, the vectors of ``pair`` are left where these end.
+    """
+    found = []
+    for twin in (False, True):
+        own = []
+        for bundle in pair[twin]:
+            here = _Bundle(bundle.mu[some], bundle.x[some], bundle.e[some], bundle.own[some])
+            after = _advanced(here, powers, some, steps, twin)
+            if goes_on:
+                bundle.x[some], bundle.e[some] = after.x[..., -1:], after.e[..., -1:]
+            own.append(after)
+        found.append(_assembled(powers, own, some, len(steps)))
+    (R, e_R, tall, e_b), (other_R, f_R, other_b, f_b) = found
+    off = np.concatenate([_apart(tall, e_b, other_b, f_b), _apart(R, e_R, other_R, f_R)], axis=-1)
+    return R, e_R, tall, e_b, off
+
+
+def _apart(x: HostArray, e: FloatArray, y: HostArray, f: FloatArray) -> FloatArray:
+    """log2 of the size of x 2**e - y 2**f."""
+    top = np.maximum(e, f)
+    return log2(norm(x * _power(e - top) - y * _power(f - top))) + top
 
 
 def _with_mean(row: State, other: State | None) -> State:
@@ -267,20 +389,16 @@ def _with_mean(row: State, other: State | None) -> State:
     return replace(row, mean=mean, e_mean=e_mean, noise=noise)
 
 
-def _state(powers: Powers, row: State, pair: list[list[_Bundle]], t: int) -> State:
+def _state(powers: Powers, row: State, found: tuple[HostArray, ...]) -> State:
+    """The state at a layer from its split-off row and from what :func:`_of_block` found there."""
     split = powers.start.split
-    mine, other = (_assembled(powers, bundles, t) for bundles in pair)
-    R, e_R = mine[0]
-    b, e_b = mine[1]
+    R, e_R, b, e_b, off = found
     noise = np.array(row.noise)
     rounding = np.sqrt(sum(R.shape[1:])) * EPS
-    for k, (name, scale) in enumerate((("b", 1), ("R", 0))):
-        (x, e), (y, f) = mine[scale], other[scale]
-        top = np.maximum(e, f)
-        off = x * _power(e - top) - y * _power(f - top)
-        reach = np.max(powers.basis.condition, axis=-1)[:, None, None] if name == "R" else 1.0
-        found = add_log2(SAFETY + log2(norm(off)) + top, log2(rounding * reach * norm(x)) + e)
-        noise[:, :, 2 + k] = found[:, :, 0]
+    for k, (x, e) in enumerate(((b, e_b), (R, e_R))):
+        reach = np.max(powers.basis.condition, axis=-1)[:, None, None] if x is R else 1.0
+        own = add_log2(SAFETY + off[:, :, k : k + 1], log2(rounding * reach * norm(x)) + e)
+        noise[:, :, 2 + k] = own[:, :, 0]
     R = R - split.v * (split.u @ R)
     R = R - (R @ split.w) * split.z
     b = b - split.v * (split.u @ b)
@@ -303,30 +421,34 @@ def _state(powers: Powers, row: State, pair: list[list[_Bundle]], t: int) -> Sta
 
 
 def _assembled(
-    powers: Powers, bundles: list[_Bundle], t: int
-) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
-    """(R, exponent) and (b, exponent) from the vectors of layer number t."""
-    size, n, d = powers.start.R.shape
-    columns = np.zeros((size, d, n))  # real block form: X = columns^T Z
-    e = np.full((size, d), EMPTY)
+    powers: Powers, bundles: list[_Bundle], some: slice, count: int
+) -> tuple[HostArray, FloatArray, HostArray, FloatArray]:
+    """R, its exponent, b and its exponent, (systems, layers, ., .), from the vectors of some systems."""
+    n, d = powers.start.R.shape[1:]
+    size = some.stop - some.start
+    columns = np.zeros((size, d, n, count))  # real block form: X = columns^T Z
+    e = np.full((size, d, 1, count), EMPTY)
     for bundle in bundles:
         s, k = np.nonzero(bundle.own >= 0)
-        own = bundle.own[s, k]
-        x, exponent = bundle.x[s, k, :, t], bundle.e[s, k, 0, t]
+        own, x, exponent = bundle.own[s, k], bundle.x[s, k], bundle.e[s, k]
         e[s, own] = exponent
         if np.iscomplexobj(x):
             columns[s, own], columns[s, own + 1] = 2 * x.real, -2 * x.imag
             e[s, own + 1] = exponent
         else:
             columns[s, own] = x
-    has = np.flatnonzero(powers.j >= 0)
-    b, e_b = np.zeros((size, n, 1)), np.full((size, 1, 1), EMPTY)
-    b[has, :, 0], e_b[has, 0, 0] = columns[has, powers.j[has]], e[has, powers.j[has]]
-    e[has, powers.j[has]] = EMPTY
-    top = np.max(e, axis=-1, keepdims=True)
-    columns = columns * _power(e - top)[:, :, None]
-    columns[has, powers.j[has]] = 0
-    return (np.swapaxes(columns, -1, -2) @ powers.basis.block_left, top[:, :, None]), (b, e_b)
+    j = powers.j[some]
+    has = np.flatnonzero(j >= 0)
+    b, e_b = np.zeros((size, count, n, 1)), np.full((size, count, 1, 1), EMPTY)
+    b[has, :, :, 0] = np.swapaxes(columns[has, j[has]], -1, -2)
+    e_b[has, :, 0, 0] = e[has, j[has], 0]
+    e[has, j[has]] = EMPTY
+    top = np.max(e, axis=1, keepdims=True)
+    columns *= _power(e - top)
+    columns[has, j[has]] = 0
+    R = np.swapaxes(columns.reshape(size, d, n * count), -1, -2) @ powers.basis.block_left[some]
+    R = np.swapaxes(R.reshape(size, n, count, d), 1, 2)
+    return R, top[:, 0, 0, :, None, None], b, e_b
 
 
 def _power(exponent: FloatArray) -> FloatArray:

@@ -41,15 +41,16 @@ def rescued(task: Task, found: Recorded) -> Recorded:
 
         return in_pairs_of_doubles(finer, lambda layer: host(0 if finer.different == 1 else layer))
 
-    lost = hidden(found, task.allowed)
-    compiled = np.isin(np.broadcast_to(found.methods, found.size), (lanes.name, bands.name))
-    numbers = np.flatnonzero(np.any(lost, axis=-1) & compiled)
-    if numbers.size:
-        # these bound what others measure
-        finer = task.picked(numbers, count=last_of(lost[numbers]) + 1)
-        measuring = parts if ready(parts, finer) else iterate
-        found = filled(found, numbers, execute(finer, [measuring], parallel=False), task.allowed)
-        found = replace(found, fallbacks={**found.fallbacks, "iterate": len(numbers)})
+    compiled = np.broadcast_to((found.methods == lanes.name) | (found.methods == bands.name), found.size)
+    if compiled.any():
+        lost = hidden(found, task.allowed)
+        numbers = np.flatnonzero(np.any(lost, axis=-1) & compiled)
+        if numbers.size:
+            # these bound what others measure
+            finer = task.picked(numbers, count=last_of(lost[numbers]) + 1)
+            measuring = parts if ready(parts, finer) else iterate
+            found = filled(found, numbers, execute(finer, [measuring], parallel=False), task.allowed)
+            found = replace(found, fallbacks={**found.fallbacks, "iterate": len(numbers)})
     heads = max(len(task.rule.checked_heads(layer)) for layer in range(task.different))
     return _with_zeros(task, with_more_digits(task, found, in_float64, in_pairs, heads))
 

@@ -52,7 +52,7 @@ def usable(systems: Systems) -> BoolArray:
 
 def prepare(systems: Systems, start: State, shadowed: bool) -> Powers:
     """Take the systems apart by the eigenvectors of H."""
-    return powers.prepare(*systems.matrices, start, systems.weights)
+    return powers.prepare(*systems.matrices, start, systems.weights, shadowed)
 
 
 def states(form: Powers, layers: Sequence[int]) -> Iterator[State]:

@@ -18,6 +18,7 @@ from .._namespace import Array, namespace
 from .._shadow import begin, heads_of
 from .._state import EMPTY, PARTS, Split, State, between_rescalings, norm, normalise, scaled
 from ._ahead import kept
+from .one_product import attended, weighted
 
 __all__ = ["cut_drive", "lowered", "plus", "states"]
 
@@ -118,8 +119,8 @@ def _attention(heads: Heads, layer: int) -> list[Array]:
 def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
     split = state.split
     lam, mu = (_of_dtype(x, state.R) for x in (split.lam, split.mu))
-    R = state.R + _total(A @ (state.R @ H) for A, H in heads)
-    r = state.r + lam * _total(state.r @ H for _, H in heads)
+    R = state.R + _total(attended(A, weighted(state.R, H)) for A, H in heads)
+    r = state.r + lam * _total(weighted(state.r, H) for _, H in heads)
     fed = split.u @ R
     R = R - split.v * fed
     if split.any_coupled:

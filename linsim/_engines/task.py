@@ -49,7 +49,8 @@ class Task:
     when it becomes true; ``rng``: where rules that draw draw from; ``known``: what an engine that
     gave these systems up had found out about them; ``each``: the most operations that are spent on
     more digits for one system, None where all share a budget; ``tokens``: weights of the tokens that
-    are measured, (B or 1, n, 1) float64 on the host for all B systems of the batch, None for all alike.
+    are measured, (B or 1, n, 1) float64 on the host for all B systems of the batch, None for all alike;
+    ``where``: what ``backend="auto"`` chose, and why, "" where nobody left that open.
     """
 
     rule: Rule
@@ -68,6 +69,7 @@ class Task:
     known: Any = None
     each: float | None = None
     tokens: np.ndarray[Any, Any] | None = None
+    where: str = ""
 
     @property
     def size(self) -> int:
@@ -192,8 +194,15 @@ class Task:
 
     def heads(self, layer: int) -> list[tuple[Array, Array]]:
         """The pairs (A_h, H_h) of a layer, each (b or 1, ., .), where the states live."""
-        pairs = self.rule.checked_heads(layer if self.different > 1 else 0)
-        return [(self.attention(A), self.matrix(H)) for A, H in pairs]
+        return self._heads_of(layer) if self.different > 1 else list(self._heads_of_all)
+
+    def _heads_of(self, layer: int) -> list[tuple[Array, Array]]:
+        return [(self.attention(A), self.matrix(H)) for A, H in self.rule.checked_heads(layer)]
+
+    @functools.cached_property
+    def _heads_of_all(self) -> list[tuple[Array, Array]]:
+        """The pairs of every layer where all are alike."""
+        return self._heads_of(0)
 
     def attention(self, A: Array) -> Array:
         """Attention of the rule as :meth:`matrix` gives it, with the row sums that it was rounded from."""

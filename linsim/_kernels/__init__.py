@@ -2,8 +2,8 @@
 
 Everything that knows of Numba is in this package: :mod:`.lanes` (vectors as
 values), :mod:`.products` (matrix products), :mod:`.singular` (singular values
-across lanes), :mod:`.walk` (many layers of small systems); :mod:`.first_use` says
-which are compiled already.  The functions here
+across lanes), :mod:`.walk` (many layers of small systems); :mod:`.kept` says where
+compiled ones lie, :mod:`.first_use` which there are.  The functions here
 take and return NumPy arrays; without Numba, or where a kernel does not apply,
 callers use NumPy instead, and the same numbers come out to rounding.
 """
@@ -11,10 +11,8 @@ callers use NumPy instead, and the same numbers come out to rounding.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,37 +78,14 @@ def _say_once(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+@functools.cache
 def announce(kernel: Any, dtype: Any) -> None:
     """Say that kernels are compiled, where no earlier process left this one in the cache.
 
     Asked before a kernel is used for the first time.
     """
-    stats = getattr(kernel, "stats", None)  # absent where the kernel is plain Python
-    _discard_stale(stats.cache_path if stats else None)
     if not first_use.kept(kernel, str(dtype)):
         _say_once("linsim: compiling kernels, once for this machine; about half a minute ...")
-
-
-@functools.cache
-def _discard_stale(path: str | None) -> None:
-    """Remove compiled kernels that some other version of their sources left in the cache.
-
-    Numba looks at the file of the function that is called, not at those it calls in turn.
-    """
-    if not path or not os.path.isdir(path):
-        return
-    here = Path(__file__).parent
-    now = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(here.glob("*.py")))).hexdigest()
-    mark = Path(path) / "linsim-kernels.sha256"
-    try:
-        if mark.is_file() and mark.read_text() == now:
-            return
-        for file in here.glob("*.py"):
-            for compiled in Path(path).glob(f"{file.stem}.*.nb[ci]"):
-                compiled.unlink(missing_ok=True)
-        mark.write_text(now)
-    except OSError:  # a cache that cannot be written cannot be stale for long either
-        return
 
 
 def singular_values(x: HostArray) -> tuple[HostArray, int]:
@@ -137,7 +112,7 @@ def singular_values(x: HostArray) -> tuple[HostArray, int]:
     from .walk import tile_values
 
     announce(tile_values, x.dtype)
-    scale = np.max(np.abs(x), axis=(-1, -2), keepdims=True)
+    scale = np.maximum(np.max(x, axis=(-1, -2)), -np.min(x, axis=(-1, -2)))[:, None, None]
     known = np.isfinite(scale) & (scale > 0)
     scale = np.where(known, scale, 1).astype(x.dtype)
     out = np.empty((x.shape[0], min(x.shape[-2:])), dtype=x.dtype)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
+from .kept import KEPT
+from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, transpose, where
+from .lower import lower_product, lower_update
 from .normals import fill_normal
 from .products import aligned
 
 __all__ = ["turned"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)
@@ -59,13 +61,28 @@ def turned(diagonal, coupling, seeds, out):
                 for lane in range(w):
                     v[i * w + lane] = drawn[lane, at + i - k] if lane < filled else 1.0
             _reflect(even, odd, skew, v, p, n, k)
-        for lane in range(filled):
-            for i in range(n):
-                out[s + lane, i, i] = even[i * row + i * w + lane]
-                for j in range(i):
-                    x, y = even[i * row + j * w + lane], odd[i * row + j * w + lane]
-                    out[s + lane, i, j] = x + y
-                    out[s + lane, j, i] = x - y
+        for i in range(n):
+            for j in range(i):
+                here, there = (i * n + j) * w, (j * n + i) * w
+                x, y = load(even, here), load(odd, here)
+                store(even, here, x + y)
+                store(even, there, x - y)
+        unpack(even, n * n, out[s : s + filled].reshape(filled, n * n))
+
+
+@nb.njit(**_COMPILE)
+def unpack(tile, size, out):
+    """Copy the first lanes of ``size`` vectors to rows (filled, size), one lane to each."""
+    w = WIDTH // tile.itemsize
+    filled, k = out.shape[0], 0
+    if filled == w:
+        flat = out.reshape(out.size)
+        while k + w <= size:
+            transpose(flat, k, size, tile, k * w, w)
+            k += w
+    for lane in range(filled):
+        for j in range(k, size):
+            out[lane, j] = tile[j * w + lane]
 
 
 @nb.njit(**_COMPILE)
@@ -83,51 +100,26 @@ def _reflect(even, odd, skew, v, p, n, k):
     store(v, k * w, head)
     product = size * magnitude(head)
     factor = where(product > 0.0, one / where(product > 0.0, product, one), zero)
-    # p = factor even v
-    for i in range(k, n):
-        store(p, i * w, zero)
-    for i in range(k, n):
-        vi, at = load(v, i * w), i * row
-        total = load(p, i * w)
-        for j in range(k * w, i * w, w):
-            x = load(even, at + j)
-            total = fma(x, load(v, j), total)
-            store(p, j, fma(x, vi, load(p, j)))
-        store(p, i * w, fma(load(even, at + i * w), vi, total))
+    lower_product(even, n, k, n, v, 0, p, 1.0)
     inner = zero
     for i in range(k, n):
         x = load(p, i * w) * factor
         store(p, i * w, x)
         inner = fma(x, load(v, i * w), inner)
-    inner = inner * factor * 0.5
+    inner = inner * factor * -0.5
     for i in range(k, n):
-        store(p, i * w, load(p, i * w) - inner * load(v, i * w))
-    for i in range(k, n):
-        vi, pi, at = load(v, i * w), load(p, i * w), i * row
-        for j in range(k * w, (i + 1) * w, w):
-            store(even, at + j, load(even, at + j) - vi * load(p, j) - pi * load(v, j))
+        store(p, i * w, fma(inner, load(v, i * w), load(p, i * w)))
+    lower_update(even, n, k, n, v, 0, p, 1.0)
     if not skew:
         return
     if k > 0:  # what couples this corner to the column before it, so far in its first row alone
         at = (k - 1) * w
         corner = load(odd, k * row + at)
-        turn = corner * factor * head
+        turn = zero - corner * factor * head
         for i in range(k, n):
-            store(odd, i * row + at, zero - turn * load(v, i * w))
-        store(odd, k * row + at, corner - turn * head)
+            store(odd, i * row + at, turn * load(v, i * w))
+        store(odd, k * row + at, fma(turn, head, corner))
+    lower_product(odd, n, k, n, v, 0, p, -1.0)
     for i in range(k, n):
-        store(p, i * w, zero)
-    for i in range(k, n):
-        vi, at = load(v, i * w), i * row
-        total = load(p, i * w)
-        for j in range(k * w, i * w, w):
-            x = load(odd, at + j)
-            total = fma(x, load(v, j), total)
-            store(p, j, load(p, j) - x * vi)
-        store(p, i * w, total)
-    for i in range(k, n):
-        store(p, i * w, load(p, i * w) * factor)
-    for i in range(k, n):
-        vi, pi, at = load(v, i * w), load(p, i * w), i * row
-        for j in range(k * w, i * w, w):
-            store(odd, at + j, load(odd, at + j) + vi * load(p, j) - pi * load(v, j))
+        store(p, i * w, zero - load(p, i * w) * factor)
+    lower_update(odd, n, k, n, v, 0, p, -1.0)

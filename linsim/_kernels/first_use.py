@@ -21,10 +21,20 @@ __all__ = ["GROUPS", "compile_all", "compiled", "kept", "ready", "wait"]
 GROUPS = {
     "lanes": ("walk.walk",),
     "bands": ("layer.apply_layer",),
-    "parts": ("shadows.walk",),
+    "parts": ("shadows.walk", "begin.begin"),
     "jump": ("jump.jump",),
-    "sums": ("sums.content", "sums.leading", "sums.angles"),
+    "sums": (
+        "sums.content",
+        "sums.leading",
+        "sums.angles",
+        "values.sizes",
+        "values.angular",
+        "values.ranks",
+    ),
     "singular": ("walk.tile_values",),
+    "stationary": ("leading.stationary",),
+    "draws": ("isospectral.isospectral", "isospectral.settled", "bases.turned"),
+    "laws": ("hessenberg.general_values", "leading.leading", "leading.spread", "leading.suited"),
     "tridiagonal": ("tridiagonal.eigenvalues",),
 }
 
@@ -64,7 +74,8 @@ def compile_all(processes: int) -> None:
 
     # the longest first
     keys = [(group, dtype) for group in ("parts", "lanes", "bands") for dtype in ("float64", "float32")]
-    missing = [key for key in (*keys, ("jump", "float64")) if not compiled(*key)]
+    keys += [(group, "float64") for group in ("jump", "draws", "laws")]
+    missing = [key for key in keys if not compiled(*key)]
 
     def one(key: tuple[str, str]) -> None:
         if not compiled(*key):  # another may have needed the same

@@ -15,12 +15,13 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
 from .products import aligned
 
 __all__ = ["general_values"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _EPS = 2.0**-52
 # sweeps for one eigenvalue; two are the rule
 _SWEEPS = 40
@@ -49,28 +50,79 @@ def _hessenberg(X, n, work):
         store(X, (k + 1) * row + k * w, where(some, zero - copysign(size, first), first))
         for i in range(k + 2, n):
             store(X, i * row + k * w, zero)
-        # from the left: p = v^T X
-        for j in range((k + 1) * w, row, w):
-            store(work, p + j, zero)
-        for i in range(k + 1, n):
-            vi = load(work, v + i * w) * factor
-            at = i * row
-            for j in range((k + 1) * w, row, w):
-                store(work, p + j, fma(vi, load(X, at + j), load(work, p + j)))
-        for i in range(k + 1, n):
-            vi = zero - load(work, v + i * w)
-            at = i * row
-            for j in range((k + 1) * w, row, w):
-                store(X, at + j, fma(vi, load(work, p + j), load(X, at + j)))
-        # from the right
-        for i in range(n):
-            at = i * row
-            s = zero
-            for j in range((k + 1) * w, row, w):
-                s = fma(load(X, at + j), load(work, v + j), s)
-            s = zero - s * factor
-            for j in range((k + 1) * w, row, w):
-                store(X, at + j, fma(s, load(work, v + j), load(X, at + j)))
+        _reflected(X, n, k + 1, work, v, p, factor)
+
+
+@nb.njit(**_COMPILE)
+def _reflected(X, n, first, work, v, p, factor):
+    """Reflect rows and columns from ``first`` on, after the column before.  work: the vector at v, room at p.
+
+    Four rows at a time: vectors are read once for all, and no sum waits for another.  What is added to
+    the rows from the left is there when their products with v, for the right, are taken.
+    """
+    w = WIDTH // X.itemsize
+    row, zero = n * w, splat(X, 0.0)
+    begin = first * w
+    for j in range(begin, row, w):
+        store(work, p + j, zero)
+    i = first
+    while i + 3 < n:
+        at = i * row
+        a, b = load(work, v + i * w) * factor, load(work, v + (i + 1) * w) * factor
+        c, d = load(work, v + (i + 2) * w) * factor, load(work, v + (i + 3) * w) * factor
+        for j in range(begin, row, w):
+            x = fma(a, load(X, at + j), load(work, p + j))
+            x = fma(b, load(X, at + row + j), x)
+            x = fma(c, load(X, at + 2 * row + j), x)
+            store(work, p + j, fma(d, load(X, at + 3 * row + j), x))
+        i += 4
+    while i < n:
+        a, at = load(work, v + i * w) * factor, i * row
+        for j in range(begin, row, w):
+            store(work, p + j, fma(a, load(X, at + j), load(work, p + j)))
+        i += 1
+    i = 0
+    while i < n:
+        # rows that the left leaves alone have none of it
+        count = 4 if i + 3 < n and (i >= first or i + 3 < first) else 1
+        left, at = i >= first, i * row
+        if count == 4:
+            a = b = c = d = zero
+            if left:
+                a, b = zero - load(work, v + i * w), zero - load(work, v + (i + 1) * w)
+                c, d = zero - load(work, v + (i + 2) * w), zero - load(work, v + (i + 3) * w)
+            s0 = s1 = s2 = s3 = zero
+            for j in range(begin, row, w):
+                o, u = at + j, load(work, v + j)
+                x, y, z, t = load(X, o), load(X, o + row), load(X, o + 2 * row), load(X, o + 3 * row)
+                if left:
+                    q = load(work, p + j)
+                    x, y, z, t = fma(a, q, x), fma(b, q, y), fma(c, q, z), fma(d, q, t)
+                    store(X, o, x)
+                    store(X, o + row, y)
+                    store(X, o + 2 * row, z)
+                    store(X, o + 3 * row, t)
+                s0, s1, s2, s3 = fma(x, u, s0), fma(y, u, s1), fma(z, u, s2), fma(t, u, s3)
+            s0, s1, s2, s3 = zero - s0 * factor, zero - s1 * factor, zero - s2 * factor, zero - s3 * factor
+            for j in range(begin, row, w):
+                o, u = at + j, load(work, v + j)
+                store(X, o, fma(s0, u, load(X, o)))
+                store(X, o + row, fma(s1, u, load(X, o + row)))
+                store(X, o + 2 * row, fma(s2, u, load(X, o + 2 * row)))
+                store(X, o + 3 * row, fma(s3, u, load(X, o + 3 * row)))
+        else:
+            a = zero - load(work, v + i * w) if left else zero
+            s0 = zero
+            for j in range(begin, row, w):
+                x = load(X, at + j)
+                if left:
+                    x = fma(a, load(work, p + j), x)
+                    store(X, at + j, x)
+                s0 = fma(x, load(work, v + j), s0)
+            s0 = zero - s0 * factor
+            for j in range(begin, row, w):
+                store(X, at + j, fma(s0, load(work, v + j), load(X, at + j)))
+        i += count
 
 
 @nb.njit(**_COMPILE)
@@ -116,7 +168,7 @@ def _split(X, n, lane, top, norm, out):
 
 @nb.njit(**_COMPILE)
 def _begin(X, n, lane, top, low, turn, first):
-    """Choose one lane's shifts, write its first reflection's vector (3) to ``first``; where it begins."""
+    """Choose one lane's shifts, and write the vector (3) of its first reflection to ``first``."""
     w = WIDTH // X.itemsize
     row, step = n * w, n * w + w
     at = top * row + top * w + lane
@@ -125,35 +177,25 @@ def _begin(X, n, lane, top, low, turn, first):
         s = abs(X[at - w]) + abs(X[at - step - w])
         x = y = x + 0.75 * s
         t = -0.4375 * s * s
-    m = top - 2
-    while True:  # two small entries in a row let it begin later
-        here = m * row + m * w + lane
-        z, below = X[here], X[here + row]
-        p = ((x - z) * (y - z) - t) / below + X[here + w]
-        q = X[here + step] - z - (x - z) - (y - z)
-        r = X[here + step + row]
-        s = 1.0 / (abs(p) + abs(q) + abs(r))
-        p, q, r = p * s, q * s, r * s
-        if m == low:
-            break
-        size = abs(X[here - step]) + abs(z) + abs(X[here + step])
-        if abs(X[here - w]) * (abs(q) + abs(r)) <= _EPS * abs(p) * size:
-            break
-        m -= 1
-    first[0, lane], first[1, lane], first[2, lane] = p, q, r
-    return m
+    here = low * row + low * w + lane
+    z, below = X[here], X[here + row]
+    p = ((x - z) * (y - z) - t) / below + X[here + w]
+    q = X[here + step] - z - (x - z) - (y - z)
+    r = X[here + step + row]
+    s = 1.0 / (abs(p) + abs(q) + abs(r))
+    first[0, lane], first[1, lane], first[2, lane] = p * s, q * s, r * s
 
 
 @nb.njit(**_COMPILE)
-def _sweep(X, n, begins, ends, lows, bottom, last, work):
-    """One double-shift sweep of every lane over its window begins..ends, of rows ``lows`` on.
+def _sweep(X, n, begins, ends, bottom, last, work):
+    """One double-shift sweep of every lane over its window begins..ends.
 
     work: what begins it, three vectors, then room for the windows as numbers.
     """
     w = WIDTH // X.itemsize
     row = n * w
     zero, one = splat(X, 0.0), splat(X, 1.0)
-    begin, end, low = load(begins, 0), load(ends, 0), load(lows, 0)
+    begin, end = load(begins, 0), load(ends, 0)
     for k in range(bottom, last):
         at = k * row + k * w
         inside = (begin <= float(k)) & (end > float(k))
@@ -174,23 +216,19 @@ def _sweep(X, n, begins, ends, lows, bottom, last, work):
         p, q, r = p * inverse, q * inverse, r * inverse
         s = copysign(sqrt(fma(p, p, fma(q, q, r * r))), p)
         if k > 0:
-            # what the reflection leaves in the column before; at the start of a window only its sign
-            old = load(X, at - w)
-            new = where(start, where(begin > low, zero - old, old), zero - s * scale)
-            store(X, at - w, where(inside, new, old))
+            # what the reflection leaves in the column before, inside the window
             chased = inside & (begin < float(k))
+            store(X, at - w, where(chased, zero - s * scale, load(X, at - w)))
             below = load(X, at + row - w)
             store(X, at + row - w, where(chased, zero, below))
             if k + 2 < n:
                 below = load(X, at + 2 * row - w)
                 store(X, at + 2 * row - w, where(chased & three, zero, below))
         head = where(inside, p + s, one)
-        safe = where(inside, s, one)
-        x = where(inside, head / safe, zero)
-        y = where(inside, q / safe, zero)
-        z = where(inside, r / safe, zero)
-        q = where(inside, q / head, zero)
-        r = where(inside, r / head, zero)
+        over_s, over_head = one / where(inside, s, one), one / head
+        x = where(inside, head * over_s, zero)
+        y, z = where(inside, q * over_s, zero), where(inside, r * over_s, zero)
+        q, r = where(inside, q * over_head, zero), where(inside, r * over_head, zero)
         if k + 2 < n:
             for j in range(at, k * row + (last + 1) * w, w):
                 a, b, c = load(X, j), load(X, j + row), load(X, j + 2 * row)
@@ -229,7 +267,7 @@ def general_values(M, out):
     b, n = M.shape[0], M.shape[1]
     row = n * w
     X, work = aligned(n * row, M), aligned(max(2 * row, 3 * w), M)
-    begins, ends, lows = aligned(w, M), aligned(w, M), aligned(w, M)
+    begins, ends = aligned(w, M), aligned(w, M)
     first = work[: 3 * w].reshape(3, w)
     tops, turns, norms = np.empty(w, np.int64), np.empty(w, np.int64), np.empty(w)
     for s in range(0, b, w):
@@ -248,7 +286,7 @@ def general_values(M, out):
         while True:
             bottom, last = n, -1
             for lane in range(w):
-                begins[lane] = ends[lane] = lows[lane] = -1.0
+                begins[lane] = ends[lane] = -1.0
                 if tops[lane] < 0:
                     continue
                 top, low = _split(X, n, lane, tops[lane], norms[lane], out[s + lane])
@@ -259,9 +297,9 @@ def general_values(M, out):
                 tops[lane] = top
                 if top < 0:
                     continue
-                m = _begin(X, n, lane, top, low, turns[lane], first)
-                begins[lane], ends[lane], lows[lane] = float(m), float(top), float(low)
+                _begin(X, n, lane, top, low, turns[lane], first)
+                begins[lane], ends[lane] = float(low), float(top)
                 bottom, last = min(bottom, low), max(last, top)
             if last < 0:
                 break
-            _sweep(X, n, begins, ends, lows, bottom, last, work)
+            _sweep(X, n, begins, ends, bottom, last, work)

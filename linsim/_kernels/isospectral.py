@@ -11,23 +11,27 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, maximum, minimum, splat, store, where
 from .normals import fill_normal
 from .products import aligned
 from .symmetric import eigenvectors
 
-__all__ = ["isospectral"]
+__all__ = ["isospectral", "settled"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)
-def isospectral(others, room, seeds, steps, reflection, margin, memory, matrices, found):
+def isospectral(
+    others, room, seeds, starts, steps, reflection, margin, share, memory, tolerance, matrices, found
+):
     """Search for matrices (b, n, n) with eigenvalues 1 and others (b, n - 1), ascending.
 
-    Starts are drawn from seeds (b,).  An entry below margin * room / n is moved ``reflection`` times as far
-    up as it is below, with ``memory`` of what the step before moved; entries above a fiftieth of that are
-    accepted.  Writes to found (b,) whether that came within ``steps``, and then the matrix to ``matrices``.
+    It starts from ``starts`` (b, n, n) as they are or, where there are none, from what seeds (b,) draw.  An
+    entry below margin * room / n is moved ``reflection`` times as far up as it is below, with ``memory`` of
+    what the step before moved; all above ``share`` of that are accepted.  ``tolerance``: of the eigenvectors
+    of each step.  Writes the last matrix to ``matrices`` and to found (b,) whether it is accepted.
     """
     w = WIDTH // matrices.itemsize
     b, m = others.shape
@@ -35,50 +39,56 @@ def isospectral(others, room, seeds, steps, reflection, margin, memory, matrices
     X, Z = aligned(m * m * w, matrices), aligned(m * m * w, matrices)
     A, moved = aligned(n * n * w, matrices), aligned(n * n * w, matrices)
     d, e, c = aligned(n * w, matrices), aligned(n * w, matrices), aligned(n * w, matrices)
-    work, target, least = aligned(2 * n * w, matrices), aligned(w, matrices), aligned(w, matrices)
+    work, target, least = aligned(4 * n * w, matrices), aligned(w, matrices), aligned(w, matrices)
     drawn = np.empty(m * (m + 1) // 2)
-    system, age = np.empty(w, np.int64), np.empty(w, np.int64)
-    waiting, busy = 0, 0
-    for lane in range(w):
-        system[lane] = -1
-        if waiting < b:
-            _begin(X, moved, seeds[waiting], drawn, lane, m)
-            system[lane], age[lane], target[lane] = waiting, 0, margin * room[waiting] / n
-            waiting, busy = waiting + 1, busy + 1
-    while busy > 0:
-        eigenvectors(X, m, Z, d, e, work)
+    system, age = np.full(w, -1), np.zeros(w, np.int64)
+    waiting = 0
+    while True:
+        busy = 0
+        for lane in range(w):
+            if system[lane] < 0 and waiting < b:
+                system[lane], age[lane] = waiting, 0
+                target[lane] = -1e30  # nothing is moved at first
+                for k in range(n * n):
+                    moved[k * w + lane] = 0.0
+                if starts.size:
+                    for i in range(n):
+                        for j in range(i + 1):
+                            A[(i * n + j) * w + lane] = starts[waiting, i, j]
+                waiting += 1
+            busy += system[lane] >= 0
+        if busy == 0:
+            return
+        _reflected(A, moved, n, target, reflection, memory)
+        _inwards(A, n, X, work)
+        for lane in range(w):
+            if system[lane] >= 0 and age[lane] == 0:
+                target[lane] = margin * room[system[lane]] / n
+                if not starts.size:
+                    _draw(X, seeds[system[lane]], drawn, lane, m)
+        eigenvectors(X, m, Z, d, e, work, tolerance)
         _ranked(d, m, system, others, c)
         _recombined(Z, c, m, X, work)
         _outwards(X, m, A, work, least)
-        _reflected(A, moved, n, target, reflection, memory)
-        _inwards(A, n, X, work)
         for lane in range(w):
             s = system[lane]
             if s < 0:
                 continue
             age[lane] += 1
-            good = least[lane] > max(0.02 * target[lane], 1e-14)
+            good = least[lane] > max(share * target[lane], 1e-14)
             if not good and age[lane] < steps:
                 continue
             found[s] = good
-            if good:
-                for i in range(n):
-                    for j in range(i + 1):
-                        k = (i * n + j) * w + lane
-                        x = A[k] - moved[k]
-                        matrices[s, i, j] = x
-                        matrices[s, j, i] = x
-            if waiting < b:  # the place of what is done is taken at once
-                _begin(X, moved, seeds[waiting], drawn, lane, m)
-                system[lane], age[lane], target[lane] = waiting, 0, margin * room[waiting] / n
-                waiting += 1
-            else:
-                system[lane] = -1
-                busy -= 1
+            system[lane] = -1  # the place of what is done is taken at once
+            for i in range(n):
+                for j in range(i + 1):
+                    x = A[(i * n + j) * w + lane]
+                    matrices[s, i, j] = x
+                    matrices[s, j, i] = x
 
 
 @nb.njit(**_COMPILE)
-def _begin(X, moved, seed, drawn, lane, m):
+def _draw(X, seed, drawn, lane, m):
     """Put a symmetric Gaussian matrix into a lane: its eigenvectors are Haar distributed."""
     w = WIDTH // X.itemsize
     fill_normal(seed, 0, drawn)
@@ -87,8 +97,6 @@ def _begin(X, moved, seed, drawn, lane, m):
         for j in range(i + 1):
             X[(i * m + j) * w + lane] = drawn[at] * (math.sqrt(2.0) if i == j else 1.0)
             at += 1
-    for k in range(lane, moved.size, w):
-        moved[k] = 0.0
 
 
 @nb.njit(**_COMPILE)
@@ -153,15 +161,15 @@ def _outwards(X, m, A, work, least):
     for i in range(1, n):
         inner = fma(load(work, i * w), splat(X, rest), inner)
     for i in range(n):
-        x = load(work, i * w) - inner * (first if i == 0 else rest)
+        x = fma(inner, splat(X, -first if i == 0 else -rest), load(work, i * w))
         store(work, i * w, x + x)
     smallest = splat(X, 1e30)
     share = 1.0 / n
+    head, tail, even = splat(X, -first), splat(X, -rest), splat(X, share)
     for i in range(n):
-        wi, qi = (first if i == 0 else rest), load(work, i * w)
+        wi, qi = (head if i == 0 else tail), load(work, i * w)
         for j in range(i + 1):
-            wj = first if j == 0 else rest
-            x = splat(X, share) - load(work, j * w) * wi - qi * wj
+            x = fma(qi, head if j == 0 else tail, fma(load(work, j * w), wi, even))
             if j > 0:
                 x = x + load(X, ((i - 1) * m + j - 1) * w)
             store(A, (i * n + j) * w, x)
@@ -199,11 +207,12 @@ def _reflected(A, moved, n, target, reflection, memory):
     """Add to A what lifts entries that are below their target, and keep it in ``moved``."""
     w = WIDTH // A.itemsize
     zero, wanted = splat(A, 0.0), load(target, 0)
+    times, kept = splat(A, reflection), splat(A, memory)
     for i in range(n):
         for j in range(i + 1):
             k = (i * n + j) * w
             x = load(A, k)
-            lift = maximum(wanted - x, zero) * reflection + load(moved, k) * memory
+            lift = fma(maximum(wanted - x, zero), times, load(moved, k) * kept)
             store(moved, k, lift)
             store(A, k, x + lift)
 
@@ -218,14 +227,46 @@ def _inwards(A, n, X, work):
     _sums(A, n, work, 0, rest)
     inner = splat(A, 0.0)
     for i in range(n):
-        x = load(work, i * w) + load(A, i * n * w) * (first - rest)
+        x = fma(load(A, i * n * w), splat(A, first - rest), load(work, i * w))
         store(work, i * w, x)
         inner = fma(x, splat(A, first if i == 0 else rest), inner)
+    back = splat(A, -rest)
     for i in range(1, n):
-        x = load(work, i * w) - inner * rest
+        x = fma(inner, back, load(work, i * w))
         store(work, i * w, x + x)
     for i in range(1, n):
         gi = load(work, i * w)
         for j in range(1, i + 1):
-            x = load(A, (i * n + j) * w) - (load(work, j * w) + gi) * rest
+            x = fma(load(work, j * w) + gi, back, load(A, (i * n + j) * w))
             store(X, ((i - 1) * m + j - 1) * w, x)
+
+
+@nb.njit(**_COMPILE)
+def settled(matrices, shifted, least, worst):
+    """Let rows of symmetric matrices (b, n, n) sum to 1 to rounding; write them plus 1 to shifted.
+
+    To least (b,) and worst (b,): the smallest entry, and how far the sum of a row is off.
+    """
+    b, n = matrices.shape[0], matrices.shape[1]
+    off, low = np.empty(n), np.empty(n)
+    for s in range(b):
+        A, mean = matrices[s], 0.0
+        off[:] = -1.0
+        for i in range(n):  # a column of sums at a time, which is one vector after the other
+            for j in range(n):
+                off[j] += A[i, j]
+        for j in range(n):
+            mean += off[j] / n
+        low[:] = np.inf
+        for i in range(n):
+            for j in range(n):
+                x = A[i, j] - (off[i] + off[j] - mean) / n
+                A[i, j] = x
+                shifted[s, i, j] = x
+                low[j] = min(low[j], x)
+            shifted[s, i, i] += 1.0
+        off[:] = -1.0
+        for i in range(n):
+            for j in range(n):
+                off[j] += A[i, j]
+        least[s], worst[s] = low.min(), np.abs(off).max()

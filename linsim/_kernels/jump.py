@@ -15,6 +15,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, load, store
 from .layer import (
     ABSENT,
@@ -48,7 +49,7 @@ from .singular import tile_work
 
 __all__ = ["jump"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 # modes this many powers of two below the largest of their part add nothing
 _NEGLIGIBLE = 70.0

@@ -19,11 +19,13 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, splat, store, total
 from .products import add_product, columns, index, pack, rows
 
 __all__ = [
     "ABSENT",
+    "DRIVE",
     "E_MEAN",
     "E_REST",
     "FEED",
@@ -35,14 +37,16 @@ __all__ = [
     "NOISE_REST",
     "PROBE",
     "SHALLOW",
+    "SIGNED",
     "SIZE_MEAN",
     "SIZE_REST",
     "Layout",
     "add_log2",
     "apply_layer",
     "centre",
-    "feed",
+    "dot",
     "finish_layer",
+    "grown",
     "layout",
     "log2",
     "look",
@@ -51,12 +55,13 @@ __all__ = [
     "place_weights",
     "places",
     "power_of_two",
-    "reach",
     "rescale",
     "settle",
+    "settle_as_one",
+    "times",
 ]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 #: log2 of nothing, as linsim._state.EMPTY
 ABSENT = -(2.0**60)
@@ -65,13 +70,15 @@ PROBE = 6
 #: how deep a compressed probe is believed: 7 % too slow by layer, it is off by 1e8, which the
 #: resolution of a value (1e-6) has to spare above rounding
 SHALLOW = 256
+#: and of A of either sign, where it may be too slow by a quarter (measured on Gaussian matrices)
+SIGNED = 64
 
 #: bits by which the terms of a layer may exceed its growth before errors are bounded rather than measured
 TURNED = 4.0
 
 # the ledger: exponents of both parts; log2 of their sizes, of their noise, and of the probe's sizes when
 # last looked at; their sums of squares, of mantissas; log2 of how much of the rest a
-# layer can feed into the mean, and of how much it can enlarge anything
+# layer can feed into the mean, of how much it can enlarge anything, and of what it adds to every token
 (
     E_REST,
     E_MEAN,
@@ -85,8 +92,9 @@ TURNED = 4.0
     LOW,
     FEED,
     GAIN,
-) = range(12)
-LEDGER = 12
+    DRIVE,
+) = range(13)
+LEDGER = 13
 
 
 class Layout(NamedTuple):
@@ -166,7 +174,7 @@ def _square(Y, base, stride, first, last):
 
 
 @nb.njit(**_COMPILE)
-def _times(Y, base, stride, first, last, factor):
+def times(Y, base, stride, first, last, factor):
     """Multiply some rows."""
     for k in range(base.size):
         for i in range(first, last):
@@ -237,15 +245,16 @@ def place_input(x, generic, compressed, rounding, lay, base, stride, Y, ledger):
     ledger[E_REST] = ledger[E_MEAN] = top
     ledger[NOISE_REST] = log2(rounding * 2 * math.sqrt(square)) + top
     ledger[NOISE_MEAN] = log2(rounding * (math.sqrt(square / n) + math.sqrt(shift))) + top
+    ledger[DRIVE] = ABSENT
     _look_at_all(lay, base, stride, Y, ledger)
 
 
 @nb.njit(**_COMPILE)
-def _krylov(A, n, m, start, out, lda):
-    """Compress A off the constant vector to m dimensions: out = Q^T A Q, by Arnoldi's iteration.
+def _krylov(A, n, m, start, apart, out, lda):
+    """Compress A to m dimensions: out = Q^T A Q, by Arnoldi's iteration.
 
-    ``start`` (m, n) holds generic vectors: the first one, and those that take over
-    where an invariant space is complete.
+    ``apart``: off the constant vector, which is invariant; ``start`` (m, n) holds generic vectors: the
+    first one, and those that take over where an invariant space is complete.
     """
     basis, images = np.zeros((m, n)), np.zeros((m, n))
     for k in range(m):
@@ -257,13 +266,13 @@ def _krylov(A, n, m, start, out, lda):
                 mean = 0.0
                 for i in range(n):
                     mean += basis[k, i]
-                for i in range(n):
+                for i in range(n if apart else 0):
                     basis[k, i] -= mean / n
                 for c in range(k):
-                    x = _dot(basis[c], basis[k])
+                    x = dot(basis[c], basis[k])
                     for i in range(n):
                         basis[k, i] -= x * basis[c, i]
-            left = _dot(basis[k], basis[k])
+            left = dot(basis[k], basis[k])
             if left > 1e-20 or attempt == 2:
                 break
             for i in range(n):
@@ -272,15 +281,15 @@ def _krylov(A, n, m, start, out, lda):
         for i in range(n):
             basis[k, i] *= scale
         for i in range(n):
-            images[k, i] = _dot(A[i], basis[k])
+            images[k, i] = dot(A[i], basis[k])
     for k in range(m):
         for c in range(m):
-            out[c * lda + k] = _dot(basis[c], images[k])
+            out[c * lda + k] = dot(basis[c], images[k])
 
 
 # the sum may be taken in any order
 @nb.njit(**_COMPILE, fastmath={"reassoc", "contract", "nsz"})
-def _dot(x, y):
+def dot(x, y):
     result = 0.0
     for i in range(x.size):
         result += x[i] * y[i]
@@ -288,8 +297,11 @@ def _dot(x, y):
 
 
 @nb.njit(**_COMPILE)
-def place_attention(A, generic, compressed, lay, left, small, h):
-    """Write head h's attention row by row to ``left``, and what the probe sees of it to ``small``."""
+def place_attention(A, generic, compressed, apart, lay, left, small, h):
+    """Write head h's attention row by row to ``left``, and what the probe sees of it to ``small``.
+
+    ``apart``: whether the constant vector is invariant, and the mean so kept apart from the probe.
+    """
     n, m = lay.n, lay.m
     for i in range(n):
         for j in range(n):
@@ -297,7 +309,7 @@ def place_attention(A, generic, compressed, lay, left, small, h):
     at = small[h * rows(m) * m :]
     if compressed:
         if m > 0:
-            _krylov(A, n, m, generic, at, m)
+            _krylov(A, n, m, generic, apart, at, m)
         return
     for i in range(n):
         for j in range(n):
@@ -310,64 +322,17 @@ def place_weights(H, lay, right, h):
     pack(H, lay.d, right, h * lay.d * columns(lay.d, right.itemsize))
 
 
-@nb.njit(**_COMPILE)
-def reach(A, H):
-    """Return about ||A|| ||H||: how much larger than a state the terms of a layer can be."""
-    n, d = A.shape[0], H.shape[0]
-    columns_, x, y = np.zeros(n), np.ones(d), np.empty(d)
-    for i in range(n):
-        for j in range(n):
-            columns_[j] += A[i, j]
-    for j in range(d):  # no symmetry that H could share
-        x[j] += 0.1 * math.cos(float(j))
-    size = 0.0
-    for _ in range(4):  # power steps on H^T H
-        for i in range(d):
-            y[i] = _dot(H[i], x)
-        x[:] = 0.0
-        for i in range(d):
-            for j in range(d):
-                x[j] += H[i, j] * y[i]
-        largest = 0.0
-        for j in range(d):
-            largest = max(largest, abs(x[j]))
-        if largest == 0:
-            break
-        size = math.sqrt(_dot(y, y))
-        scale = 1 / largest
-        for j in range(d):
-            x[j] *= scale
-        length = math.sqrt(_dot(x, x))
-        for j in range(d):
-            x[j] /= length
-    # what the steps still miss, and ||A||^2 <= largest row sum times largest column sum
-    return 1.25 * size * math.sqrt(max(1.0, columns_.max()))
-
-
-@nb.njit(**_COMPILE)
-def feed(A, H):
-    """Return ||mean row of A (I - Pi)|| ||H||_F: how much of the rest can reach the mean in a layer."""
-    n, d = A.shape[0], H.shape[0]
-    mean = np.zeros(n)
-    for i in range(n):
-        for j in range(n):
-            mean[j] += A[i, j]
-    for j in range(n):
-        mean[j] = (mean[j] - 1.0) / n
-    square = 0.0
-    for i in range(d):
-        square += _dot(H[i], H[i])
-    uneven = _dot(mean, mean)
-    return math.sqrt(uneven * square)
-
-
 # --- a layer ------------------------------------------------------------------------------
 
 
 @nb.njit(**_COMPILE)
-def apply_layer(lay, base, stride, heads, left, small, right, old, T, new, in_place, start, stop):
+def apply_layer(
+    lay, base, stride, heads, left, small, right, sums, turns, old, T, new, in_place, start, stop
+):  # fmt: skip
     """Rows ``start`` to ``stop`` of X + sum_h A_h X H_h, with T for what is between the products.
 
+    ``sums`` (heads,): what rows of A_h sum to, on average; ``turns`` (heads n,): how much more each of them
+    does, empty where all do alike, so that the mean stays the mean.
     ``start`` and ``stop`` are multiples of ROWS.  ``in_place``: ``new`` is ``old``, and
     all rows are asked for (T is complete before any of them is touched).
     """
@@ -387,7 +352,12 @@ def apply_layer(lay, base, stride, heads, left, small, right, old, T, new, in_pl
         for k in range(base.size):
             for i in range(first, last):
                 at = base[k] + i * stride[k]
-                store(T, o + at, load(old, at))
+                store(T, o + at, load(old, at) * sums[h])
+            if turns.size > 0:  # both parts are at one scale then
+                mean = load(old, base[k] + lay.mean * stride[k])
+                for i in range(start, min(stop, n)):
+                    at = o + base[k] + i * stride[k]
+                    store(T, at, fma(splat(T, turns[h * n + i]), mean, load(T, at)))
     if not in_place:
         for k in range(base.size):
             for i in range(start, stop):
@@ -449,28 +419,57 @@ def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
     _look_at_all(lay, base, stride, Y, ledger)
     if since == 0:
         return
-    # roundings of several layers add up like a root, but for what each layer repeats
-    several = math.sqrt(float(since))
-    layers = math.log2(several * (1.0 + 0.15 * several)) if since > 1 else 0.0
-    before = (since - 1.0) / since
-    added = log_rounding + layers + ledger[GAIN]
+    size_mean = max(size_mean, ledger[DRIVE])
+    before, layers = (since - 1.0) / since, _several(since)
+    added = log_rounding + layers
     fed = ledger[NOISE_REST] + max(ledger[_PROBE_REST] - rest, 0.0) * before
     for place, old, size in ((0, rest, size_rest), (1, mean, size_mean)):
         pace = max(ledger[_PROBE_REST + place] - old, -60.0 * since)
-        # The terms of a layer, whose rounding stays, are larger than the state by GAIN at most.  A new
-        # error may grow by as much in the next layer where the probe, long turned, no longer does; that
-        # a generic one does so by a factor of 4 is part of ``log_rounding``.
-        now = ledger[SIZE_REST + place]
-        change = now - size if now > ABSENT / 2 and size > ABSENT / 2 else pace
-        turned = max(ledger[GAIN] - pace / since - 2.0, 0.0)
-        if turned > TURNED:  # along a chain of features it may go on growing, for as long as that is
-            turned *= max(1.0, min(lay.d - 1.0, 8.0))
-        new = added + turned + size + max(change, pace) * before
-        ledger[NOISE_REST + place] = add_log2(ledger[NOISE_REST + place] + pace, new)
+        now, noise = ledger[SIZE_REST + place], ledger[NOISE_REST + place]
+        ledger[NOISE_REST + place], new = grown(lay, noise, size, now, pace, since, added, ledger[GAIN])
         if place == 0 and since > 1:  # what an earlier layer of these has added is fed by a later one
             fed = add_log2(fed, new)
     if coupled:
         ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], fed + layers + ledger[FEED])
+
+
+@nb.njit(**_COMPILE)
+def settle_as_one(lay, base, stride, since, log_rounding, Y, ledger):
+    """As :func:`settle` where each part turns into the other, so that one noise is that of both."""
+    probe, half = ledger[_PROBE_REST], 0.5 * math.log2(float(lay.n))
+    size = max(ledger[SIZE_REST], ledger[SIZE_MEAN] + half)
+    _look_at_all(lay, base, stride, Y, ledger)
+    noise = max(ledger[NOISE_REST], ledger[NOISE_MEAN] + half)
+    if since > 0:
+        size, now = max(size, ledger[DRIVE] + half), max(ledger[SIZE_REST], ledger[SIZE_MEAN] + half)
+        pace = max(ledger[_PROBE_REST] - probe, -60.0 * since)
+        added = log_rounding + _several(since)
+        noise, _ = grown(lay, noise, size, now, pace, since, added, ledger[GAIN])
+    ledger[NOISE_REST], ledger[NOISE_MEAN] = noise, noise - half
+
+
+@nb.njit(**_COMPILE)
+def _several(since):
+    """log2 of how roundings of several layers add up: like a root, but for what each layer repeats."""
+    several = math.sqrt(float(since))
+    return math.log2(several * (1.0 + 0.15 * several)) if since > 1 else 0.0
+
+
+@nb.njit(**_COMPILE)
+def grown(lay, noise, size, now, pace, since, added, gain):
+    """Return the noise of a part after ``since`` layers, and what these have added to it.
+
+    ``size``, ``now``: log2 of the part's size before and after; ``pace``: of the growth of its probe;
+    ``added``: of what the layers round, relative to their terms.  These, whose rounding stays, are larger
+    than the state by ``gain`` at most.  A new error may grow by as much in the next layer where the probe,
+    long turned, no longer does; that a generic one does so by a factor of 4 is part of ``added``.
+    """
+    change = now - size if now > ABSENT / 2 and size > ABSENT / 2 else pace
+    turned = max(gain - pace / since - 2.0, 0.0)
+    if turned > TURNED:  # along a chain of features it may go on growing, for as long as that is
+        turned *= max(1.0, min(lay.d - 1.0, 8.0))
+    new = added + gain + turned + size + max(change, pace) * ((since - 1.0) / since)
+    return add_log2(noise + pace, new), new
 
 
 @nb.njit(**_COMPILE)
@@ -481,11 +480,11 @@ def rescale(lay, base, stride, coupled, Y, ledger):
         new_mean = max(new_mean, new_rest)
     if new_rest > ABSENT / 2:
         by = ledger[E_REST] - new_rest
-        _times(Y, base, stride, 0, lay.n, power_of_two(by))
+        times(Y, base, stride, 0, lay.n, power_of_two(by))
         ledger[HIGH] *= power_of_two(2 * by)
     if new_mean > ABSENT / 2 and ledger[E_MEAN] > ABSENT / 2:
         by = ledger[E_MEAN] - new_mean
-        _times(Y, base, stride, lay.mean, lay.mean + 1, power_of_two(by))
+        times(Y, base, stride, lay.mean, lay.mean + 1, power_of_two(by))
         ledger[LOW] *= power_of_two(2 * by)
     ledger[E_REST], ledger[E_MEAN] = new_rest, new_mean
     for place, first, last in (
@@ -494,5 +493,5 @@ def rescale(lay, base, stride, coupled, Y, ledger):
     ):
         if first < last and ledger[place] > ABSENT / 4:
             up = math.floor(ledger[place])
-            _times(Y, base, stride, first, last, power_of_two(-up))
+            times(Y, base, stride, first, last, power_of_two(-up))
             ledger[place] -= up

@@ -7,9 +7,11 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
+
 __all__ = ["FIELDS", "leading", "spread", "stationary", "suited"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _EPS = 2.0**-52
 
 #: the columns that :func:`leading` writes

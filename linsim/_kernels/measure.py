@@ -7,6 +7,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, gather, load, splat, store, total, transpose
 from .layer import (
     ABSENT,
@@ -42,7 +43,7 @@ __all__ = [
     "write_spread",
 ]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 # places in MEASURED, by name: the order there may change
 SIMILARITY = MEASURED.index("token_similarity")

@@ -29,12 +29,15 @@ __all__ = [
     "IN_MEAN",
     "IN_R",
     "IN_ROW",
+    "add",
     "advance",
     "dot",
     "length",
+    "lower",
     "normalise",
     "place_attention",
     "place_weights",
+    "write_errors",
     "write_parts",
 ]
 
@@ -84,17 +87,18 @@ def place_weights(H, right, h):
 
 
 @nb.njit(**_COMPILE)
-def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, fed, column):
+def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, means, fed, column):
     """Take parts through a layer: ``_step`` of linsim._engines.steps.
 
-    ``T``: room for X twice; ``fed``: for a row; ``column``: for one number of each row.
+    ``T``: room for X twice; ``means``: what columns of attention sum to, where the mean is carried
+    (``any_mean``); ``fed``: room for a row; ``column``: for one number of each row.
     """
     X, r, b, a, mean, e = parts
     u, v, w, z, (lam, mu) = cut
     copies, height, stored = a.size, rows(n), columns(d, X.itemsize)
     count, wide = copies * height, d * stored
     # numbers as variables: every constant would be compiled a function of its own
-    begin, fresh, lam_mean = 0 * n, n < 0, 1.0
+    begin, fresh = 0 * n, n < 0
     panel = min(256 // X.itemsize, stored)
     source, o = X, begin
     if heads > 1:  # every head starts from the state before the layer
@@ -144,7 +148,7 @@ def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, f
                 own[i] = column[i] - v[i] * share
             a[k] = (1 + lam * mu) * a[k]
         if any_mean:
-            _through_weights(mean[k * stored : (k + 1) * stored], d, heads, right, lam_mean, fed)
+            _through_weights(mean[k * stored : (k + 1) * stored], d, heads, right, means, fed)
 
 
 @nb.njit(**_COMPILE)
@@ -236,6 +240,57 @@ def normalise(parts, n, d, coupled):
 
 
 @nb.njit(**_COMPILE)
+def lower(parts, n, d, e_added):
+    """Bring no part of one state to a smaller scale than what is added to it, at ``e_added`` (5,)."""
+    X, r, b, a, mean, e = parts
+    for p in range(5):
+        shift = e_added[p] - e[0, p]
+        if shift <= 0:
+            continue
+        e[0, p] = e_added[p]
+        one, two = _factors(shift)
+        if p == IN_R:
+            scale_rows(X, 0, rows(n), n, d, one, two)
+        elif p == IN_ROW:
+            _scale(r, shift)
+        elif p == IN_B:
+            _scale(b, shift)
+        elif p == IN_MEAN:
+            _scale(mean, shift)
+        else:
+            a[0] = a[0] * one * two
+
+
+@nb.njit(**_COMPILE)
+def add(parts, n, d, added, column):
+    """Add what a layer gives every token to one state, at its scale; ``column``: room for n numbers.
+
+    ``added``: r, b, a, mean, the rest as a column and a row, and the exponents, flat arrays.
+    """
+    X, r, b, a, mean, e = parts
+    own_r, own_b, own_a, own_mean, along, across, e_added = added
+    if e_added[IN_A] > EMPTY:
+        a[0] += own_a[0] * power_of_two(e_added[IN_A] - e[0, IN_A])
+    if e_added[IN_ROW] > EMPTY:
+        _add_scaled(r, own_r, power_of_two(e_added[IN_ROW] - e[0, IN_ROW]))
+    if e_added[IN_B] > EMPTY:
+        _add_scaled(b, own_b, power_of_two(e_added[IN_B] - e[0, IN_B]))
+    if e_added[IN_MEAN] > EMPTY:
+        _add_scaled(mean, own_mean, power_of_two(e_added[IN_MEAN] - e[0, IN_MEAN]))
+    if e_added[IN_R] > EMPTY:
+        factor = power_of_two(e_added[IN_R] - e[0, IN_R])
+        for i in range(n):
+            column[i] = along[i] * factor
+        add_outer(X, 0, rows(n), n, d, column, across)
+
+
+@nb.njit(**_COMPILE)
+def _add_scaled(x, y, factor):
+    for j in range(x.size):
+        x[j] += y[j] * factor
+
+
+@nb.njit(**_COMPILE)
 def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_e):
     """Write the parts of one state as :func:`normalise` would leave them; ``copy``: room for parts."""
     X, r, b, a, mean, e = copy
@@ -244,3 +299,15 @@ def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_
     to_a[0] = a[0]
     to_r[:], to_mean[:], to_b[:], to_e[:] = r[:d], mean[:d], b[:n], e[0]
     unpack(X, 0, rows(n), 0, to_R)
+
+
+@nb.njit(**_COMPILE)
+def write_errors(errors, n, d, to_a, to_r, to_b, to_R, to_mean, to_e):
+    """Write errors as they are, (copies, ...) each."""
+    X, r, b, a, mean, e = errors
+    copies, height, stored = a.size, rows(n), columns(d, X.itemsize)
+    for k in range(copies):
+        to_a[k, 0] = a[k]
+        to_r[k, :], to_mean[k, :] = r[k * stored : k * stored + d], mean[k * stored : k * stored + d]
+        to_b[k, :], to_e[k, :] = b[k * height : k * height + n], e[k]
+        unpack(X, 0, copies * height, k * height, to_R[k])

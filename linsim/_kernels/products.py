@@ -12,6 +12,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, splat, store
 
 __all__ = ["ROWS", "add_product", "aligned", "columns", "index", "pack", "rows", "unpack"]
@@ -19,7 +20,7 @@ __all__ = ["ROWS", "add_product", "aligned", "columns", "index", "pack", "rows",
 #: rows are padded to a multiple of this
 ROWS = 4
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)

@@ -11,6 +11,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH, fma, load, splat, sqrt, store
 from .layer import log2, power_of_two
 from .panels import row_squares
@@ -21,18 +22,21 @@ from .parts import (
     IN_MEAN,
     IN_R,
     IN_ROW,
+    add,
     advance,
     length,
+    lower,
     normalise,
     place_attention,
     place_weights,
+    write_errors,
     write_parts,
 )
-from .products import aligned, columns, index, rows, unpack
+from .products import aligned, columns, index, rows
 
 __all__ = ["POOL", "SUM", "walk"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
 _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # sums in any order, as many terms at once as registers hold
@@ -349,8 +353,8 @@ def _measure(errors, n, d, cut, safety, noise, noise_rows, squares, full):
 @nb.njit(**_COMPILE)
 def walk(
     A, H, numbers, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, constant, coupled,
-    any_mean, pools, fixed, drift, every, every_error, safety, layer, wanted, out, out_errors, noise,
-    noise_rows, stop,
+    any_mean, means, drive, pools, fixed, drift, every, every_error, safety, layer, wanted, out, out_errors,
+    noise, noise_rows, stop,
 ):  # fmt: skip
     """Take m systems from ``layer`` through the ``wanted`` ones, and write their parts and noise there.
 
@@ -364,6 +368,8 @@ def walk(
     lengths : (m, 4), norms of u, v, w, z
     condition : (m,), by how much cutting enlarges a rounding
     constant, coupled, any_mean : (m,) bool
+    means : (m,), what columns of A sum to, where ``any_mean``
+    drive : r, b, a, mean, column, row, e: (m, layers, 1 or none, .), what all tokens are given (:func:`add`)
     pools, fixed, drift : patterns for X, r, b, a, mean, laid out like these, one behind the other
     every, every_error : (m,) int, layers between rescalings of the state, and of the errors
     wanted : (k,) int, increasing layers
@@ -398,7 +404,7 @@ def walk(
     )  # fmt: skip
     old_parts = (copy[0].copy(), copy[1].copy(), copy[2].copy(), copy[3].copy(), copy[4].copy())
     change = aligned(height * stored32, single)
-    begun = layer
+    begun, driven = layer, drive[6].shape[1] > 0
     for s in range(X.shape[0]):
         state = (held[0][s], held[1][s], held[2][s], held[3][s], held[4][s], held[5][s])
         errors = (
@@ -435,14 +441,26 @@ def walk(
                         for j in range(d):
                             norms32[h * stored32 + j] = norms[h, j] / widest
                 placed_A, placed_H = at_A, at_H
+                at = 0 if drive[6].shape[1] == 1 else layer
+                if driven:
+                    lower(state, n, d, drive[6][s, at])
                 _look(state, n, d, before, row)
                 for_old = (state[0], state[1], state[2], state[3], state[4])
                 _keep(for_old, old_parts)
-                advance(state, T, n, d, heads, left, right, cut, coupled[s], has_z, any_mean[s], fed, column)
                 advance(
-                    errors, T32, n, d, heads, left32, right32, cut32, coupled[s], has_z, any_mean[s], fed32,
-                    column32,
+                    state, T, n, d, heads, left, right, cut, coupled[s], has_z, any_mean[s], means[s], fed,
+                    column,
                 )  # fmt: skip
+                advance(
+                    errors, T32, n, d, heads, left32, right32, cut32, coupled[s], has_z, any_mean[s],
+                    means[s], fed32, column32,
+                )  # fmt: skip
+                if driven:
+                    own = (
+                        drive[0][s, at], drive[1][s, at], drive[2][s, at], drive[3][s, at], drive[4][s, at],
+                        drive[5][s, at], drive[6][s, at],
+                    )  # fmt: skip
+                    add(state, n, d, own, column)
                 _look(state, n, d, after, row_after)
                 _move(
                     errors, pools, fixed, drift, layer, n, d, heads, left, norms, norms32, sizes, pair,
@@ -460,7 +478,7 @@ def walk(
             )  # fmt: skip
             _measure(errors, n, d, cut32, safety, noise[s, t], noise_rows[s, t], squares, full)
             if out_errors[5].shape[1] > 0:
-                _write_errors(
+                write_errors(
                     errors, n, d, out_errors[0][s, t], out_errors[1][s, t], out_errors[2][s, t],
                     out_errors[3][s, t], out_errors[4][s, t], out_errors[5][s, t],
                 )  # fmt: skip
@@ -469,18 +487,6 @@ def walk(
 @nb.njit(**_INNER)
 def _keep(parts, to):
     to[0][:], to[1][:], to[2][:], to[3][:], to[4][:] = parts[0], parts[1], parts[2], parts[3], parts[4]
-
-
-@nb.njit(**_INNER)
-def _write_errors(errors, n, d, to_a, to_r, to_b, to_R, to_mean, to_e):
-    """Write errors as they are, (copies, ...) each."""
-    X, r, b, a, mean, e = errors
-    copies, height, stored = a.size, rows(n), columns(d, X.itemsize)
-    for k in range(copies):
-        to_a[k, 0] = a[k]
-        to_r[k, :], to_mean[k, :] = r[k * stored : k * stored + d], mean[k * stored : k * stored + d]
-        to_b[k, :], to_e[k, :] = b[k * height : k * height + n], e[k]
-        unpack(X, 0, copies * height, k * height, to_R[k])
 
 
 @nb.njit(**_INNER)

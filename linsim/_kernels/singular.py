@@ -14,6 +14,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import (
     WIDTH,
     bits,
@@ -36,7 +37,7 @@ from .lanes import (
 
 __all__ = ["bidiagonalise", "entropies", "squares", "tile_work"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
 @nb.njit(**_COMPILE)

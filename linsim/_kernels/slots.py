@@ -13,3 +13,8 @@ MEASURED = (
     "log_norm",
     "log_spread",
 )
+
+#: what kernels work out for one state after the other, gaps and their errors included, in the order of output
+SIZES = ("token_similarity", "log_token_diversity", "hfc_lfc", "log_hfc_lfc", "log_norm", "log_spread")
+ANGULAR = ("cosine", "log_cosine_gap", "abs_cosine", "log_abs_cosine_gap")
+RANKS = ("effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap")

@@ -13,11 +13,12 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .layer import power_of_two
 
 __all__ = ["ANGLES", "CONTENT", "PAIR", "angles", "content", "for_singular_values", "leading"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
 _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # sums in any order, as many terms at once as registers hold
@@ -236,7 +237,9 @@ def _leading(a, r, b, R, e, noise, v, z, one_rounding, S, alpha, q, x, out):
         _scaled(alpha, main)
         _sums_of_rows(alpha, S, x)
     cross = f * _length(x)
-    split_off = main > 0 and cross <= 1e-8 * main and f * math.sqrt(size_S) <= 0.5 * main
+    # singular values see the square of what is left between dyad and minors: less than a rounding
+    apart = cross <= 2.0 ** (0.5 * one_rounding) * main
+    split_off = main > 0 and apart and f * math.sqrt(size_S) <= 0.5 * main
     noise_S = power_of_two(math.floor(min(noise_S - e_S, 200.0)) + 1) if noise_S > _EMPTY / 2 else 0.0
     noise_main = (
         power_of_two(math.floor(min(noise_main - whole, 200.0)) + 1) if noise_main > _EMPTY / 2 else 0.0

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import numba as nb
 
+from .kept import KEPT
 from .lanes import WIDTH, bits, copysign, fma, load, magnitude, splat, sqrt, store, where
+from .lower import lower_product, lower_update, reflect_rows
 
 __all__ = ["eigenvectors"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _SWEEPS = 50
 
 
 @nb.njit(**_COMPILE)
-def eigenvectors(X, m, Z, d, e, work):
+def eigenvectors(X, m, Z, d, e, work, tolerance):
     """Write the eigenvalues of a tile X of (m, m) matrices to d, and eigenvectors to the rows of Z.
 
     Entries are around 1; of X only what is on and below the diagonal is read, and lost.  d, e: m vectors
-    each, work: 2 m.  Returns False if a lane did not settle.
+    each, work: 2 m, at least 4.  Couplings up to ``tolerance``, relatively, are dropped: X is then off by
+    as much, and the rows of Z are orthonormal to rounding all the same.  Returns False if a lane did not
+    settle.
     """
     w = WIDTH // X.itemsize
     _tridiagonal(X, m, d, e, work)
@@ -31,8 +35,8 @@ def eigenvectors(X, m, Z, d, e, work):
     for i in range(m):
         for j in range(m):
             store(Z, (i * m + j) * w, one if i == j else zero)
-    done = _ql(m, Z, d, e, work)
-    _back(X, m, Z)
+    done = _ql(m, Z, d, e, tolerance, work)
+    reflect_rows(Z, m, X)
     return done
 
 
@@ -61,26 +65,15 @@ def _tridiagonal(X, m, d, e, work):
         store(X, at + (k - 1) * w, head)
         for j in range(0, k * w, w):
             store(X, at + j, load(X, at + j) * scale)
-            store(work, j, zero)
-        # p = X v of the corner before k, from its lower half
-        for i in range(k):
-            vi, here = load(X, at + i * w), i * row
-            total = load(work, i * w)
-            for j in range(0, i * w, w):
-                x = load(X, here + j)
-                total = fma(x, load(X, at + j), total)
-                store(work, j, fma(x, vi, load(work, j)))
-            store(work, i * w, fma(load(X, here + i * w), vi, total))
+        # of the corner before k
+        lower_product(X, m, 0, k, X, at, work, 1.0)
         inner = zero
         for j in range(0, k * w, w):
             inner = fma(load(work, j), load(X, at + j), inner)
-        inner = inner * 0.5
+        inner = inner * -0.5
         for j in range(0, k * w, w):
-            store(work, j, load(work, j) - inner * load(X, at + j))
-        for i in range(k):
-            vi, pi, here = load(X, at + i * w), load(work, i * w), i * row
-            for j in range(0, (i + 1) * w, w):
-                store(X, here + j, load(X, here + j) - vi * load(work, j) - pi * load(X, at + j))
+            store(work, j, fma(inner, load(X, at + j), load(work, j)))
+        lower_update(X, m, 0, k, X, at, work, 1.0)
     if m > 1:
         store(e, 0, load(X, row))
         store(d, w, load(X, row + w))
@@ -89,63 +82,60 @@ def _tridiagonal(X, m, d, e, work):
 
 
 @nb.njit(**_COMPILE)
-def _back(X, m, Z):
-    """Apply the reflections that made X tridiagonal to the rows of Z, last made first."""
-    w = WIDTH // X.itemsize
-    row = m * w
-    zero = splat(X, 0.0)
-    for k in range(2, m):
-        at = k * row
-        for i in range(m):
-            here, total = i * row, zero
-            for j in range(0, k * w, w):
-                total = fma(load(Z, here + j), load(X, at + j), total)
-            for j in range(0, k * w, w):
-                store(Z, here + j, load(Z, here + j) - total * load(X, at + j))
+def _begun(m, d, e, tolerance, blocks):
+    """Let the block of each lane begin behind the eigenvalues that are found; the least beginning.
+
+    blocks: four vectors, the beginnings (given, and changed), and there d, e, and the next d.
+    """
+    w = WIDTH // d.itemsize
+    least = m
+    for lane in range(w):
+        i = int(blocks[lane])
+        at = i * w + lane
+        while i < m - 1 and abs(e[at]) <= (abs(d[at]) + abs(d[at + w]) + 1e-3) * tolerance:
+            e[at] = 0.0
+            i, at = i + 1, at + w
+        blocks[lane], blocks[w + lane], blocks[2 * w + lane] = i, d[at], e[at]
+        blocks[3 * w + lane] = d[min(at + w, (m - 1) * w + lane)]
+        least = min(least, i)
+    return least
 
 
 @nb.njit(**_COMPILE)
-def _ql(m, Z, d, e, work):
-    """Find the eigenvalues of all tridiagonal matrices; the rows of Z are turned along."""
+def _ql(m, Z, d, e, tolerance, blocks):
+    """Find the eigenvalues of all tridiagonal matrices; the rows of Z, of the identity, are turned along."""
     w = WIDTH // d.itemsize
     row = m * w
     zero, one = splat(d, 0.0), splat(d, 1.0)
-    eps = 2.220446049250313e-16 if d.itemsize == 8 else 1.1920929e-07
-    low = splat(d, 0.0)
-    last = float(m - 1)
-    for _ in range(_SWEEPS * m):
-        running = low < last
-        if bits(running) == 0:
+    store(blocks, 0, zero)
+    for sweep in range(1, _SWEEPS * m + 1):
+        least = _begun(m, d, e, tolerance, blocks)
+        if least == m - 1:
             return True
-        # where each lane's block begins and ends; what is small in it goes
-        high = splat(d, last)
-        gone = zero  # 1 once an end was found
-        base_d, base_e, next_d, end_d = zero, zero, zero, zero
-        for i in range(m):
+        low, base_d, base_e, next_d = (
+            load(blocks, 0),
+            load(blocks, w),
+            load(blocks, 2 * w),
+            load(blocks, 3 * w),
+        )
+        step = low < float(m - 1)
+        # where it ends: at the first coupling that is small
+        high, end_d, gone = splat(d, float(m - 1)), load(d, (m - 1) * w), zero
+        for i in range(least + 1, m - 1):
             at = i * w
-            inside = low <= float(i)
-            here = inside & (low > float(i) - 0.5)
             x, y = load(d, at), load(e, at)
-            after = load(d, at + w) if i + 1 < m else zero
-            base_d, base_e = where(here, x, base_d), where(here, y, base_e)
-            next_d = where(here, after, next_d)
-            small = magnitude(y) <= (magnitude(x) + magnitude(after) + 1e-3) * eps
-            ends = inside & small & (gone < 0.5)
+            small = magnitude(y) <= (magnitude(x) + magnitude(load(d, at + w)) + 1e-3) * tolerance
+            ends = (low < float(i)) & small & (gone < 0.5)
             high, end_d = where(ends, zero + float(i), high), where(ends, x, end_d)
             store(e, at, where(ends, zero, y))
             gone = where(ends, one, gone)
-        alone = running & (high <= low)
-        step = running & (high > low)
-        low = where(alone, low + 1.0, low)
-        if bits(step) == 0:
-            continue
         # the shift of Wilkinson
         safe = where(step, base_e, one)
         g = (next_d - base_d) / (safe * 2.0)
         r = sqrt(fma(g, g, one))
         g = end_d - base_d + safe / (g + copysign(r, g))
         s, c, p = one, one, zero
-        for i in range(m - 2, -1, -1):
+        for i in range(m - 2, least - 1, -1):
             at = i * w
             on = step & (high > float(i) + 0.5) & (low <= float(i) + 0.5)
             if bits(on) == 0:
@@ -160,18 +150,20 @@ def _ql(m, Z, d, e, work):
             s_new = where(fine, f * inverse, where(on, zero, s))
             c_new = where(fine, g * inverse, where(on, one, c))
             g_new = upper - p
-            r = (lower - g_new) * s_new + c_new * b * 2.0
+            r = fma(lower - g_new, s_new, c_new * b * 2.0)
             p_new = s_new * r
-            store(d, at + w, where(on, g_new + p_new, upper))
-            g = where(on, c_new * r - b, g)
+            store(d, at + w, where(on, fma(s_new, r, g_new), upper))
+            g = where(on, fma(c_new, r, zero - b), g)
             s, c, p = where(on, s_new, s), where(on, c_new, c), where(on, p_new, p)
             begin = on & (low > float(i) - 0.5)
             store(d, at, where(begin, lower - p, lower))
             store(e, at, where(begin, g, load(e, at)))
             turn_s, turn_c = where(on, s_new, zero), where(on, c_new, one)
+            minus_s = zero - turn_s
+            # nothing is left of this yet: a sweep takes entries one further
             z = i * row
-            for j in range(0, row, w):
+            for j in range(max(0, i + 1 - sweep) * w, row, w):
                 x, y = load(Z, z + j), load(Z, z + row + j)
                 store(Z, z + row + j, fma(turn_s, x, turn_c * y))
-                store(Z, z + j, turn_c * x - turn_s * y)
+                store(Z, z + j, fma(turn_c, x, minus_s * y))
     return False

@@ -15,12 +15,13 @@ import math
 import numba as nb
 import numpy as np
 
+from .kept import KEPT
 from .lanes import WIDTH
 from .singular import squares
 
 __all__ = ["eigenvalues"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 #: s, of the norm
 _SHIFT = 64 * 2.220446049250313e-16
 

@@ -13,14 +13,16 @@ import math
 import numba as nb
 import numpy as np
 
+from .drive import add_row, feed, lower, reach, rescale_as_one
+from .kept import KEPT
 from .lanes import WIDTH
 from .layer import (
     ABSENT,
+    DRIVE,
     FEED,
     GAIN,
     LEDGER,
     apply_layer,
-    feed,
     finish_layer,
     layout,
     log2,
@@ -29,9 +31,9 @@ from .layer import (
     place_weights,
     places,
     power_of_two,
-    reach,
     rescale,
     settle,
+    settle_as_one,
 )
 from .measure import (
     ABS_COSINE,
@@ -53,15 +55,15 @@ from .singular import bidiagonalise, squares, tile_work
 
 __all__ = ["tile_values", "walk"]
 
-_COMPILE = {"nogil": True, "cache": True, "error_model": "numpy"}
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 # --- the walk ---------------------------------------------------------------------------
 
 
 @nb.njit(**_COMPILE)
 def walk(
-    A, H, x0, zero_until, wanted, every, preserved, generic, compressed, slot, first, last, values, errors,
-    lost, counts, stop,
+    A, H, totals, turns, uneven, drive, sizes, x0, zero_until, wanted, every, preserved, generic, compressed,
+    slot, first, last, values, errors, lost, counts, stop,
 ):  # fmt: skip
     """Run systems ``first`` to ``last`` through the layers and record.
 
@@ -69,6 +71,11 @@ def walk(
     ----------
     A : (layers or 1, heads, b or 1, n, n); H : (layers or 1, heads, b or 1, d, d)
         Layer l takes entry l, or 0 where there is one only.
+    totals : (layers or 1, heads, b or 1), what rows of A sum to, on average
+    turns : (layers or 1, heads, b or 1, n), how much more each row sums to; n is 0 where all do alike
+    uneven : (b or 1,) bool, whether rows of a system do not
+    drive, sizes : (b or 1, layers or 1 or 0, stored columns), and (., ., 2) float64
+        What each layer adds to every token, and its exponent and log2 of its length.
     x0 : (b or 1, n, d)
     zero_until : (b or 1, n) int, the layer up to which a token is exactly zero, -1 for never
     wanted : (k,) int, increasing layers
@@ -103,11 +110,14 @@ def walk(
     squared, work = aligned(2 * wide * w, x0), aligned(tile_work(tall, wide) * w, x0)
     table = np.zeros((2 * w, 3))
     filled = 0
+    own_sums, each, driven = np.ones(heads), np.zeros(heads * n, x0.dtype), drive.shape[1] > 0
 
     for s in range(first, last):
         xs = x0[s if x0.shape[0] > 1 else 0]
         coupled = not preserved[s if preserved.size > 1 else 0]
         pause = every[s if every.size > 1 else 0]
+        as_one = uneven[s if uneven.size > 1 else 0]
+        own_turns = each if as_one else each[:0]
         place_input(xs, generic, compressed, rounding, lay, base, stride, Y, ledger)
         placed_A, placed_H = -1, -1
         layer, since, unscaled = 0, 0, 0
@@ -116,26 +126,49 @@ def walk(
                 if stop[0]:
                     return
                 if unscaled == pause:
-                    settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
-                    rescale(lay, base, stride, coupled, Y, ledger)
+                    if as_one:
+                        settle_as_one(lay, base, stride, since, log_rounding, Y, ledger)
+                        rescale_as_one(lay, base, stride, Y, ledger)
+                    else:
+                        settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
+                        rescale(lay, base, stride, coupled, Y, ledger)
                     since = unscaled = 0
                 at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
                 if placed_A != at_A or placed_H != at_H:
                     fed, gain = 0.0, 1.0
                     for h in range(heads):
                         M, N = A[at_A, h, s if A.shape[2] > 1 else 0], H[at_H, h, s if H.shape[2] > 1 else 0]
-                        place_attention(M, generic, compressed, lay, left, small, h)
+                        place_attention(M, generic, compressed, not as_one, lay, left, small, h)
                         place_weights(N, lay, right, h)
-                        fed += feed(M, N)
+                        own_sums[h] = totals[
+                            at_A if totals.shape[0] > 1 else 0, h, s if totals.shape[2] > 1 else 0
+                        ]
+                        for i in range(n if as_one else 0):
+                            each[h * n + i] = turns[at_A, h, s if turns.shape[2] > 1 else 0, i]
+                        fed += feed(M, N, own_sums[h])
                         gain += reach(M, N)
                     fed, gain = log2(fed), math.log2(gain)
                     ledger[FEED] = max(ledger[FEED], fed) if since > 0 else fed
                     ledger[GAIN] = max(ledger[GAIN], gain) if since > 0 else gain
                     placed_A, placed_H = at_A, at_H
-                apply_layer(lay, base, stride, heads, left, small, right, Y, T, Y, True, 0, lay.height)
-                finish_layer(lay, base, stride, compressed, coupled, Y, ledger)
+                at = 0 if drive.shape[1] == 1 else layer
+                own_drive = s if drive.shape[0] > 1 else 0
+                if driven:
+                    size = sizes[own_drive, at, 1]
+                    ledger[DRIVE] = max(ledger[DRIVE], size) if since > 0 else size
+                    lower(lay, base, stride, as_one, sizes[own_drive, at, 0], Y, ledger)
+                apply_layer(
+                    lay, base, stride, heads, left, small, right, own_sums, own_turns, Y, T, Y, True, 0,
+                    lay.height,
+                )  # fmt: skip
+                finish_layer(lay, base, stride, compressed or as_one, coupled, Y, ledger)
+                if driven:
+                    add_row(lay, base, stride, drive[own_drive, at], sizes[own_drive, at, 0], Y, ledger)
                 layer, since, unscaled = layer + 1, since + 1, unscaled + 1
-            settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
+            if as_one:
+                settle_as_one(lay, base, stride, since, log_rounding, Y, ledger)
+            else:
+                settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
             since = 0
             scale, noise, there = write_content(s, t, n, coupled, eps, slot, values, errors, ledger)
             if not there:

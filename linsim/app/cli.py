@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from . import complete
+from .doctor import doctor
 from .figures import figures
 from .files import read_array
 from .help import Grouped, with_examples
@@ -57,6 +58,7 @@ app.command()(model)
 app.command()(train)
 app.command()(figures)
 app.command()(report)
+app.command()(doctor)
 
 _A = Annotated[
     Path, typer.Option("--attention", metavar="FILE", help="A, (..., n, n): .npy, or .npz holding 'A'.")
@@ -282,8 +284,15 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes: shows that everything works, not how fast.")
     ] = False,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", help="cupy: instead, the GPU, beside the CPU and what was predicted."),
+    ] = None,
     scaling: Annotated[
         bool, typer.Option("--scaling", help="Instead: how linsim's own time grows with the sizes.")
+    ] = False,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Instead: Transformer blocks, beside NumPy and PyTorch.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FIGURE.png", help="Also draw it (with .pdf and caption).")
@@ -294,17 +303,41 @@ def bench(
 
     Exits with 1 if linsim fails somewhere, or if somebody's numbers contradict it.
     """
+    from .. import checks
+    from ..bench import blocks as layers
     from ..bench import picture, report, runner
     from ..bench import scaling as growth
 
     with one_line():
+        if backend is not None:
+            from ..bench import gpu
+
+            others = {"--workload": workload, "--peers": peers, "--threads": threads, "--out": out}
+            _without({**others, "--scaling": scaling or None, "--blocks": blocks or None}, "--backend")
+            checks.choice(backend, "--backend", ("cupy",))
+            timed = gpu.run(repeats=repeats, quick=quick)
+            if as_json:
+                print_json(gpu.as_json(timed))
+            else:
+                print("\n".join(gpu.lines(timed)))
+            return
         if scaling:
-            _without({"--workload": workload, "--peers": peers, "--out": out}, "--scaling")
+            _without(
+                {"--workload": workload, "--peers": peers, "--out": out, "--blocks": blocks}, "--scaling"
+            )
             grown = growth.measure(repeats=repeats, threads=threads, quick=quick, limit=limit)
             if as_json:
                 print_json(growth.as_json(grown))
             else:
                 print("\n".join(growth.lines(grown)))
+            return
+        if blocks:
+            _without({"--workload": workload, "--peers": peers, "--out": out}, "--blocks")
+            of_blocks = layers.measure(repeats=repeats, threads=threads, quick=quick)
+            if as_json:
+                print_json(layers.as_json(of_blocks))
+            else:
+                print("\n".join(layers.lines(of_blocks)))
             return
         if out is not None:
             picture.check_path(out)

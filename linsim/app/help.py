@@ -32,6 +32,7 @@ GROUPS = {
     "Check the theory and the machine": {
         "prove": "linsim prove dominance rates --html proofs.html",
         "bench": "linsim bench --quick",
+        "doctor": "linsim doctor",
     },
 }
 

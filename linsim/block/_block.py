@@ -349,6 +349,10 @@ class Block(Rule):
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast of the batch axes of everything the block holds."""
+        return _validate.broadcast_batches(**self._batches())
+
+    def _batches(self) -> dict[str, tuple[int, ...]]:
+        """The batch axes of everything that the block holds, by name."""
         shapes: dict[str, tuple[int, ...]] = {"std": self.std.shape}
         if isinstance(self.A, FromTokens):
             shapes["A"] = self.A.batch_shape
@@ -359,8 +363,7 @@ class Block(Rule):
             shapes[name] = tuple(M.shape[:-own])
         shapes |= {name: np.shape(value) for name in _FACTORS if (value := getattr(self, name)) is not None}
         steps: Any = self.deescalation
-        shapes |= {f"deescalation[{i}]": step.batch_shape for i, step in enumerate(steps)}
-        return _validate.broadcast_batches(**shapes)
+        return shapes | {f"deescalation[{i}]": step.batch_shape for i, step in enumerate(steps)}
 
     @property
     def repeats(self) -> bool:
@@ -376,12 +379,14 @@ class Block(Rule):
         """Return what is held for all layers."""
         return [M for _, M in self._held()]
 
-    def refuse_tokens(self, batch: tuple[int, ...]) -> None:
-        """Refuse tokens of shape (*batch, n, d) that lack an axis which A and weights share.
+    def refuse_tokens(self, batch: tuple[int, ...], n: int) -> None:
+        """Refuse tokens of shape (*batch, n, d) that leave open what an axis of the block means.
 
-        Such an axis is what several heads would look like, and h blocks of one head are
-        not a block of h heads: who wants them says so, by ``heads`` or by giving the tokens that axis, too.
+        An axis which A and weights share and the tokens lack is what several heads would look like, and h
+        blocks of one head are not a block of h heads: who wants them says so, by ``heads`` or by giving the
+        tokens that axis, too.  One of length n which a single vector has may be of tokens or of systems.
         """
+        self._refuse_rows(batch, n)
         if not (self.attention_fixed and self.weights_fixed and self.heads is None):
             return
         A, W = (tuple(M.shape[:-2]) for M in (self.A, self.weights))  # type: ignore[union-attr]
@@ -397,3 +402,20 @@ class Block(Rule):
                 f"For one layer of {h} heads that are summed use heads={h} (or linsim.MultiHead); for {h} "
                 f"separate blocks of one head heads=1, or pass {longer}.",
             )
+
+    def _refuse_rows(self, batch: tuple[int, ...], n: int) -> None:
+        """Refuse vectors of shape (n, d) where nothing else says that there are n systems."""
+        shapes = self._batches()
+        rows = [name for name in VECTORS if shapes.get(name) == (n,)]
+        if batch or n == 1 or not rows:
+            return
+        if any(shape[-1:] == (n,) for name, shape in shapes.items() if name not in rows):
+            return
+        found = tuple(getattr(self, rows[0]).shape)
+        raise _validate.refusal(
+            ShapeError,
+            rows[0],
+            f"shape {found}, a row for each of {n} tokens or for each of {n} systems",
+            f"one row ({found[1]},) for all tokens, or x0 with a batch axis as well (1 will do)",
+            f"What differs from token to token is not covered; for {n} systems pass x0[None].",
+        )

@@ -1,4 +1,7 @@
-"""Sums over the tokens of NumPy states by :mod:`linsim._kernels.sums`; what they are says ``_sums.py``."""
+"""NumPy states in compiled kernels: sums over their tokens, and the fourteen default metrics in one go.
+
+What the sums are says ``_sums.py``; what follows, ``_similarity.py``, ``_angle.py`` and ``_rank.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,26 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._kernels.slots import ANGULAR, RANKS, SIZES
+from .._namespace import namespace
 from .._state import PARTS, State
 from .._types import HostArray
 from ._leading_pair import Leading
+from ._metric import Measured
 from ._sums import Angles, Content
 
-__all__ = ["Compiled"]
+__all__ = ["Compiled", "in_kernels"]
+
+_ALL = frozenset((*SIZES, *ANGULAR, *RANKS))
+
+
+def in_kernels(
+    state: State, names: tuple[str, ...], zero_rows: HostArray | None
+) -> tuple[dict[str, Measured], int] | None:
+    """Measure NumPy states whose tokens all count alike, as ``evaluate`` does; None where kernels cannot."""
+    if not _ALL.issuperset(names) or namespace(state.R) is not np or state.R.shape[-2] == 1:
+        return None
+    return Compiled(state).metrics(names, zero_rows) if _kernels.ready("sums", "float64") else None
 
 
 class Compiled:
@@ -42,8 +59,37 @@ class Compiled:
         x = x if x.shape == shape else np.broadcast_to(x, shape)
         return _kernels.frozen(x.astype(np.float64, copy=False))
 
-    def content(self) -> Content:
-        """The mean over tokens and what is left of each."""
+    def metrics(self, names: tuple[str, ...], zero_rows: HostArray | None) -> tuple[dict[str, Measured], int]:
+        """The metrics of these names, all of them default ones, and how many matrices LAPACK had to do."""
+        from .._kernels.values import angular, ranks, sizes
+
+        _kernels.announce(sizes, "float64")
+        (n, d), wanted, redone = self.shape[1:], set(names), 0
+        sums, cut = self._content()
+        largest = sums[:, 0].copy()
+        found: dict[str, tuple[HostArray, HostArray]] = {}
+
+        def room(group: tuple[str, ...]) -> tuple[HostArray, HostArray]:
+            values, errors = np.empty((len(group), self.size)), np.empty((len(group), self.size))
+            found.update(zip(group, zip(values, errors, strict=True), strict=True))
+            return values, errors
+
+        if wanted.intersection(SIZES):
+            sizes(sums, self.e, self.noise, self.v, *cut, n, self.unit, *room(SIZES))
+        if not wanted.isdisjoint((*ANGULAR, *RANKS)):
+            pairs = self._leading()
+        if not wanted.isdisjoint(ANGULAR):
+            around = self._angles(zero_rows)
+            angular(around, pairs, largest, self.noise, n, d, self.unit, *room(ANGULAR))
+        if not wanted.isdisjoint(RANKS):
+            singular, redone = _kernels.singular_values(self.for_singular_values())
+            singular = singular.astype(np.float64, copy=False)
+            ranks(singular, pairs, largest, self.noise, self.unit, *room(RANKS))
+        out = {name: Measured(*(x[:, None, None] for x in found[name])) for name in names}
+        return out, redone
+
+    def _content(self) -> tuple[HostArray, tuple[HostArray, HostArray]]:
+        """What :func:`linsim._kernels.sums.content` writes, and how states are cut."""
         from .._kernels.sums import content
 
         _kernels.announce(content, "float64")
@@ -51,11 +97,16 @@ class Compiled:
         constant, kept = (_kernels.frozen(np.ravel(x)) for x in (split.constant, split.preserves_mean))
         parts = (self.a, self.r, self.b, self.R, self.mean, self.e, self.v, self.z)
         content(*parts, constant, kept, out)
+        return out, (constant, kept)
+
+    def content(self) -> Content:
+        """The mean over tokens and what is left of each."""
+        out = self._content()[0]
         largest, high, e_high, low, e_low, farthest = np.moveaxis(out, -1, 0)[:, :, None, None]
         return Content(largest, high, e_high, low, e_low, farthest, e_high)
 
-    def leading(self) -> Leading:
-        """The leading pair of singular vectors, and the minors."""
+    def _leading(self) -> HostArray:
+        """What :func:`linsim._kernels.sums.leading` writes."""
         from .._kernels.sums import leading
 
         _kernels.announce(leading, "float64")
@@ -64,14 +115,20 @@ class Compiled:
         parts = (self.a, self.r, self.b, self.R, self.e, self.noise, self.v, self.z)
         leading(*parts, self.unit, S, alpha, q, out)
         self.pair = (S, alpha, q, out)
+        return out
+
+    def leading(self) -> Leading:
+        """The leading pair of singular vectors, and the minors."""
+        out = self._leading()
+        S, alpha, q, _ = self.pair
         main, e, delta, split_off, noise, noise_main = np.moveaxis(out, -1, 0)[:, :, None, None]
         alpha, q, S = (
             x.astype(self.state.R.dtype, copy=False) for x in (alpha[:, :, None], q[:, None, :], S)
         )
         return Leading(main, alpha, q, S, e, delta, split_off > 0, noise, noise_main)
 
-    def angles(self, zero_rows: HostArray | None) -> Angles:
-        """Angles of rows; asked after :meth:`leading`."""
+    def _angles(self, zero_rows: HostArray | None) -> HostArray:
+        """What :func:`linsim._kernels.sums.angles` writes; asked after :meth:`leading`."""
         from .._kernels.sums import ANGLES, angles
 
         _kernels.announce(angles, "float64")
@@ -83,6 +140,13 @@ class Compiled:
         zero = _kernels.frozen(np.broadcast_to(zero, (size, n, 1))[:, :, 0])
         parts = (self.a, self.r, self.b, self.R, self.e, self.v, self.z)
         angles(*parts, *self.pair, held, known, zero, self.unit, out)
+        return out
+
+    def angles(self, zero_rows: HostArray | None) -> Angles:
+        """Angles of rows; asked after :meth:`leading`."""
+        from .._kernels.sums import ANGLES
+
+        out, n = self._angles(zero_rows), self.shape[1]
         sums: dict[str, HostArray] = dict(zip(ANGLES, np.moveaxis(out, -1, 0)[:, :, None, None], strict=True))
         for name in ("above", "one_side", "aligned"):
             sums[name] = sums[name] > 0

@@ -18,15 +18,14 @@ from .._namespace import Array, exponent_of, namespace
 from .._state import EMPTY, State, of_plain_tokens, scaled, shifted
 from .._types import EPS
 from ._arithmetic import LN2
+from ._compiled import in_kernels
 from ._metric import Layer, Measured, Metric
 from ._registry import metric_of
 from ._view import View
 
-__all__ = ["as_given", "evaluate", "of_tokens", "with_scale"]
+__all__ = ["as_given", "evaluate", "of_tokens", "of_view", "with_scale"]
 
 
-# what leaves the range of a double has an infinite error, and needs no warning
-@np.errstate(over="ignore", invalid="ignore")
 def evaluate(
     state: State, names: Iterable[str], zero_rows: Array | None = None, layer: Layer | None = None
 ) -> tuple[dict[str, Measured], int]:
@@ -35,9 +34,20 @@ def evaluate(
     ``zero_rows`` (b, n, 1): tokens known to be exactly zero; ``layer``: what stands beside the
     state.  Also returns how many matrices a kernel left to LAPACK.
     """
-    view = View(state, zero_rows, layer)
-    xp = namespace(state.R)
     names = tuple(names)
+    if layer is None or layer.tokens is None:
+        compiled = in_kernels(state, names, zero_rows)
+        if compiled is not None:
+            return compiled
+    return of_view(View(state, zero_rows, layer), names)
+
+
+# what leaves the range of a double has an infinite error, and needs no warning
+@np.errstate(over="ignore", invalid="ignore")
+def of_view(view: View, names: Iterable[str]) -> tuple[dict[str, Measured], int]:
+    """Do the same with states that somebody looks at already."""
+    state, names = view.state, tuple(names)
+    xp = namespace(state.R)
     metrics = [metric_of(name) for name in names]
     results: dict[str, Measured] = {}
     for metric in metrics:

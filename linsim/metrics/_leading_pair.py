@@ -128,7 +128,9 @@ def leading_pair(state: State) -> Leading:
         main = norm(alpha)
         alpha = _unit(alpha, main, dtype)
         cross = f * norm(xp.matrix_transpose(alpha) @ S)
-    split_off = (main > 0) & (cross <= 1e-8 * main) & (f * norm(S) <= 0.5 * main)
+    # singular values see the square of what is left between dyad and minors: less than a rounding
+    apart = cross <= 2.0 ** (one_rounding / 2) * main
+    split_off = (main > 0) & apart & (f * norm(S) <= 0.5 * main)
     limit = xp.full_like(T, 200.0)
     noise = xp.where(noise <= EMPTY / 2, zero, power_of_two(xp.floor(xp.minimum(noise - e_S, limit)) + 1))
     noise_main = xp.where(

@@ -11,7 +11,7 @@ from .._namespace import Array, namespace, power_of_two
 from ._arithmetic import cast, rounding_of
 from ._leading_pair import Leading
 
-__all__ = ["Singular", "singular_of"]
+__all__ = ["Singular", "from_values", "singular_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,12 @@ def singular_of(p: Leading, matrices: Array | None = None) -> Singular:
         whole = cast(p.main, p.S.dtype) * (p.alpha * p.q) + cast(f, p.S.dtype) * p.S
         minors = p.S - p.alpha * (xp.matrix_transpose(p.alpha) @ p.S)
         matrices = xp.where(p.split_off, minors, whole)
-    values, redone = _singular_values(matrices)
+    return from_values(p, *_singular_values(matrices))
+
+
+def from_values(p: Leading, values: Array, redone: int = 0) -> Singular:
+    """Singular values of a state from those (b, min(n, d)) of its minors, or of the whole."""
+    xp, f = namespace(p.S), power_of_two(p.delta)
     values = xp.astype(values[:, None, :], xp.float64, copy=False)
     first = xp.where(p.split_off, p.main, values[:, :, :1])
     rest = xp.where(p.split_off, values[:, :, :-1], values[:, :, 1:])

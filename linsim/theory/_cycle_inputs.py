@@ -8,17 +8,17 @@ import numpy as np
 
 from .._types import EPS, ComplexArray, FloatArray
 from ..errors import NotCoveredError
-from .cycle import DENSE, KRYLOV, REST, Modes
+from .cycle import DENSE, KRYLOV, Modes
 
 __all__ = ["coefficients"]
 
 
 def coefficients(modes: Modes, wanted: Sequence[int], x0: FloatArray) -> ComplexArray:
     """Coefficients of x0 in some modes, 0 where rounding alone could have put them there."""
-    turned = modes.reflection @ x0
+    turned, shared = modes.reflection @ x0, x0[:1] * modes.first
     # what all tokens share must leave no rounding in the others
-    turned[1:] = (modes.reflection @ (x0 - x0[:1]))[1:]
-    rest, apart = turned[1:].ravel(), np.linalg.norm(x0 - x0[:1])
+    turned[1:] = (modes.reflection @ (x0 - shared))[1:]
+    rest, apart = turned[modes.first :].ravel(), np.linalg.norm(x0 - shared)
     out = np.zeros(len(wanted), dtype=np.complex128)
     for at, p in enumerate(wanted):
         constant, other = modes.blocks
@@ -37,7 +37,7 @@ def _left_of_rest(modes: Modes, p: int) -> ComplexArray:
     row = np.zeros(modes.cycle.shape, dtype=np.complex128)
     row[0] = modes.blocks[0].left[modes.index[p]]
     fed = modes.cycle.transposed.apply(row)[1:].ravel()
-    block, value = modes.cycle.block(REST).transposed, modes.values[p]
+    block, value = modes.rest.transposed, modes.values[p]
     if not np.any(fed):
         return fed
     if block.size <= DENSE:

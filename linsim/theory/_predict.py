@@ -10,14 +10,15 @@ from .. import _validate
 from .._blas import on_one_thread
 from .._callers import in_callers_library
 from .._eigen import SPACINGS, attention_eigensystem, meant, spacing, weight_eigensystem
+from .._general_eigen import intended, row_sums
 from .._namespace import to_host
 from .._rule import Rule
 from ..block import Block
-from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
+from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..rules import Layered, Linear, MultiHead
 from ._as_layers import as_layers
 from ._cycle_map import Heads, simplest
-from .affine import affine_verdicts, driven_cycle
+from .affine import affine_verdicts, bias_is_mixed, driven_cycle
 from .cycle import Effort
 from .cycle_verdicts import cycle_verdicts, repeated
 from .dominance import Precision, dominance
@@ -100,6 +101,7 @@ def predict(
     InvalidValueError, InvalidTypeError, ShapeError
         If matrices are refused as by :class:`linsim.Linear`, or x0 does not fit.
     NotCoveredError
+        For a bias beside attention whose rows sum to different numbers.
         For MultiHead and Layered: where x0 lies in an invariant subspace, so
         that other modes decide than a generic input's; where a leading
         eigenvalue is shared by constant and other modes that are coupled; and
@@ -127,6 +129,10 @@ def predict(
     minors of a sum of modes are sums over pairs, and for generic coefficients
     no two terms cancel.  Where other than constant modes lead, the margin is
     that of a generic input even if x0 is given.
+
+    With a scale, or attention that is not stochastic, the same holds where the rows of each A_h sum to one
+    number s_h, with I + sum_h s_h H_h for constant states.  Where they do not there is no constant mode: the
+    margin is -inf, and all n d modes are those of one block.
 
     Cost.  One head: an eigendecomposition each of A and H; of low rank r, found
     or given as :class:`linsim.weights.Factored`, that of an r x r matrix for H.
@@ -183,25 +189,31 @@ def predict(
         X = _flat(X, batch, 2)
     rules: Any = rule.rules if isinstance(rule, Layered) else [rule]
     given = _precision(rules, x0)
-    special = any(getattr(one, "bias", None) is not None or not one.stochastic for one in rules)
-    if special and isinstance(rule, Linear):
+    stochastic = all(one.stochastic for one in rules)
+    special = any(getattr(one, "bias", None) is not None for one in rules)
+    if isinstance(rule, Linear) and (special or not stochastic):
         return _affine(rule, X, batch, given)
-    if not all(one.stochastic for one in rules):
-        raise NotCoveredError(
-            f"rule: found {type(rule).__name__} with a scale or attention that is not stochastic; "
-            "expected Linear, one head and one layer. Use linsim.simulate to measure."
-        )
     layers = simplest([_heads(layer) for layer in rules])
     layers = tuple((_flat(A, batch, 3), _flat(W, batch, 3)) for A, W in layers)
+    if special and not all(np.all(np.isfinite(_sums(A, given.attention))) for A, _ in layers):
+        raise bias_is_mixed()
     factors = _factors(rules, batch) if len(layers) == 1 else None
     effort = Effort(products, bool(progress), X is not None, {})
-    law = _judged(layers, X, batch, given, factors, effort)
-    seeming = _seeming(layers, X, given)
+
+    def judged(precision: Precision) -> Prediction:
+        return _judged(layers, X, batch, precision, factors, effort, stochastic, special)
+
+    law, seeming = judged(given), _seeming(layers, X, given)
     if seeming != given:
-        law = with_caution(law, _judged(layers, X, batch, seeming, factors, effort), seeming)
+        law = with_caution(law, judged(seeming), seeming)
     if special:
         law = driven_cycle(law, len(layers), _driven(rules, batch))
     return repeated(law, len(layers), batch) if isinstance(rule, Layered) else law
+
+
+def _sums(A: Any, eps: float) -> Any:
+    """What the rows of each head sum to, NaN where they differ."""
+    return row_sums(A.reshape(-1, *A.shape[-2:]), eps)
 
 
 def _driven(rules: Any, batch: tuple[int, ...]) -> Any:
@@ -257,11 +269,15 @@ def _judged(
     precision: Precision,
     factors: tuple[Any, Any] | None,
     effort: Effort,
+    stochastic: bool,
+    special: bool,
 ) -> Prediction:
-    """The law of layers that are known to a precision."""
-    if len(layers) > 1 or layers[0][0].shape[1] > 1:
-        return cycle_verdicts(layers, X, batch, precision, effort)
+    """The law of layers that are known to a precision, without the bias that ``special`` ones have."""
+    if len(layers) > 1 or layers[0][0].shape[1] > 1 or (special and not stochastic):
+        return cycle_verdicts(layers, X, batch, precision, effort, stochastic)
     A, W = (M[:, 0] for M in layers[0])
+    if not stochastic:
+        return affine_verdicts(A, W, None, X, batch, precision, stochastic)
     attention = attention_eigensystem(A, precision.attention)
     weights = weight_eigensystem(W, precision.weights, factors)
     law = dominance(attention, weights, X, precision)
@@ -303,6 +319,14 @@ def _fits(M: Any, bits: int) -> bool:
 
 def _heads(rule: Linear | MultiHead) -> Heads:
     """Attentions (..., h, n, n) and weights (..., h, d, d) of one layer, on the host in float64."""
+    if not rule.stochastic:  # the scale is within A
+        pairs = rule.heads(0)
+        A, H = (
+            np.stack(np.broadcast_arrays(*(to_host(pair[k]).astype(np.float64) for pair in pairs)), axis=-3)
+            for k in (0, 1)
+        )
+        stack = intended(A.reshape(-1, *A.shape[-2:]), spacing(rule.A))
+        return stack.reshape(A.shape), H
     A, H = to_host(rule.A), to_host(rule.H).astype(np.float64)
     if rule.factors is not None:  # single precision holds the factors, and not their product
         V, O = (to_host(M).astype(np.float64) for M in (rule.factors.W_V, rule.factors.W_O))  # noqa: E741

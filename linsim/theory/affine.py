@@ -34,7 +34,7 @@ from .dominance import Beyond, Dominance, Precision, dominance
 from .prediction import Assumption, Prediction
 from .verdicts import verdicts
 
-__all__ = ["DrivenBounds", "affine_verdicts", "driven_cycle"]
+__all__ = ["DrivenBounds", "affine_verdicts", "bias_is_mixed", "driven_cycle"]
 
 _ZERO = 1e3 * EPS  # a smaller lambda mu, relatively, or a smaller part of the bias, counts as zero
 
@@ -83,11 +83,16 @@ def affine_verdicts(
         none = none._replace(constant=np.broadcast_to(constant, law.rho.shape[0]))
         return verdicts(A, H, x0, attention, weights, law, batch, precision, none, bounds)
     if not np.all(constant):
-        raise NotCoveredError(
-            "bias: found attention whose rows sum to different numbers, which mixes a bias with other modes; "
-            "expected rows that all sum to one number. Use linsim.simulate to measure."
-        )
+        raise bias_is_mixed()
     return _driven(A, H, bias, x0, attention, weights, batch, precision, stochastic)
+
+
+def bias_is_mixed() -> NotCoveredError:
+    """Return the refusal of a bias that does not stay in constant states."""
+    return NotCoveredError(
+        "bias: found attention whose rows sum to different numbers, which mixes a bias with other modes; "
+        "expected rows that all sum to one number. Use linsim.simulate to measure."
+    )
 
 
 def _driven(

@@ -8,6 +8,10 @@ keeps span{1} (x) R^d: every ``A_h 1 = 1``.  Turned by a reflection that takes
 The two diagonal blocks are cycles of the same form, with n = 1 and n - 1
 tokens, and together they hold every eigenvalue.  A cycle of k layers is the
 product of its layers; its eigenvalues are factors per k layers.
+
+Attention beyond the simplex keeps that form where the rows of each head sum to
+one number, ``A_h 1 = s_h 1``: the constant part then obeys ``I + sum_h s_h H_h``.
+Where they do not in some head or layer, no state 1 c^T stays one: there is one block, the whole map.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._eigen import doubly_stochastic, weight_eigensystem
+from .._eigen import weight_eigensystem
+from .._general_eigen import column_sums, row_sums
 from .._types import EPS, BoolArray, ComplexArray, FloatArray, IntArray
 from ..errors import NotCoveredError
 from ._arnoldi import Ritz, Work, leading
@@ -31,7 +36,6 @@ __all__ = [
     "BLURRED",
     "FREELY",
     "ILL",
-    "REST",
     "Effort",
     "Modes",
     "modes_of",
@@ -57,23 +61,28 @@ LONGEST = 500.0  # ln of the largest quotient of two parts of a product of layer
 # --- the map and its spectrum ------------------------------------------------------------
 
 
-CONSTANT, REST = slice(0, 1), slice(1, None)
+def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, FloatArray, int]:
+    """The cycle in the basis whose first token vector is 1/sqrt(n), the reflection to it, and 1.
 
-
-def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, FloatArray]:
-    """The cycle in the basis whose first token vector is 1/sqrt(n), and the reflection to it."""
+    The same basis, the unit matrix and 0 where constant states do not stay constant.
+    """
     n = layers[0][0].shape[-1]
+    sums = [row_sums(A, precision.attention) for A, _ in layers]
+    first = int(all(np.all(np.isfinite(each)) for each in sums))
     normal = np.full(n, 1 / np.sqrt(n))
     normal[0] += 1  # to -e_0, whose sign says nothing: no cancellation
     reflection = np.eye(n) - 2 * np.outer(normal, normal) / (normal @ normal)
+    if not first:
+        reflection = np.eye(n)
     turned = []
-    for A, H in layers:
+    for (A, H), each in zip(layers, sums, strict=True):
         T = reflection @ A @ reflection
-        T[:, :, 0] = np.eye(n)[0]
         # what is meant to be zero, or symmetric, is so exactly
-        T[doubly_stochastic(A, precision.attention), 0, 1:] = 0
+        if first:
+            T[:, :, 0] = each[:, None] * np.eye(n)[0]
+            T[np.isfinite(column_sums(A, precision.attention)), 0, 1:] = 0
         mirrored = np.swapaxes(A, -1, -2)
-        within = 8 * precision.attention * (A + mirrored) if precision.attention > EPS else 0.0
+        within = 8 * precision.attention * np.abs(A + mirrored) if precision.attention > EPS else 0.0
         symmetric = np.all(np.abs(mirrored - A) <= within, axis=(-1, -2))
         T[symmetric] = (T[symmetric] + np.swapaxes(T[symmetric], -1, -2)) / 2
         turned.append((T, H))
@@ -81,15 +90,16 @@ def _turned(layers: Sequence[Heads], precision: Precision) -> tuple[Cycle, Float
     thin = tuple(stacked(H) for _, H in turned) if large else ()
     cycle = Cycle(tuple(turned), (1.0,) * len(turned), max(precision[:2]), thin)
     if len(turned) == 1:
-        return cycle, reflection
-    parts = [cycle.block(part).growths() for part in (CONSTANT, REST)[: min(n, 2)]]
+        return cycle, reflection, first
+    parts = [cycle.block(part).growths() for part in (slice(0, first), slice(first, None))]
+    parts = [part for part, rows in zip(parts, (first, n - first), strict=True) if rows]
     spread = np.abs(np.cumsum(parts[0]) - np.cumsum(parts[-1])) if np.all(np.isfinite(parts)) else 0.0
     if np.max(spread) > LONGEST:
         raise NotCoveredError(
             f"rule: found a cycle of {len(turned)} layers in which the constant and the other part differ by "
             f"e^{np.max(spread):.0f}; expected less than e^{LONGEST:.0f}. Use linsim.simulate to measure."
         )
-    return cycle.rescaled(np.max(parts, axis=0)), reflection
+    return cycle.rescaled(np.max(parts, axis=0)), reflection, first
 
 
 class Spectrum(NamedTuple):
@@ -320,6 +330,7 @@ class Modes:
     vague : (m,), how far an eigenmatrix may be off where an iteration was stopped early
     resonant : (m,) bool, no eigenmatrix: a constant mode of equal value grows beside it
     noise : smaller coefficients, relatively, count as absent
+    first : 1 where constant states stay constant, and are row 0 of turned ones; else 0
     unknown : bound of the moduli that are not listed
     """
 
@@ -338,6 +349,12 @@ class Modes:
     vague: FloatArray
     resonant: BoolArray
     noise: float
+    first: int
+
+    @property
+    def rest(self) -> Cycle:
+        """The block of all modes that are not constant."""
+        return self.cycle.block(slice(self.first, None))
 
     @property
     def unknown(self) -> float:
@@ -346,21 +363,23 @@ class Modes:
 
 
 def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = FREELY) -> Modes:
-    cycle, reflection = _turned(layers, precision)
+    cycle, reflection, first = _turned(layers, precision)
     n, d = cycle.shape
-    means, rest = cycle.block(CONSTANT), cycle.block(REST)
+    means, rest = cycle.block(slice(0, first)), cycle.block(slice(first, None))
     constant, other = _spectrum(means, effort), _spectrum(rest, effort)
     every, constant = constant, _first(constant, max(STATES // (n * d), MODES))
     states = np.zeros((constant.values.size + other.values.size, n, d), dtype=np.complex128)
     low, high = states[: constant.values.size], states[constant.values.size :]
-    low[:, 0, :] = constant.right.T
-    high[:, 1:, :] = other.right.T.reshape(other.values.size, n - 1, d)
-    fed = cycle.apply(high)[:, 0, :]
-    matrix = means.matrix()[0]
-    if d > DENSE and every.values.size == d:  # a Schur form takes longer than a few solutions
-        high[:, 0, :], resonant = _lift_few(matrix, other.values, other.error, fed, every.values)
-    else:
-        high[:, 0, :], resonant = _lift(matrix, other.values, other.error, fed)
+    high[:, first:, :] = other.right.T.reshape(other.values.size, n - first, d)
+    resonant = np.zeros(other.values.size, dtype=bool)
+    if first:
+        low[:, 0, :] = constant.right.T
+        fed = cycle.apply(high)[:, 0, :]
+        matrix = means.matrix()[0]
+        if d > DENSE and every.values.size == d:  # a Schur form takes longer than a few solutions
+            high[:, 0, :], resonant = _lift_few(matrix, other.values, other.error, fed, every.values)
+        else:
+            high[:, 0, :], resonant = _lift(matrix, other.values, other.error, fed)
     stretch = np.linalg.norm(states, axis=(-1, -2))
 
     def both(p: Any, q: Any) -> Any:
@@ -394,6 +413,7 @@ def modes_of(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Eff
         both(np.zeros(constant.values.size, dtype=bool), resonant)[order],
         # NOISE is far more than the rounding of doubles
         max(NOISE, 16 * precision.coarsest if precision.coarsest > EPS else 0.0),
+        first,
     )
 
 

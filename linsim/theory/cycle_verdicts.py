@@ -12,7 +12,7 @@ from .._types import BoolArray, ComplexArray, FloatArray
 from ..errors import NotCoveredError
 from ._cycle_inputs import coefficients
 from ._cycle_map import Heads
-from .cycle import BLURRED, FREELY, ILL, REST, Effort, Modes, modes_of, unseparated
+from .cycle import BLURRED, FREELY, ILL, Effort, Modes, modes_of, unseparated
 from .dominance import DOUBLE, TIE, Precision, tie
 from .prediction import Assumption, Mode, Prediction
 
@@ -163,7 +163,12 @@ class Judged(NamedTuple):
     needed: tuple[int, ...]
 
 
-def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effort = FREELY) -> Judged:
+def _judge(
+    layers: Sequence[Heads],
+    precision: Precision = DOUBLE,
+    effort: Effort = FREELY,
+    stochastic: bool = True,
+) -> Judged:
     """Read every verdict off the modes of one system."""
     modes, k = modes_of(layers, precision, effort), len(layers)
     close = tie(max(precision[:2]))
@@ -209,7 +214,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effor
     whole = _gap(modes, size, pairs, _frames(n, np.ones(n, dtype=bool)))
     gaps = [whole] if np.all(heard) or not collapse else _silent_gaps(modes, size, unknown, entries, heard)
     if not np.all(heard) and any(np.isnan(gap.factor) and gap.bound >= 1 - close for gap in gaps):
-        raise unseparated(modes.cycle.block(REST), "some tokens follow weaker ones")
+        raise unseparated(modes.rest, "some tokens follow weaker ones")
     angle = collapse and (bool(np.all(heard)) or all(gap.bound < 1 - close for gap in gaps))
 
     def factor(q: float, power: float) -> float:
@@ -243,7 +248,11 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effor
     polynomial = (smooth and factor(q_token, 1) == 1) or (collapse and rates["rank_gap"] == 1)
     largest = 0.0 if vanishes else float(np.exp((np.log(top) + modes.cycle.log_scale) / k))
     assumptions = (
-        Assumption("attention has positive entries", smallest > 0, f"smallest entry {smallest:.3g}"),
+        Assumption(
+            "attention has positive entries",
+            smallest > 0 or not stochastic,  # declared: entries of either sign are meant
+            f"smallest entry {smallest:.3g}",
+        ),
         Assumption(
             "operator is diagonalizable near its leading modes",
             condition < ILL and not np.any(modes.growth[first] > 0),
@@ -278,7 +287,7 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effor
         angle_convergence=angle,
         rank_collapse=collapse,
         limit_rank=rank,
-        dominant=tuple(_named(modes, p, k) for p in np.flatnonzero(dominant).tolist()),
+        dominant=tuple(_named(modes, p, k, stochastic) for p in np.flatnonzero(dominant).tolist()),
         margin=margin,
         rates=rates,
         relaxations={name: 1.0 if chained else float(q ** (1 / k)) for name, q in settling.items()},
@@ -293,13 +302,13 @@ def _judge(layers: Sequence[Heads], precision: Precision = DOUBLE, effort: Effor
     return Judged(law, modes, dominant, tuple(sorted(needed)))
 
 
-def _named(modes: Modes, p: int, k: int) -> Mode:
-    """A mode of a cycle; only a constant one of a single layer has a lambda and a mu."""
+def _named(modes: Modes, p: int, k: int, stochastic: bool) -> Mode:
+    """A mode of a cycle; only a constant one of a single layer of stochastic heads has a lambda and a mu."""
     with np.errstate(over="ignore"):  # a long cycle's: inf
         scale = float(np.exp(modes.cycle.log_scale))
     value = complex(modes.values[p])
     shown = value.real * scale if value.imag == 0 else complex(value.real * scale, value.imag * scale)
-    if not modes.constant[p]:
+    if not (modes.constant[p] and stochastic):
         return Mode(np.nan, np.nan, shown)
     return Mode(1.0, shown - 1 if k == 1 else np.nan, shown)
 
@@ -339,14 +348,20 @@ def cycle_verdicts(
     batch: tuple[int, ...],
     precision: Precision = DOUBLE,
     effort: Effort = FREELY,
+    stochastic: bool = True,
 ) -> Prediction:
-    """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None, known to a ``precision``."""
+    """Judge b systems, layers (b or 1, h, ., .) and x0 (b or 1, n, d) or None, known to a ``precision``.
+
+    ``stochastic``: rows of all attention are probabilities.
+    """
     count = max(M.shape[0] for layer in layers for M in layer)
 
     def of(stack: FloatArray, s: int) -> FloatArray:
         return stack[s if stack.shape[0] > 1 else 0]
 
-    systems = [_judge([(of(A, s), of(H, s)) for A, H in layers], precision, effort) for s in range(count)]
+    systems = [
+        _judge([(of(A, s), of(H, s)) for A, H in layers], precision, effort, stochastic) for s in range(count)
+    ]
     total = int(np.prod(batch, dtype=int))
     judged = [systems[s if count > 1 else 0] for s in range(total)]
     if x0 is not None:

@@ -15,59 +15,77 @@ are fresh, independent of the tokens and of mean zero, so for d -> infinity and 
 - feed-forward: the expectations of phi^2 and of phi phi' of Gaussians of variance q and correlation cos;
   times q, and times c, behind a gate.
 - de-escalation multiplies the mean over tokens, whose square is (q + (n - 1) c) / n.
+
+With d features all this fluctuates, by 1/sqrt(d) from draw to draw, and the mean is moved by 1/d: what every
+weight matrix, residual sum, feed-forward of finite width and norm adds is in ``_finite_width``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .. import _html, _validate
-from .._activations import ACTIVATIONS
 from .._namespace import to_host
 from .._types import FloatArray
 from ..attention import FromTokens
 from ..block import Block
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError
+from ._drawn_layer import Setting, layer_of
+from ._finite_width import Averages, Spread, Tokens, mean_of, products
 
 __all__ = ["BlockPrediction", "at_initialisation"]
 
-_DRAWS = 2**16  # Gaussian scores over which P and O are averaged, at least
 _SETTLED = 1e-10
+_KNOWN = 1e-7  # steps that tell a rate to so many digits
 _LAYERS = 2_000  # until a fixed point is given up
-
-State = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class BlockPrediction:
-    """What wide blocks do to the mean cosine of their tokens, layer by layer.
+    """What blocks with fresh weights do to the mean cosine of their tokens, layer by layer.
 
     Attributes
     ----------
     n, d : int or None
-        Tokens and features; d only scales :meth:`log_norm`.
+        Tokens and features; without d the law is that of infinitely many features.
     start : tuple of float
         Mean square of a feature and mean cosine at layer 0.
     """
 
     n: int
     d: int | None
-    start: State
-    _layer: Callable[[State], State] = field(repr=False)
-    _heated: Callable[[float], BlockPrediction] | None = field(repr=False, default=None)
+    start: tuple[float, float]
+    _setting: Setting = field(repr=False)
+    _tokens: Tokens = field(repr=False)
 
     @cached_property
     def _end(self) -> tuple[float, float]:
-        return _settled(self._layer, self.start)
+        return _settled(layer_of(self._setting._replace(finite=False)), self._tokens.averages)
+
+    @property
+    def wide(self) -> BlockPrediction:
+        """The same law for infinitely many features: no corrections of order 1/d, no deviations."""
+        plain = Tokens(*self._tokens.averages)
+        return replace(self, _setting=self._setting._replace(finite=False), _tokens=plain)
+
+    @property
+    def many_tokens(self) -> BlockPrediction:
+        """The same law for n -> infinity at one temperature times sqrt(ln n), and for d -> infinity.
+
+        Scores of variance sigma^2 = 2 ln n / t^2 are the energies of a random energy model: then P -> 1 - t
+        below t = 1 (:meth:`condensation_temperature`) and 0 above, and O -> 0.  This is the recursion of
+        arXiv 2505.24333, with beta = 1 / (temperature sqrt(ln n)).  Convergence is logarithmic in n.
+        """
+        return replace(self.wide, _setting=self._setting._replace(finite=False, many=True))
 
     @property
     def fixed_point(self) -> float:
-        """The mean cosine that layers lead to from there; NaN if 2,000 of them do not settle."""
+        """The mean cosine that layers lead to for d -> infinity; NaN if 2,000 of them do not settle."""
         return self._end[0]
 
     @property
@@ -83,20 +101,10 @@ class BlockPrediction:
         layers : int, or array of int
             Depths >= 0.
         """
-        return self._at(layers, lambda q, c: c / q)
+        return self._at(layers, lambda x: x.cosine)
 
-    def token_similarity(self, layers: Any) -> Any:
-        """Return token similarity (q + (n - 1) c) / (n q) at some layers, a ratio of expectations.
-
-        Parameters
-        ----------
-        layers : int, or array of int
-            Depths >= 0.
-        """
-        return self._at(layers, lambda q, c: (q + (self.n - 1) * c) / (self.n * q))
-
-    def log_norm(self, layers: Any) -> Any:
-        """Return ln ||X||_F, half of ln of the expected square, at some layers.
+    def deviation(self, layers: Any) -> Any:
+        """Return the standard deviation of the mean cosine from draw to draw, of order 1/sqrt(d).
 
         Parameters
         ----------
@@ -108,12 +116,62 @@ class BlockPrediction:
         InvalidTypeError
             If the number of features is not known.
         """
-        if self.d is None:
-            raise _validate.refusal(
-                InvalidTypeError, "d", "nothing", "a number of features", "Call predict(block, x0=x0)."
-            )
-        size = self.n * self.d
-        return self._at(layers, lambda q, c: np.log(q * size) / 2)
+        self._known_width()
+        return self._at(layers, lambda x: x.deviation)
+
+    def condensation_temperature(self, layers: Any) -> Any:
+        """Return the temperature below which a few tokens hold most of a softmax row, at the input of layers.
+
+        Parameters
+        ----------
+        layers : int, or array of int
+            Depths >= 0.
+
+        Returns
+        -------
+        float or ndarray
+            q_s sqrt((1 - cos) / (2 ln n)), the transition of the random energy model; q_s as in this module.
+
+        Raises
+        ------
+        NotCoveredError
+            For attention that has no temperature.
+        """
+        self._has_temperature()
+        n = max(self.n, 2)
+
+        def critical(x: Tokens) -> float:
+            seen = self._setting.seen(x)
+            return float(seen * np.sqrt(max(1 - x.cosine, 0.0) / (2 * np.log(n))))
+
+        return self._at(layers, critical)
+
+    def token_similarity(self, layers: Any) -> Any:
+        """Return the mean of token similarity (q + (n - 1) c) / (n q) at some layers.
+
+        Parameters
+        ----------
+        layers : int, or array of int
+            Depths >= 0.
+        """
+        n = self.n
+        return self._at(layers, lambda x: mean_of(lambda q, c: (q + (n - 1) * c) / (n * q), x))
+
+    def log_norm(self, layers: Any) -> Any:
+        """Return the mean of ln ||X||_F at some layers.
+
+        Parameters
+        ----------
+        layers : int, or array of int
+            Depths >= 0.
+
+        Raises
+        ------
+        InvalidTypeError
+            If the number of features is not known.
+        """
+        size = self.n * self._known_width()
+        return self._at(layers, lambda x: mean_of(lambda q, _: float(np.log(q * size)) / 2, x))
 
     def critical_temperature(self, low: float = 0.05, high: float = 10.0) -> float:
         """Return the temperature of the softmax below which tokens stay apart, from this start.
@@ -135,18 +193,13 @@ class BlockPrediction:
         NotCoveredError
             For attention that has no temperature.
         """
-        if self._heated is None:
-            raise NotCoveredError(
-                "A: found attention without a temperature; expected attention.FromTokens. "
-                "Give the block attention that is made from its tokens."
-            )
+        self._has_temperature()
         low, high = (
             _validate.number(x, name, low=1e-3, high=1e3) for x, name in ((low, "low"), (high, "high"))
         )
 
         def collapses(temperature: float) -> bool:
-            assert self._heated is not None
-            return not self._heated(temperature).fixed_point < 0.99
+            return not replace(self, _setting=self._setting._replace(heat=temperature)).fixed_point < 0.99
 
         if collapses(low):
             return 0.0
@@ -157,17 +210,31 @@ class BlockPrediction:
             low, high = (low, middle) if collapses(middle) else (middle, high)
         return float(np.sqrt(low * high))
 
-    def _at(self, layers: Any, value: Callable[[float, float], float]) -> Any:
+    def _known_width(self) -> int:
+        if self.d is None:
+            raise _validate.refusal(
+                InvalidTypeError, "d", "nothing", "a number of features", "Call predict(block, x0=x0)."
+            )
+        return self.d
+
+    def _has_temperature(self) -> None:
+        if not isinstance(self._setting.block.A, FromTokens):
+            raise NotCoveredError(
+                "A: found attention without a temperature; expected attention.FromTokens. "
+                "Give the block attention that is made from its tokens."
+            )
+
+    def _at(self, layers: Any, value: Callable[[Tokens], float]) -> Any:
         depth = np.asarray(layers)
         if depth.dtype.kind not in "iu" or np.any(depth < 0):
             raise _validate.refusal(
                 InvalidValueError, "layers", repr(layers), "integers >= 0", "Layer 0 is the input."
             )
-        q, c = self.start[0], self.start[0] * self.start[1]
-        found = [value(q, c)]
+        layer, x = layer_of(self._setting), self._tokens
+        found = [value(x)]
         for _ in range(int(np.max(depth, initial=0))):
-            q, c = self._layer((q, c))
-            found.append(value(q, c))
+            x = layer(x)
+            found.append(value(x))
         out = np.asarray(found)[depth]
         return out.item() if out.ndim == 0 else out
 
@@ -207,7 +274,11 @@ def at_initialisation(block: Block, x0: Any = None) -> BlockPrediction:
     -----
     Derived in this module.  The part of the softmax follows the picture of arXiv 2505.24333 (random
     energies), at finite n: P and O are averages over fixed draws of Gaussian scores, to about 1 percent.
-    Corrections are of order 1/d; fluctuations of c between pairs of tokens are left out.
+    Of order 1/d counted are: fluctuations of q and c that tokens share and that they do not, from every fresh
+    matrix, its product with the residual, the d_key channels of scores and the width of the feed-forward, and
+    what they do to norms, softmax rows and activations.  Not counted, of the same order: tokens of unequal
+    length in front of a feed-forward or of scores where ``norm`` is None.  Samplers of weights count as
+    Gaussian.
 
     Examples
     --------
@@ -218,10 +289,18 @@ def at_initialisation(block: Block, x0: Any = None) -> BlockPrediction:
     array([0.    , 0.0588, 0.1579])
     >>> law.fixed_point, round(law.rate, 6)
     (1.0, 0.5)
+
+    With 64 features the mean is lower, and draws differ:
+
+    >>> law = linsim.predict(block, x0=linsim.tokens.gaussian(16, 64, rng=0))
+    >>> [f"{x:.2f}" for x in (law.cosine(4), law.deviation(4), law.wide.cosine(4))]
+    ['0.40', '0.07', '0.42']
     """
     _refuse(block)
     if x0 is None:
-        n, d, start = block.n, block.d, (1.0, 0.0)
+        n, d, tokens = block.n, block.d, Tokens(1.0, 0.0)
+        if n is not None and d is not None:
+            tokens = Tokens(1.0, 0.0, products(n, (1.0, 0.0), (1.0, 0.0)).times(1 / np.sqrt(d)))
     else:
         X = to_host(_validate.array(x0, "x0", ndim=2, shape="(..., n, d)")).astype(np.float64)
         n, d = X.shape[-2:]
@@ -230,22 +309,32 @@ def at_initialisation(block: Block, x0: Any = None) -> BlockPrediction:
                 raise _validate.refusal(
                     InvalidValueError, "x0", f"{name} = {found}", f"{own}", "Match the block."
                 )
-        gram = np.mean((X @ np.swapaxes(X, -1, -2) / d).reshape(-1, n, n), axis=0)
-        q = float(np.trace(gram)) / n
-        start = (q, float((gram.sum() - np.trace(gram)) / max(n * (n - 1), 1)) / q if n > 1 else 1.0)
+        tokens = _measured((X @ np.swapaxes(X, -1, -2) / d).reshape(-1, n, n))
     if n is None:
         raise _validate.refusal(
             InvalidTypeError, "x0", "nothing", "tokens: the block leaves their number open", "Pass x0."
         )
+    start = (tokens.q, tokens.c / tokens.q)
+    return BlockPrediction(int(n), d, start, Setting(block, int(n), d, d is not None), tokens)
 
-    def made(temperature: float | None = None) -> BlockPrediction:
-        def layer(state: State) -> State:
-            return _block(block, int(n), d, state, temperature)
 
-        heated = made if isinstance(block.A, FromTokens) and temperature is None else None
-        return BlockPrediction(int(n), d, start, layer, heated)
-
-    return made()
+def _measured(gram: FloatArray) -> Tokens:
+    """Means and fluctuations of some (k, n, n) Gram matrices over d."""
+    n = gram.shape[-1]
+    own = np.diagonal(gram, axis1=-2, axis2=-1)
+    q = np.mean(own, axis=-1)
+    if n == 1:
+        return Tokens(float(np.mean(q)), float(np.mean(q)))
+    pairs = gram[:, ~np.eye(n, dtype=bool)].reshape(-1, n, n - 1)
+    c = np.mean(pairs, axis=(-1, -2))
+    off, apart = own - q[:, None], pairs - c[:, None, None]
+    shared = np.cov(q, c) if len(gram) > 1 else np.zeros((2, 2))
+    both, pair = float(np.mean(off[:, :, None] * apart)), float(np.mean(apart**2))
+    # of different pairs of one token
+    along = np.mean(np.sum(apart, axis=-1) ** 2) - (n - 1) * pair
+    token = max(float(along) / ((n - 1) * (n - 2)), 0.0) if n > 2 else 0.0
+    spread = Spread(shared, float(np.mean(off**2)), pair, both, token)
+    return Tokens(float(np.mean(q)), float(np.mean(c)), spread)
 
 
 def _refuse(block: Block) -> None:
@@ -284,159 +373,27 @@ def _uneven(block: Block) -> bool:
     return False
 
 
-def _settled(layer: Callable[[State], State], start: State) -> tuple[float, float]:
+def _settled(layer: Callable[[Tokens], Tokens], start: Averages) -> tuple[float, float]:
     """The cosine that layers lead to, and the factor of the distance from it."""
-    q, c = start[0], start[0] * start[1]
-    before, moved = c / q, []
+    q, c = start
+    before, moved, guessed = c / q, [], np.nan
     for _ in range(_LAYERS):
-        q, c = layer((q, c))
+        q, c = layer(Tokens(q, c)).averages
         q, c = (1.0, c / q) if not 1e-100 < q < 1e100 else (q, c)
-        moved.append(abs(c / q - before))
+        moved.append(c / q - before)
         before = c / q
-        if moved[-1] < _SETTLED:
+        if abs(moved[-1]) < _SETTLED:
             break
+        # the rest of a geometric series: where two guesses agree it is one
+        rate = moved[-1] / moved[-2] if len(moved) > 8 else 1.0
+        guess = before + moved[-1] * rate / (1 - rate) if abs(rate) < 1 else np.nan
+        if abs(guess - guessed) < _SETTLED and abs(moved[-1]) < _KNOWN:
+            break
+        guessed = guess
     else:
         return float("nan"), 1.0
-    late = [b / a for a, b in zip(moved[-6:-2], moved[-5:-1], strict=False) if a > 0]
-    rate = float(np.median(late)) if late else 0.0
-    # what is left: a geometric series
+    late = [b / a for a, b in zip(moved[-6:-2], moved[-5:-1], strict=False) if a]
+    rate = abs(float(np.median(late))) if late else 0.0
     rest = moved[-1] * rate / (1 - rate) if rate < 1 else 0.0
-    return (1.0 if before + 2 * rest > 1 - 1e-8 else before), min(rate, 1.0)
-
-
-def _block(block: Block, n: int, d: int | None, state: State, temperature: float | None) -> State:
-    steps: Any = block.deescalation
-
-    def own(name: str, which: str) -> Any:
-        second = getattr(block, which + name)
-        return getattr(block, name) if second is None else second
-
-    def normed(x: State, where: str, which: str = "") -> State:
-        if block.norm != where:
-            return x
-        return _norm(block, d, x, own("gain", which), own("bias", which))
-
-    def at(place: str, x: State) -> State:
-        for step in steps:
-            if step.place == place:
-                x = _contracted(x, n, step)
-        return x
-
-    def added(x: State, y: State, which: str = "") -> State:
-        r, b = float(own("residual", which)), _square(own("branch", which))
-        b *= _square(own("layer_scale", which))
-        return r * r * x[0] + b * y[0], r * r * x[1] + b * y[1]
-
-    y = at("branch", _attended(block, n, normed(state, "pre"), temperature))
-    both = added(state, y)
-    x = state if block.parallel else at("attention", both)
-    x = at("norm", normed(x, "post"))
-    if block.feed_forward is not None:
-        which = "feed_forward_"
-        y = _feed_forward(block, normed(x, "pre", which))
-        if block.parallel:
-            more = added((0.0, 0.0), y, which)
-            x = (both[0] + more[0], both[1] + more[1])
-        else:
-            x = added(x, y, which)
-        x = normed(at("feed_forward", x), "post", which)
-    return at("output", x)
-
-
-def _square(values: Any) -> float:
-    """Mean square of a number, or of one a feature; of None 1."""
-    return 1.0 if values is None else float(np.mean(to_host(np.asarray(values)).astype(np.float64) ** 2))
-
-
-def _norm(block: Block, d: int | None, x: State, gain: Any, bias: Any) -> State:
-    size, shift = _square(gain), 0.0 if bias is None else _square(bias)
-    if block.norm_kind == "sphere":
-        if d is None:
-            raise _validate.refusal(
-                InvalidTypeError, "d", "nothing", "a number of features", "Call predict(block, x0=x0)."
-            )
-        size /= d
-    assert block.norm_eps is not None
-    whole = x[0] + block.norm_eps
-    return size * x[0] / whole + shift, size * x[1] / whole + shift
-
-
-def _contracted(x: State, n: int, step: Any) -> State:
-    mean = (x[0] + (n - 1) * x[1]) / n
-    rest = x[0] - mean
-    if step.similarity is None:
-        kept = (1 - float(step.tau)) ** 2
-    else:
-        wanted = float(step.similarity)
-        kept = wanted / (1 - wanted) * rest / mean if mean > 0 and rest > 0 else 1.0
-    return rest + kept * mean, x[1] - mean + kept * mean
-
-
-def _attended(block: Block, n: int, x: State, temperature: float | None) -> State:
-    q, c = x
-    if isinstance(block.A, FromTokens):
-        spec = block.A
-        heat = spec.temperature if temperature is None else temperature
-        seen = 1.0 if spec.normalizes() else q
-        cosine = float(np.clip(c / q, 0.0, 1.0))
-        P, O = _overlaps(n, seen / heat * np.sqrt(1 - cosine), cosine)  # noqa: E741
-    else:
-        A = np.asarray(to_host(block.A), dtype=np.float64).reshape(-1, n, n)  # of every head
-        gram = np.mean(A @ np.swapaxes(A, -1, -2), axis=0)
-        P = float(np.trace(gram)) / n
-        O = float(gram.sum() - np.trace(gram)) / max(n * (n - 1), 1)  # noqa: E741
-    s = float(block.std) ** 2
-    return s * (c + (q - c) * P), s * (c + (q - c) * O)
-
-
-@lru_cache(maxsize=8)
-def _scores(n: int) -> tuple[FloatArray, FloatArray]:
-    rows = max(64, -(-_DRAWS // n))
-    generator = np.random.default_rng(0)
-    first, second = generator.standard_normal((2, rows, n))
-    return first, second
-
-
-def _overlaps(n: int, sigma: float, cosine: float) -> tuple[float, float]:
-    """E sum_j A_ij^2 and E sum_j A_ij A_kj of softmax rows, over fixed draws."""
-    if n == 1:
-        return 1.0, 1.0
-    first, second = _scores(n)
-    second = cosine * first + np.sqrt(max(1 - cosine * cosine, 0.0)) * second
-    rows = []
-    for scores in (first, second):
-        weights = np.exp(sigma * (scores - np.max(scores, axis=-1, keepdims=True)))
-        rows.append(weights / np.sum(weights, axis=-1, keepdims=True))
-    P = (np.mean(np.sum(rows[0] ** 2, axis=-1)) + np.mean(np.sum(rows[1] ** 2, axis=-1))) / 2
-    return float(P), float(np.mean(np.sum(rows[0] * rows[1], axis=-1)))
-
-
-def _feed_forward(block: Block, x: State) -> State:
-    q, c = x
-    alone, both = _activated(block.activation, q, float(np.clip(c / q, -1.0, 1.0)))
-    size = 2 * block.feed_forward_std**2
-    if block.gated:  # behind the gate: independent numbers of variance q
-        alone, both = alone * q, both * c
-    return size * alone, size * both
-
-
-def _activated(name: str | None, q: float, cosine: float) -> State:
-    """E phi(u)^2 and E phi(u) phi(v) of Gaussians of variance q."""
-    if name == "linear":
-        return q, q * cosine
-    if name == "relu":  # Cho and Saul 2009
-        turned = np.sqrt(1 - cosine * cosine) + (np.pi - np.arccos(cosine)) * cosine
-        return q / 2, q * turned / (2 * np.pi)
-    activation = ACTIVATIONS[name or ""]
-    assert activation is not None
-    phi, (nodes, weights) = activation.value, _nodes()
-    u = np.sqrt(q) * nodes
-    v = np.sqrt(q) * (cosine * nodes[:, None] + np.sqrt(1 - cosine * cosine) * nodes[None, :])
-    alone = float(weights @ phi(u) ** 2)
-    return alone, float(weights @ (phi(u)[:, None] * phi(v)) @ weights)
-
-
-@lru_cache(maxsize=1)
-def _nodes() -> tuple[FloatArray, FloatArray]:
-    nodes, weights = np.polynomial.hermite_e.hermegauss(101)
-    return nodes, weights / np.sum(weights)
+    end = before + rest
+    return (1.0 if end + abs(rest) > 1 - 1e-8 else end), min(rate, 1.0)

@@ -19,7 +19,7 @@ from .._general_eigen import general_eigensystem
 from .._named import named
 from .._namespace import to_host
 from .._rule import Rule
-from .._types import FloatArray
+from .._types import EPS, FloatArray
 from ..errors import InvalidTypeError, InvalidValueError, NotCoveredError, ShapeError
 
 __all__ = ["MEASURED", "Step", "step"]
@@ -109,7 +109,8 @@ def step(rule: Rule, x0: Any, *, layer: int = 0, by: str = "heads") -> Step:
     -------
     Step
         Computed in float64 from the definitions of the metrics; exact to rounding, about 1e-15 of a
-        plain metric, and of a logarithm 1e-15 over what it is the logarithm of.
+        plain metric, and of a logarithm 1e-15 over what it is the logarithm of.  The change of a gap
+        that is closed before and after, or that rounding hides, is NaN.
 
     Raises
     ------
@@ -164,8 +165,7 @@ def step(rule: Rule, x0: Any, *, layer: int = 0, by: str = "heads") -> Step:
     before, after = measure(X), measure(X + total)
 
     def changes(update: FloatArray) -> dict[str, Any]:
-        found = measure(X + update)
-        return {name: _less(found[name], before[name]) for name in MEASURED}
+        return _less(measure(X + update), before, X)
 
     alone = {name: changes(own) for name, own in parts.items()}
     # left out by adding up the others: nothing cancels
@@ -173,17 +173,32 @@ def step(rule: Rule, x0: Any, *, layer: int = 0, by: str = "heads") -> Step:
         name: changes(_sum([own for other, own in parts.items() if other != name], X)) for name in parts
     }
     without |= {name: changes(update) for name, update in changed.items()}
-    change = {name: _less(after[name], before[name]) for name in MEASURED}
-    return Step(before, after, change, alone, without)
+    return Step(before, after, _less(after, before, X), alone, without)
 
 
 def _sum(terms: Any, X: FloatArray) -> FloatArray:
     return np.asarray(sum(terms, np.zeros_like(X)))
 
 
-def _less(after: Any, before: Any) -> Any:
-    with np.errstate(invalid="ignore"):  # two gaps that are both closed: nan
-        return after - before
+def _less(after: dict[str, Any], before: dict[str, Any], X: FloatArray) -> dict[str, Any]:
+    """The changes: NaN where a gap is closed before and after, or is no more than rounding."""
+    with np.errstate(invalid="ignore"):  # two gaps that are both closed
+        change = {name: after[name] - before[name] for name in MEASURED}
+    rounding = np.log(4 * max(X.shape[-2:]) * EPS)
+    for name, power in _GAPS.items():
+        lowest = power * rounding
+        if name == "log_effective_rank_gap":
+            lowest += np.log(-rounding)  # entropy of a share p: about p ln(1/p)
+        small, was_small = (
+            found[name] < lowest + (found["log_norm"] if name == "log_spread" else 0.0)
+            for found in (after, before)
+        )
+        open_still, was_open = (found[name] > -np.inf for found in (after, before))
+        # tokens are given exactly, and so are their differences; their singular values are not
+        doubtful = was_small & was_open & (name in ("log_effective_rank_gap", "log_rank_gap"))
+        unknown = (small & open_still) | doubtful | (small & was_small)
+        change[name] = np.where(unknown, np.nan, change[name])[()]
+    return change
 
 
 def _parts(
@@ -329,3 +344,14 @@ MEASURED = (
     "log_norm",
     "log_spread",
 )
+
+#: logarithms of what vanishes, and of which power of a distance: between tokens, angles, or to a lower rank
+_GAPS = {
+    "log_token_diversity": 2,
+    "log_hfc_lfc": 1,
+    "log_cosine_gap": 2,
+    "log_abs_cosine_gap": 2,
+    "log_effective_rank_gap": 1,
+    "log_rank_gap": 1,
+    "log_spread": 1,
+}

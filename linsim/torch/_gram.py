@@ -69,7 +69,7 @@ def _by_one_reduction(G: Any) -> Any:
 
         announce(eigenvalues, "float64")
         eigenvalues(frozen(d), frozen(e), found)
-    for one in np.flatnonzero(np.isnan(found).any(axis=(0, 2))):  # few, or all
+    for one in np.flatnonzero(np.isnan(found).any(axis=(0, 2))).tolist():  # few, or all
         found[0, one] = _values(d[one], e[one])
         found[1, one, 1:] = _values(d[one, 1:], e[one, 1:])
         found[1, one, 0] = 0.0

@@ -6,13 +6,14 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import linsim
 from linsim.app.cli import main
-from linsim.bench import machine, picture, report, runner, scaling
+from linsim.bench import blocks, machine, picture, report, runner, scaling
 from linsim.bench.peers import LINSIM, PEERS, batched, plain
 from linsim.bench.runner import Agreement, Entry, compare, run
 from linsim.bench.session import WORKER, PeerFailure, Session
@@ -438,6 +439,9 @@ BAD = {
     "scaling of peers": (["--scaling", "--peers", "plain"], "--peers: found it beside --scaling"),
     "scaling figure": (["--scaling", "--out", "times.png"], "--out: found it beside --scaling"),
     "scaling repeats": (["--scaling", "--repeats", "-1"], "--repeats: found -1"),
+    "blocks and scaling": (["--scaling", "--blocks"], "--blocks: found it beside --scaling"),
+    "blocks of peers": (["--blocks", "--peers", "plain"], "--peers: found it beside --blocks"),
+    "blocks repeats": (["--blocks", "--repeats", "0"], "--repeats: found 0"),
 }
 
 
@@ -460,6 +464,20 @@ def test_scaling_prints_markdown(capsys):
     assert [row.split("|")[1].strip(" `") for row in fits.splitlines()[2:]] == list(scaling.engines())
     assert len(times.splitlines()) == 2 + 5
     assert {row.count("|") for row in times.splitlines()} == {5 + len(scaling.engines())}
+
+
+def test_blocks_are_computed_alike_by_all():
+    found = blocks.measure(repeats=1, quick=True, threads=1, progress=False)
+    assert [row.work.name for row in found] == ["sphere", "spheres", "vit"]
+    for row in found:
+        assert set(row.seconds) - {"linsim"} == set(row.apart)
+        assert max(row.apart.values(), default=0.0) < 1e-10
+    assert "NumPy script" in found[0].apart
+    table = "\n".join(blocks.lines(found))
+    assert "not the same" not in table
+    far = replace(found[0], apart={"NumPy script": 1e-3})
+    assert "not the same calculation" in "\n".join(blocks.lines([far]))
+    assert json.dumps(blocks.as_json(found))
 
 
 def test_an_engine_that_refuses_is_reported(monkeypatch):

@@ -223,7 +223,9 @@ def test_arithmetic_limit_plain_stops_and_split_goes_on(figure_data):
     ten = np.log(10)
     # squares of roundings, summed over the tokens: a thousandth of eps^2 would be luck
     assert float(ds.careful.min()) > 2 * np.log(np.finfo(float).eps) - 3 * ten
-    assert float(ds.naive.min()) > -17 * ten
+    # what is left of 1 is a multiple of half its rounding, and a ratio of singular values a rounding
+    assert float(ds.naive[:2].min()) >= np.log(np.finfo(float).eps / 2)
+    assert float(ds.naive[2].min()) > np.log(np.finfo(float).eps) - 3 * ten
     at = ds.split.sel(layer=ds.check.values).values
     assert at.min() < -300 * ten
     np.testing.assert_allclose(np.expm1(at - ds.exact.values), 0, atol=1e-9)

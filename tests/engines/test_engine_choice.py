@@ -18,7 +18,7 @@ X = np.random.default_rng(2).standard_normal((6, 3))
 KERNEL = ["cosine", "log_norm"]
 
 
-@pytest.mark.parametrize("method", linsim.METHODS)
+@pytest.mark.parametrize("method", [name for name in linsim.METHODS if name != "device"])  # see tests/cuda
 def test_every_name_gets_that_engine(method):
     rule = linsim.Block(A, weights=H, norm=None) if method == "forward" else RULE  # the same dynamics
     found = simulate(rule, X, 40, layers=[0, 40], metrics=KERNEL, method=method)
@@ -40,6 +40,7 @@ REFUSED = {
     "heads": (linsim.MultiHead([A, A], [H, -H]), "modal", {}, "MultiHead"),
     "drawn": (linsim.RandomWeights(A), "bands", {"metrics": KERNEL}, "RandomWeights"),
     "block": (linsim.Block(A), "squaring", {}, "Block"),
+    "host": (RULE, "device", {}, "CuPy"),
 }
 
 

@@ -63,20 +63,25 @@ def truth_of(rule, x0, depth, seed):
     return np.array(out).T
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_errors_are_honest_where_rounding_grows(seed):
-    """Cold softmax and tanh enlarge rounding: told errors hold, and end as NaN or by clouds."""
-    spec, d = FromTokens(temperature=0.02), 4
-    rule = Block(spec, feed_forward="tanh", feed_forward_std=4.0, width=6, norm="pre")
-    x0, depth = tokens.gaussian(4, d, rng=seed), 60
-    run = simulate(rule, x0, depth, metrics=["cosine", "token_similarity"], rng=seed)
-    with mp.workdps(60):
-        truth = dict(zip(("cosine", "token_similarity"), truth_of(rule, x0, depth, seed), strict=True))
-    for name, expected in truth.items():
-        seen = np.isfinite(run.metrics[name])
-        assert seen[:5].all()
-        assert (np.abs(run.metrics[name] - expected) <= run.errors[name])[seen].all()
-    assert run.errors["cosine"].max() > run.errors["cosine"][1]
+def test_errors_are_honest_where_rounding_grows():
+    """Cold softmax and tanh enlarge rounding: told errors hold, and are not thousands of times as large."""
+    sharpness = []
+    for seed, temperature in enumerate((0.02, 0.05, 0.05, 0.05, 0.05, 0.05)):
+        spec = FromTokens(temperature=temperature)
+        rule = Block(spec, feed_forward="tanh", feed_forward_std=4.0, width=6, norm="pre")
+        x0 = tokens.gaussian(4, 4, rng=seed)
+        run = simulate(rule, x0, 40, metrics=["cosine", "token_similarity"], rng=seed)
+        with mp.workdps(60):
+            truth = truth_of(rule, x0, 40, seed)
+        for name, expected in zip(("cosine", "token_similarity"), truth, strict=True):
+            seen = np.isfinite(run.metrics[name])
+            assert seen[:5].all()
+            off, told = np.abs(run.metrics[name] - expected)[seen], run.errors[name][seen]
+            assert (off <= told).all(), (seed, name)
+            grown = off > 100 * np.finfo(float).eps  # more than measuring rounds
+            sharpness += list(told[grown] / off[grown])
+    assert len(sharpness) > 10
+    assert 5 < np.median(sharpness) < 1000
 
 
 def test_what_plain_numbers_cannot_hold_goes_as_clouds():

@@ -14,7 +14,7 @@ from linsim import _kernels
 
 nb = pytest.importorskip("numba")
 
-from linsim._kernels import lanes, layer, measure, products, singular, walk  # noqa: E402
+from linsim._kernels import drive, lanes, layer, measure, products, singular, walk  # noqa: E402
 
 DTYPES = ("float64", "float32")
 both = pytest.mark.parametrize("dtype", DTYPES)
@@ -58,7 +58,7 @@ def packed(M, count):
 
 def unpacked(a, o, count, shape):
     M = np.empty(shape, a.dtype)
-    products.unpack(a, o, count, M)
+    products.unpack(a, o, count, 0, M)
     return M
 
 
@@ -309,13 +309,14 @@ class Parts:
         layer.place_input(_kernels.frozen(x), self.generic, compressed, rounding, *where, self.Y, self.ledger)
         for h in range(heads):
             layer.place_attention(
-                _kernels.frozen(A[h]), self.generic, compressed, lay, self.left, self.small, h
+                _kernels.frozen(A[h]), self.generic, compressed, True, lay, self.left, self.small, h
             )
             layer.place_weights(_kernels.frozen(H[h]), lay, self.right, h)
 
     def apply(self, bands=None):
         """Return the state after one layer, not finished; bands None: in place."""
         arguments = (self.lay, self.base, self.stride, self.heads, self.left, self.small, self.right)
+        arguments = (*arguments, np.ones(self.heads), flat(0, self.dtype))  # rows of A sum to 1
         if bands is None:
             new = flat(self.Y.size, self.dtype)
             new[:] = self.Y
@@ -501,7 +502,7 @@ def test_feed(case):
     _, A, H, _ = case
     mean_row = A[0].mean(axis=0) - 1 / len(A[0])
     expected = np.linalg.norm(mean_row) * np.linalg.norm(H[0])
-    found = layer.feed(_kernels.frozen(A[0]), _kernels.frozen(H[0]))
+    found = drive.feed(_kernels.frozen(A[0]), _kernels.frozen(H[0]), 1.0)
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-14 * np.linalg.norm(H[0]))
 
 

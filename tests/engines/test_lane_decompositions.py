@@ -68,8 +68,9 @@ def test_what_is_not_finite_has_no_eigenvalues():
     assert np.isfinite(np.delete(found, 2, axis=0)).all()
 
 
+@pytest.mark.parametrize("tolerance", [2.2e-16, 1e-3])
 @pytest.mark.parametrize("m", [1, 2, 3, 8, 33])
-def test_symmetric_matrices_are_taken_apart(m):
+def test_symmetric_matrices_are_taken_apart(m, tolerance):
     from linsim._kernels.products import aligned
     from linsim._kernels.symmetric import eigenvectors
 
@@ -79,18 +80,21 @@ def test_symmetric_matrices_are_taken_apart(m):
     S[1], S[2], S[3] = 0, np.eye(m), np.ones((m, m))
     S[4] = np.diag(np.arange(m)[::-1])
     like = np.zeros(1)
-    X, Z, d, e, work = (aligned(size * 8, like) for size in (m * m, m * m, m, m, 2 * m))
+    X, Z, d, e, work = (aligned(size * 8, like) for size in (m * m, m * m, m, m, 2 * m + 4))
     X[:] = np.moveaxis(np.tril(S), 0, -1).ravel()
-    assert eigenvectors(X, m, Z, d, e, work)
+    assert eigenvectors(X, m, Z, d, e, work, tolerance)
     values = d.reshape(m, 8).T
     rows = np.moveaxis(Z.reshape(m, m, 8), -1, 0)
     np.testing.assert_allclose(
         rows @ np.swapaxes(rows, -1, -2), np.tile(np.eye(m), (8, 1, 1)), atol=1e-14 * m
     )
     again = np.swapaxes(rows, -1, -2) @ (values[:, :, None] * rows)
-    np.testing.assert_allclose(again, S, atol=1e-14 * m * 8)
+    # what is dropped: m couplings, each relative to two entries of the diagonal and a thousandth
+    size = np.linalg.norm(S, axis=(-1, -2))[:, None] + 1e-3
+    dropped = 1e-14 * m * 8 + 2 * m * tolerance * size
+    assert (np.abs(again - S).max(axis=-1) <= dropped).all()
     known = np.linalg.eigvalsh(S)
-    np.testing.assert_allclose(np.sort(values), known, atol=1e-14 * m * 8)
+    assert (np.abs(np.sort(values) - known) <= dropped).all()
     np.testing.assert_allclose(
         _kernels.symmetric_eigenvalues(S)[:, ::-1], np.linalg.eigvalsh(S), atol=1e-13 * m
     )

@@ -251,7 +251,7 @@ def test_a_limit_beyond_all_doubles_lets_pass_what_is_known():
     value, error = np.array([[1e300, 1e300, 2.0]]), np.array([[1e307, np.inf, 1e10]])
     label = np.asarray([""])
     found = Recorded({"hfc_lfc": value}, {"hfc_lfc": error}, label, label, np.zeros(1), {}, 1)
-    assert missing(found, {"hfc_lfc": 1e9})["hfc_lfc"].tolist() == [[False, True, True]]
+    assert missing(found, {"hfc_lfc": 1e9}).tolist() == [[[False, True, True]]]
 
 
 def test_what_needs_attention_is_measured_where_it_is_named():

@@ -40,14 +40,14 @@ def true_attention(A, symmetric=False):
     return arb_mat(rows)
 
 
-def general_attention(A):
-    """What doubles of any square matrix stand for: rows that sum to one number up to rounding do so exactly.
+def general_attention(A, eps=2.0**-52):
+    """What numbers of any square matrix stand for: rows that sum to one number up to rounding do so exactly.
 
-    So do columns, and a sum that is nearly whole is meant to be.
+    So do columns, and a sum that is nearly whole is meant to be.  ``eps``: what they are rounded to.
     """
-    given = np.asarray(A)
+    given = np.asarray(A, dtype=float)
     n = len(given)
-    slack = 16 * n * np.finfo(float).eps * np.abs(given).sum(axis=1).max()
+    slack = 16 * n * eps * np.abs(given).sum(axis=1).max()
     M = _exact(given)
     for transposed in (False, True):
         sums = given.sum(axis=0 if transposed else 1)

@@ -127,7 +127,8 @@ def test_a_batch_of_biases_and_scales():
 def test_which_engines_carry_them():
     driven = Linear(A, H, bias=ROW)
     assert engines(driven, 10**6, x0=X, layers=[10**6]).chosen == "modal"
-    assert "bias" in next(o.obstacle for o in engines(driven, 5).offers if o.name == "lanes")
+    assert engines(driven, 5).chosen == "parts"
+    assert engines(driven, 5, metrics="plain").chosen == "lanes"
     declared = engines(Linear(attention.general(SIGNED), H), 10**6, layers=[10**6])
     assert "not stochastic" in next(o.obstacle for o in declared.offers if o.name == "modal")
 
@@ -150,7 +151,7 @@ def test_closed_form_with_a_bias_against_layer_by_layer(bias, shift):
 def test_no_fixed_point_no_closed_form():
     singular = H - H[:, :1] @ np.ones((1, 3)) @ np.diag([1.0, 0, 0])  # its first column is zero
     run = simulate(Linear(A, singular, bias=ROW), X, 400, layers=[400], method="modal")
-    assert run.info.method == "iterate"
+    assert run.info.method == "parts"
     assert "fixed point" in str(run.info.refused)
 
 

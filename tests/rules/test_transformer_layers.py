@@ -170,6 +170,20 @@ def test_options_with_a_batch_axis_are_many_runs_in_one():
             np.testing.assert_allclose(whole.metrics[metric][i], values, rtol=1e-11, atol=1e-11)
 
 
+def test_as_many_systems_as_tokens():
+    """What the refusal of a row for each token says to do, and a batch that another option declares."""
+    x0, bias = tokens.gaussian(N, D, rng=0), np.random.default_rng(0).standard_normal((N, D))
+    rule = Block(np.ones((N, N)) / N, bias=bias, weights=np.eye(D))
+    run = simulate(rule, x0[None], 2, metrics=["cosine"])
+    assert run.metrics["cosine"].shape == (N, 3)
+    alone = simulate(Block(np.ones((N, N)) / N, bias=bias[1], weights=np.eye(D)), x0, 2, metrics=["cosine"])
+    np.testing.assert_allclose(run.metrics["cosine"][1], alone.metrics["cosine"], rtol=1e-12)
+    declared = Block(np.ones((N, N)) / N, bias=bias, weights=np.eye(D), branch=np.ones(N))
+    np.testing.assert_array_equal(
+        simulate(declared, x0, 2, metrics=["cosine"]).metrics["cosine"], run.metrics["cosine"]
+    )
+
+
 def test_drawn_heads_keep_the_size_that_std_says():
     """E |A V W_O|^2 = s^2 |A X|^2 whatever the number of heads: here A = I, so s^2 |X|^2."""
     x0 = np.broadcast_to(tokens.gaussian(N, D, rng=0), (400, N, D))
@@ -225,35 +239,6 @@ def test_a_metric_of_attention_sees_every_head():
         A = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         entropies.append(-(A * np.log(np.where(A > 0, A, 1))).sum(axis=1).mean())
     np.testing.assert_allclose(run.metrics["attention_entropy"][0], np.mean(entropies), rtol=1e-12)
-
-
-def sphere(beta, n, d):
-    """x <- (x + softmax(beta x x^T) x / 10) of length 1: Geshkovski et al. 2023 in steps of 1/10."""
-    spec = FromTokens(query_key=np.eye(d), temperature=1 / beta, normalize=False)
-    x0 = tokens.gaussian(n, d, rng=5)
-    return Block(spec, weights=np.eye(d), branch=0.1, norm_kind="sphere"), x0
-
-
-def sphere_gap(beta, x0, steps):
-    """ln(1 - mean cosine) after so many steps, by the definition, at the working precision."""
-    f = transformer.Numbers(exact=True)
-    x = f.array(x0)
-    for _ in range(steps):
-        scores = x @ x.T * beta
-        weights = f.exp(scores - scores.max(axis=1, keepdims=True))
-        x = x + weights / weights.sum(axis=1, keepdims=True) @ x * f.array(0.1)
-        x = x / f.sqrt((x * x).sum(axis=1, keepdims=True))
-    return transformer.gaps(x)["log_cosine_gap"]
-
-
-@pytest.mark.parametrize("steps", [300, pytest.param(800, marks=pytest.mark.full)])
-def test_the_sphere_far_below_rounding(steps):
-    rule, x0 = sphere(2.0, 6, 3)
-    run = simulate(rule, x0, steps, metrics=["log_cosine_gap"], layers=[steps])
-    with mp.workdps(160):
-        truth = sphere_gap(2.0, x0, steps)
-    assert truth < -36.7  # below rounding: ln 2^-53
-    assert abs(run.metrics["log_cosine_gap"][0] - truth) < 1e-9
 
 
 W = {name: np.eye(D) for name in ("query", "key", "value", "output")}
@@ -347,6 +332,14 @@ BAD = {
     "ambiguous": (
         lambda: simulate(Block(np.ones((3, N, N)) / N, weights=np.ones((3, D, D))), ROWS, 1),
         "heads=3 (or linsim.MultiHead); for 3 separate blocks of one head heads=1",
+    ),
+    "bias of tokens": (
+        lambda: simulate(Block(np.ones((N, N)) / N, bias=np.zeros((N, D))), ROWS, 1),
+        f"bias: found shape ({N}, {D}), a row for each of {N} tokens or for each of {N} systems",
+    ),
+    "gain of tokens": (
+        lambda: simulate(Block(FromTokens(), gain=np.ones((N, D))), ROWS, 1),
+        f"expected one row ({D},) for all tokens, or x0 with a batch axis as well (1 will do)",
     ),
 }
 

@@ -296,9 +296,12 @@ def test_gaps_of_heads_and_cycles_with_a_bias_close_as_predicted(heads):
 def test_what_has_no_law_says_what_to_do():
     rule, x0 = drawn(5, "stochastic", False)
     scaled = MultiHead(
-        rule.A[None].repeat(2, 0), np.stack([rule.H, -rule.H]), scale=np.arange(1.0, rule.n + 1)
+        rule.A[None].repeat(2, 0),
+        np.stack([rule.H, -rule.H]),
+        scale=np.arange(1.0, rule.n + 1),
+        bias=np.ones(rule.d),
     )
-    with pytest.raises(NotCoveredError, match=r"linsim\.simulate"):
+    with pytest.raises(NotCoveredError, match=r"different numbers.*linsim\.simulate"):
         predict(scaled)
     simulate(scaled, x0, 2)
     with pytest.raises(NotCoveredError, match="different numbers"):

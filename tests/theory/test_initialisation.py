@@ -67,7 +67,7 @@ def test_the_curve_is_that_of_simulated_blocks(name):
 def test_the_curves_tell_blocks_apart():
     """The allowance bites: the curve of one block fails that of another."""
     x0 = linsim.tokens.gaussian(N, D, size=COPIES, rng=0)
-    curves = np.array([predict(block, x0=x0).cosine(8) for block in BLOCKS.values()])
+    curves = np.array([predict(block, x0=x0).wide.cosine(8) for block in BLOCKS.values()])
     apart = np.abs(curves[:, None] - curves)[np.triu_indices(len(curves), 1)]
     assert np.mean(apart > 0.2) > 0.5
 
@@ -98,19 +98,20 @@ def test_softmax_without_noise_is_uniform():
 
 def test_one_temperature_is_critical():
     """With the mean of the branch taken out in part, cold softmax keeps tokens apart and hot does not."""
-    block = Block(attention.FromTokens(), norm="post", deescalation=Deescalation("branch", tau=0.5))
-    law = predict(block, x0=linsim.tokens.gaussian(8, 64, rng=0))
-    found = law.critical_temperature(0.05, 5.0)
-    if 0 < found < np.inf:
-        for temperature, apart in ((found / 1.2, True), (found * 1.2, False)):
-            there = Block(
-                attention.FromTokens(temperature=temperature),
-                norm="post",
-                deescalation=Deescalation("branch", tau=0.5),
-            )
-            assert (predict(there, x0=linsim.tokens.gaussian(8, 64, rng=0)).fixed_point < 0.99) == apart
+
+    def law(temperature):
+        block = Block(
+            attention.FromTokens(temperature=temperature), deescalation=Deescalation("branch", tau=0.5)
+        )
+        return predict(block, x0=linsim.tokens.gaussian(8, 64, rng=0))
+
+    found = law(1.0).critical_temperature(0.42, 0.52)
+    assert 0.42 < found < 0.52
+    assert law(found / 1.1).fixed_point < 0.99 < law(found * 1.1).fixed_point
     with pytest.raises(NotCoveredError, match="temperature"):
         predict(BLOCKS["uniform"]).critical_temperature()
+    with pytest.raises(NotCoveredError, match="temperature"):
+        predict(BLOCKS["uniform"]).condensation_temperature(0)
 
 
 @pytest.mark.parametrize(

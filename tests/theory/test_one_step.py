@@ -87,8 +87,13 @@ def test_batches_layers_and_one_of_many():
 
 def test_equal_tokens_have_no_gap_to_change():
     found = step(Linear(A[0], H[0]), np.ones((5, 4)))
-    assert np.isnan(found.change["log_token_diversity"])
-    assert found.change["token_similarity"] == 0
+    gaps = ("token_diversity", "hfc_lfc", "cosine_gap", "abs_cosine_gap", "effective_rank_gap", "rank_gap")
+    for part in (found.change, found.alone["head 0"], found.without["head 0"]):
+        assert np.isnan([part[f"log_{gap}"] for gap in gaps]).all()
+    np.testing.assert_allclose(found.change["token_similarity"], 0, atol=1e-15)
+    # attention whose rows have different sums tells them apart: that is a change
+    apart = Linear(attention.general(np.diag(np.arange(5.0))), np.eye(4))
+    assert step(apart, np.ones((5, 4))).change["log_token_diversity"] == np.inf
 
 
 @pytest.mark.parametrize(

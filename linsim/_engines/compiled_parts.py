@@ -1,0 +1,182 @@
+"""Some systems on their way through the compiled kernel of :mod:`.parts`, and what is measured on it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from .. import _kernels
+from .._recorded import Recorded, record_together
+from .._shadow import BUDGET, COUNT, SAFETY, begin, patterns
+from .._state import PARTS, Split, State, between_rescalings
+from .._types import HostArray
+from ..metrics._evaluate import as_given, of_tokens
+from ..metrics._metric import Layer
+from .panels import added, held, laid_out, room, vectors
+from .task import StoppedError, budget, started
+
+__all__ = ["Group", "first_errors", "measured", "walker"]
+
+#: some systems, places among the recorded layers, and the states of these
+Group = tuple[slice, slice, State]
+
+
+def measured(
+    groups: Iterable[Group],
+    x0: HostArray,
+    layers: HostArray,
+    names: tuple[str, ...],
+    until: HostArray,
+    keep: bool,
+    kinds: Any,
+    error: float,
+    weights: HostArray | None,
+) -> Recorded:
+    """Measure the states of ``groups``, all recorded ``layers`` but the input x0 (b or 1, n, d).
+
+    ``until`` (size, n, 1): the layer up to which tokens are zero; other arguments as of
+    :func:`linsim._recorded.record`.
+    """
+    size, begun = len(until), layers[0] == 0
+    if begun:
+        given = as_given(np.broadcast_to(x0, (size, *x0.shape[1:])))[0]
+        groups = chain([(slice(0, size), slice(0, 1), given)], groups)
+    found = record_together(groups, size, layers, names, until, keep, "parts", kinds, error, weights)
+    if begun and weights is not None:  # what does not count gives tokens at the input no rounding
+        for metric, one in of_tokens(x0, names, Layer(None, weights)).items():
+            found.values[metric][:, 0] = np.ravel(one.value)
+            found.errors[metric][:, 0] = np.ravel(one.error)
+    return found
+
+
+def walker(
+    here: HostArray, split: Split, growth: HostArray, rows: Sequence[HostArray], stop: HostArray
+) -> Callable[..., State]:
+    """Return what takes systems whose tokens are ``here`` (m or 1, n, d) through layers, time and again.
+
+    ``growth`` (m,): log2 of how much a layer enlarges an entry; ``rows``: what layers add to every token, one
+    for each or for all, (m or 1, 1, d).  ``through(A, H, numbers, some, layer, wanted)``: states of ``some``
+    at the layers ``wanted``, which are at ``layer`` now; matrices are those of one layer, or of all from
+    the first, and ``numbers`` says which of them systems have.
+    """
+    from .._kernels.begin import begin as begin_compiled
+    from .._kernels.shadows import walk
+
+    (n, d), dtype, m = here.shape[-2:], here.dtype, len(growth)
+
+    def of(x: HostArray) -> HostArray:
+        # a copy in any case: kernels are compiled once for arrays that can be written, and once for others
+        return np.array(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
+
+    eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
+    coupled, means = of(split.coupled) > 0, of(split.means)
+    constant, any_mean = of(split.constant), np.full(m, split.any_mean)
+    cuts, lengths, condition, shadows = vectors(split, m, dtype), np.empty((m, 4)), np.empty(m), None
+    if dtype == np.float64:
+        state_held, errors_held = room(m, 1, n, d, dtype), room(m, COUNT, n, d, np.float32)
+        width = errors_held[1].shape[1] // COUNT
+        cuts32 = tuple(np.zeros((m, size), dtype=np.float32) for size in (n, n, width, width))
+        begin_compiled(
+            _kernels.frozen(here), cuts, cuts32, constant, coupled, of(split.sensitivity).astype(np.float64),
+            first_errors(n, d), state_held, errors_held, lengths, condition,
+        )  # fmt: skip
+    else:
+        state = started(here, split)
+        shadows = begin(state, float(np.max(growth)))
+        state_held, errors_held = held(state, m), held(shadows.errors, m)
+        cuts32 = vectors(split, m, np.float32)
+        for k, x in enumerate(cuts):
+            lengths[:, k] = np.linalg.norm(x.astype(np.float64), axis=-1)
+        condition = of(shadows.condition).astype(np.float64)
+    pools, fixed, drift = _flat_patterns(n, d)
+    drive = added(rows, split, m, dtype)
+
+    def between(room: float, like: HostArray) -> HostArray:
+        return np.clip(room // np.maximum(growth, 1.0), 1, between_rescalings(like, 1)).astype(np.int64)
+
+    every, every_error = between(budget(here), here), between(BUDGET, errors_held[0])
+
+    def through(
+        A: HostArray, H: HostArray, numbers: HostArray, some: slice, layer: int, wanted: HostArray
+    ) -> State:
+        count, k = some.stop - some.start, len(wanted)
+        shapes = ((1,), (d,), (n,), (n, d), (d,))
+        out = (*(np.empty((count, k, *shape), dtype=dtype) for shape in shapes), np.empty((count, k, 5)))
+        # in single precision errors are samples, too
+        each = 0 if dtype == np.float64 else k
+        off = (
+            *(np.empty((count, each, COUNT, *shape), dtype=np.float32) for shape in shapes),
+            np.empty((count, each, COUNT, 5)),
+        )
+        noise, noise_rows = np.empty((count, k, 5)), np.empty((count, k, n))
+
+        def cut(arrays: tuple[HostArray, ...]) -> tuple[HostArray, ...]:
+            return tuple(x[some] for x in arrays)
+
+        walk(
+            A, H, numbers[some], cut(state_held), cut(errors_held), cut(cuts), cut(cuts32),
+            eigenvalues[some], lengths[some], condition[some], constant[some], coupled[some], any_mean[some],
+            means[some], cut(drive), pools, fixed, drift,
+            every[some], every_error[some], SAFETY, layer, wanted, out, off, noise, noise_rows, stop,
+        )  # fmt: skip
+        if stop[0]:
+            raise StoppedError
+        both = count * k
+
+        def repeated(x: HostArray) -> HostArray:
+            return x if x.shape[0] == 1 else np.repeat(x[some], k, axis=0)
+
+        a, r, b, R, mean, e = out
+        exponents: dict[str, Any] = {
+            f"e_{key}": e.reshape(both, 1, 5)[:, :, j : j + 1] for j, key in enumerate(PARTS)
+        }
+
+        found = State(
+            split.map(repeated),
+            a=a.reshape(both, 1, 1),
+            r=r.reshape(both, 1, d),
+            b=b.reshape(both, n, 1),
+            R=R.reshape(both, n, d),
+            mean=mean.reshape(both, 1, d),
+            **exponents,
+            noise=noise.reshape(both, 1, 5),
+            rows=noise_rows.reshape(both, n, 1),
+        )
+        if shadows is None:
+            return found
+        a, r, b, R, mean, e = off
+        exponents = {f"e_{key}": e.reshape(both, COUNT, 1, 5)[..., j : j + 1] for j, key in enumerate(PARTS)}
+        own = State(
+            shadows.errors.split,
+            a=a.reshape(both, COUNT, 1, 1),
+            r=r.reshape(both, COUNT, 1, d),
+            b=b.reshape(both, COUNT, n, 1),
+            R=R.reshape(both, COUNT, n, d),
+            mean=mean.reshape(both, COUNT, 1, d),
+            **exponents,
+            noise=shadows.errors.noise,
+        )
+        splits = tuple(cut.map(repeated) for cut in shadows.splits)
+        return replace(found, samples=replace(shadows, errors=own, splits=splits).samples(found))
+
+    return through
+
+
+@functools.lru_cache(maxsize=4)
+def _flat_patterns(n: int, d: int) -> tuple[tuple[HostArray, ...], ...]:
+    """The patterns by which errors are moved, as the kernel holds them."""
+    pools, fixed, drift = patterns(n, d)[:3]
+    each = (pools, *({k: x[None] for k, x in one.items()} for one in (fixed, drift)))
+    return tuple(tuple(np.ravel(x) for x in laid_out(one)) for one in each)
+
+
+@functools.lru_cache(maxsize=4)
+def first_errors(n: int, d: int) -> tuple[HostArray, ...]:
+    """The patterns with which errors begin, in the order of the parts."""
+    first = patterns(n, d)[3]
+    return tuple(np.ascontiguousarray(first[name][0]) for name in PARTS)

@@ -1,0 +1,128 @@
+"""What a layer should take on a GPU that nobody has measured yet: from operations, bytes, and launches.
+
+A prediction, to be confronted with the first measurement; :data:`H100` holds every number that it rests on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from linsim._cuda import layout
+
+__all__ = ["H100", "Card", "blocks_of", "layer_seconds", "record_seconds", "table"]
+
+# barriers that a layer passes in the kernel, of the state and of three shadows, and clocks between two
+_PHASES, _PHASE = 48, 220
+# of singular values: sweeps until no pair turns, clocks of a round (dot products, one quotient, a barrier)
+_SWEEPS, _ROUND = 8, 650
+# other barriers of a recorded state, and clocks between two
+_MEASURED, _MEASURE = 70, 260
+# calls of whole arrays for a layer and for a recorded state, counted on a CuPy that only pretends
+_CALLS, _CALLS_OF_RECORD = 171, 500
+# rows of two columns that a thread works out at a time: operands a warp fetches for 256 products
+_FETCHED = {8: 8, 4: 6}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is assumed of a GPU.
+
+    Attributes
+    ----------
+    processors, clock : number of multiprocessors, and their clocks per second
+    shared : bytes of shared memory of a multiprocessor; a block may have 1 KiB less
+    products_64, products_32 : fused products and sums per clock of a multiprocessor
+    gemm_64, gemm_32 : flops per second of large matrix products, of float64 and float32
+    memory : bytes per second
+    launch : seconds of a call of whole arrays, as Python and driver take them
+    """
+
+    processors: int
+    clock: float
+    shared: int
+    products_64: int
+    products_32: int
+    gemm_64: float
+    gemm_32: float
+    memory: float
+    launch: float
+
+
+#: an H100 SXM: rates of its data sheet, GEMM at nine tenths of them (tensor cores); launch: a guess
+H100 = Card(132, 1.7e9, 228 * 1024, 64, 128, 0.9 * 67e12, 0.9 * 67e12, 3.35e12, 8e-6)
+
+
+def blocks_of(n: int, d: int, card: Card = H100) -> int:
+    """Return how many systems a multiprocessor holds at a time, float64; 0 where the kernel takes none.
+
+    128 threads of at most 128 registers each leave room for four.
+
+    >>> blocks_of(32, 32), blocks_of(64, 64), blocks_of(128, 128)
+    (3, 1, 0)
+    """
+    if max(n, d) > layout.LARGEST:
+        return 0
+    for with_copies in (True, False):
+        needed = layout.shared_bytes(n, d, 8, 3, with_copies) + 1024
+        if needed <= card.shared:
+            return min(4, card.shared // needed)
+    return 0
+
+
+def layer_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[float, float]:
+    """Return seconds of a layer of all systems together: by the kernel (NaN where it takes none), by arrays.
+
+    The kernel: products of the state and of three shadows, bounded by operands from shared memory, or by the
+    chain of barriers, which as many blocks hide as fit.  Whole arrays: products at the rate of GEMM, some
+    forty passes over the states, and a launch for each call.
+    """
+    products = float(n * d * (n + d))
+    fetched = products / 256 * (_FETCHED[8] + 3 * _FETCHED[4])
+    arithmetic = products / card.products_64 + 3 * products / card.products_32
+    blocks = blocks_of(n, d, card)
+    kernel = float("nan")
+    if blocks:
+        chain = max(fetched, arithmetic) + _PHASES * _PHASE
+        kernel = _waves(systems, blocks, card) * max(max(fetched, arithmetic) * blocks, chain) / card.clock
+    flops = 2 * products * systems
+    passes = 40.0 * systems * n * d * (8 + 3 * 4) / card.memory
+    return kernel, flops / card.gemm_64 + 3 * flops / card.gemm_32 + passes + _CALLS * card.launch
+
+
+def record_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[float, float]:
+    """Return seconds of measuring all metrics of a layer of all systems, likewise.
+
+    Singular values by arrays are cuSOLVER's, at the pace of its batched Jacobi: taken to be the kernel's own
+    up to 32 x 32, and one matrix after the other beyond, 1 ms and 1e-9 s for each n d min(n, d).
+    """
+    least = min(n, d)
+    jacobi = _SWEEPS * max(least - 1, 0) * _ROUND * max(1.0, least * max(n, d) / 2048)
+    clocks = jacobi + _MEASURED * _MEASURE + n * n * d / 16
+    blocks = blocks_of(n, d, card)
+    kernel = _waves(systems, blocks, card) * clocks / card.clock if blocks else float("nan")
+    if max(n, d) <= 32:
+        values = -(-systems // (card.processors * 4)) * jacobi / card.clock
+    else:
+        values = systems * (1e-3 + 1e-9 * n * d * least)
+    passes = 200.0 * systems * n * d * 8 / card.memory
+    return kernel, values + passes + _CALLS_OF_RECORD * card.launch
+
+
+def _waves(systems: int, blocks: int, card: Card) -> int:
+    return -(-systems // (blocks * card.processors))
+
+
+def table(card: Card = H100) -> str:
+    """Return the predictions as a table: microseconds of a layer, and of a recorded one."""
+    lines = ["n = d  systems  blocks  layer: kernel    arrays  record: kernel     arrays   (microseconds)"]
+    for n in (16, 32, 64, 128, 256, 512, 1024):
+        for systems in (1, 64, 4096) if n <= 64 else (1, 64):
+            layer, record = layer_seconds(n, n, systems, card), record_seconds(n, n, systems, card)
+            kernel, arrays, measured, by_arrays = (
+                "-" if x != x else f"{1e6 * x:,.0f}" for x in (*layer, *record)
+            )
+            lines.append(
+                f"{n:5}  {systems:7}  {blocks_of(n, n, card) or '-':>6}  {kernel:>13}  {arrays:>8}"
+                f"  {measured:>14}  {by_arrays:>9}"
+            )
+    return "\n".join(lines)
