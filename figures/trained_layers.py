@@ -127,7 +127,8 @@ def draw(ds: xarray.Dataset, *, axes: Any = None) -> Figure:
 @reads(*_READ)
 def caption(ds: xarray.Dataset) -> str:
     """Return the caption, with the numbers of the dataset itself."""
-    runs = f"{int(ds.seeds.min())} to {int(ds.seeds.max())} seeds each"
+    fewest, most = int(ds.seeds.min()), int(ds.seeds.max())
+    runs = f"{fewest} seeds each" if fewest == most else f"{fewest} to {most} seeds each"
     ratio = float((ds.measured / ds.law).median())
     after = ds.after.isel(depth=-1)
     each = ", ".join(f"{float(after.sel(filter=name)):.2f} ({name})" for name in _FILTERS)

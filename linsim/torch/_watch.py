@@ -96,9 +96,10 @@ def watch(
     never runs hooks that come later.
 
     Numbers are those of :func:`linsim.metrics.measure` on the hidden states, to 2e-6, worked out under
-    ``no_grad`` on the model's device, in float64.  They take (ViT-S, 32 images, two cores) less than 5
-    percent of a forward pass for "means", 10 to 17 percent for the fourteen with ``sample=8``, and half of
-    one with ``sample=None``; ``seconds`` counts.
+    ``no_grad`` on the model's device, in float64.  They take (ViT-S, 32 images, one thread of a CPU) 3
+    percent of a forward pass for "means", 10 for the fourteen with ``sample=8``, and 22 with
+    ``sample=None`` (about 30 until a kernel is compiled, in the background, once for a machine);
+    ``seconds`` counts.
 
     Examples
     --------
