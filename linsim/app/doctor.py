@@ -15,7 +15,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")] = False,
 ) -> None:
     """Say which GPU, driver and CuPy are there, run a kernel against the CPU, and say what to install."""
-    from .._cuda.check import findings
+    from ..gpu import findings
 
     with one_line():
         found = list(findings())

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from linsim import Linear, attention, checks, simulate
-from linsim._namespace import cupy_status
 from linsim.errors import BackendError
+from linsim.gpu import cupy_status
 
 from .predicted import layer_seconds, record_seconds
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from linsim._cuda import layout
+from linsim import gpu
 
 __all__ = ["H100", "Card", "blocks_of", "layer_seconds", "record_seconds", "table"]
 
@@ -60,10 +60,10 @@ def blocks_of(n: int, d: int, card: Card = H100) -> int:
     >>> blocks_of(32, 32), blocks_of(64, 64), blocks_of(128, 128)
     (3, 1, 0)
     """
-    if max(n, d) > layout.LARGEST:
+    if max(n, d) > gpu.LARGEST:
         return 0
     for with_copies in (True, False):
-        needed = layout.shared_bytes(n, d, 8, 3, with_copies) + 1024
+        needed = gpu.shared_bytes(n, d, 8, 3, with_copies) + 1024
         if needed <= card.shared:
             return min(4, card.shared // needed)
     return 0

@@ -143,22 +143,26 @@ def overhead(points: int, repeats: int) -> None:
 
 def predictions(points: int, repeats: int) -> None:
     """Compare what predicts with what simulates, on the same systems."""
-    from linsim.sweeps._work import _laws
-
     for family in FAMILIES:
         rule, x0 = _systems(32, family, _grid(points), np.random.default_rng(0))
         for metrics, name in ((None, "default metrics"), (METRICS, "three metrics")):
 
-            def simulated(rule: Any = rule, x0: Any = x0, metrics: Any = metrics) -> None:
-                linsim.simulate(rule, x0, DEPTH, layers=[DEPTH], metrics=metrics)
+            def swept(
+                predictions: bool, rule: Any = rule, x0: Any = x0, metrics: Any = metrics
+            ) -> Callable[[], None]:
+                def run() -> None:
+                    linsim.sweep(
+                        lambda point, rng: (rule, x0), _grid(points), depth=DEPTH, metrics=metrics,
+                        batch=points, predictions=predictions, progress=False,
+                    )  # fmt: skip
 
-            def predicted(rule: Any = rule) -> None:
-                _laws(rule, points)
+                return run
 
-            simulated()
-            predicted()
-            times = _alternating(simulated, predicted, repeats=repeats)
-            share = statistics.median(b / a for a, b in zip(*times, strict=True))
+            without, beside = swept(False), swept(True)
+            without()
+            beside()
+            times = _alternating(without, beside, repeats=repeats)
+            share = statistics.median(b / a - 1 for a, b in zip(*times, strict=True))
             _say("predictions", f"{share:.2f} of the simulation: {family}, {name}")
 
 

@@ -56,7 +56,7 @@ MEASURES = (
 )
 
 #: where the two sides meet; everything else in the library must do without the one that predicts
-MEETS = ("linsim._compare", "linsim.sweeps", "linsim.escalation", "linsim.testing")
+MEETS = ("linsim._compare", "linsim._compile", "linsim.sweeps", "linsim.escalation", "linsim.testing")
 
 #: the one place on the measuring side that asks which modes win: it picks what a state is split along
 PICKS_A_SPLIT = ("linsim._split", "linsim.theory.dominance")
