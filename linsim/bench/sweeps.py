@@ -143,17 +143,23 @@ def overhead(points: int, repeats: int) -> None:
 
 def predictions(points: int, repeats: int) -> None:
     """Compare what predicts with what simulates, on the same systems."""
+    grid = _grid(points)
     for family in FAMILIES:
-        rule, x0 = _systems(32, family, _grid(points), np.random.default_rng(0))
+        rule, x0 = _systems(32, family, grid, np.random.default_rng(0))
         for metrics, name in ((None, "default metrics"), (METRICS, "three metrics")):
 
             def swept(
                 predictions: bool, rule: Any = rule, x0: Any = x0, metrics: Any = metrics
             ) -> Callable[[], None]:
+                def make(point: Any, rng: Any) -> tuple[Any, Any]:
+                    at = np.searchsorted(grid["h"], point["h"])
+                    A, H = (M[at] if M.ndim > 2 else M for M in (rule.A, rule.H))
+                    return linsim.Linear(A, H), x0[at]
+
                 def run() -> None:
                     linsim.sweep(
-                        lambda point, rng: (rule, x0), _grid(points), depth=DEPTH, metrics=metrics,
-                        batch=points, predictions=predictions, progress=False,
+                        make, grid, depth=DEPTH, metrics=metrics, batch=points,
+                        predictions=predictions, progress=False,
                     )  # fmt: skip
 
                 return run
