@@ -77,6 +77,8 @@ def test_tokens_on_a_grid_are_refused_with_what_flattens_them(second):
 
 
 # --- timm --------------------------------------------------------------------------------
+# It imports torchvision, of which an index may hold no build that fits PyTorch's for CPUs: `pytest -m full`
+# in an environment that has both
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,7 @@ def timm():
     return pytest.importorskip("timm", reason="timm is not installed")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options", "tokens"),
     [
@@ -115,6 +118,7 @@ def test_vision_transformers_of_timm_are_recognised(timm, name, options, tokens)
             np.testing.assert_allclose(found[metric], value, rtol=2e-6, atol=2e-6, err_msg=metric)
 
 
+@pytest.mark.full
 def test_swin_is_measured_by_image_or_by_window(timm):
     torch.manual_seed(0)
     options = {"img_size": 56, "embed_dim": 24, "depths": (2, 2), "num_heads": (2, 2)}
