@@ -111,6 +111,11 @@ class BlockPrediction:
         layers : int, or array of int
             Depths >= 0.
 
+        Returns
+        -------
+        float or ndarray
+            Of the shape of ``layers``; linear scale, as the cosine. Derived in this module.
+
         Raises
         ------
         InvalidTypeError
