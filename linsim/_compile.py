@@ -58,6 +58,8 @@ def use(group: str, dtype: str) -> None:
     if group == "laws":
         from_values(Linear(A, H))
         return
-    others = {"jump": "modal"} | dict.fromkeys(("sums", "singular", "stationary"), "iterate")
+    others = {"jump": "modal", "powers": "squaring"} | dict.fromkeys(
+        ("sums", "singular", "stationary"), "iterate"
+    )
     method = others.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")

@@ -23,6 +23,7 @@ GROUPS = {
     "bands": ("layer.apply_layer",),
     "parts": ("shadows.walk", "begin.begin"),
     "jump": ("jump.jump",),
+    "powers": ("powers.powered",),
     "sums": (
         "sums.content",
         "sums.leading",
@@ -74,7 +75,7 @@ def compile_all(processes: int) -> None:
 
     # the longest first
     keys = [(group, dtype) for group in ("parts", "lanes", "bands") for dtype in ("float64", "float32")]
-    keys += [(group, "float64") for group in ("jump", "draws", "laws")]
+    keys += [(group, "float64") for group in ("jump", "powers", "draws", "laws")]
     missing = [key for key in keys if not compiled(*key)]
 
     def one(key: tuple[str, str]) -> None:
