@@ -28,11 +28,13 @@ __all__ = [
     "gather",
     "largest",
     "load",
+    "load_for",
     "load_pair",
     "magnitude",
     "mantissa",
     "maximum",
     "minimum",
+    "narrow",
     "splat",
     "splat_pair",
     "sqrt",
@@ -40,6 +42,7 @@ __all__ = [
     "total",
     "transpose",
     "where",
+    "widen",
 ]
 
 #: bytes of one value: a cache line, which is also the widest vector register there is
@@ -111,6 +114,18 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
 def load_pair(typing: Any, array: Any, offset: Any) -> Any:
     """Return twice as many lanes: two chains of steps that hide each other's latency."""
     return _loaded(LanesType(array.dtype, 2), array, offset)
+
+
+@intrinsic
+def load_for(typing: Any, like: Any, array: Any, offset: Any) -> Any:
+    """Return as many numbers as :func:`load` does of ``like``, of an array of at least its precision."""
+    lanes = LanesType(array.dtype, array.dtype.bitwidth // like.dtype.bitwidth)
+    _, generate = _loaded(lanes, array, offset)
+
+    def generate_it(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return generate(context, builder, lanes(*sig.args[1:]), args[1:])
+
+    return lanes(like, array, offset), generate_it
 
 
 @intrinsic
@@ -436,3 +451,25 @@ def copysign(typing: Any, x: Any, y: Any) -> Any:
         return _call(builder, "copysign", sig.return_type, args)
 
     return x(x, y), generate
+
+
+@intrinsic
+def widen(typing: Any, x: Any) -> Any:
+    """Single precision as twice as many bytes of double precision."""
+    out = LanesType(types.float64, 2)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fpext(args[0], _vector(out))
+
+    return out(x), generate
+
+
+@intrinsic
+def narrow(typing: Any, x: Any) -> Any:
+    """What :func:`load_for` returned, in single precision."""
+    out = LanesType(types.float32)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if x == out else builder.fptrunc(args[0], _vector(out))
+
+    return out(x), generate

@@ -18,6 +18,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .lanes import WIDTH, load, splat, store
 from .layer import power_of_two
 from .panels import add_outer, peak, row_products, scale_rows, weighted_rows
 from .products import add_product, columns, pack, rows, unpack
@@ -291,14 +292,36 @@ def _add_scaled(x, y, factor):
 
 
 @nb.njit(**_COMPILE)
-def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_e):
-    """Write the parts of one state as :func:`normalise` would leave them; ``copy``: room for parts."""
-    X, r, b, a, mean, e = copy
-    X[:], r[:], b[:], a[:], mean[:], e[:] = parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]
-    normalise(copy, n, d, coupled)
-    to_a[0] = a[0]
-    to_r[:], to_mean[:], to_b[:], to_e[:] = r[:d], mean[:d], b[:n], e[0]
-    unpack(X, 0, rows(n), 0, to_R)
+def write_parts(parts, n, d, coupled, to_a, to_r, to_b, to_R, to_mean, to_e):
+    """Write the parts of one state as :func:`normalise` would leave them."""
+    X, r, b, a, mean, _ = parts
+    shift = np.zeros(5)
+    _shifts(parts, n, d, 0 * n, coupled, shift, to_e)
+    one, two = _factors(shift[IN_A])
+    to_a[0] = a[0] * one * two
+    _write_scaled(r, shift[IN_ROW], to_r)
+    _write_scaled(b, shift[IN_B], to_b)
+    _write_scaled(mean, shift[IN_MEAN], to_mean)
+    one, two = _factors(shift[IN_R])
+    w, height, stored = WIDTH // X.itemsize, rows(n), columns(d, X.itemsize)
+    to, even = to_R.reshape(n * d), (d // w) * w
+    f, g = splat(X, one), splat(X, two)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        at, whole = column * height, max(min(width, even - column), 0)
+        for i in range(n):
+            for j in range(0, whole, w):
+                store(to, i * d + column + j, load(X, at + j) * f * g)
+            for j in range(whole, min(width, d - column)):
+                to[i * d + column + j] = X[at + j] * one * two
+            at += width
+
+
+@nb.njit(**_COMPILE)
+def _write_scaled(x, shift, to):
+    one, two = _factors(shift)
+    for j in range(to.size):
+        to[j] = x[j] * one * two
 
 
 @nb.njit(**_COMPILE)
