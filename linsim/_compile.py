@@ -46,6 +46,11 @@ def use(group: str, dtype: str) -> None:
         attention.from_spectrum([1, 0.1, -0.2], rng=0)
         weights.from_spectrum([0.1, 0.2], rng=0)
         return
+    if group == "elementary":
+        from . import _kernels
+
+        _kernels.exponentials(_kernels.gelu(np.ones((1, 2), dtype=dtype)))
+        return
     if group == "tridiagonal":  # of linsim.torch
         from ._kernels import frozen
         from ._kernels.tridiagonal import eigenvalues
