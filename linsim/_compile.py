@@ -12,6 +12,7 @@ import numpy as np
 
 from . import attention, weights
 from ._simulate import simulate
+from .block import Block
 from .rules import Linear
 from .theory._from_values import from_values
 
@@ -56,6 +57,9 @@ def use(group: str, dtype: str) -> None:
         from ._kernels.tridiagonal import eigenvalues
 
         eigenvalues(frozen(np.ones((1, 2))), frozen(np.zeros((1, 2))), np.empty((2, 1, 2)))
+        return
+    if group == "blocks":
+        simulate(Block(np.full((2, 2), 0.5)), np.eye(2), 1, metrics="plain", method="forward")
         return
     x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
     n = len(x0)

@@ -25,8 +25,9 @@ from ..metrics._registry import needing
 from . import blocks
 from .block_parts import Parts, Streams, attention_of_layer, given, weights_of_layer
 from .forward_error import Beside
-from .forward_record import SAFETY, Recorder
+from .forward_record import SAFETY, TOGETHER, Recorder
 from .forward_shards import Shards
+from .forward_small import Small, small
 from .protocol import Job
 from .task import Task, go_on
 
@@ -87,6 +88,9 @@ def walk(task: Task, parts: Callable[[int], Parts], streams: Streams, threads: i
     if task.size == 1 and task.on_host and blocks.numbers_of(parts(0).block, task.n, task.d) > LARGE:
         with contextlib.closing(Shards(x, threads)) as shards:
             return _walked(task, parts, streams, shards, Recorder(task, shards.each, threads))
+    layers = min(task.last, len(blocks.blocks_of(task.rule)))  # those of one block are alike
+    if layers and all(small(parts(layer), task.n, task.d) for layer in range(layers)):
+        return _in_calls(task, parts, streams, Small(x), Recorder(task))
     return _walked(task, parts, streams, Beside(x), Recorder(task))
 
 
@@ -105,4 +109,29 @@ def _walked(
             layer += 1
             way.through(own, attention, weights, layer)
         recorder.see(way.tokens, way.off, way.factor)
+    return recorder.found(name)
+
+
+def _in_calls(
+    task: Task, parts: Callable[[int], Parts], streams: Streams, way: Small, recorder: Recorder
+) -> Recorded:
+    """The same where one call takes tokens through all layers that have the same matrices."""
+    at, place, layer = task.at, 0, 0
+    alike = len(blocks.blocks_of(task.rule)) == 1
+    most = max(1, 2 * TOGETHER // (task.size * task.n * task.d))
+    while place < len(at):
+        go_on(task.stop)
+        own = parts(layer)
+        attention = attention_of_layer(own, task.start, streams)
+        weights = weights_of_layer(own, task.start, streams)
+        end = task.last if alike and given(own) else layer + 1
+        while layer < end and place < len(at):
+            go_on(task.stop)
+            stop = min(end, layer + most)
+            wanted = [one for one in at[place : place + most + 1] if one <= stop]
+            layers = wanted if wanted and wanted[-1] == stop else [*wanted, stop]
+            found = way.through(own, attention, weights, layers)
+            if wanted:
+                recorder.see_several(*(one[: len(wanted)] for one in found))
+            layer, place = stop, place + len(wanted)
     return recorder.found(name)

@@ -17,10 +17,10 @@ from .._types import EPS
 from .block_parts import Map, Parts
 from .block_step import step
 
-__all__ = ["FAR", "Beside", "normal"]
+__all__ = ["CLOSE", "FAR", "Beside", "normal"]
 
-# entries of a copy are off by this much, or by the error itself where it is larger
-_CLOSE = 2.0**-22
+#: entries of a copy are off by this much, or by the error itself where it is larger
+CLOSE = 2.0**-22
 #: beyond this share of its token an enlarged error no longer grows as a small one does
 FAR = 2.0**-6
 
@@ -37,7 +37,7 @@ class Beside:
         xp, (k, n, d) = namespace(x), x.shape
         self.tokens = x
         self.numbers = xp.reshape(on_device_of(normal(n * d), x), (n, d))
-        self.factor = xp.full((k, 1, 1), _CLOSE / EPS, dtype=xp.float64, device=x.device)
+        self.factor = xp.full((k, 1, 1), CLOSE / EPS, dtype=xp.float64, device=x.device)
         self.off = (self.factor * self.numbers) * xp.abs(x)
 
     def through(self, parts: Parts, attention: Any, weights: Mapping[str, Map], layer: int) -> None:
@@ -54,10 +54,10 @@ class Beside:
         xp = namespace(x)
         # a token that is zero is one: then its error is as large
         share = squares(self.off) / (squares(x) + 1e-300)
-        if not biggest(share) < 2.0**12 * _CLOSE**2:
+        if not biggest(share) < 2.0**12 * CLOSE**2:
             share = xp.sqrt(xp.max(share, axis=-1))
             # close enough to tell how a small error grows, but not closer than the error itself
-            less = xp.where(share > 2.0**6 * _CLOSE, _CLOSE / share, xp.ones_like(share))
+            less = xp.where(share > 2.0**6 * CLOSE, CLOSE / share, xp.ones_like(share))
             less = xp.maximum(less, 1 / self.factor[:, 0, 0])
             # what was further away than that no longer grew as a small one
             less = xp.where(share < FAR, less, xp.full_like(less, xp.nan))[:, None, None]

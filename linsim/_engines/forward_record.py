@@ -17,7 +17,7 @@ from ..metrics._metric import Layer, Measured
 from ..metrics._plainly import plainly
 from .task import Task, rounding
 
-__all__ = ["SAFETY", "Recorder"]
+__all__ = ["SAFETY", "TOGETHER", "Recorder"]
 
 #: with which 99.9 percent of errors are below what is told, in each family of blocks of tests/reliability.py
 SAFETY = 32.0
@@ -25,8 +25,8 @@ SAFETY = 32.0
 _Layer = tuple[Array, Array, Array]
 # values and errors by metric, (layers, k), and the states with their exponents
 _Measured = tuple[dict[str, Array], dict[str, Array], tuple[Array, Array] | None]
-# numbers of recorded states that are measured together
-_TOGETHER = 2**16
+#: numbers of recorded states that are measured together
+TOGETHER = 2**16
 
 
 class Recorder:
@@ -43,7 +43,16 @@ class Recorder:
         """Record the tokens (k, n, d) of the next layer, their error times ``factor`` (k, 1, 1)."""
         self.held.append((x, 0 * off if self.first else off, factor))  # the input has none
         self.first = False
-        if len(self.held) * x.size > _TOGETHER and len(self.held) >= self.threads:
+        self._measure_some()
+
+    def see_several(self, x: Array, off: Array, factor: Array) -> None:
+        """The same for several layers at once, (layers, k, n, d) and (layers, k); of the input off is 0."""
+        n, d = x.shape[-2:]
+        self.held.append((x.reshape(-1, n, d), off.reshape(-1, n, d), factor.reshape(-1, 1, 1)))
+        self._measure_some()
+
+    def _measure_some(self) -> None:
+        if sum(x.size for x, *_ in self.held) > TOGETHER and len(self.held) >= self.threads:
             self._measure_all()
 
     def _measure_all(self) -> None:
@@ -55,8 +64,9 @@ class Recorder:
 
     def _measure(self, held: list[_Layer]) -> _Measured:
         xp, names = namespace(self.task.start), list(self.task.names)
-        k, count = self.task.size, len(held)
+        k = self.task.size
         x, off, factor = (xp.concat([one[which] for one in held]) for which in (0, 1, 2))
+        count = x.shape[0] // k
         error = off * (SAFETY / factor)
         x, error, known, e = _moderate(x, error)
         # an error that nobody knows may leave no trace in that of a metric
