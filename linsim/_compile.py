@@ -12,6 +12,7 @@ import numpy as np
 
 from . import attention, weights
 from ._simulate import simulate
+from .block import Block
 from .rules import Linear
 from .theory._from_values import from_values
 
@@ -46,11 +47,19 @@ def use(group: str, dtype: str) -> None:
         attention.from_spectrum([1, 0.1, -0.2], rng=0)
         weights.from_spectrum([0.1, 0.2], rng=0)
         return
+    if group == "elementary":
+        from . import _kernels
+
+        _kernels.exponentials(_kernels.gelu(np.ones((1, 2), dtype=dtype)))
+        return
     if group == "tridiagonal":  # of linsim.torch
         from ._kernels import frozen
         from ._kernels.tridiagonal import eigenvalues
 
         eigenvalues(frozen(np.ones((1, 2))), frozen(np.zeros((1, 2))), np.empty((2, 1, 2)))
+        return
+    if group == "blocks":
+        simulate(Block(np.full((2, 2), 0.5)), np.eye(2), 1, metrics="plain", method="forward")
         return
     x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
     n = len(x0)

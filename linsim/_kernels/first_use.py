@@ -36,6 +36,8 @@ GROUPS = {
     "stationary": ("leading.stationary",),
     "draws": ("isospectral.isospectral", "isospectral.settled", "bases.turned"),
     "laws": ("hessenberg.general_values", "leading.leading", "leading.spread", "leading.suited"),
+    "blocks": ("blocks.walk",),
+    "elementary": ("elementary.gelu", "elementary.exponentials"),
     "tridiagonal": ("tridiagonal.eigenvalues",),
 }
 
