@@ -85,7 +85,7 @@ class DaskWorkers:
     separate = True
 
     def __init__(self, client: Any) -> None:
-        self.pool = client
+        self.pool, self.count = client, max(1, alive(client))
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         """Submit a task."""

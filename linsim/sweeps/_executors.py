@@ -12,9 +12,9 @@ import multiprocessing
 import os
 import pickle
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,36 +22,14 @@ import numpy as np
 from .. import _validate
 from .._parallel import workers as processors
 from ..errors import BackendError, InvalidTypeError, MissingExtraError
-from ._blocks import Block
 from ._grid import Grid
+from ._tasks import Task, shares
 from ._variables import FAILED
-from ._work import Job, Result, Systems, compute
+from ._work import Job, Result, Systems, compute, warm_up
 
-__all__ = ["Task", "results", "worker_count"]
+__all__ = ["ready", "release", "results", "worker_count"]
 
 _DIED = "the worker died (killed, out of memory, or a crash in compiled code)"
-
-
-@dataclass(eq=False)
-class Task:
-    """Systems of a block that are computed as one; ``numbers``: which, None for all.
-
-    ``deaths``: how many workers it was on that died.
-    """
-
-    block: Block
-    numbers: np.ndarray[Any, Any] | None = None
-    deaths: int = 0
-
-    @property
-    def size(self) -> int:
-        """Number of systems."""
-        return self.block.size if self.numbers is None else len(self.numbers)
-
-    @property
-    def chosen(self) -> np.ndarray[Any, Any]:
-        """The numbers of the systems, also where they are all."""
-        return np.arange(self.block.size) if self.numbers is None else self.numbers
 
 
 def worker_count(executor: Any) -> int:
@@ -60,6 +38,8 @@ def worker_count(executor: Any) -> int:
         return 1
     if isinstance(executor, int | np.integer) and not isinstance(executor, bool):
         return _validate.count(executor, "executor", minimum=1)
+    if isinstance(executor, _Processes):
+        return executor.count
     if isinstance(executor, concurrent.futures.Executor):
         return int(getattr(executor, "_max_workers", 0) or processors())
     if _is_dask(executor):
@@ -82,14 +62,31 @@ def results(
             yield task, compute(job, Systems.of(grid, task.block, task.numbers))
         return
     job = replace(job, planner=os.getpid())
-    if isinstance(executor, int | np.integer):
-        yield from _Pool(job, grid, _Processes(int(executor))).run(tasks)
+    if isinstance(executor, _Processes):
+        yield from _Pool(job, grid, executor).run(tasks)
+    elif isinstance(executor, int | np.integer):
+        yield from _Pool(job, grid, _Processes(int(executor), job.metrics)).run(tasks)
     elif isinstance(executor, concurrent.futures.Executor):
         yield from _Pool(job, grid, _Given(executor)).run(tasks)
     else:
         from ._dask import DaskWorkers
 
         yield from _Pool(job, grid, DaskWorkers(executor)).run(tasks)
+
+
+def ready(executor: Any, metrics: Sequence[str]) -> Any:
+    """Return an executor whose processes, if it stands for processes of our own, are starting."""
+    if not isinstance(executor, int | np.integer):
+        return executor
+    own = _Processes(int(executor), metrics)
+    own.start()
+    return own
+
+
+def release(executor: Any) -> None:
+    """End processes that :func:`ready` started."""
+    if isinstance(executor, _Processes):
+        executor.close(())
 
 
 # --- the ways to run one task ------------------------------------------------------------
@@ -100,15 +97,22 @@ class _Processes:
 
     separate = True
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, metrics: Sequence[str] = ()) -> None:
+        self.count, self.metrics = count, tuple(metrics)
         self.pool: Any = None
+
+    def start(self) -> None:
+        """Start all of them: with their imports they take as long as a block of systems."""
+        # forked children of a process with threads hang; a fresh one imports what it needs
+        context = multiprocessing.get_context("spawn")
+        self.pool = concurrent.futures.ProcessPoolExecutor(
+            self.count, context, initializer=warm_up, initargs=(self.metrics,)
+        )
+        self.pool.submit(os.getpid)  # with the first task, all are started
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         if self.pool is None:
-            # forked children of a process with threads hang; a fresh one imports what it needs
-            context = multiprocessing.get_context("spawn")
-            self.pool = concurrent.futures.ProcessPoolExecutor(self.count, mp_context=context)
+            self.start()
         try:
             return self.pool.submit(function, *args)
         except BrokenProcessPool:  # it died between two tasks
@@ -143,8 +147,8 @@ class _Given(_Processes):
     """A pool of the user's, which is not ours to end or to replace."""
 
     def __init__(self, pool: concurrent.futures.Executor) -> None:
-        super().__init__(1)
-        self.pool = pool
+        super().__init__(worker_count(pool))
+        self.pool: Any = pool
         self.separate = not isinstance(pool, concurrent.futures.ThreadPoolExecutor)
 
     def renew(self) -> bool:
@@ -165,8 +169,8 @@ class _Pool:
         self.suspects: deque[Task] = deque()
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
-        waiting = iter(tasks)
-        count = worker_count(self.ways.pool) if self.ways.pool is not None else self.ways.count
+        count = self.ways.count
+        waiting = shares(tasks, count)
         try:
             while True:
                 # two in hand for each worker: none waits for us, and little is in memory

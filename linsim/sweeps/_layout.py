@@ -30,7 +30,9 @@ _BLOCK_SECONDS = 2.0
 _LARGEST_BLOCK = 2**14
 # bytes of one variable in a block
 _CHUNK_BYTES = 2**24
-_PROBE_SECONDS = 0.1
+# seconds that the last measurement of a probe takes at least: where it only chooses sizes, and where a person
+# reads it
+_SHORT, _LONG = 0.02, 0.1
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,12 @@ def _memory() -> int:
         return 2**33
 
 
-def probe(job: Job, grid: Grid) -> Cost:
-    """Measure what systems cost, one alone and ever more together, up to a fraction of a second."""
+def probe(job: Job, grid: Grid, *, exact: bool = False) -> Cost:
+    """Measure what systems cost, one alone and ever more together, up to a fraction of a second.
+
+    ``exact``: for longer, because somebody reads it.
+    """
+    enough, step = (_LONG, 8) if exact else (_SHORT, 4)
     quiet = replace(job, record=True)
     taken: dict[int, float] = {}
     count, most = 1, min(_one_batch(job, grid).size, job.batch)
@@ -116,11 +122,11 @@ def probe(job: Job, grid: Grid) -> Cost:
         if count == 1:
             compute(quiet, systems)  # the first call compiles
         taken[count] = _seconds(quiet, systems)
-        if taken[count] > _PROBE_SECONDS:  # was it kernels that only some systems, or many of them, need?
+        if taken[count] > _LONG:  # was it kernels that only some systems, or many of them, need?
             taken[count] = min(taken[count], _seconds(quiet, systems))
-        if (taken[count] > _PROBE_SECONDS and count > 1) or count >= most:
+        if (taken[count] > enough and count > 1) or count >= most:
             break
-        count = min(8 * count, most)
+        count = min(step * count, most)
     each = (taken[count] - taken[1]) / (count - 1) if count > 1 else taken[1]
     each = max(each, 1e-3 * taken[count] / count)  # noise may make many cheaper than one
     return Cost(max(taken[1] - each, 0.0) if count > 1 else 0.0, each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ from ..errors import InvalidTypeError
 from ..metrics._registry import choose
 from ._blocks import Block, blocks_of, rectangle
 from ._detect import batch_axes, named_axes
-from ._executors import worker_count
+from ._executors import ready, release, worker_count
 from ._grid import Grid
 from ._layout import Cost, batch_size, block_extents, bytes_of, probe
 from ._provenance import check_same, spec_of
@@ -79,11 +80,12 @@ def planned(
     predictions: bool = True,
     measured: bool = False,
     detect: bool = True,
+    start: bool = False,
 ) -> Plan:
     """Check the arguments of :func:`linsim.sweep` and choose what is left open.
 
     ``measured``: find out what a system costs even where nothing depends on it; ``detect``: find out which
-    axes need one value a batch, besides ``batch_by``.
+    axes need one value a batch, besides ``batch_by``; ``start``: start processes beside the probe.
     """
     if not callable(make):
         raise _validate.refusal(
@@ -127,7 +129,7 @@ def planned(
         if grows:  # the new values may be the first that show what make reads for all of a batch
             job = replace(job, batch_by=_apart(job, space, job.batch_by, detect))
             layout["batch_by"] = list(job.batch_by)
-        cost = probe(job, space) if measured else None
+        cost = probe(job, space, exact=True) if measured else None
         attributes = {**there, "spec": json.dumps(spec), "layout": json.dumps(layout)}
         return Plan(job, space, extents, path, attributes, executor, there, grows, cost)
     # where every point is made alone there is nothing to find out
@@ -136,7 +138,14 @@ def planned(
     job = replace(job, batch=size or number)
     cost = None
     if measured or path is not None or workers > 1:
-        cost = probe(job, space)
+        executor = ready(executor, names) if start else executor
+        try:
+            # a worker has one thread as well
+            there_too = job if executor is None else replace(job, planner=os.getpid())
+            cost = probe(there_too, space, exact=measured)
+        except BaseException:
+            release(executor)
+            raise
         extents = block_extents(space, len(wanted), cost, job.batch, workers, job.batch_by)
     else:
         extents = rectangle(space.shape, _BATCHES * max(job.batch, 128))

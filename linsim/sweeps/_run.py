@@ -15,11 +15,12 @@ import numpy as np
 from .. import _validate
 from ..errors import BackendError, FileFormatError, InvalidValueError, ShapeError
 from ._durable import in_use, one_writer, refused_by_disk
-from ._executors import Task, results
+from ._executors import release, results
 from ._memory import InMemory
 from ._plan import Plan, planned
 from ._progress import bar, list_failures
 from ._store import Store, grid_of, read_attributes
+from ._tasks import Task
 from ._variables import DONE, FAILED, MEASURED_ONLY
 from ._work import Make, Result, Systems, compute
 
@@ -149,6 +150,7 @@ def sweep(
         on_error=on_error,
         batch_by=batch_by,
         predictions=predictions,
+        start=True,
     )
     return carry_out(plan, progress)
 
@@ -156,6 +158,7 @@ def sweep(
 def carry_out(plan: Plan, progress: bool) -> xarray.Dataset:
     """Compute what is missing, and return everything."""
     with contextlib.ExitStack() as held:
+        held.callback(release, plan.executor)
         sink: InMemory | Store | None = None
         if plan.path is None:
             sink = InMemory(plan.grid, plan.job.layers, plan.attributes)

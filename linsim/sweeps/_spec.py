@@ -249,7 +249,7 @@ class Spec:
         from ._run import carry_out
 
         progress = options.pop("progress", True)
-        return carry_out(self.planned(store=store, **options), progress)
+        return carry_out(self.planned(store=store, start=True, **options), progress)
 
     def planned(self, **options: Any) -> Any:
         """Check everything, and choose what is left open; a refusal names the line of the file."""

@@ -5,6 +5,7 @@ Everything here may run in another process or on another machine; nothing is wri
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pickle
@@ -39,7 +40,7 @@ from ._grid import Grid, Points, named
 from ._limits import worker_limits
 from ._variables import DONE, FAILED, MEASURED_ONLY, PREDICTED
 
-__all__ = ["Job", "LabelError", "Make", "Result", "Systems", "compute", "located", "made"]
+__all__ = ["Job", "LabelError", "Make", "Result", "Systems", "compute", "located", "made", "warm_up"]
 
 Make = Callable[[dict[str, Any], Any], tuple[Any, Any]]
 
@@ -145,6 +146,14 @@ def compute(job: Job, systems: Systems) -> Result:
     if job.planner not in (None, os.getpid()) and out.error is not None:
         out.error = _sendable(out.error)
     return out
+
+
+def warm_up(metrics: tuple[str, ...]) -> None:
+    """Let a new worker load compiled kernels before its first block."""
+    first_use.wait()
+    half = np.full((2, 2), 0.5)
+    with worker_limits(0), contextlib.suppress(Exception):  # a block says what is wrong
+        simulate(Linear(half, half), np.eye(2), 1, layers=[1], metrics=metrics)
 
 
 def _sendable(error: Exception) -> Exception:
