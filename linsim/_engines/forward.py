@@ -103,8 +103,8 @@ def _walked(
             go_on(task.stop)
             own = parts(layer)
             if own is not before or not same:
-                attention = attention_of_layer(own, task.start, streams)
-                weights = weights_of_layer(own, task.start, streams)
+                attention = attention_of_layer(own, task.start, streams, layer)
+                weights = weights_of_layer(own, task.start, streams, layer)
                 before, same = own, given(own)
             layer += 1
             way.through(own, attention, weights, layer)
@@ -122,8 +122,8 @@ def _in_calls(
     while place < len(at):
         go_on(task.stop)
         own = parts(layer)
-        attention = attention_of_layer(own, task.start, streams)
-        weights = weights_of_layer(own, task.start, streams)
+        attention = attention_of_layer(own, task.start, streams, layer)
+        weights = weights_of_layer(own, task.start, streams, layer)
         end = task.last if alike and given(own) else layer + 1
         while layer < end and place < len(at):
             go_on(task.stop)
