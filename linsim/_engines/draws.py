@@ -146,7 +146,7 @@ def _walked(
     """Take systems through the kernels, some layers at a time as they are drawn; yield recorded states."""
     m, every, numbers = len(start), slice(0, len(start)), np.arange(len(start))
     # each layer may use the whole budget, so each is rescaled
-    through = walker(start, split, np.full(m, float(budget(start))), [], stop)
+    through = walker(start, split, np.full(m, float(budget(start))), [], stop).through
     d = start.shape[-1]
     # the errors' patterns repeat every 16 layers; weights of as many are drawn ahead where they are small
     ahead = _AHEAD if _AHEAD * m * d * d * start.itemsize <= _BYTES else 1

@@ -465,11 +465,11 @@ def widen(typing: Any, x: Any) -> Any:
 
 
 @intrinsic
-def narrow(typing: Any, x: Any) -> Any:
-    """What :func:`load_for` returned, in single precision."""
-    out = LanesType(types.float32)
+def narrow(typing: Any, like: Any, x: Any) -> Any:
+    """What :func:`load_for` has returned, in the dtype of ``like``."""
+    out = LanesType(like.dtype)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return args[0] if x == out else builder.fptrunc(args[0], _vector(out))
+        return args[1] if x == out else builder.fptrunc(args[1], _vector(out))
 
-    return out(x), generate
+    return out(like, x), generate

@@ -21,7 +21,7 @@ import numpy as np
 from .lanes import WIDTH, load, splat, store
 from .layer import power_of_two
 from .panels import add_outer, peak, row_products, scale_rows, weighted_rows
-from .products import add_product, columns, pack, rows, unpack
+from .products import add_product, columns, pack_rows, rows, unpack
 
 __all__ = [
     "EMPTY",
@@ -65,26 +65,53 @@ def dot(M, o, x, n):
 @nb.njit(**_SUMMED)
 def length(x):
     """Euclidean length of a flat array."""
+    return math.sqrt(_square(x))
+
+
+@nb.njit(**_COMPILE)
+def place_attention(A, left, left32, h):
+    """Write A (n, n) as the left factor of head h, rows padded; return its Frobenius norm."""
+    n = A.shape[0]
+    at, square = h * rows(n) * n, 0.0
+    for i in range(n):
+        row = A[i]
+        own, own32 = left[at : at + n], left32[at : at + n]
+        for j in range(n):
+            own[j] = row[j]
+            own32[j] = row[j]
+        square += _square(row)
+        at += n
+    return math.sqrt(square)
+
+
+@nb.njit(**_COMPILE)
+def place_weights(H, right, right32, norms, h):
+    """Write H (d, d) as the right factor of head h, in panels; return its Frobenius norm.
+
+    ``norms`` (stored columns,): of its columns, written.
+    """
+    d = H.shape[0]
+    norms[:] = 0.0
+    pack_rows(H, right, h * d * columns(d, right.itemsize))
+    pack_rows(H, right32, h * d * columns(d, right32.itemsize))
+    for i in range(d):
+        row = H[i]
+        for j in range(d):
+            norms[j] += float(row[j]) * float(row[j])
+    square = 0.0
+    for j in range(d):
+        square += norms[j]
+        norms[j] = math.sqrt(norms[j])
+    return math.sqrt(square)
+
+
+@nb.njit(**_SUMMED)
+def _square(x):
+    """Sum of squares of a flat array."""
     out = 0.0
     for k in range(x.size):
         out += float(x[k]) * float(x[k])
-    return math.sqrt(out)
-
-
-@nb.njit(**_COMPILE)
-def place_attention(A, left, h):
-    """Write A (n, n) as the left factor of head h, rows padded."""
-    n = A.shape[0]
-    for i in range(n):
-        for j in range(n):
-            left[(h * rows(n) + i) * n + j] = A[i, j]
-
-
-@nb.njit(**_COMPILE)
-def place_weights(H, right, h):
-    """Write H (d, d) as the right factor of head h, in panels."""
-    d = H.shape[0]
-    pack(H, d, right, h * d * columns(d, right.itemsize), 0 * d)
+    return out
 
 
 @nb.njit(**_COMPILE)

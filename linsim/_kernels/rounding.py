@@ -55,7 +55,7 @@ def change(X, Y, n, d, factor, out):
         for _ in range(n):
             for j in range(0, even, w):
                 off = (load_for(out, X, at + j) - load_for(out, Y, at + j)) * factor
-                store(out, to + j, narrow(off))
+                store(out, to + j, narrow(out, off))
             for j in range(even, width):
                 out[to + j] = (X[at + j] - Y[at + j]) * factor
             at += width

@@ -6,8 +6,6 @@ by which they are moved as (pool, fixed) for each part, laid out like the part i
 
 from __future__ import annotations
 
-import math
-
 import numba as nb
 import numpy as np
 
@@ -16,7 +14,6 @@ from .noise import measure
 from .parts import (
     add,
     advance,
-    length,
     lower,
     normalise,
     place_attention,
@@ -27,7 +24,10 @@ from .parts import (
 from .products import aligned, columns, rows
 from .rounding import POOL, SUM, look, move
 
-__all__ = ["POOL", "SUM", "walk"]
+__all__ = ["ERRORS", "POOL", "STATES", "SUM", "WHOLE", "walk"]
+
+#: what :func:`walk` does of its work
+WHOLE, STATES, ERRORS = 0, 1, 2
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
@@ -38,7 +38,7 @@ _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no
 def walk(
     A, H, numbers, held, held_errors, cuts, cuts32, eigenvalues, lengths, condition, constant, coupled,
     any_mean, means, drive, pools, fixed, drift, every, every_error, safety, layer, wanted, out, out_errors,
-    noise, noise_rows, stop,
+    noise, noise_rows, stop, part, placed, room, history,
 ):  # fmt: skip
     """Take m systems from ``layer`` through the ``wanted`` ones, and write their parts and noise there.
 
@@ -61,6 +61,13 @@ def walk(
     out_errors : the same of the errors, (m, k or 0, copies, ...)
     noise, noise_rows : (m, k, 5), (m, k, n): log2 of their errors, written
     stop : (1,) bool, ends the work when it becomes true
+    part : WHOLE, or STATES or ERRORS, which two threads may do one behind the other: all that errors need to
+        know of states is in ``history``
+    placed : matrices as the products want them, and what is known of them: left, right, left32, right32,
+        norms and norms32 (of columns of H), widest, sizes (2,), which ones (4,); as the last call left them
+    room : for X twice, and for X of the errors twice
+    history : (slots, .) one for each layer, a single one for WHOLE: X, r, b, a, mean before and after it,
+        sizes before and after (2, n), those of parts (5,) before and after, exponents (5,)
     """
     heads, n, d = A.shape[1], A.shape[3], H.shape[3]
     X = held[0]
@@ -69,18 +76,14 @@ def walk(
     height = rows(n)
     stored, stored32 = columns(d, X.itemsize), columns(d, 4)
     single = held_errors[0][0]
-    left, right = aligned(heads * height * n, X[0]), aligned(heads * d * stored, X[0])
-    left32, right32 = aligned(heads * height * n, single), aligned(heads * d * stored32, single)
-    norms, widest, sizes = np.zeros((heads, stored)), np.zeros(heads), np.zeros(2)
-    norms32 = aligned(heads * stored32, single)
-    T, T32 = aligned(2 * height * stored, X[0]), aligned(2 * copies * height * stored32, single)
+    left, right, left32, right32, norms, norms32, widest, sizes, _ = placed
+    T, T32 = room
     fed, fed32, column, column32 = (
         aligned(stored, X[0]),
         aligned(stored32, single),
         np.zeros(n, X.dtype),
         np.zeros(n, single.dtype),
     )
-    before, after, row, row_after = np.zeros((2, n)), np.zeros((2, n)), np.zeros(5), np.zeros(5)
     to_move = (
         np.zeros((2, height)), np.zeros((heads, n)), np.zeros(n, X.dtype), aligned(height * stored32, single),
         np.zeros(stored32), np.zeros(stored32), np.zeros((2, copies)), np.zeros(5),
@@ -88,10 +91,6 @@ def walk(
     to_measure = (
         np.zeros((copies, n)), np.zeros((5, copies)), np.zeros((6, copies)), np.zeros(stored32),
         np.zeros(stored32),
-    )  # fmt: skip
-    old_parts = (
-        aligned(height * stored, X[0]), aligned(stored, X[0]), aligned(height, X[0]), aligned(1, X[0]),
-        aligned(stored, X[0]),
     )  # fmt: skip
     begun, driven = layer, drive[6].shape[1] > 0
     for s in range(X.shape[0]):
@@ -104,67 +103,61 @@ def walk(
         cut = (cuts[0][s], cuts[1][s], cuts[2][s], cuts[3][s], pair)
         cut32 = (cuts32[0][s], cuts32[1][s], cuts32[2][s], cuts32[3][s], pair)
         has_z = lengths[s, 3] > 0
-        placed_A, placed_H = -1, -1
         layer = begun
         for t in range(wanted.size):
             while layer < wanted[t]:
                 if stop[0]:
                     return
-                at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
-                for h in range(heads):
-                    if placed_A != at_A:
-                        M = A[at_A, h, numbers[s] if A.shape[2] > 1 else 0]
-                        place_attention(M, left, h)
-                        place_attention(M, left32, h)
-                        if h == 0:
-                            sizes[0] = _size(M)
-                    if placed_H != at_H:
-                        M = H[at_H, h, numbers[s] if H.shape[2] > 1 else 0]
-                        place_weights(M, right, h)
-                        place_weights(M, right32, h)
-                        if h == 0:
-                            sizes[1] = _size(M)
-                        for j in range(d):
-                            norms[h, j] = length(M[:, j])
-                        widest[h] = norms[h, :d].max()
-                        for j in range(d):
-                            norms32[h * stored32 + j] = norms[h, j] / max(widest[h], 1e-300)
-                placed_A, placed_H = at_A, at_H
-                at = 0 if drive[6].shape[1] == 1 else layer
-                if driven:
-                    lower(state, n, d, drive[6][s, at])
-                look(state, n, d, before, row)
-                for_old = (state[0], state[1], state[2], state[3], state[4])
-                _keep(for_old, old_parts)
-                advance(
-                    state, T, n, d, heads, left, right, cut, coupled[s], has_z, any_mean[s], means[s], fed,
-                    column,
-                )  # fmt: skip
-                advance(
-                    errors, T32, n, d, heads, left32, right32, cut32, coupled[s], has_z, any_mean[s],
-                    means[s], fed32, column32,
-                )  # fmt: skip
-                if driven:
-                    own = (
-                        drive[0][s, at], drive[1][s, at], drive[2][s, at], drive[3][s, at], drive[4][s, at],
-                        drive[5][s, at], drive[6][s, at],
+                _place(A, H, layer, numbers[s], placed)
+                slot = 0 if part == WHOLE else layer - begun
+                old, new = _before(history, slot), _after(history, slot)
+                before, after = history[10][slot], history[11][slot]
+                row, row_after, e = history[12][slot], history[13][slot], history[14][slot]
+                if part != ERRORS:
+                    own = (state[0], state[1], state[2], state[3], state[4])
+                    at = 0 if drive[6].shape[1] == 1 else layer
+                    if driven:
+                        lower(state, n, d, drive[6][s, at])
+                    look(state, n, d, before, row)
+                    _copy(own, old)
+                    advance(
+                        state, T, n, d, heads, left, right, cut, coupled[s], has_z, any_mean[s], means[s],
+                        fed, column,
                     )  # fmt: skip
-                    add(state, n, d, own, column)
-                look(state, n, d, after, row_after)
-                move(
-                    errors, (pools, fixed, drift), layer, n, d, heads, left, (norms, norms32, widest), sizes,
-                    pair, lengths[s], condition[s], unit, state[5][0], before, row, after, row_after,
-                    old_parts, for_old, constant[s], coupled[s], has_z, any_mean[s], to_move,
-                )  # fmt: skip
+                    if driven:
+                        added = (
+                            drive[0][s, at], drive[1][s, at], drive[2][s, at], drive[3][s, at],
+                            drive[4][s, at], drive[5][s, at], drive[6][s, at],
+                        )  # fmt: skip
+                        add(state, n, d, added, column)
+                    look(state, n, d, after, row_after)
+                    e[:] = state[5][0]
+                    if part == WHOLE:
+                        new = own
+                    else:
+                        _copy(own, new)
+                if part != STATES:
+                    advance(
+                        errors, T32, n, d, heads, left32, right32, cut32, coupled[s], has_z, any_mean[s],
+                        means[s], fed32, column32,
+                    )  # fmt: skip
+                    move(
+                        errors, (pools, fixed, drift), layer, n, d, heads, left, (norms, norms32, widest),
+                        sizes, pair, lengths[s], condition[s], unit, e, before, row, after, row_after, old,
+                        new, constant[s], coupled[s], has_z, any_mean[s], to_move,
+                    )  # fmt: skip
                 layer += 1
-                if layer % every_error[s] == 0:
+                if part != STATES and layer % every_error[s] == 0:
                     normalise(errors, n, d, coupled[s])
-                if layer % every[s] == 0:
+                if part != ERRORS and layer % every[s] == 0:
                     normalise(state, n, d, coupled[s])
-            write_parts(
-                state, n, d, coupled[s], out[0][s, t], out[1][s, t], out[2][s, t], out[3][s, t],
-                out[4][s, t], out[5][s, t],
-            )  # fmt: skip
+            if part != ERRORS:
+                write_parts(
+                    state, n, d, coupled[s], out[0][s, t], out[1][s, t], out[2][s, t], out[3][s, t],
+                    out[4][s, t], out[5][s, t],
+                )  # fmt: skip
+            if part == STATES:
+                continue
             measure(errors, n, d, cut32, safety, noise[s, t], noise_rows[s, t], to_measure)
             if out_errors[5].shape[1] > 0:
                 write_errors(
@@ -174,15 +167,42 @@ def walk(
 
 
 @nb.njit(**_INNER)
-def _keep(parts, to):
-    to[0][:], to[1][:], to[2][:], to[3][:], to[4][:] = parts[0], parts[1], parts[2], parts[3], parts[4]
+def _place(A, H, layer, number, placed):
+    """Write a system's matrices of a layer to where products want them, unless they are there.
+
+    The last of ``placed`` says which ones are: layer and system of A, and of H.
+    """
+    left, right, left32, right32, norms, norms32, widest, sizes, which = placed
+    heads, d, stored32 = A.shape[1], H.shape[3], norms32.size // A.shape[1]
+    at, own = 0 if A.shape[0] == 1 else layer, number if A.shape[2] > 1 else 0
+    if which[0] != at or which[1] != own:
+        which[0], which[1] = at, own
+        for h in range(heads):
+            size = place_attention(A[at, h, own], left, left32, h)
+            if h == 0:
+                sizes[0] = size
+    at, own = 0 if H.shape[0] == 1 else layer, number if H.shape[2] > 1 else 0
+    if which[2] != at or which[3] != own:
+        which[2], which[3] = at, own
+        for h in range(heads):
+            size = place_weights(H[at, h, own], right, right32, norms[h], h)
+            if h == 0:
+                sizes[1] = size
+            widest[h] = norms[h].max()
+            for j in range(d):
+                norms32[h * stored32 + j] = norms[h, j] / max(widest[h], 1e-300)
 
 
 @nb.njit(**_INNER)
-def _size(M):
-    """Frobenius norm."""
-    out = 0.0
-    for i in range(M.shape[0]):
-        for j in range(M.shape[1]):
-            out += float(M[i, j]) * float(M[i, j])
-    return math.sqrt(out)
+def _before(history, slot):
+    return history[0][slot], history[1][slot], history[2][slot], history[3][slot], history[4][slot]
+
+
+@nb.njit(**_INNER)
+def _after(history, slot):
+    return history[5][slot], history[6][slot], history[7][slot], history[8][slot], history[9][slot]
+
+
+@nb.njit(**_INNER)
+def _copy(parts, to):
+    to[0][:], to[1][:], to[2][:], to[3][:], to[4][:] = parts[0], parts[1], parts[2], parts[3], parts[4]
