@@ -44,7 +44,7 @@ def given_in_kernels(x: HostArray) -> State:
     R, r, e, noise = np.empty((b, n, d)), np.empty((b, 1, d)), np.empty((b, 1, 5)), np.empty((b, 1, 5))
     rows, kept = np.empty((b, n, 1)), np.empty(b, dtype=bool)
     given(_kernels.frozen(x), R, r[:, 0], e[:, 0], noise[:, 0], rows[:, :, 0], kept)
-    exponents: dict[str, HostArray] = {f"e_{name}": e[:, :, k : k + 1] for k, name in enumerate(PARTS)}
+    exponents: dict[str, Any] = {f"e_{name}": e[:, :, k : k + 1] for k, name in enumerate(PARTS)}
     split = replace(_mean_alone(n, d), preserves_mean=kept[:, None, None])
     a, column = np.zeros((b, 1, 1)), np.zeros((b, n, 1))
     return State(split, a=a, r=r, b=column, R=R, mean=r, **exponents, noise=noise, rows=rows)
