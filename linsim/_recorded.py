@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -162,7 +163,9 @@ def record_together(
     ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
     the first system, then of the second, and so on.  ``zero_until`` (size, n, 1).
     """
-    values, errors = ({name: np.empty((size, len(layers))) for name in names} for _ in range(2))
+    values, errors = (
+        dict(zip(names, held, strict=True)) for held in np.empty((2, len(names), size, len(layers)))
+    )
     kept: list[tuple[slice, slice, Array, Array]] = []
     lapack = 0
     for some, places, state in groups:
@@ -179,7 +182,7 @@ def record_together(
         for metric, measured in found.items():
             for held, x in ((values, measured.value), (errors, measured.error)):
                 # one may stand for all
-                held[metric][some, places] = np.reshape(x, shape if len(x) == len(zero) else (1, 1))
+                held[metric][some, places] = x.reshape(shape if len(x) == len(zero) else (1, 1))
         if keep_states:
             full, e = _kept(state, zero)
             kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
@@ -238,20 +241,30 @@ def merged(
     )
 
 
-@np.errstate(over="ignore")
 def missing(found: Recorded, allowed: Mapping[str, float]) -> Array:
     """Whether each value is too far off to be reported, (metrics, b, layers) bool, in the order of found."""
     error, value = (_together(x) for x in (found.errors, found.values))
-    xp, logarithm = namespace(error), np.asarray([is_logarithm(name) for name in found.errors])
-    # absolute, and of plain metrics relative where these are large; what is beyond the range of doubles
-    # still does not let pass what nothing is known of
-    largest = float(np.finfo(np.float64).max)
-    bounds = [np.asarray([allowed[name] for name in found.errors])]
-    bounds += [np.where(logarithm, *pair) for pair in ((1.0, largest), (np.inf, largest))]
-    limit, most, at_most = (on_device_of(x[:, None, None], error) for x in bounds)
+    xp = namespace(error)
+    bounds = _bounds(tuple(found.errors), tuple(allowed[name] for name in found.errors))
+    limit, most, at_most = bounds if xp is np else (on_device_of(x, error) for x in bounds)
     size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
-    size = xp.maximum(xp.minimum(size, most), xp.ones_like(size))
-    return ~(error <= xp.minimum(limit * size, at_most))
+    with np.errstate(over="ignore"):
+        size = limit * xp.maximum(xp.minimum(size, most), xp.ones_like(size))
+    return ~(error <= xp.minimum(size, at_most))
+
+
+@functools.lru_cache(maxsize=16)
+def _bounds(names: tuple[str, ...], limits: tuple[float, ...]) -> tuple[np.ndarray[Any, Any], ...]:
+    """The largest errors, the values they are relative to at most, and the largest errors then, (., 1, 1).
+
+    They are absolute, and of plain metrics relative where these are large; what is beyond the range
+    of doubles still does not let pass what nothing is known of.
+    """
+    logarithm = np.asarray([is_logarithm(name) for name in names], dtype=bool)
+    largest = float(np.finfo(np.float64).max)
+    bounds = [np.asarray(limits, dtype=np.float64)]
+    bounds += [np.where(logarithm, *pair) for pair in ((1.0, largest), (np.inf, largest))]
+    return tuple(x[:, None, None] for x in bounds)
 
 
 def _together(x: Mapping[str, Array]) -> Array:
@@ -259,8 +272,10 @@ def _together(x: Mapping[str, Array]) -> Array:
     several = list(x.values())
     if not several:
         return np.empty((0, 1, 1))
-    xp = namespace(several[0])
-    return xp.stack(several if len({one.shape for one in several}) == 1 else xp.broadcast_arrays(*several))
+    xp, alike = namespace(several[0]), len({one.shape for one in several}) == 1
+    if xp is np and alike:
+        return np.array(several)
+    return xp.stack(several if alike else xp.broadcast_arrays(*several))
 
 
 def filled(

@@ -87,7 +87,9 @@ def walker(
 
     def of(x: HostArray) -> HostArray:
         # a copy in any case: kernels are compiled once for arrays that can be written, and once for others
-        return np.array(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
+        out = np.empty(m, dtype=x.dtype)
+        out[:] = x.reshape(len(x), -1)[:, 0]
+        return out
 
     eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
     coupled, means = of(split.coupled) > 0, of(split.means)

@@ -148,7 +148,7 @@ def _calm(task: Task, own: Callable[[HostArray], HostArray], m: int) -> HostArra
     rule, last = task.rule, task.last
     if rule.single_head is None or not rule.stochastic or task.driven or not 0 < last <= DEEPEST:
         return np.zeros(m, dtype=bool)
-    if task.precision != "float64":
+    if task.precision != "float64" or not _kernels.ready("outlook", "float64"):
         return np.zeros(m, dtype=bool)
     ((A, H),) = task.heads(0)
     return np.broadcast_to(stays_apart(own(A), own(H), own(task.start), last, float(np.max(task.growth))), m)

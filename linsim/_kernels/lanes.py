@@ -35,6 +35,7 @@ __all__ = [
     "maximum",
     "minimum",
     "narrow",
+    "power_of_two",
     "splat",
     "splat_pair",
     "sqrt",
@@ -427,6 +428,27 @@ def exponent(typing: Any, x: Any) -> Any:
         pattern = builder.lshr(pattern, _constant(sig.args[0], integer, bits_))
         pattern = builder.sub(pattern, _constant(sig.args[0], integer, one))
         return builder.sitofp(pattern, _vector(sig.args[0]))
+
+    return x(x), generate
+
+
+@intrinsic
+def power_of_two(typing: Any, x: Any) -> Any:
+    """2**x of whole numbers (what is behind the point is cut off), 0 below the normal range and of a NaN."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes = sig.args[0]
+        integer, bits_, _, one = _bits_of(lanes.dtype)
+        vector, whole = _vector(lanes), ir.VectorType(integer, lanes.count)
+        low = ir.Constant(vector, [1.0 - one] * lanes.count)
+        high = ir.Constant(vector, [float(one)] * lanes.count)
+        fits = builder.fcmp_ordered(">=", args[0], low)
+        e = builder.select(fits, args[0], low)
+        e = builder.fptosi(builder.select(builder.fcmp_ordered("<", e, high), e, high), whole)
+        pattern = builder.add(e, _constant(lanes, integer, one))
+        pattern = builder.shl(pattern, _constant(lanes, integer, bits_))
+        nothing = ir.Constant(vector, [0.0] * lanes.count)
+        return builder.select(fits, builder.bitcast(pattern, vector), nothing)
 
     return x(x), generate
 
