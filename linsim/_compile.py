@@ -75,7 +75,7 @@ def use(group: str, dtype: str) -> None:
     x0 = np.eye(300 if group in ("bands", "sums") else 4, 3, dtype=dtype)
     n = len(x0)
     A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
-    if group == "laws":
+    if group in ("laws", "symmetric"):
         from_values(Linear(A, H))
         return
     others = {"jump": "modal", "powers": "squaring", "outlook": "parts"}

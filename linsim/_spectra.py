@@ -383,16 +383,14 @@ def _finish(a: FloatArray, others: FloatArray) -> FloatArray:
         from ._kernels.isospectral import settled
 
         _kernels.announce(settled, "float64")
-        shifted, least, worst = np.empty_like(a), np.empty(len(a)), np.empty(len(a))
-        settled(a, shifted, least, worst)
+        least, worst = np.empty(len(a)), np.empty(len(a))
+        settled(a, least, worst)
         smallest, sums = float(least.min()), float(worst.max())
     else:
         error = a.sum(axis=-1) - 1
         a -= (error[..., :, None] + error[..., None, :]) / n - error.mean(axis=-1)[..., None, None] / n
         smallest, sums = float(a.min()), float(np.abs(a.sum(axis=-1) - 1).max())
-        shifted = a + np.eye(n)
-    # no eigenvalue is below -1: those of 1 + A are its singular values
-    realised = _kernels.singular_values(shifted)[0][..., :0:-1] - 1
+    realised = _kernels.symmetric_eigenvalues(a)[..., :0:-1]
     off = float(np.abs(realised - others).max())
     if not (off <= 1e-12 and sums <= 1e-14 * max(1.0, n / 64) and smallest > 0):
         raise _refuse(

@@ -127,15 +127,28 @@ def singular_values(x: HostArray) -> tuple[HostArray, int]:
 
 
 def symmetric_eigenvalues(x: HostArray) -> HostArray:
-    """Eigenvalues of a stack (b, m, m) of symmetric matrices, descending: singular values beside a shift.
+    """Eigenvalues of a stack (b, m, m) of symmetric float64 matrices, descending, to a rounding of the norm.
 
-    x + s 1, s the largest row sum of moduli, is positive semidefinite, so that its singular values are its
-    eigenvalues, to a rounding of its norm.
+    What was not found across lanes, or is larger than :data:`LARGEST`, is left to LAPACK; NaN for a matrix
+    that is not finite.
     """
-    shift = np.max(np.sum(np.abs(x), axis=-1), axis=-1)
-    shifted = x + 0.0
-    np.einsum("...ii->...i", shifted)[...] += shift[:, None]
-    return singular_values(shifted)[0] - shift[:, None]
+    if x.shape[-1] > LARGEST or not ready("symmetric", x.dtype):
+        return _symmetric_by_lapack(x)
+    from .symmetric import symmetric_values
+
+    announce(symmetric_values, x.dtype)
+    out = np.empty(x.shape[:2])
+    symmetric_values(frozen(x), out)
+    wrong = np.flatnonzero(np.any(np.isnan(out), axis=-1))
+    out[wrong] = _symmetric_by_lapack(x[wrong])
+    return -np.sort(-out, axis=-1)
+
+
+def _symmetric_by_lapack(x: HostArray) -> HostArray:
+    """Reference of :func:`symmetric_eigenvalues`."""
+    finite = np.all(np.isfinite(x), axis=(-1, -2))
+    values = np.linalg.eigvalsh(np.where(finite[:, None, None], x, 0))[:, ::-1]
+    return np.where(finite[:, None], values, np.nan)
 
 
 def _by_lapack(x: HostArray) -> HostArray:

@@ -28,6 +28,7 @@ GROUPS = {
     "sums": ("states.measure", "states.matrices", "values.ranks", "begin.given"),
     "views": ("sums.content", "sums.leading", "sums.angles"),
     "singular": ("walk.tile_values",),
+    "symmetric": ("symmetric.symmetric_values",),
     "stationary": ("leading.stationary",),
     "draws": ("isospectral.isospectral", "isospectral.settled", "bases.turned"),
     "laws": ("hessenberg.general_values", "leading.leading", "leading.spread", "leading.suited"),
@@ -72,7 +73,7 @@ def compile_all(processes: int) -> None:
 
     # the longest first
     keys = [(group, dtype) for group in ("parts", "lanes", "bands") for dtype in ("float64", "float32")]
-    keys += [(group, "float64") for group in ("jump", "powers", "draws", "laws")]
+    keys += [(group, "float64") for group in ("jump", "powers", "draws", "symmetric", "laws")]
     missing = [key for key in keys if not compiled(*key)]
 
     def one(key: tuple[str, str]) -> None:

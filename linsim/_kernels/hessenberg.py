@@ -16,7 +16,7 @@ import numba as nb
 import numpy as np
 
 from .kept import KEPT
-from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
+from .lanes import WIDTH, bits, copysign, fma, load, magnitude, splat, sqrt, store, where
 from .products import aligned
 
 __all__ = ["general_values"]
@@ -141,8 +141,31 @@ def _two(a, b, c, d, out, at):
 
 
 @nb.njit(**_COMPILE)
+def _windows(X, n, ends, last, norms, begins):
+    """Write to begins where the window of each lane begins that goes to ``ends``, at most ``last``.
+
+    That is at the last coupling that is small, which is zero from then on.
+    """
+    w = WIDTH // X.itemsize
+    row, zero, one = n * w, splat(X, 0.0), splat(X, 1.0)
+    end, norm = load(ends, 0), load(norms, 0)
+    begin, gone = zero, zero
+    i = last
+    while i > 0 and bits(gone < 0.5) != 0:
+        at = i * row + (i - 1) * w
+        beside = load(X, at)
+        size = magnitude(load(X, at - row)) + magnitude(load(X, at + w))
+        small = magnitude(beside) <= where(size > 0.0, size, norm) * _EPS
+        here = small & (gone < 0.5) & (end > float(i) - 0.5)
+        store(X, at, where(here, zero, beside))
+        begin, gone = where(here, zero + float(i), begin), where(here, one, gone)
+        i -= 1
+    store(begins, 0, begin)
+
+
+@nb.njit(**_COMPILE)
 def _split(X, n, lane, top, norm, out):
-    """Take off what one lane's window has come to; its new end, and its beginning."""
+    """Take off all that one lane's window has come to; its new end, and its beginning."""
     w = WIDTH // X.itemsize
     row = n * w
     while top >= 0:
@@ -210,51 +233,54 @@ def _sweep(X, n, begins, ends, bottom, last, work):
         else:
             p, q, r = load(work, 0), load(work, w), load(work, 2 * w)
         r = where(three, r, zero)
-        scale = magnitude(p) + magnitude(q) + magnitude(r)
-        inside = inside & (scale > 0.0)
-        inverse = one / where(inside, scale, one)
-        p, q, r = p * inverse, q * inverse, r * inverse
-        s = copysign(sqrt(fma(p, p, fma(q, q, r * r))), p)
+        total = fma(p, p, fma(q, q, r * r))
+        size = sqrt(total)
+        inside = inside & (size > 0.0)
+        s = copysign(size, p)
+        head = p + s
+        # one over their product, of which both inverses are made; none where nothing is reflected
+        inverse = where(inside, one / where(inside, fma(magnitude(p), size, total), one), zero)
         if k > 0:
             # what the reflection leaves in the column before, inside the window
             chased = inside & (begin < float(k))
-            store(X, at - w, where(chased, zero - s * scale, load(X, at - w)))
+            store(X, at - w, where(chased, zero - s, load(X, at - w)))
             below = load(X, at + row - w)
             store(X, at + row - w, where(chased, zero, below))
             if k + 2 < n:
                 below = load(X, at + 2 * row - w)
                 store(X, at + 2 * row - w, where(chased & three, zero, below))
-        head = where(inside, p + s, one)
-        over_s, over_head = one / where(inside, s, one), one / head
-        x = where(inside, head * over_s, zero)
-        y, z = where(inside, q * over_s, zero), where(inside, r * over_s, zero)
-        q, r = where(inside, q * over_head, zero), where(inside, r * over_head, zero)
+        over_s, over_head = head * inverse, s * inverse
+        x, y, z = head * over_s, q * over_s, r * over_s
+        q, r = q * over_head, r * over_head
+        # what is taken off
+        f, g, h = zero - x, zero - y, zero - z
+        u, v = zero - q, zero - r
         if k + 2 < n:
             for j in range(at, k * row + (last + 1) * w, w):
                 a, b, c = load(X, j), load(X, j + row), load(X, j + 2 * row)
                 t = fma(r, c, fma(q, b, a))
-                store(X, j, a - t * x)
-                store(X, j + row, b - t * y)
-                store(X, j + 2 * row, c - t * z)
+                store(X, j, fma(t, f, a))
+                store(X, j + row, fma(t, g, b))
+                store(X, j + 2 * row, fma(t, h, c))
             for i in range(bottom, min(last, k + 3) + 1):
                 j = i * row + k * w
                 a, b, c = load(X, j), load(X, j + w), load(X, j + 2 * w)
                 t = fma(z, c, fma(y, b, x * a))
                 store(X, j, a - t)
-                store(X, j + w, b - t * q)
-                store(X, j + 2 * w, c - t * r)
+                store(X, j + w, fma(t, u, b))
+                store(X, j + 2 * w, fma(t, v, c))
         else:
             for j in range(at, k * row + (last + 1) * w, w):
                 a, b = load(X, j), load(X, j + row)
                 t = fma(q, b, a)
-                store(X, j, a - t * x)
-                store(X, j + row, b - t * y)
+                store(X, j, fma(t, f, a))
+                store(X, j + row, fma(t, g, b))
             for i in range(bottom, min(last, k + 3) + 1):
                 j = i * row + k * w
                 a, b = load(X, j), load(X, j + w)
                 t = fma(y, b, x * a)
                 store(X, j, a - t)
-                store(X, j + w, b - t * q)
+                store(X, j + w, fma(t, u, b))
 
 
 @nb.njit(**_COMPILE)
@@ -267,9 +293,9 @@ def general_values(M, out):
     b, n = M.shape[0], M.shape[1]
     row = n * w
     X, work = aligned(n * row, M), aligned(max(2 * row, 3 * w), M)
-    begins, ends = aligned(w, M), aligned(w, M)
+    begins, ends, norms = aligned(w, M), aligned(w, M), aligned(w, M)
     first = work[: 3 * w].reshape(3, w)
-    tops, turns, norms = np.empty(w, np.int64), np.empty(w, np.int64), np.empty(w)
+    tops, turns = np.empty(w, np.int64), np.empty(w, np.int64)
     for s in range(0, b, w):
         filled = min(w, b - s)
         for lane in range(w):
@@ -282,14 +308,19 @@ def general_values(M, out):
             norms[lane] = total
             tops[lane] = n - 1 if lane < filled else -1
             turns[lane] = 0
+            ends[lane] = float(tops[lane])
         _hessenberg(X, n, work)
+        last = n - 1
         while True:
+            _windows(X, n, ends, last, norms, begins)
             bottom, last = n, -1
             for lane in range(w):
+                top, low = tops[lane], int(begins[lane])
                 begins[lane] = ends[lane] = -1.0
-                if tops[lane] < 0:
+                if top < 0:
                     continue
-                top, low = _split(X, n, lane, tops[lane], norms[lane], out[s + lane])
+                if low >= top - 1:
+                    top, low = _split(X, n, lane, top, norms[lane], out[s + lane])
                 turns[lane] = turns[lane] + 1 if top == tops[lane] else 0
                 if turns[lane] > _SWEEPS:
                     out[s + lane, :] = np.nan

@@ -242,10 +242,10 @@ def _inwards(A, n, X, work):
 
 
 @nb.njit(**_COMPILE)
-def settled(matrices, shifted, least, worst):
-    """Let rows of symmetric matrices (b, n, n) sum to 1 to rounding; write them plus 1 to shifted.
+def settled(matrices, least, worst):
+    """Let rows of symmetric matrices (b, n, n) sum to 1 to rounding.
 
-    To least (b,) and worst (b,): the smallest entry, and how far the sum of a row is off.
+    Writes to least (b,) and worst (b,) the smallest entry, and how far the sum of a row is off.
     """
     b, n = matrices.shape[0], matrices.shape[1]
     off, low = np.empty(n), np.empty(n)
@@ -262,9 +262,7 @@ def settled(matrices, shifted, least, worst):
             for j in range(n):
                 x = A[i, j] - (off[i] + off[j] - mean) / n
                 A[i, j] = x
-                shifted[s, i, j] = x
                 low[j] = min(low[j], x)
-            shifted[s, i, i] += 1.0
         off[:] = -1.0
         for i in range(n):
             for j in range(n):

@@ -19,11 +19,12 @@ FIELDS = ("certain", "constant", "other", "rank", "token", "minor", "row")
 
 
 @nb.njit(**_COMPILE)
-def leading(lam, mu, near, out):
+def leading(lam, mu, lam_close, mu_close, near, out):
     """Write FIELDS of systems with eigenvalues lam (a, n) and mu (h, d), complex, to out (b, 7).
 
     a and h are b, or 1 where all share them; lam[:, 0] is the constant mode.  ``certain`` is 0 where some
-    modulus is within ``near`` of the largest, relatively, without being equal to it for certain.
+    modulus is within ``near`` of the largest, relatively, without being equal to it for certain, and where
+    an eigenvalue that decides a field is ``close`` to another (of the shapes of lam and mu).
     ``constant`` and ``other``: the largest modulus of either kind; ``rank``: that of the limit; ``token``
     and ``minor``: the factors of sqrt(token diversity) and sigma_2/sigma_1; ``row``: the eigenvalue of
     attention whose vector leads (the first of a conjugate pair), -1 where several do.
@@ -33,23 +34,25 @@ def leading(lam, mu, near, out):
     rows, columns = np.empty(n, np.int64), np.empty(d, np.int64)
     equal = 4.0 * math.sqrt(n + d) * _EPS  # less than what their rounding lets tie in the full law
     for s in range(out.shape[0]):
-        x, y = lam[s if lam.shape[0] > 1 else 0], mu[s if mu.shape[0] > 1 else 0]
+        at, to = s if lam.shape[0] > 1 else 0, s if mu.shape[0] > 1 else 0
+        x, y, u, v = lam[at], mu[to], lam_close[at], mu_close[to]
         top, i0, j0, constant, other = -1.0, 0, 0, 0.0, 0.0
+        doubtful, there = u[0], False
         for i in range(n):
             a, b = x[i].real, x[i].imag
-            largest = 0.0
+            largest, best = 0.0, 0
             for j in range(d):
                 p, q = 1.0 + (a * y[j].real - b * y[j].imag), a * y[j].imag + b * y[j].real
                 m = p * p + q * q
                 modulus[i, j] = m
                 if m > largest:
-                    largest = m
+                    largest, best = m, j
                 if m > top:
                     top, i0, j0 = m, i, j
             if i == 0:
-                constant = largest
+                constant, doubtful = largest, doubtful or v[best]
             elif largest > other:
-                other = largest
+                other, there = largest, u[i] or v[best]
         threshold = top * (1.0 - near) ** 2
         for i in range(n):
             rows[i] = 0
@@ -80,19 +83,23 @@ def leading(lam, mu, near, out):
             tall == 2 and i0 + 1 < n and rows[i0 + 1] > 0 and x[i0] == x[i0 + 1].conjugate()
         ):
             row = -1
-        column_top, row_top, apart = 0.0, 0.0, 0.0
+        doubtful = doubtful or there
+        column_top, row_top, apart, i1, j1, i2, j2 = 0.0, 0.0, 0.0, i0, j0, i0, j0
         for i in range(n):
             for j in range(d):
                 m = modulus[i, j]
                 if i != i0 and j != j0:
-                    apart = max(apart, m)
+                    if m > apart:
+                        apart, i1, j1 = m, i, j
                 elif i != i0:
-                    column_top = max(column_top, m)
-                elif j != j0:
-                    row_top = max(row_top, m)
+                    if m > column_top:
+                        column_top, i2 = m, i
+                elif j != j0 and m > row_top:
+                    row_top, j2 = m, j
+        doubtful = doubtful or u[i1] or v[j1] or u[i2] or v[j2]
         constant, other = math.sqrt(constant), math.sqrt(other)
         minor = max(top * math.sqrt(apart), math.sqrt(column_top) * math.sqrt(row_top))
-        out[s, 0] = certain
+        out[s, 0] = certain and not doubtful
         out[s, 1] = constant
         out[s, 2] = other
         out[s, 3] = rank
@@ -209,11 +216,12 @@ def stationary(A, pi, work):
 
 
 @nb.njit(**_COMPILE)
-def suited(M, values, scaled, apart, out):
-    """Write to out (b,) whether eigenvalues (b, n) of M (b, n, n) can be taken as they are.
+def suited(M, values, scaled, apart, out, close):
+    """Write to out (b,) whether M (b, n, n) needs no scaling before its eigenvalues (b, n) are found.
 
-    That is where the entries beside the diagonal of each row and of its column have sums of moduli within the
-    factor ``scaled``, and no two eigenvalues are nearer than ``apart`` times the norm.
+    That is where they are finite, and the entries beside the diagonal of each row and of its column have sums
+    of moduli within the factor ``scaled``.  To close (b, n): which eigenvalues are nearer to another than
+    ``apart`` times the norm.
     """
     n = M.shape[1]
     for s in range(M.shape[0]):
@@ -230,9 +238,10 @@ def suited(M, values, scaled, apart, out):
             good = good and across <= scaled * down and down <= scaled * across
         limit = apart * apart * norm
         for i in range(n):
+            z = values[s, i]
+            good, close[s, i] = good and z.real - z.real == 0.0, False
             for j in range(i):
-                x = values[s, i].real - values[s, j].real
-                y = values[s, i].imag - values[s, j].imag
+                x, y = z.real - values[s, j].real, z.imag - values[s, j].imag
                 if not x * x + y * y > limit:
-                    good = False
+                    close[s, i] = close[s, j] = True
         out[s] = good

@@ -1,23 +1,29 @@
-"""Eigenvectors of several symmetric matrices at once, one in each lane.
+"""Eigenvalues and eigenvectors of several symmetric matrices at once, one in each lane.
 
 Householder reflections make a tile (see :mod:`.singular`) tridiagonal, implicit QL finds its eigenvalues and
 turns the rows of a second tile along (Golub and Van Loan, 4th edition, sections 8.3.1 and 8.3.3), and the
 reflections are applied to these.  Every lane has its own window and shift; beyond its window it is turned by
-nothing, so that what a lane holds never changes the result of another.
+nothing, so that what a lane holds never changes the result of another.  Eigenvalues without vectors are the
+squares of the singular values of a factor of the tridiagonal matrix, made positive definite by a shift.
 """
 
 from __future__ import annotations
 
 import numba as nb
+import numpy as np
 
 from .kept import KEPT
 from .lanes import WIDTH, bits, copysign, fma, load, magnitude, splat, sqrt, store, where
 from .lower import lower_product, lower_update, reflect_rows
+from .products import aligned
+from .singular import squares
 
-__all__ = ["eigenvectors"]
+__all__ = ["eigenvectors", "symmetric_values"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _SWEEPS = 50
+# of the norm: eigenvalues are then at least a 64th of it
+_SHIFT = 1.015625
 
 
 @nb.njit(**_COMPILE)
@@ -167,3 +173,48 @@ def _ql(m, Z, d, e, tolerance, blocks):
                 store(Z, z + row + j, fma(turn_s, x, turn_c * y))
                 store(Z, z + j, fma(turn_c, x, minus_s * y))
     return False
+
+
+@nb.njit(**_COMPILE)
+def symmetric_values(M, out):
+    """Write the eigenvalues of symmetric M (b, m, m) to out (b, m), in no order, to a rounding of their norm.
+
+    Of M what is on and below the diagonal is read, but for the norm.  NaN where they were not found.
+    """
+    w = WIDTH // M.itemsize
+    b, m = M.shape[0], M.shape[1]
+    X, work = aligned(m * m * w, M), aligned(max(2 * m, 4) * w, M)
+    d, e = aligned(m * w, M), aligned(m * w, M)
+    # of two tiles, as ``squares`` wants them
+    q, beside, found = aligned(2 * m * w, M), aligned(2 * max(m, 2) * w, M), aligned(2 * m * w, M)
+    room, tops = aligned(8 * m * w, M), np.empty(2 * w)
+    for s in range(0, b, 2 * w):
+        filled = min(2 * w, b - s)
+        for half in range(2):
+            for lane in range(w):
+                at = half * w + lane
+                top = 0.0
+                if at < filled:
+                    for i in range(m):
+                        total = 0.0
+                        for j in range(m):
+                            total += abs(M[s + at, i, j])
+                        if not total <= top:  # NaN stays
+                            top = total
+                tops[at] = top
+                inverse = 1.0 / top if top > 0.0 else 0.0
+                for i in range(m):
+                    for j in range(i + 1):
+                        X[(i * m + j) * w + lane] = M[s + at, i, j] * inverse if at < filled else 0.0
+            _tridiagonal(X, m, d, e, work)
+            # the factor of Cholesky: a diagonal, and what is beside it
+            off, shift = splat(X, 0.0), splat(X, _SHIFT)
+            for k in range(m):
+                root = sqrt(load(d, k * w) + shift - off * off)
+                store(q, (2 * k + half) * w, root)
+                off = load(e, k * w) / root
+                store(beside, (2 * k + half) * w, off)
+        squares(q, beside, m, found, room)
+        for lane in range(filled):
+            for k in range(m):
+                out[s + lane, k] = (found[2 * k * w + lane] - _SHIFT) * tops[lane]

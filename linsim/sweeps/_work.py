@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import multiprocessing
 import os
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -149,11 +151,20 @@ def compute(job: Job, systems: Systems) -> Result:
 
 
 def warm_up(metrics: tuple[str, ...]) -> None:
-    """Let a new worker load compiled kernels before its first block."""
+    """Let a new worker end with whoever started it, and load compiled kernels before its first block."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     first_use.wait()
     half = np.full((2, 2), 0.5)
     with worker_limits(0), contextlib.suppress(Exception):  # a block says what is wrong
         simulate(Linear(half, half), np.eye(2), 1, layers=[1], metrics=metrics)
+
+
+def _end_with_parent() -> None:
+    # one that was killed ends nobody: its workers would wait for it forever
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _sendable(error: Exception) -> Exception:

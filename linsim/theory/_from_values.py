@@ -4,8 +4,8 @@
 to bound what happens at finite depth.  A sweep keeps only verdicts and rates, and these follow from the
 moduli |1 + lambda_i mu_j| wherever no two of the leading ones are nearly equal: the law's own tolerance,
 never above 1e-9 of the largest, then decides nothing.  Here the margin is 1e-4, so that eigenvalues would
-have to be wrong by more than that, a condition number of 1e11, to change a verdict.  Whatever is nearer,
-nearly defective or badly scaled is left to :func:`linsim.predict`.
+have to be wrong by more than that, a condition number of 1e11, to change a verdict.  Whatever is nearer or
+badly scaled, and where an eigenvalue that decides may be defective, is left to :func:`linsim.predict`.
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ class Brief:
 
 
 class _Spectrum(NamedTuple):
-    """Eigenvalues (b, m); where they can be trusted, (b,); what has the eigenvectors ``right`` = those of
-    ``matrix`` over ``scale``."""
+    """Eigenvalues (b, m); where they can be trusted, (b,), and which are too near to others, (b, m); what has
+    the eigenvectors ``right`` = those of ``matrix`` over ``scale``."""
 
     values: ComplexArray
     sound: BoolArray
+    close: BoolArray
     matrix: FloatArray
     scale: FloatArray
 
@@ -128,7 +129,7 @@ def _judged(attention: _Spectrum, weights: _Spectrum, size: int) -> FloatArray:
     from .._kernels.leading import FIELDS, leading
 
     out = np.empty((size, len(FIELDS)))
-    leading(attention.values, weights.values, NEAR, out)
+    leading(attention.values, weights.values, attention.close, weights.close, NEAR, out)
     out[:, 0] *= attention.sound & weights.sound
     certain, constant, other, rank, row = out[:, 0], out[:, 1], out[:, 2], out[:, 3], out[:, 6]
     # where other modes lead, tokens follow their vector, if it has an entry for each
@@ -172,7 +173,8 @@ def _brief(found: FloatArray) -> Brief:
     certain, constant, other, rank, token, minor, _ = found.T
     smooth = constant > other
     collapse = rank == 1
-    with np.errstate(divide="ignore"):
+    # of what was not found, which nothing is certain of, nothing is left
+    with np.errstate(divide="ignore", invalid="ignore"):
         margin = np.log(constant) - np.log(other)
     return Brief(
         certain=certain > 0,
@@ -193,31 +195,37 @@ def _brief(found: FloatArray) -> Brief:
 # --- eigenvalues -------------------------------------------------------------------------
 
 
-def _general(M: FloatArray) -> tuple[ComplexArray, BoolArray]:
-    """Eigenvalues of (b, m, m) matrices, and where neither scaling nor a Jordan block stands in the way."""
+def _general(M: FloatArray) -> tuple[ComplexArray, BoolArray, BoolArray]:
+    """Eigenvalues of (b, m, m) matrices, where they need no scaling, and which may be a Jordan block's."""
     from .._kernels.hessenberg import general_values
     from .._kernels.leading import suited
 
     values, sound = np.empty(M.shape[:2], dtype=np.complex128), np.empty(len(M), dtype=np.bool_)
+    close = np.empty(M.shape[:2], dtype=np.bool_)
     scale = np.max(np.abs(M), axis=(-1, -2))
     scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
     general_values(M / scale[:, None, None], values)
     values *= scale[:, None]
-    suited(M, values, _SCALED, _APART, sound)
-    return values, sound
+    suited(M, values, _SCALED, _APART, sound, close)
+    return values, sound, close
 
 
 def _weights(H: FloatArray) -> _Spectrum:
     scale = np.max(np.abs(H), axis=(-1, -2))
-    symmetric = np.all(np.abs(H - np.swapaxes(H, -1, -2)) <= 8 * EPS * scale[:, None, None], axis=(-1, -2))
-    values = np.empty(H.shape[:2], dtype=np.complex128)
+    allowed = 8 * EPS * scale[:, None]
+    # the first row and column first, since that is cheap
+    symmetric = np.all(np.abs(H[:, 0] - H[:, :, 0]) <= allowed, axis=-1)
+    some = H[symmetric]
+    off = np.abs(some - np.swapaxes(some, -1, -2)) <= allowed[symmetric][:, :, None]
+    symmetric[symmetric] = np.all(off, axis=(-1, -2))
+    values, close = np.empty(H.shape[:2], dtype=np.complex128), np.zeros(H.shape[:2], dtype=np.bool_)
     sound = np.array(scale < 1e100)
     if symmetric.any():
         values[symmetric] = _kernels.symmetric_eigenvalues(H[symmetric])
     if not symmetric.all():
-        values[~symmetric], fine = _general(H[~symmetric])
+        values[~symmetric], fine, close[~symmetric] = _general(H[~symmetric])
         sound[~symmetric] &= fine
-    return _Spectrum(values, sound, H, np.ones((1, 1)))
+    return _Spectrum(values, sound, close, H, np.ones((1, 1)))
 
 
 def _attention(A: FloatArray) -> _Spectrum:
@@ -246,19 +254,19 @@ def _attention(A: FloatArray) -> _Spectrum:
         matrix[other[balanced]] = (S + np.swapaxes(S, -1, -2)) / 2
         scale[other[balanced]] = root
         real[other[balanced]] = True
-    values = np.empty((b, n), dtype=np.complex128)
+    values, close = np.empty((b, n), dtype=np.complex128), np.zeros((b, n), dtype=np.bool_)
     if real.any():
         values[real] = _kernels.symmetric_eigenvalues(matrix[real])
     if not real.all():
-        values[~real], fine = _general(A[~real])
+        values[~real], fine, close[~real] = _general(A[~real])
         sound[~real] &= fine
     distance = np.abs(values - 1)
     first = np.argmin(distance, axis=-1)
     sound &= (np.sum(distance < 1e-6, axis=-1) == 1) & (np.min(distance, axis=-1) < 1e-9)
     order = np.argsort(np.arange(n) != first[:, None], axis=-1, kind="stable")
-    values = np.take_along_axis(values, order, axis=-1)
+    values, close = (np.take_along_axis(x, order, axis=-1) for x in (values, close))
     values[:, 0] = 1
-    return _Spectrum(values, sound, matrix, scale)
+    return _Spectrum(values, sound, close, matrix, scale)
 
 
 def _same(x: FloatArray, y: FloatArray, axis: int | tuple[int, int]) -> BoolArray:

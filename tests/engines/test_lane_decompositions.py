@@ -118,3 +118,25 @@ def test_the_compiled_search_finds_what_the_other_one_finds(monkeypatch):
     # 3 / (n + 2) of a Haar basis is 0.21; a basis of blocks is near 1/2
     assert abs(shares[0] - shares[1]) < 0.03
     assert not np.array_equal(compiled, plain)
+
+
+@pytest.mark.parametrize("m", [1, 2, 7, 33])
+def test_symmetric_eigenvalues_of_any_size_and_rank(m):
+    rng = np.random.default_rng(m)
+    # more than two tiles, and not as many as fill them
+    S = rng.standard_normal((37, m, m))
+    S = S + np.swapaxes(S, -1, -2)
+    S[1], S[2], S[3] = 0, np.eye(m), -np.ones((m, m))
+    S[4] *= 1e200
+    S[5] *= 1e-200
+    S[6] = np.round(S[6])
+    found = _kernels.symmetric_eigenvalues(S)
+    norm = np.max(np.sum(np.abs(S), axis=-1), axis=-1, keepdims=True)
+    # the reduction, the factor and the iteration err by some eps of the norm each
+    assert np.all(np.abs(found[:, ::-1] - np.linalg.eigvalsh(S)) <= 20 * m * 2.2e-16 * norm)
+    for k in (0, 4, 36):
+        np.testing.assert_array_equal(_kernels.symmetric_eigenvalues(S[k : k + 1])[0], found[k])
+    S[7, 0, m - 1] = S[7, m - 1, 0] = np.nan
+    again = _kernels.symmetric_eigenvalues(S)
+    assert np.isnan(again[7]).all()
+    np.testing.assert_array_equal(np.delete(again, 7, axis=0), np.delete(found, 7, axis=0))

@@ -37,6 +37,9 @@ def attentions(n, rng):
 def weights(d, rng):
     gaussian = linsim.weights.gaussian(d, size=COUNT, rng=rng)
     half = rng.uniform(-2.5, 0.5, (COUNT, d // 2)) + 1j * rng.uniform(0.05, 0.5, (COUNT, d // 2))
+    # far inside: what it does to eigenvalues decides nothing
+    inside = np.diag([2.0, 2.5, *np.full(d - 2, 0.3)]) + 0.1 * np.diag([0.0, *np.ones(d - 2)], 1)
+    Q = linsim.weights.orthogonal(d, size=COUNT, rng=rng)
     jordan = np.eye(d) * np.linspace(-2.5, 1, COUNT)[:, None, None] + np.diag(np.ones(d - 1), 1)
     levels = np.linspace(-3.5, 1, COUNT)[:, None, None]
     return {
@@ -51,6 +54,7 @@ def weights(d, rng):
         "low rank": gaussian[:, :, :1] @ gaussian[:, :1, :],
         "zero": np.zeros((d, d)),
         "a Jordan block": jordan,
+        "a Jordan block that follows": Q @ inside @ np.swapaxes(Q, -1, -2),
         "badly scaled": gaussian * np.logspace(0, 6, d) / np.logspace(0, 6, d)[:, None],
         "nearly equal": levels * np.diag(1 + 1e-7 * np.arange(d)),
     }
@@ -84,6 +88,7 @@ def test_verdicts_and_rates_are_those_of_the_full_law(n, d):
     for a in ("symmetric", "reversible", "general", "shared"):
         for h in ("symmetric", "complex", "gaussian"):
             assert certain[a, h] > 0.5, (a, h)
+        assert certain[a, "a Jordan block that follows"] > 0.5, a
     # nothing is certain of what eigenvalues cannot tell
     for a in ("symmetric", "general"):
         for h in ("zero", "a Jordan block", "badly scaled"):
