@@ -22,6 +22,7 @@ __all__ = [
     "at_home",
     "filled",
     "first_of",
+    "kept_of",
     "merged",
     "missing",
     "record",
@@ -119,7 +120,7 @@ def record(
             for held, x in ((values, measured.value), (errors, measured.error)):
                 held[name].append(xp.reshape(xp.broadcast_to(x, (count * size, 1, 1)), (count, size)))
         if keep_states:
-            kept.extend(_kept(state, rows) for state, rows in zip(group, zero, strict=True))
+            kept.extend(kept_of(state, rows) for state, rows in zip(group, zero, strict=True))
 
     def joined(parts: list[Array]) -> Array:
         return xp.matrix_transpose(xp.concat(parts, axis=0))
@@ -184,7 +185,7 @@ def record_together(
                 # one may stand for all
                 held[metric][some, places] = x.reshape(shape if len(x) == len(zero) else (1, 1))
         if keep_states:
-            full, e = _kept(state, zero)
+            full, e = kept_of(state, zero)
             kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
     states = log_scale = None
     if keep_states:
@@ -368,7 +369,8 @@ def _beside(attention: _Attention, tokens: Array | None, size: int) -> Layer:
     return Layer(tuple(heads) or None, None if tokens is None else several([tokens] * len(attention)))
 
 
-def _kept(state: State, zero: Array) -> tuple[Array, Array]:
+def kept_of(state: State, zero: Array) -> tuple[Array, Array]:
+    """States as they are kept, largest entries in [1, 2), and exponents; ``zero`` (b, n, 1) bool: tokens."""
     xp = namespace(state.R)
     full, e = assemble(state)
     full = xp.where(zero, xp.zeros_like(full), full)

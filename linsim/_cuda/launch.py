@@ -11,7 +11,7 @@ import numpy as np
 from . import source
 from .layout import THREADS
 
-__all__ = ["Uncompiled", "in_one_piece", "kernel", "launch", "room_of_a_block"]
+__all__ = ["Uncompiled", "in_one_piece", "kernel", "launch", "most_blocks", "room_of_a_block"]
 
 # no contraction is asked for or forbidden: nvrtc fuses products and sums, and errors allow for either
 _OPTIONS = ("--std=c++17",)
@@ -50,6 +50,18 @@ def _room(device: int) -> int:
 def room_of_a_block() -> int:
     """Return how many bytes of shared memory a block may have on the current device."""
     return _room(_current())
+
+
+@functools.cache
+def _processors(device: int) -> int:
+    import cupy
+
+    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
+
+
+def most_blocks() -> int:
+    """Return how many blocks the current device works on at a time, where one fills half a multiprocessor."""
+    return 2 * _processors(_current())
 
 
 def kernel(name: str) -> Any:

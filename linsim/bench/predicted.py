@@ -11,6 +11,8 @@ from linsim import gpu
 
 __all__ = ["H100", "Card", "blocks_of", "layer_seconds", "record_seconds", "table"]
 
+# blocks that find their registers on a multiprocessor
+_BY_REGISTERS = 3
 # barriers that a layer passes in the kernel, of the state and of three shadows, and clocks between two
 _PHASES, _PHASE = 48, 220
 # of singular values: sweeps until no pair turns, clocks of a round (dot products, one quotient, a barrier)
@@ -55,18 +57,15 @@ H100 = Card(132, 1.7e9, 228 * 1024, 64, 128, 0.9 * 67e12, 0.9 * 67e12, 3.35e12, 
 def blocks_of(n: int, d: int, card: Card = H100) -> int:
     """Return how many systems a multiprocessor holds at a time, float64; 0 where the kernel takes none.
 
-    128 threads of at most 128 registers each leave room for four.
+    128 threads of at most 168 registers each leave room for three.
 
-    >>> blocks_of(32, 32), blocks_of(64, 64), blocks_of(128, 128)
+    >>> blocks_of(32, 32), blocks_of(64, 64), blocks_of(256, 256)
     (3, 1, 0)
     """
     if max(n, d) > gpu.LARGEST:
         return 0
-    for with_copies in (True, False):
-        needed = gpu.shared_bytes(n, d, 8, 3, with_copies) + 1024
-        if needed <= card.shared:
-            return min(4, card.shared // needed)
-    return 0
+    needed = gpu.room(n, d, 8, 3, limit=card.shared - 1024)[0] + 1024
+    return min(_BY_REGISTERS, card.shared // needed)
 
 
 def layer_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[float, float]:

@@ -28,6 +28,7 @@ class Card:
     """What a test sets, and what it counts."""
 
     room: int = 232448  # bytes of shared memory of a block, H100
+    processors: int = 132
     free: int = 2**33
     order: int = 0
     compiles: bool = True
@@ -49,7 +50,7 @@ class Device:
 
     @property
     def attributes(self):
-        return {"MaxSharedMemoryPerBlockOptin": CARD.room}
+        return {"MaxSharedMemoryPerBlockOptin": CARD.room, "MultiProcessorCount": CARD.processors}
 
     def synchronize(self):
         pass
@@ -223,14 +224,14 @@ def gpu(**settings):
     """Make this the CuPy of what runs inside; yield its card."""
     with pytest.MonkeyPatch.context() as patch:
         _install(patch, settings)
-        _forget()
+        forget()
         yield CARD
-    _forget()
+    forget()
 
 
-def _forget():
+def forget():
     """What was found out about the CuPy before."""
-    for cached in (_namespace.cupy_status, launch._module, launch._room):
+    for cached in (_namespace.cupy_status, launch._module, launch._room, launch._processors):
         cached.cache_clear()
 
 
