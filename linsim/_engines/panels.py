@@ -72,9 +72,21 @@ def matrices(heads: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ...]:
     both = (dtype, np.float32)
     left = [aligned(heads * _height(n) * n, kind) for kind in both]
     right = [aligned(heads * d * _width(d, kind), kind) for kind in both]
+    squares = aligned(heads * n * _width(n, np.float64), np.float64)
     norms, norms32 = np.zeros((heads, _width(d, dtype))), aligned(heads * _width(d, np.float32), np.float32)
     which = np.full(4, -1)
-    return (left[0], right[0], left[1], right[1], norms, norms32, np.zeros(heads), np.zeros(2), which)
+    return (
+        left[0],
+        right[0],
+        left[1],
+        right[1],
+        squares,
+        norms,
+        norms32,
+        np.zeros(heads),
+        np.zeros(2),
+        which,
+    )
 
 
 def products(copies: int, n: int, d: int, dtype: Any) -> tuple[HostArray, HostArray]:
@@ -88,7 +100,7 @@ def history(layers: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ...]:
     height, width = _height(n), _width(d, dtype)
     parts = (height * width, width, height, 1, width)
     states = [aligned(layers * size, dtype).reshape(layers, size) for size in 2 * parts]
-    sizes = [np.zeros((layers, *shape)) for shape in ((2, n), (2, n), (5,), (5,), (5,))]
+    sizes = [np.zeros((layers, *shape)) for shape in (2 * ((2, _width(n, np.float64)),) + 3 * ((5,),))]
     return (*states, *sizes)
 
 

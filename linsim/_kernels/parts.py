@@ -69,16 +69,22 @@ def length(x):
 
 
 @nb.njit(**_COMPILE)
-def place_attention(A, left, left32, h):
-    """Write A (n, n) as the left factor of head h, rows padded; return its Frobenius norm."""
+def place_attention(A, left, left32, squares, h):
+    """Write A (n, n) as the left factor of head h, rows padded; return its Frobenius norm.
+
+    ``squares``: of its entries, written, one column after the other, each padded to whole vectors.
+    """
     n = A.shape[0]
-    at, square = h * rows(n) * n, 0.0
+    stored = columns(n, squares.itemsize)
+    at, to, square = h * rows(n) * n, h * n * stored, 0.0
     for i in range(n):
         row = A[i]
         own, own32 = left[at : at + n], left32[at : at + n]
         for j in range(n):
             own[j] = row[j]
             own32[j] = row[j]
+        for j in range(n):
+            squares[to + j * stored + i] = float(row[j]) * float(row[j])
         square += _square(row)
         at += n
     return math.sqrt(square)
@@ -127,19 +133,21 @@ def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, m
     count, wide = copies * height, d * stored
     # numbers as variables: every constant would be compiled a function of its own
     begin, fresh = 0 * n, n < 0
-    panel = min(256 // X.itemsize, stored)
+    whole = 4 * (WIDTH // X.itemsize)
     source, o = X, begin
     if heads > 1:  # every head starts from the state before the layer
         source, o = T, count * stored
         T[o:] = X
     for h in range(heads):
-        # T = X H, panel by panel of X
-        for start in range(0, d, 256 // X.itemsize):
-            width = min(panel, stored - start)
-            add_product(
-                source, o + start * count, width, right, h * wide, d, start, T, begin, count, begin, count,
-                min(width, d - start), d, start == 0,
-            )  # fmt: skip
+        # T = X H, one panel after the other, each from panel by panel of X
+        for first in range(0, d, whole):
+            for start in range(0, d, whole):
+                width = min(whole, stored - start)
+                add_product(
+                    source, o + start * count, width, right, h * wide + first * d, d, start, T,
+                    first * count, count, begin, count, min(width, d - start), min(whole, d - first),
+                    start == 0,
+                )  # fmt: skip
         for k in range(copies):
             add_product(
                 left, h * height * n, n, T, begin, count, k * height, X, begin, count, k * height,

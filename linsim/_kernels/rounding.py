@@ -9,7 +9,7 @@ import math
 
 import numba as nb
 
-from .lanes import WIDTH, fma, load, load_for, narrow, splat, sqrt, store, total
+from .lanes import WIDTH, fma, largest, load, load_for, maximum, narrow, splat, sqrt, store, where
 from .layer import power_of_two
 from .panels import row_squares
 from .parts import IN_A, IN_B, IN_MEAN, IN_R, IN_ROW, length, normalise
@@ -86,7 +86,7 @@ def _move_rows(X, copies, n, d, pool, o, fixed, drift, sign, x, y, c, heads, off
     range.  ``off``: of one copy, in panels; patterns like X, ``pool`` from ``o`` on.
     """
     w, height, stored = WIDTH // X.itemsize, rows(n), columns(d, X.itemsize)
-    turn, count = splat(X, sign), copies * height
+    turn, count, lane = splat(X, sign), copies * height, columns(n, x.itemsize)
     for column in range(0, stored, 4 * w):
         width = min(4 * w, stored - column)
         for j in range(0, width, w):
@@ -94,7 +94,7 @@ def _move_rows(X, copies, n, d, pool, o, fixed, drift, sign, x, y, c, heads, off
             for i in range(n):
                 size = splat(X, x[0, i] * x[0, i])
                 for h in range(heads):
-                    part = splat(X, y[h, i]) * load(c, h * stored + column + j)
+                    part = splat(X, y[h * lane + i]) * load(c, h * stored + column + j)
                     size = fma(part, part, size)
                 size, own = sqrt(size) * x[1, i], load(off, at_off)
                 own_at = at
@@ -121,17 +121,36 @@ def _move_row(x, copies, size, pool, o, fixed, drift, sign, s, off, factors):
 
 
 @nb.njit(**_INNER)
-def _weighted_square(M, o, x, n):
-    """Return the sum of (M[o + j] x[j])^2."""
-    w, all_ = WIDTH // M.itemsize, splat(M, 0.0)
-    even = (n // w) * w
-    for j in range(0, even, w):
-        part = load(M, o + j) * load(x, j)
-        all_ = fma(part, part, all_)
-    out = float(total(all_))
-    for j in range(even, n):
-        out += (M[o + j] * x[j]) * (M[o + j] * x[j])
-    return out
+def _sizes_of_rows(squares, heads, n, rows_before, rows_after, by_head, by_entry, x, y):
+    """What a layer rounds in each row: own_i = by_entry |after_i|, and y_hi = by_head_h |A_h,i: before|.
+
+    ``squares``: of the entries of A, one column after the other.  Written: x[1], the largest of a row's, and
+    x[0] and y over that.  Returns the largest of all.
+    """
+    w, stored = WIDTH // x.itemsize, columns(n, x.itemsize)
+    own_x, x_all, none = x[0], x[1], splat(x, 0.0)
+    peak = none
+    for i in range(0, stored, w):
+        own = load(rows_after, i) * by_entry
+        top = own
+        for h in range(heads):
+            even, odd, at = none, none, h * n * stored + i
+            for j in range(0, n - 1, 2):
+                even = fma(load(squares, at), splat(x, rows_before[j] * rows_before[j]), even)
+                odd = fma(load(squares, at + stored), splat(x, rows_before[j + 1] * rows_before[j + 1]), odd)
+                at += 2 * stored
+            if n % 2:
+                even = fma(load(squares, at), splat(x, rows_before[n - 1] * rows_before[n - 1]), even)
+            part = sqrt(even + odd) * by_head[h]
+            store(y, h * stored + i, part)
+            top = maximum(part, top)
+        store(x_all, i, top)
+        over = where(top > none, 1.0 / where(top > none, top, none + 1.0), none)
+        store(own_x, i, own * over)
+        for h in range(heads):
+            store(y, h * stored + i, load(y, h * stored + i) * over)
+        peak = maximum(top, peak)
+    return largest(peak)
 
 
 @nb.njit(**_INNER)
@@ -145,8 +164,8 @@ def _weighted_sizes(M, o, x, n):
 
 @nb.njit(**_INNER)
 def move(
-    errors, patterns, layer, n, d, heads, left, weights, sizes, cut, lengths, condition, unit, e, before, row,
-    after, row_after, old_parts, parts, constant, coupled, has_z, any_mean, room,
+    errors, patterns, layer, n, d, heads, left, squares, weights, sizes, cut, lengths, condition, unit, e,
+    before, row, after, row_after, old_parts, parts, constant, coupled, has_z, any_mean, room,
 ):  # fmt: skip
     """Move errors by what a layer rounds that has led from ``old_parts`` to ``parts``.
 
@@ -154,7 +173,7 @@ def move(
     ----------
     errors : parts of all copies
     patterns : (pools, fixed, drift), each of X, r, b, a and mean
-    heads, left : attention of each head, as placed
+    heads, left, squares : attention of each head, as placed, and the squares of its entries
     weights : (norms, norms32, widest): norms of the columns of each H (heads, stored), over the largest in
         single precision, and the largest (heads,)
     sizes : norms of A and of H
@@ -162,36 +181,24 @@ def move(
     unit : log2 of the eps of the state
     e : exponents of the state
     before, row, after, row_after : as of :func:`look`, before and after the layer
-    room : x (2, rows) and y (heads, n), a column of the dtype of ``left``, what X has changed by in panels of
-        single precision, two rows, zero where they are padding, factors (2, copies), five numbers
+    room : x (2, .) and y (heads .), rows in whole vectors, a number for each head, what X has changed by in
+        panels of single precision, two rows, zero where they are padding, factors (2, copies), five numbers
     """
     X, r, b, a, mean, e_errors = errors
     pools, fixed, drift = patterns
     norms, norms32, widest = weights
-    x, y, seen, off, row_size, row_off, factors, up = room
+    x, y, by_head, off, row_size, row_off, factors, up = room
     height, copies = rows(n), a.size
     stored = columns(d, X.itemsize)
     lam, mu = cut
     by_weights, by_attention = SUM * math.sqrt(1 + n / d), SUM * math.sqrt(float(n))
     entry = ENTRY / math.sqrt(float(d))
-    top_R = top_r = top_b = top_mean = 0.0
-    for i in range(n):
-        x[0, i] = entry * after[0, i] * condition
-        x[1, i] = x[0, i]
-        seen[i] = before[0, i]
+    top_r = top_b = top_mean = 0.0
     for h in range(heads):
-        by_head = by_weights * condition * widest[h]
-        for i in range(n):
-            y[h, i] = by_head * math.sqrt(_weighted_square(left, (h * height + i) * n, seen, n))
-            x[1, i] = max(x[1, i], y[h, i])
-        top_r = max(top_r, by_head * row[IN_ROW])
+        by_head[h] = by_weights * condition * widest[h]
+        top_r = max(top_r, by_head[h] * row[IN_ROW])
         top_mean = max(top_mean, by_weights * row[IN_MEAN] * widest[h])
-    for i in range(n):
-        top_R = max(top_R, x[1, i])
-        if x[1, i] > 0:
-            x[0, i] /= x[1, i]
-            for h in range(heads):
-                y[h, i] /= x[1, i]
+    top_R = _sizes_of_rows(squares, heads, n, before[0], after[0], by_head, entry * condition, x, y)
     own_r = entry * row_after[IN_ROW] * condition
     own_mean = entry * row_after[IN_MEAN]
     top_r, top_mean = max(top_r, own_r), max(top_mean, own_mean)
@@ -229,7 +236,7 @@ def move(
     # eigenvalue is 1 nothing of the row is
     own_scale = power_of_two(-up[IN_R])
     change(parts[0], old_parts[0], n, d, own_scale, off)
-    for i in range(n):
+    for i in range(n if own_scale != 1.0 else 0):
         x[1, i] *= own_scale
     sign = 1.0 if layer // POOL % 2 else -1.0
     turn = layer % POOL

@@ -64,10 +64,11 @@ def walk(
     part : WHOLE, or STATES or ERRORS, which two threads may do one behind the other: all that errors need to
         know of states is in ``history``
     placed : matrices as the products want them, and what is known of them: left, right, left32, right32,
-        norms and norms32 (of columns of H), widest, sizes (2,), which ones (4,); as the last call left them
+        squares (of A, transposed), norms and norms32 (of columns of H), widest, sizes (2,), which ones (4,);
+        as the last call left them
     room : for X twice, and for X of the errors twice
     history : (slots, .) one for each layer, a single one for WHOLE: X, r, b, a, mean before and after it,
-        sizes before and after (2, n), those of parts (5,) before and after, exponents (5,)
+        sizes before and after (2, n and more), those of parts (5,) before and after, exponents (5,)
     """
     heads, n, d = A.shape[1], A.shape[3], H.shape[3]
     X = held[0]
@@ -76,7 +77,7 @@ def walk(
     height = rows(n)
     stored, stored32 = columns(d, X.itemsize), columns(d, 4)
     single = held_errors[0][0]
-    left, right, left32, right32, norms, norms32, widest, sizes, _ = placed
+    left, right, left32, right32, squares, norms, norms32, widest, sizes, _ = placed
     T, T32 = room
     fed, fed32, column, column32 = (
         aligned(stored, X[0]),
@@ -85,7 +86,8 @@ def walk(
         np.zeros(n, single.dtype),
     )
     to_move = (
-        np.zeros((2, height)), np.zeros((heads, n)), np.zeros(n, X.dtype), aligned(height * stored32, single),
+        np.zeros((2, columns(n, 8))), np.zeros(heads * columns(n, 8)), np.zeros(heads),
+        aligned(height * stored32, single),
         np.zeros(stored32), np.zeros(stored32), np.zeros((2, copies)), np.zeros(5),
     )  # fmt: skip
     to_measure = (
@@ -103,7 +105,7 @@ def walk(
         cut = (cuts[0][s], cuts[1][s], cuts[2][s], cuts[3][s], pair)
         cut32 = (cuts32[0][s], cuts32[1][s], cuts32[2][s], cuts32[3][s], pair)
         has_z = lengths[s, 3] > 0
-        layer = begun
+        layer, last, seen = begun, 0, False
         for t in range(wanted.size):
             while layer < wanted[t]:
                 if stop[0]:
@@ -118,7 +120,10 @@ def walk(
                     at = 0 if drive[6].shape[1] == 1 else layer
                     if driven:
                         lower(state, n, d, drive[6][s, at])
-                    look(state, n, d, before, row)
+                    if driven or not seen:
+                        look(state, n, d, before, row)
+                    else:
+                        before[:], row[:] = history[11][last], history[13][last]
                     _copy(own, old)
                     advance(
                         state, T, n, d, heads, left, right, cut, coupled[s], has_z, any_mean[s], means[s],
@@ -132,6 +137,7 @@ def walk(
                         add(state, n, d, added, column)
                     look(state, n, d, after, row_after)
                     e[:] = state[5][0]
+                    last, seen = slot, True
                     if part == WHOLE:
                         new = own
                     else:
@@ -142,15 +148,16 @@ def walk(
                         means[s], fed32, column32,
                     )  # fmt: skip
                     move(
-                        errors, (pools, fixed, drift), layer, n, d, heads, left, (norms, norms32, widest),
-                        sizes, pair, lengths[s], condition[s], unit, e, before, row, after, row_after, old,
-                        new, constant[s], coupled[s], has_z, any_mean[s], to_move,
+                        errors, (pools, fixed, drift), layer, n, d, heads, left, squares,
+                        (norms, norms32, widest), sizes, pair, lengths[s], condition[s], unit, e, before, row,
+                        after, row_after, old, new, constant[s], coupled[s], has_z, any_mean[s], to_move,
                     )  # fmt: skip
                 layer += 1
                 if part != STATES and layer % every_error[s] == 0:
                     normalise(errors, n, d, coupled[s])
                 if part != ERRORS and layer % every[s] == 0:
                     normalise(state, n, d, coupled[s])
+                    seen = False
             if part != ERRORS:
                 write_parts(
                     state, n, d, coupled[s], out[0][s, t], out[1][s, t], out[2][s, t], out[3][s, t],
@@ -172,13 +179,13 @@ def _place(A, H, layer, number, placed):
 
     The last of ``placed`` says which ones are: layer and system of A, and of H.
     """
-    left, right, left32, right32, norms, norms32, widest, sizes, which = placed
+    left, right, left32, right32, squares, norms, norms32, widest, sizes, which = placed
     heads, d, stored32 = A.shape[1], H.shape[3], norms32.size // A.shape[1]
     at, own = 0 if A.shape[0] == 1 else layer, number if A.shape[2] > 1 else 0
     if which[0] != at or which[1] != own:
         which[0], which[1] = at, own
         for h in range(heads):
-            size = place_attention(A[at, h, own], left, left32, h)
+            size = place_attention(A[at, h, own], left, left32, squares, h)
             if h == 0:
                 sizes[0] = size
     at, own = 0 if H.shape[0] == 1 else layer, number if H.shape[2] > 1 else 0
