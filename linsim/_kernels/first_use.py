@@ -25,7 +25,7 @@ GROUPS = {
     "outlook": ("outlook.ahead",),
     "jump": ("jump.jump",),
     "sums": ("states.measure", "states.matrices", "values.ranks", "begin.given"),
-    "views": ("sums.content", "sums.leading", "sums.angles"),
+    "views": ("sums.content", "sums.leading", "angles.angles"),
     "singular": ("walk.tile_values",),
     "stationary": ("leading.stationary",),
     "draws": ("isospectral.isospectral", "isospectral.settled", "bases.turned"),
