@@ -164,9 +164,8 @@ def record_together(
     ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
     the first system, then of the second, and so on.  ``zero_until`` (size, n, 1).
     """
-    values, errors = (
-        dict(zip(names, held, strict=True)) for held in np.empty((2, len(names), size, len(layers)))
-    )
+    # values and errors
+    held = np.empty((2, len(names), size, len(layers)))
     kept: list[tuple[slice, slice, Array, Array]] = []
     lapack = 0
     for some, places, state in groups:
@@ -180,10 +179,13 @@ def record_together(
             layer = Layer(None, np.repeat(weights[some], shape[1], axis=0))
         found, redone = measured_with_samples(state, names, zero, layer)
         lapack += redone
-        for metric, measured in found.items():
-            for held, x in ((values, measured.value), (errors, measured.error)):
-                # one may stand for all
-                held[metric][some, places] = x.reshape(shape if len(x) == len(zero) else (1, 1))
+        each = [found[name] for name in names]
+        for to, several in zip(held, ([x.value for x in each], [x.error for x in each]), strict=True):
+            if {len(x) for x in several} == {len(zero)}:
+                to[:, some, places] = np.array(several).reshape(len(names), *shape)
+                continue
+            for one, x in zip(to, several, strict=True):  # one may stand for all
+                one[some, places] = x.reshape(shape if len(x) == len(zero) else (1, 1))
         if keep_states:
             full, e = kept_of(state, zero)
             kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
@@ -193,6 +195,7 @@ def record_together(
         log_scale = np.empty((size, len(layers)))
         for some, places, full, e in kept:
             states[some, places], log_scale[some, places] = full, e
+    values, errors = (dict(zip(names, x, strict=True)) for x in held)
     return Recorded(
         values,
         errors,
@@ -211,7 +214,11 @@ def merged(
 ) -> Recorded:
     """Put what was recorded of some systems (their numbers come first) together, NumPy arrays."""
     if len(parts) == 1:
-        return replace(parts[0][1], fallbacks={**parts[0][1].fallbacks, **fallbacks})
+        return (
+            parts[0][1]
+            if not fallbacks
+            else replace(parts[0][1], fallbacks={**parts[0][1].fallbacks, **fallbacks})
+        )
 
     def joined(pick: Callable[[Recorded], Any]) -> Any:
         found = [(numbers, pick(part)) for numbers, part in parts]

@@ -60,7 +60,7 @@ def with_more_digits(
             again = in_pairs(numbers, last_of(wanted[numbers]) + 1)
             found = filled(found, numbers, again, task.allowed)
             counts["double-double"] = len(numbers)
-    return replace(found, fallbacks=counts)
+    return found if counts == found.fallbacks else replace(found, fallbacks=counts)
 
 
 def last_of(wanted: np.ndarray[Any, Any]) -> int:

@@ -310,6 +310,8 @@ def growth_of_layer(pairs: Sequence[tuple[Array, Array]], stochastic: bool = Tru
 def placed(split: Split, start: Array) -> Split:
     """Put the vectors of a split beside the states, in their dtype."""
     xp = namespace(start)
+    if xp is np and start.dtype == np.float64:
+        return split  # where it was made
 
     def place(x: np.ndarray[Any, Any]) -> Array:
         return on_device_of(np.ascontiguousarray(x), start, xp.bool if x.dtype == bool else start.dtype)

@@ -26,7 +26,7 @@ GROUPS = {
     "jump": ("jump.jump",),
     "powers": ("powers.powered",),
     "sums": ("states.measure", "states.matrices", "values.ranks", "begin.given"),
-    "views": ("sums.content", "sums.leading", "sums.angles"),
+    "views": ("sums.content", "sums.leading", "angles.angles"),
     "singular": ("walk.tile_values",),
     "symmetric": ("symmetric.symmetric_values",),
     "stationary": ("leading.stationary",),

@@ -7,22 +7,29 @@ added up in an order that the shape alone decides, whatever processor runs them.
 
 from __future__ import annotations
 
+import math
+
 import numba as nb
+import numpy as np
 
 from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total, transpose, where
 
 __all__ = [
     "add_rows",
+    "divide",
     "dot",
     "farthest",
     "fill",
+    "length",
     "padded",
     "project",
     "row_peaks",
+    "row_products",
     "row_squares",
     "scale_rows",
     "squares_about",
     "sum_of_cosines",
+    "sum_of_cosines_about",
     "transposed",
     "weighted",
 ]
@@ -50,6 +57,20 @@ def dot(x, y):
         s = fma(load(x, k), load(y, k), s)
         t = fma(load(x, k + _W), load(y, k + _W), t)
     return total(s + t)
+
+
+@nb.njit(**_INNER)
+def length(x):
+    """Euclidean length."""
+    return math.sqrt(dot(x, x))
+
+
+@nb.njit(**_INNER)
+def divide(x, by):
+    """Divide x by ``by``, unless that is 0."""
+    by = by if by > 0 else 1.0
+    for j in range(x.size):  # a single number becomes 1 or -1 exactly
+        x[j] /= by
 
 
 @nb.njit(**_INNER)
@@ -119,8 +140,11 @@ def transposed(X, height, stride, out):
 
 
 @nb.njit(**_INNER)
-def _products(X, i, stride, d, XT, height, out):
-    """Write the products of rows i to i + 3 with row i + 3 and all before, a row of ``height`` for each."""
+def _products(X, i, stride, d, XT, height, out, o):
+    """Write the products of rows i to i + 3 with row i + 3 and all before, from ``o`` on.
+
+    ``height`` numbers for each of the four.
+    """
     at = i * stride
     for k in range(0, i + 4, 2 * _W):
         a0 = a1 = b0 = b1 = c0 = c1 = e0 = e1 = splat(X, 0.0)
@@ -136,14 +160,15 @@ def _products(X, i, stride, d, XT, height, out):
             x = splat(X, X[j + 3 * stride])
             e0, e1 = fma(x, y0, e0), fma(x, y1, e1)
             to += height
-        store(out, k, a0)
-        store(out, k + _W, a1)
-        store(out, height + k, b0)
-        store(out, height + k + _W, b1)
-        store(out, 2 * height + k, c0)
-        store(out, 2 * height + k + _W, c1)
-        store(out, 3 * height + k, e0)
-        store(out, 3 * height + k + _W, e1)
+        to = o + k
+        store(out, to, a0)
+        store(out, to + _W, a1)
+        store(out, to + height, b0)
+        store(out, to + height + _W, b1)
+        store(out, to + 2 * height, c0)
+        store(out, to + 2 * height + _W, c1)
+        store(out, to + 3 * height, e0)
+        store(out, to + 3 * height + _W, e1)
 
 
 @nb.njit(**_INNER)
@@ -152,7 +177,7 @@ def sum_of_cosines(X, n, d, stride, XT, numbers, work):
     height, zero = numbers.size, splat(X, 0.0)
     out = zero
     for i in range(0, n, 4):
-        _products(X, i, stride, d, XT, height, work)
+        _products(X, i, stride, d, XT, height, work, 0)
         for row in range(4):
             for k in range(0, i + row, _W):
                 x = magnitude(load(work, row * height + k))
@@ -165,25 +190,29 @@ def farthest(X, n, d, stride, XT, squares, numbers, work):
     """The square of the largest distance between two rows, whose ``squares`` of lengths are given.
 
     Which two they are their products tell; the distance itself is then found without cancellation.
+    ``work``: room for the products, which are left there, or for those of four rows.
     """
     height, zero = numbers.size, splat(X, 0.0)
     most, which = zero, zero
+    apart_by = height if work.size >= height * height else 0
     for i in range(0, n, 4):
-        _products(X, i, stride, d, XT, height, work)
+        o = i * apart_by
+        _products(X, i, stride, d, XT, height, work, o)
         for row in range(4):
             own, pair = squares[i + row], float((i + row) * height)
             for k in range(0, i + row, _W):
                 at = load(numbers, k)
-                apart = load(squares, k) + own - load(work, row * height + k) * 2.0
+                apart = load(squares, k) + own - load(work, o + row * height + k) * 2.0
                 apart = where(at < float(i + row), apart, zero)
                 which = where(apart > most, at + pair, which)
                 most = maximum(apart, most)
-    store(work, 0, most)
-    store(work, _W, which)
+    found = np.empty(2 * _W)
+    store(found, 0, most)
+    store(found, _W, which)
     best, pair = 0.0, -1
     for lane in range(_W):
-        if work[lane] > best:
-            best, pair = work[lane], int(work[_W + lane])
+        if found[lane] > best:
+            best, pair = found[lane], int(found[_W + lane])
     if pair < 0:
         return 0.0
     s = zero
@@ -192,6 +221,40 @@ def farthest(X, n, d, stride, XT, squares, numbers, work):
         x = load(X, one + k) - load(X, other + k)
         s = fma(x, x, s)
     return total(s)
+
+
+@nb.njit(**_INNER)
+def sum_of_cosines_about(products, factor, along, shift, inverse, n, numbers):
+    """What :func:`sum_of_cosines` returns, of rows that are a common row and a rest each.
+
+    ``products``: of the rests, as :func:`farthest` leaves them, to be multiplied by ``factor``; ``along``: of
+    each rest with the common row; ``shift``: of that with itself; ``inverse``: of the lengths of rows.
+    """
+    height = numbers.size
+    zero = splat(products, 0.0)
+    out = zero
+    for i in range(1, n):
+        constant, own, row = along[i] + shift, splat(products, inverse[i]), zero
+        for k in range(0, i, _W):
+            x = load(products, i * height + k) * factor + (load(along, k) + constant)
+            x = where(load(numbers, k) < float(i), magnitude(x), zero)
+            row = fma(x, load(inverse, k), row)
+        out = fma(row, own, out)
+    return total(out)
+
+
+@nb.njit(**_INNER)
+def row_products(X, stride, y, out):
+    """Write the product of each row with y."""
+    for i in range(0, out.size, 4):
+        s0 = s1 = s2 = s3 = splat(X, 0.0)
+        at = i * stride
+        for k in range(0, stride, _W):
+            x = load(y, k)
+            s0, s1 = fma(load(X, at), x, s0), fma(load(X, at + stride), x, s1)
+            s2, s3 = fma(load(X, at + 2 * stride), x, s2), fma(load(X, at + 3 * stride), x, s3)
+            at += _W
+        out[i], out[i + 1], out[i + 2], out[i + 3] = total(s0), total(s1), total(s2), total(s3)
 
 
 @nb.njit(**_INNER)

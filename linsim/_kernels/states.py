@@ -11,13 +11,14 @@ import math
 import numba as nb
 import numpy as np
 
+from .angles import angles_of
 from .kept import KEPT
 from .lanes import WIDTH, gather, load, splat, store, transpose
 from .layer import power_of_two
 from .products import aligned
 from .rowwise import row_peaks
 from .singular import bidiagonalise, squares, tile_work
-from .sums import angles_of, assemble, content_of, leading_of, room
+from .sums import assemble, content_of, leading_of, room
 from .values import angular_of, ranks_of, sizes_of
 
 __all__ = ["matrices", "measure"]

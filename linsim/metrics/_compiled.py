@@ -172,7 +172,7 @@ class Compiled:
 
     def angles(self, zero_rows: HostArray | None) -> Angles:
         """Angles of rows; asked after :meth:`leading`."""
-        from .._kernels.sums import angles
+        from .._kernels.angles import angles
 
         _kernels.announce(angles, "float64")
         n, out = self.shape[1], np.empty((self.size, len(ANGLES)))

@@ -38,6 +38,7 @@ PREDICTS = ("linsim.theory",)
 MEASURES = (
     "linsim._engines",
     # of the kernels those that walk and measure; the rest is linear algebra across lanes
+    "linsim._kernels.angles",
     "linsim._kernels.jump",
     "linsim._kernels.layer",
     "linsim._kernels.measure",

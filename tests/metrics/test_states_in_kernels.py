@@ -128,3 +128,15 @@ def test_an_outlook_is_that_of_a_plain_loop(shape, shared, monkeypatch):
     np.testing.assert_allclose(seen[0][:, 0], off, rtol=0, atol=1e-5)
     np.testing.assert_allclose(seen[0][:, 1], rest, rtol=1e-4)
     np.testing.assert_array_equal(found, (seen[0][:, 0] > 1e-4) | (seen[0][:, 1] < 1e-4))
+
+
+@pytest.mark.parametrize("small", [1.0, 1e-3, 1e-9])
+def test_cosines_of_a_token_that_is_small_beside_the_mean_keep_their_digits(small):
+    """Products of tokens are those of their rests and the mean, unless that would cancel."""
+    x = 3 + np.random.default_rng(5).standard_normal((9, 6))
+    x[4] = small * (x[4] - 3)
+    unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    expected = np.mean(np.abs(unit @ unit.T)[~np.eye(9, dtype=bool)])
+    found = measured(_compiled.given_in_kernels(x[None]))[0][DEFAULT.index("abs_cosine")]
+    assert abs(found[0, 0] - expected) <= 1e-15  # 72 numbers of at most 1, each off by a few roundings
+    assert found[1, 0] < 1e-13
