@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import _draws
 from .._attend import Projections
-from .._cloud import Cloud, copies_for, gather, regroup, tamed
+from .._cloud import Cloud, copies_for, gather, regroup
 from .._cloud_attention import attention_of
 from .._cloud_state import state_of
+from .._cloud_tamed import tamed
 from .._namespace import Array, namespace, on_device_of
 from .._parallel import pieces
 from .._recorded import Recorded, filled, record

@@ -18,7 +18,7 @@ from numba.extending import intrinsic, overload
 
 from .kept import KEPT
 
-__all__ = ["exponential", "exponentials", "gelu"]
+__all__ = ["exponential", "exponentials", "gelu", "gelu_of"]
 
 _COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, **KEPT}
 _INLINE: dict[str, Any] = {"inline": "always", "error_model": "numpy", "fastmath": {"contract"}}
@@ -219,7 +219,7 @@ def _exponential_of(y):
     """The one for the dtype of its argument."""
 
 
-def _gelu_of(x):
+def gelu_of(x):
     """The one for the dtype of its argument."""
 
 
@@ -230,7 +230,7 @@ def _choose_exponential(y):
     return lambda y: _exponential32(y)
 
 
-@overload(_gelu_of, inline="always")
+@overload(gelu_of, inline="always")
 def _choose_gelu(x):
     if x == types.float64:
         return lambda x: _gelu(x)
@@ -241,7 +241,7 @@ def _choose_gelu(x):
 def gelu(x, out):
     """GELU of a flat array."""
     for i in range(x.size):
-        out[i] = _gelu_of(x[i])
+        out[i] = gelu_of(x[i])
 
 
 @nb.njit(**_COMPILE)

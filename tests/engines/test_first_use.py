@@ -29,6 +29,7 @@ def cold(monkeypatch):
     asked = []
     monkeypatch.delenv("LINSIM_COMPILE")
     monkeypatch.setattr(first_use, "_found", set())
+    monkeypatch.setattr(first_use, "_looked", {})
     monkeypatch.setattr(first_use, "kept", lambda kernel, dtype: False)
     monkeypatch.setattr(first_use, "_started", lambda *key: asked.append(key) or True)
     return asked
