@@ -50,6 +50,7 @@ def use(group: str, dtype: str) -> None:
     if group == "draws":
         attention.from_spectrum([1, 0.1, -0.2], rng=0)
         weights.from_spectrum([0.1, 0.2], rng=0)
+        weights.from_spectrum([0.1, 0.2], basis="random", rng=0)
         return
     if group == "elementary":
         from . import _kernels

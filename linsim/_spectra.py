@@ -24,7 +24,15 @@ from ._parallel import in_parallel, pieces
 from .errors import InvalidValueError, SpectrumError
 from .streams import philox
 
-__all__ = ["FloatArray", "check_stochastic_spectrum", "haar", "parameter", "symmetric_stochastic", "turned"]
+__all__ = [
+    "TURNED",
+    "FloatArray",
+    "check_stochastic_spectrum",
+    "haar",
+    "parameter",
+    "symmetric_stochastic",
+    "turned",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -49,8 +57,8 @@ _PATIENT = [
 ]
 _SOULES_TREES = 40
 _CHUNK_ENTRIES = 2048
-# larger matrices are turned faster by LAPACK, one at a time
-_TURNED = 64
+#: larger matrices are turned faster by LAPACK, one at a time
+TURNED = 64
 
 
 def parameter(
@@ -95,7 +103,7 @@ def turned(diagonal: FloatArray, coupling: FloatArray, seeds: NDArray[np.int64])
     flat, seeds = diagonal.reshape(-1, d), seeds.reshape(-1)
     above = coupling.reshape(len(flat), d - 1)
     out = np.empty((len(flat), d, d))
-    if d <= _TURNED and _kernels.importable():
+    if d <= TURNED and _kernels.importable():
         from ._kernels.bases import turned as across_lanes
 
         _kernels.announce(across_lanes, out.dtype)
@@ -319,7 +327,7 @@ def symmetric_stochastic(others: FloatArray, seeds: NDArray[np.int64]) -> FloatA
 
 def _found(search: _Search) -> FloatArray:
     rows = np.arange(len(search.others))
-    if search.n <= _TURNED and _kernels.importable():
+    if search.n <= TURNED and _kernels.importable():
         rows = _search_across_lanes(search)
     else:
         rows = search.run(rows, search.noise(rows, 0), *_QUICK, _QUICK_STEPS)
@@ -379,7 +387,7 @@ def _search_patiently(search: _Search, rows: NDArray[np.intp]) -> None:
 def _finish(a: FloatArray, others: FloatArray) -> FloatArray:
     """Make sums exact to rounding; verify everything that is promised."""
     n = a.shape[-1]
-    if n <= _TURNED and _kernels.importable():
+    if n <= TURNED and _kernels.importable():
         from ._kernels.isospectral import settled
 
         _kernels.announce(settled, "float64")

@@ -8,10 +8,11 @@ import array_api_compat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _spectra, _validate
+from . import _kernels, _spectra, _validate
 from ._callers import in_callers_library
 from ._factored import Factored
 from ._namespace import Array, at_home, exponent_of, home_of, namespace, on_device_of, power_of_two, to_host
+from ._parallel import in_parallel, pieces
 from ._spectra import FloatArray
 from .errors import InvalidValueError, ShapeError, SpectrumError
 from .streams import philox
@@ -44,8 +45,8 @@ def from_spectrum(
         a block [[x, y], [-y, x]] for each pair x ± iy.
     condition : float >= 1 or array that broadcasts with the batch, optional
         2-norm condition number of S, with log-spaced singular values, and so of a matrix of
-        eigenvectors.  Left out, S is Gaussian, drawn again while its condition number exceeds
-        100 d.  Only 1 fits basis="orthogonal".
+        eigenvectors.  Left out, S is Gaussian, drawn again while ‖S‖ ‖S⁻¹‖ exceeds 100 d in
+        the Frobenius norm.  Only 1 fits basis="orthogonal".
     rng : anything ``numpy.random.default_rng`` takes
 
     Returns
@@ -93,20 +94,14 @@ def from_spectrum(
             )
     generator = _validate.generator(rng)
     diagonal, coupling = _normal_form(values)
+    if basis == "orthogonal" or condition is None:
+        seeds = np.asarray(generator.integers(2**63, size=shape, dtype=np.int64))
     if basis == "orthogonal":
-        seeds = np.asarray(generator.integers(2**63, size=shape, dtype=np.int64))
         return _spectra.turned(diagonal, coupling, seeds)
-    block = np.zeros((*shape, d, d))
-    i = np.arange(d)
-    block[..., i, i] = diagonal
-    block[..., i[:-1], i[1:]] = coupling
-    block[..., i[1:], i[:-1]] = -coupling
     if condition is None:
-        seeds = np.asarray(generator.integers(2**63, size=shape, dtype=np.int64))
-        s = _gaussian_bases(seeds.reshape(-1), d).reshape(*shape, d, d)
-        # H = (S B) S⁻¹ solves Sᵀ Hᵀ = (S B)ᵀ
-        right = np.swapaxes(s @ block, -1, -2)
-        return np.asarray(np.swapaxes(np.linalg.solve(np.swapaxes(s, -1, -2), right), -1, -2))
+        flat = _gaussian_similar(diagonal.reshape(-1, d), coupling.reshape(seeds.size, -1), seeds.reshape(-1))
+        return flat.reshape(*shape, d, d)
+    block = _block(diagonal, coupling)
     pair = _spectra.haar(np.asarray(generator.standard_normal((*shape, 2, d, d))))
     u, v = pair[..., 0, :, :], pair[..., 1, :, :]
     exponents = np.linspace(0.5, -0.5, d) if d > 1 else np.zeros(1)
@@ -179,12 +174,27 @@ def _refuse_half(flat: NDArray[np.complex128], row: int, batch: tuple[int, ...])
     )
 
 
-def _gaussian_bases(seeds: NDArray[np.int64], d: int) -> FloatArray:
-    out = np.empty((len(seeds), d, d))
+def _block(diagonal: FloatArray, coupling: FloatArray) -> FloatArray:
+    """Return B (..., d, d) with ``diagonal``, ``coupling`` above it, and minus that below."""
+    d = diagonal.shape[-1]
+    block = np.zeros((*diagonal.shape, d))
+    i = np.arange(d)
+    block[..., i, i] = diagonal
+    block[..., i[:-1], i[1:]] = coupling
+    block[..., i[1:], i[:-1]] = -coupling
+    return block
+
+
+def _gaussian_similar(diagonal: FloatArray, coupling: FloatArray, seeds: NDArray[np.int64]) -> FloatArray:
+    """Return S B S⁻¹ (b, d, d), each Gaussian S drawn from its own seed (b,) until it is well-conditioned."""
+    d = diagonal.shape[-1]
     rows = np.arange(len(seeds))
     for attempt in range(_REDRAWS):
-        out[rows] = [philox(int(seeds[row]), attempt).standard_normal((d, d)) for row in rows]
-        rows = rows[np.linalg.cond(out[rows]) > _WORST_CONDITION * d]
+        if attempt == 0:
+            out, condition = _similar(diagonal, coupling, seeds, attempt)
+        else:
+            out[rows], condition = _similar(diagonal[rows], coupling[rows], seeds[rows], attempt)
+        rows = rows[~(condition <= _WORST_CONDITION * d)]
         if not rows.size:
             return out
     raise _validate.refusal(
@@ -194,6 +204,29 @@ def _gaussian_bases(seeds: NDArray[np.int64], d: int) -> FloatArray:
         f"a condition number up to {_WORST_CONDITION * d:g}",
         "Pass condition.",
     )
+
+
+def _similar(
+    diagonal: FloatArray, coupling: FloatArray, seeds: NDArray[np.int64], attempt: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return S B S⁻¹ (b, d, d), and the condition number of each S in the Frobenius norm (b,)."""
+    b, d = diagonal.shape
+    if d <= _spectra.TURNED and _kernels.importable():
+        from ._kernels.similar import similar
+
+        _kernels.announce(similar, "float64")
+        out, condition = np.empty((b, d, d)), np.empty(b)
+
+        def draw(part: slice) -> None:
+            similar(diagonal[part], coupling[part], seeds[part], attempt, out[part], condition[part])
+
+        in_parallel(draw, pieces(b, 8 * d * d, diagonal))
+        return out, condition
+    S = np.stack([philox(int(seed), attempt).standard_normal((d, d)) for seed in seeds])
+    norms = [np.linalg.norm(M, axis=(-1, -2)) for M in (S, np.linalg.inv(S))]
+    # H = (S B) S⁻¹ solves Sᵀ Hᵀ = (S B)ᵀ
+    right = np.swapaxes(S @ _block(diagonal, coupling), -1, -2)
+    return np.swapaxes(np.linalg.solve(np.swapaxes(S, -1, -2), right), -1, -2), norms[0] * norms[1]
 
 
 def gaussian(

@@ -12,12 +12,12 @@ import numba as nb
 import numpy as np
 
 from .kept import KEPT
-from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, transpose, where
+from .lanes import WIDTH, copysign, fma, gather, load, magnitude, splat, sqrt, store, transpose, where
 from .lower import lower_product, lower_update
 from .normals import fill_normal
 from .products import aligned
 
-__all__ = ["turned"]
+__all__ = ["pack", "turned", "unpack"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
@@ -33,12 +33,17 @@ def turned(diagonal, coupling, seeds, out):
     b, n = diagonal.shape
     row = n * w
     even, odd, v, p = aligned(n * row, out), aligned(n * row, out), aligned(row, out), aligned(row, out)
-    drawn, sign = np.empty((w, n * (n + 1) // 2)), np.empty((w, n))
+    count = n * (n + 1) // 2
+    drawn, sign, vectors = np.ones((w, count)), np.empty((w, n)), aligned(count * w, out)
     for s in range(0, b, w):
         filled = min(w, b - s)
         even[:] = 0.0
-        odd[:] = 0.0
         skew = False
+        for lane in range(filled):
+            for k in range(n - 1):
+                skew = skew or coupling[s + lane, k] != 0.0
+        if skew:
+            odd[:] = 0.0
         for lane in range(filled):
             fill_normal(seeds[s + lane], 0, drawn[lane])
             at = 0
@@ -49,25 +54,41 @@ def turned(diagonal, coupling, seeds, out):
             for k in range(n):
                 even[k * row + k * w + lane] = diagonal[s + lane, k]
                 if k > 0 and coupling[s + lane, k - 1] != 0.0:
-                    skew = True
                     # below the diagonal
                     odd[k * row + (k - 1) * w + lane] = (
                         -coupling[s + lane, k - 1] * sign[lane, k - 1] * sign[lane, k]
                     )
-        at = n * (n + 1) // 2 - 1
+        pack(drawn, vectors)
+        at = count - 1
         for k in range(n - 2, -1, -1):
             at -= n - k
             for i in range(k, n):
-                for lane in range(w):
-                    v[i * w + lane] = drawn[lane, at + i - k] if lane < filled else 1.0
+                store(v, i * w, load(vectors, (at + i - k) * w))
             _reflect(even, odd, skew, v, p, n, k)
         for i in range(n):
             for j in range(i):
                 here, there = (i * n + j) * w, (j * n + i) * w
-                x, y = load(even, here), load(odd, here)
-                store(even, here, x + y)
-                store(even, there, x - y)
+                x = load(even, here)
+                if skew:
+                    y = load(odd, here)
+                    store(even, here, x + y)
+                    store(even, there, x - y)
+                else:
+                    store(even, there, x)
         unpack(even, n * n, out[s : s + filled].reshape(filled, n * n))
+
+
+@nb.njit(**_COMPILE)
+def pack(rows, tile):
+    """Copy rows (lanes, size) to vectors, one row to each lane."""
+    w = WIDTH // tile.itemsize
+    size, k = rows.shape[1], 0
+    flat = rows.reshape(rows.size)
+    while k + w <= size:
+        transpose(tile, k * w, w, flat, k, size)
+        k += w
+    for j in range(k, size):
+        store(tile, j * w, gather(flat, j, size))
 
 
 @nb.njit(**_COMPILE)

@@ -31,7 +31,7 @@ GROUPS = {
     "singular": ("walk.tile_values",),
     "symmetric": ("symmetric.symmetric_values",),
     "stationary": ("leading.stationary",),
-    "draws": ("isospectral.isospectral", "isospectral.settled", "bases.turned"),
+    "draws": ("isospectral.isospectral", "isospectral.settled", "bases.turned", "similar.similar"),
     "laws": ("hessenberg.general_values", "leading.leading", "leading.spread", "leading.suited"),
     "blocks": ("blocks.walk",),
     "clouds": (

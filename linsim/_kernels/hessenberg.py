@@ -19,7 +19,7 @@ from .kept import KEPT
 from .lanes import WIDTH, bits, copysign, fma, load, magnitude, splat, sqrt, store, where
 from .products import aligned
 
-__all__ = ["general_values"]
+__all__ = ["general_values", "reflect_corner"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 _EPS = 2.0**-52
@@ -50,11 +50,11 @@ def _hessenberg(X, n, work):
         store(X, (k + 1) * row + k * w, where(some, zero - copysign(size, first), first))
         for i in range(k + 2, n):
             store(X, i * row + k * w, zero)
-        _reflected(X, n, k + 1, work, v, p, factor)
+        reflect_corner(X, n, k + 1, work, v, p, factor)
 
 
 @nb.njit(**_COMPILE)
-def _reflected(X, n, first, work, v, p, factor):
+def reflect_corner(X, n, first, work, v, p, factor):
     """Reflect rows and columns from ``first`` on, after the column before.  work: the vector at v, room at p.
 
     Four rows at a time: vectors are read once for all, and no sum waits for another.  What is added to

@@ -122,7 +122,8 @@ def probe(job: Job, grid: Grid, *, exact: bool = False) -> Cost:
         if count == 1:
             compute(quiet, systems)  # the first call compiles
         taken[count] = _seconds(quiet, systems)
-        if taken[count] > _LONG:  # was it kernels that only some systems, or many of them, need?
+        # was it kernels that only some systems, or many of them, need, or another process?
+        if taken[count] > enough:
             taken[count] = min(taken[count], _seconds(quiet, systems))
         if (taken[count] > enough and count > 1) or count >= most:
             break

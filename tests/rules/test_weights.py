@@ -110,17 +110,6 @@ def test_condition_is_exact(condition):
     np.testing.assert_allclose(H @ S, S * values, atol=1e-11 * condition)
 
 
-def test_gaussian_bases_are_never_badly_conditioned(monkeypatch):
-    monkeypatch.setattr(weights, "_WORST_CONDITION", 1.5)
-    seeds = np.random.default_rng(0).integers(2**63, size=50)
-    bases = weights._gaussian_bases(seeds, 4)
-    assert np.linalg.cond(bases).max() <= 6
-    np.testing.assert_array_equal(weights._gaussian_bases(seeds[7:8], 4)[0], bases[7])
-    monkeypatch.setattr(weights, "_WORST_CONDITION", 0.1)
-    with pytest.raises(InvalidValueError, match="badly conditioned"):
-        weights._gaussian_bases(seeds, 4)
-
-
 def test_condition_per_system():
     H = weights.from_spectrum([1.0, 2.0, 3.0], basis="random", condition=[1, 10, 100], rng=0)
     assert H.shape == (3, 3, 3)
