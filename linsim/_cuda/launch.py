@@ -96,7 +96,7 @@ def in_one_piece(x: Any) -> Any:
 
 def launch(function: Any, blocks: int, room: int, arguments: Mapping[str, Any]) -> None:
     """Run a kernel on so many blocks with ``room`` bytes of shared memory each; its arrays are contiguous."""
-    if room > 48 * 1024:  # more than every kernel may have
-        function.max_dynamic_shared_size_bytes = room
+    if room > 48 * 1024:  # more than every kernel may have; the same for all threads that launch one
+        function.max_dynamic_shared_size_bytes = room_of_a_block()
     given = (x if isinstance(x, np.generic) else in_one_piece(x) for x in arguments.values())
     function((blocks,), (THREADS,), tuple(given), shared_mem=room)

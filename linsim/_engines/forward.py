@@ -100,8 +100,8 @@ def walk(task: Task, parts: Callable[[int], Parts], streams: Streams) -> Recorde
             go_on(task.stop)
             own = parts(layer)
             if own is not before or not same:
-                attention = attention_of_layer(own, x, streams)
-                weights = weights_of_layer(own, x, streams)
+                attention = attention_of_layer(own, x, streams, layer)
+                weights = weights_of_layer(own, x, streams, layer)
                 before, same = own, given(own)
             layer += 1
             both = step(copy.beside(x), own, attention, weights, copy, layer)

@@ -221,3 +221,21 @@ inline const char *launch(void (*function)(void **), int blocks, int count, size
 }  // namespace emulation
 
 #define gridDim (Place{emulation::blocks_of_launch})
+
+// Rounded one by one: what compiles this fuses nothing.
+inline double __dadd_rn(double x, double y) { return x + y; }
+inline double __dmul_rn(double x, double y) { return x * y; }
+inline double __ddiv_rn(double x, double y) { return x / y; }
+inline double __dsqrt_rn(double x) { return std::sqrt(x); }
+
+inline double __longlong_as_double(long long bits) {
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+inline long long __double_as_longlong(double x) {
+    long long bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}

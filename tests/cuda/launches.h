@@ -3,12 +3,16 @@
 KERNEL(walk_float64)
 KERNEL(walk_float32)
 KERNEL(uniforms)
+KERNEL(normals_float64)
+KERNEL(normals_float32)
 
 extern "C" const char *launch(const char *name, int blocks, int threads, size_t bytes, uint64_t order, void **arguments) {
     void (*function)(void **) = nullptr;
     if (!strcmp(name, "walk_float64")) function = call_walk_float64;
     if (!strcmp(name, "walk_float32")) function = call_walk_float32;
     if (!strcmp(name, "uniforms")) function = call_uniforms;
+    if (!strcmp(name, "normals_float64")) function = call_normals_float64;
+    if (!strcmp(name, "normals_float32")) function = call_normals_float32;
     return function ? emulation::launch(function, blocks, threads, bytes, order, arguments) : "no such kernel";
 }
 
