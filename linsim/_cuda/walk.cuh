@@ -30,7 +30,7 @@ template <class real> struct Walk {
     double *out_error_exponents;
 };
 
-#define TABLE 1336
+#define TABLE 1328
 
 // Where everything lies that a block holds, itself in shared memory; `place` tells how much all of it is.
 // What is small comes first: it is to lie in shared memory, whatever has to lie elsewhere.

@@ -259,17 +259,18 @@ def _launched(
     drive = batch.drive if copies else None
     # in single precision errors are samples, too
     states = int(batch.states) * (1 if double_precision else 2)
-    numbers, size = xp.empty((m, k, layout.width(n, d)), dtype=xp.float64), layout.flat(n, d)
+    size = layout.flat(n, d)
+
+    def room(wanted: bool, shape: tuple[int, ...], dtype: Any = xp.float64) -> Array | None:
+        return xp.empty((m, k, *shape), dtype=dtype) if wanted and k else None
+
     written = Written(
-        numbers if batch.numbers and k else None,
-        *(
-            xp.empty((m, k, width), dtype=dtype) if states and k else None
-            for width, dtype in ((size, parts.dtype), (5, xp.float64), (5 + n, xp.float64))
-        ),
-        *(
-            xp.empty((m, k, copies, width), dtype=dtype) if states > 1 and k else None
-            for width, dtype in ((size, xp.float32), (5, xp.float64))
-        ),
+        numbers=room(batch.numbers, (layout.width(n, d),)),
+        parts=room(states > 0, (size,), parts.dtype),
+        exponents=room(states > 0, (5,)),
+        noise=room(states > 0, (5 + n,)),
+        errors=room(states > 1, (copies, size), xp.float32),
+        error_exponents=room(states > 1, (copies, 5)),
     )
 
     def matrices(M: Array) -> Array:

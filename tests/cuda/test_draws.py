@@ -79,7 +79,8 @@ def test_a_seed_is_the_same_network_on_both(name, dtype):
         on_device = simulate(rule, x0, 4, method="iterate", backend="cupy", **options)
         launched = [what for what, _ in card.launches if what.startswith("normals")]
         assert launched == [f"normals_{dtype}"] * (4 * matrices)
-    np.testing.assert_array_equal(on_device.states, on_host.states)
+    # products with a matrix that systems share are one: the same network, but for what that rounds
+    np.testing.assert_allclose(on_device.states, on_host.states, rtol=0, atol=64 * np.finfo(dtype).eps)
 
 
 def test_a_card_that_compiles_no_kernel_is_given_the_same_numbers():
@@ -89,4 +90,4 @@ def test_a_card_that_compiles_no_kernel_is_given_the_same_numbers():
     with pretended.gpu(compiles=False) as card:
         run = simulate(rule, x0, 4, method="iterate", backend="cupy", rng=3, keep_states=True)
         assert not card.launches
-    np.testing.assert_array_equal(run.states, on_host.states)
+    np.testing.assert_allclose(run.states, on_host.states, rtol=0, atol=64 * np.finfo(float).eps)

