@@ -64,8 +64,8 @@ def use(group: str, dtype: str) -> None:
         eigenvalues(frozen(np.ones((1, 2))), frozen(np.zeros((1, 2))), np.empty((2, 1, 2)))
         return
     if group == "clouds":
-        block = Block(np.full((2, 2), 0.5, dtype=dtype), feed_forward="gelu")
-        simulate(block, np.eye(2, dtype=dtype), 1, dtype=dtype, method="iterate")
+        block = Block(np.eye(4, dtype=dtype), feed_forward="gelu")
+        simulate(block, np.eye(4, 3, dtype=dtype), 1, dtype=dtype, method="iterate", rng=0)
         return
     if group == "blocks":
         simulate(Block(np.full((2, 2), 0.5)), np.eye(2), 1, metrics="plain", method="forward")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,7 +32,7 @@ _CLOSE = {4: 2.0**-14, 8: 2.0**-22}
 # and by no less times their rounding in double precision: then that of the copy itself does not count
 _LEAST = {4: 2.0**32, 8: 1.0}
 # groups have multiples of so many tokens: BLAS then rounds each as if it were beside all others
-_TOKENS = 16
+_TOKENS = 48
 
 #: groups of tokens (1, 1, m, d), then their copies
 Groups = list[HostArray]
@@ -42,8 +43,8 @@ class Shards:
 
     def __init__(self, x: HostArray, threads: int) -> None:
         n, d = x.shape[-2:]
-        rounded = -(-n // (threads * _TOKENS)) * _TOKENS
-        self.rows = [slice(a, min(a + rounded, n)) for a in range(0, n, rounded)]
+        edges = [min(n, round(n * i / threads / _TOKENS) * _TOKENS) for i in range(threads)]
+        self.rows = [slice(a, b) for a, b in pairwise([*edges, n]) if a < b]
         self.pool = ThreadPoolExecutor(threads) if len(self.rows) > 1 else None
         self.numbers = normal(n * d).reshape(n, d)
         self.dtype = _SINGLE

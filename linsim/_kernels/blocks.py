@@ -295,15 +295,17 @@ def walk(
         np.empty((d, n)),
         np.empty((h, n)),
     )
+    both = np.empty((2, d, n))
     for system in range(count):
-        here, away = x[system].copy(), off[system].copy()
+        both[0], both[1] = x[system], off[system]
+        here, away = both[0], both[1]
         scale, layer = factor[system], first
         for place in range(layers.size):
             while layer < layers[place]:
                 scale = _brought(here, away, scale, close, far)
                 away += here
-                _layer(here, system, choices, factors[system], eps, maps, vectors, A, work)
-                _layer(away, system, choices, factors[system], eps, maps, vectors, A, work)
+                for one in range(2):
+                    _layer(both[one], system, choices, factors[system], eps, maps, vectors, A, work)
                 layer += 1
                 own = numbers[layer % 2]
                 for c in range(d):

@@ -50,7 +50,7 @@ GROUPS = {
 _PATIENCE = 0.5
 
 _looked: dict[tuple[str, str], float] = {}
-_found: set[tuple[str, str]] = set()
+_found: set[tuple[str, Any]] = set()
 _compiling: subprocess.Popen[bytes] | None = None
 
 
@@ -64,13 +64,15 @@ def ready(group: str, dtype: Any) -> bool:
 
     ``group``: of :data:`GROUPS`; ``dtype``: of the states, "float64" or "float32".
     """
+    if (group, dtype) in _found:  # asked hundreds of times a layer
+        return True
     key = (group, str(dtype))
-    if os.environ.get("LINSIM_COMPILE", "") == "wait" or key in _found:
+    if os.environ.get("LINSIM_COMPILE", "") == "wait":
         return True
     if time.monotonic() - _looked.get(key, -_PATIENCE) < _PATIENCE:
         return False  # files are slow to look at, and layers ask all the time
     if compiled(*key):
-        _found.add(key)
+        _found.add((group, dtype))
         return True
     if _started(*key):
         _looked[key] = time.monotonic()
