@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._kernels import gelu as compiled_gelu
 from ._namespace import Array, erfc, namespace
 
 __all__ = ["ACTIVATIONS", "GATED", "TERMS", "Activation"]
@@ -61,6 +62,8 @@ def _normal(x: Array) -> tuple[Array, Array]:
 
 
 def _gelu(x: Array) -> Array:
+    if type(x) is np.ndarray:
+        return compiled_gelu(x)
     return x * 0.5 * erfc(-x * float(np.sqrt(0.5)))
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ._draws import normals
+from ._draws import Keys, normals
 from ._from_tokens import FromTokens
 from ._namespace import Array, namespace, on_device_of, to_host
 from ._positions import Rotary
 from ._state import scaled
-from .streams import RowGenerator
 
 __all__ = ["Projections", "cut", "joined", "masked_softmax", "projections", "repeated", "softmax_scale"]
 
@@ -46,16 +44,15 @@ class Projections:
 def projections(
     spec: FromTokens,
     like: Array,
-    generator: RowGenerator,
+    keys: Keys,
+    layer: int,
     name: str,
-    see: Callable[[Callable[[], Any]], Any] = lambda draw: draw(),
     heads: int = 1,
     temperature: Any = None,
 ) -> Projections:
     """Draw (or place) the projections of one layer for (k, n, d) tokens ``like``, rounded to ``name``.
 
-    ``see`` is given what draws, and may return what was drawn before.  ``temperature`` (k, 1, 1) on
-    the host where systems have their own.
+    ``temperature`` (k, 1, 1) on the host where systems have their own.
     """
     d = int(like.shape[-1])
     heat = spec.temperature if temperature is None else temperature
@@ -65,11 +62,13 @@ def projections(
             on_device_of(fixed.reshape(-1, d, d), like, like.dtype), None, normalized=spec.normalizes()
         )
     d_key = d // heads if spec.d_key is None else spec.d_key
-    drawn = see(lambda: normals((2, d, heads * d_key), generator, name))
-    drawn = drawn * np.asarray(1 / np.sqrt(d), dtype=name)
-    query = drawn[:, 0] * np.asarray(1 / (np.sqrt(d_key) * heat), dtype=name)
-    query, key = (on_device_of(np.ascontiguousarray(x), like, like.dtype) for x in (query, drawn[:, 1]))
-    return Projections(query, key, heads, heads, normalized=spec.normalizes())
+
+    def drawn(matrix: str, scale: Any) -> Array:
+        found = normals(keys, layer, matrix, (d, heads * d_key), name, scale, like)
+        return on_device_of(found, like, like.dtype)
+
+    query = drawn("query", 1 / (np.sqrt(d) * np.sqrt(d_key) * heat))
+    return Projections(query, drawn("key", 1 / np.sqrt(d)), heads, heads, normalized=spec.normalizes())
 
 
 def cut(x: Array, heads: int) -> Array:

@@ -35,24 +35,26 @@ from typing import Any
 
 import numpy as np
 
+from . import _cloud_passes
 from ._namespace import Array, exponent_of, namespace, on_device_of, power_of_two
 from ._state import EMPTY, combine, log2, norm, scaled
 
 __all__ = [
+    "MOST",
     "SAFETY",
     "Cloud",
     "add",
     "at_scale",
     "copies_for",
+    "drawn",
     "each",
     "errors_of",
+    "factor_of",
     "gather",
     "is_single",
     "is_spread",
     "linear",
     "normalise",
-    "product_rounding",
-    "reach_of",
     "recentre",
     "regathered",
     "regroup",
@@ -63,8 +65,6 @@ __all__ = [
     "size",
     "sizes_of",
     "stretch",
-    "tamed",
-    "tamed_to",
     "whole",
 ]
 
@@ -115,8 +115,8 @@ SAFETY = {6: 6.0, 4: 8.0, 2: 8.0}
 # Tokens of so many features have errors of as many directions, and need fewer copies
 _FEW, _MANY = 16, 64
 _OFFSETS = 4099
-# log2 of the largest factor: one rounding times it is still small beside a token
-_MOST = {"float32": 14.0, "float64": 32.0}
+#: log2 of the largest factor: one rounding times it is still small beside a token
+MOST = {"float32": 14.0, "float64": 32.0}
 
 
 def copies_for(d: int) -> int:
@@ -142,15 +142,21 @@ def each(x: Array, cloud: Cloud) -> Array:
     return namespace(x).concat([x] * (1 + cloud.probes), axis=0)
 
 
-def _drawn(cloud: Cloud, rows: int, columns: int, number: int) -> Array:
-    """Normal numbers (probes, 1, rows, columns), the same for every system."""
+def drawn(cloud: Cloud, shape: Any, number: int) -> Array:
+    """Normal numbers for copies of ``shape`` (rows, columns), flat, the same for every system."""
     xp = namespace(cloud.table)
-    wanted = cloud.probes * rows * columns
+    wanted = cloud.probes * int(shape[0]) * int(shape[1])
     first = (cloud.count * 613 + number * 1021) % _OFFSETS
     flat = cloud.table
     while int(flat.shape[0]) < first + wanted:
         flat = xp.concat([flat, flat[7:]])
-    return xp.reshape(flat[first : first + wanted], (cloud.probes, 1, rows, columns))
+    return flat[first : first + wanted]
+
+
+def factor_of(cloud: Cloud, x: Array) -> Array:
+    """How much an entry of size 1 of the copies moves where it is rounded, (k, 1, 1)."""
+    factor = 0.25 * float(namespace(x).finfo(x.dtype).eps) * power_of_two(cloud.scale)
+    return namespace(x).astype(factor, x.dtype, copy=False)
 
 
 def shaken(cloud: Cloud, x: Array, terms: Array, number: int = 0) -> Array:
@@ -165,10 +171,12 @@ def shaken(cloud: Cloud, x: Array, terms: Array, number: int = 0) -> Array:
     K, r, c = (int(extent) for extent in x.shape)
     if terms.shape[0] == K and K > 1:
         terms = terms[k:, ...]
+    numbers, factor = drawn(cloud, (r, c), number), factor_of(cloud, x)
+    if _cloud_passes.usable(x):
+        return _cloud_passes.shaken(x, terms, numbers, factor)
     shape = (cloud.probes, k) if terms.shape[0] == K - k else (1, terms.shape[0])
     terms = xp.reshape(terms, (*shape, *terms.shape[1:]))
-    factor = 0.25 * float(xp.finfo(x.dtype).eps) * power_of_two(cloud.scale)
-    moved = xp.astype(factor, x.dtype, copy=False)[None, ...] * terms * _drawn(cloud, r, c, number)
+    moved = factor[None, ...] * terms * xp.reshape(numbers, (cloud.probes, 1, r, c))
     copies = xp.reshape(x[k:, ...], (cloud.probes, k, r, c)) + moved
     return xp.concat([x[:k, ...], xp.reshape(copies, (K - k, r, c))], axis=0)
 
@@ -176,13 +184,6 @@ def shaken(cloud: Cloud, x: Array, terms: Array, number: int = 0) -> Array:
 def _after(cloud: Cloud, **parts: Any) -> Cloud:
     """The cloud with other parts; the next operation reads other random numbers."""
     return replace(cloud, count=cloud.count + 1, **parts)
-
-
-def product_rounding(M: Array, x: Array) -> Array:
-    """Root mean square of what the terms of each entry of M x are, (K, r, 1)."""
-    xp = namespace(x)
-    squares = xp.linalg.vecdot(x, x)[..., None] / x.shape[-1]
-    return xp.sqrt((M * M) @ squares)
 
 
 def errors_of(cloud: Cloud, x: Array, e: Array) -> tuple[Array, Array]:
@@ -230,71 +231,6 @@ def sizes_of(x: Array, e: Array, axis: Any = (-1, -2)) -> Array:
     return log2(xp.astype(top, xp.float64, copy=False)) + e
 
 
-def _share(error: Array, of: Array) -> Array:
-    """log2 of error / of for each system, the largest over all but the second axis; EMPTY without error."""
-    xp = namespace(error)
-    there = error > EMPTY / 2
-    share = xp.where(of > EMPTY / 2, error - of, xp.full_like(error - of, -EMPTY))
-    share = xp.where(there, share, xp.full_like(share, EMPTY))
-    return xp.max(share, axis=(0, -1, -2))[:, None, None]
-
-
-def reach_of(cloud: Cloud) -> float:
-    """log2 of how large errors of copies may be beside what they are errors of."""
-    return -9.0 if is_single(cloud.rest) else -20.0
-
-
-def tamed(cloud: Cloud, kind: str = "tokens", *, loosen: bool = False) -> Cloud:
-    """Make the errors of the copies small beside what a nonlinear operation looks at.
-
-    kind "tokens": tokens that are far apart one by one, others by their centre and differences;
-    "features": each token less the mean of its features; "parts": the mean and the differences;
-    "numbers": as tokens, and also beside 1.  ``loosen``: also make small ones larger.
-    """
-    if cloud.probes == 0:
-        return cloud
-    xp, k = namespace(cloud.rest), cloud.k
-    if kind == "features":
-        full, e = whole(cloud)
-        full = full - xp.mean(full, axis=-1, keepdims=True)
-        error, e_error = errors_of(cloud, full, e)
-        share = _share(sizes_of(error, e_error, -1), sizes_of(full[None, :k, ...], e[None, :k, ...], -1))
-    else:
-        centre, rest = (
-            errors_of(cloud, cloud.centre, cloud.e_centre),
-            errors_of(cloud, cloud.rest, cloud.e_rest),
-        )
-        c, z = (
-            (cloud.centre[None, :k, ...], cloud.e_centre[None, :k, ...]),
-            (
-                cloud.rest[None, :k, ...],
-                cloud.e_rest[None, :k, ...],
-            ),
-        )
-        share = xp.maximum(_share(sizes_of(*centre), sizes_of(*c)), _share(sizes_of(*rest), sizes_of(*z)))
-        if kind != "parts":
-            apart = (cloud.e_centre <= EMPTY / 2)[:k, ...]
-            rows = _share(sizes_of(*rest, -1), sizes_of(*z, -1))
-            share = xp.where(apart, rows, share)
-        if kind == "numbers":
-            largest = xp.maximum(xp.max(sizes_of(*centre), axis=0), xp.max(sizes_of(*rest), axis=0))
-            share = xp.maximum(share, largest + reach_of(cloud) / 2 - reach_of(cloud))
-    return tamed_to(cloud, share - reach_of(cloud), loosen=loosen)
-
-
-def tamed_to(cloud: Cloud, excess: Array, *, loosen: bool = False) -> Cloud:
-    """Divide errors of copies by 2**excess (k, 1, 1), but not below the errors themselves."""
-    xp = namespace(cloud.rest)
-    most = _MOST["float32" if is_single(cloud.rest) else "float64"]
-    wanted = xp.floor(xp.clip(cloud.scale - excess, 0.0, most))
-    if not loosen:
-        wanted = xp.minimum(wanted, cloud.scale)
-    elif not bool(xp.any(xp.abs(wanted - cloud.scale) > 3)):
-        return cloud
-    shift = wanted - cloud.scale
-    return rescaled(cloud, shift) if bool(xp.any(shift != 0)) else cloud
-
-
 # --- parts -----------------------------------------------------------------------------------
 
 
@@ -306,7 +242,7 @@ def gather(x: Array, exponent: Any = 0.0) -> Cloud:
     probes = copies_for(d)
     name = "float32" if is_single(x) else "float64"
     table = on_device_of(_numbers(probes * n * max(n, d) + _OFFSETS, name), x)
-    start = zero + _MOST["float32" if is_single(x) else "float64"]
+    start = zero + MOST["float32" if is_single(x) else "float64"]
     shell = Cloud(x[:, :1, :], x, zero, zero, start, zero > 0, probes, table, 0)
     long = _spanned(x, shell)
     shell = replace(shell, rest=long)
@@ -414,6 +350,9 @@ def normalise(cloud: Cloud) -> Cloud:
 
 def _normalised(x: Array, exponent: Array) -> tuple[Array, Array]:
     xp = namespace(x)
+    if _cloud_passes.usable(x):
+        x, shift = _cloud_passes.normalised(x)
+        return x, xp.where(shift == EMPTY, shift, exponent + shift)
     top, bottom = (f(x, axis=(-1, -2), keepdims=True) for f in (xp.max, xp.min))
     shift = exponent_of(xp.maximum(top, -bottom))
     zero = shift == -xp.inf
@@ -424,14 +363,16 @@ def _normalised(x: Array, exponent: Array) -> tuple[Array, Array]:
 
 def linear(cloud: Cloud, W: Array) -> Cloud:
     """Return X W for W (k or 1, d, d')."""
-    W = each(W, cloud)
-    height = norm(W) / float(np.sqrt(W.shape[-1]))
     xp = namespace(W)
-    height = xp.astype(height, W.dtype, copy=False)
+    height = xp.astype(norm(W) / float(np.sqrt(W.shape[-1])), W.dtype, copy=False)
+    height = each(height, cloud)
 
     def times(x: Array, number: int) -> Array:
         length = xp.sqrt(xp.linalg.vecdot(x, x))[..., None]
-        return shaken(cloud, x @ W, length * height, number)
+        # systems and their copies: one matrix serves both
+        split = xp.reshape(x, (1 + cloud.probes, cloud.k, *x.shape[1:]))
+        y = xp.reshape(split @ W, (*x.shape[:-1], W.shape[-1]))
+        return shaken(cloud, y, length * height, number)
 
     return normalise(_after(cloud, centre=times(cloud.centre, 0), rest=times(cloud.rest, 1)))
 
@@ -463,6 +404,11 @@ def add(x: Cloud, y: Cloud) -> Cloud:
     def total(part: str, number: int) -> tuple[Array, Array]:
         a, e_a = getattr(x, part), getattr(x, f"e_{part}")
         b, e_b = getattr(y, part), getattr(y, f"e_{part}")
+        if cloud.probes and _cloud_passes.usable(a):
+            e = xp.maximum(e_a, e_b)
+            sides = (a, power_of_two(e_a - e), b, power_of_two(e_b - e))
+            numbers = drawn(cloud, a.shape[1:], number)
+            return _cloud_passes.added(*sides, numbers, factor_of(cloud, a)), e
         both, e = combine(a, e_a, b, e_b)
         # a sum with nothing is exact
         inexact = (a != 0) & (b != 0)
@@ -481,7 +427,11 @@ def recentre(cloud: Cloud) -> Cloud:
     mean = shaken(cloud, mean, spread, 2)
     centre, e_centre = combine(cloud.centre, cloud.e_centre, mean, cloud.e_rest)
     centre = shaken(cloud, centre, xp.abs(centre), 1)
-    rest = shaken(cloud, cloud.rest - mean, xp.abs(cloud.rest) + xp.abs(mean))
+    if cloud.probes and _cloud_passes.usable(mean):
+        numbers = drawn(cloud, cloud.rest.shape[1:], 0)
+        rest = _cloud_passes.from_mean(cloud.rest, mean, numbers, factor_of(cloud, mean))
+    else:
+        rest = shaken(cloud, cloud.rest - mean, xp.abs(cloud.rest) + xp.abs(mean))
     return normalise(_after(cloud, centre=centre, rest=rest, e_centre=e_centre))
 
 

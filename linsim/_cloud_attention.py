@@ -18,15 +18,13 @@ from ._cloud import (
     is_spread,
     linear,
     normalise,
-    reach_of,
     recentre,
     select,
     shaken,
     size,
-    tamed,
-    tamed_to,
     whole,
 )
+from ._cloud_tamed import reach_of, tamed, tamed_to
 from ._layers import layer_norm, shifted
 from ._namespace import Array, namespace, power_of_two
 from ._positions import turned

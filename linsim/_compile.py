@@ -11,7 +11,12 @@ import time
 import numpy as np
 
 from . import attention, weights
+from ._kernels import singular_values
 from ._simulate import simulate
+from .block import Block
+from .metrics._evaluate import as_given, of_view
+from .metrics._registry import DEFAULT
+from .metrics._view import View
 from .rules import Linear
 from .theory._from_values import from_values
 
@@ -47,18 +52,38 @@ def use(group: str, dtype: str) -> None:
         weights.from_spectrum([0.1, 0.2], rng=0)
         weights.from_spectrum([0.1, 0.2], basis="random", rng=0)
         return
+    if group == "elementary":
+        from . import _kernels
+
+        _kernels.exponentials(_kernels.gelu(np.ones((1, 2), dtype=dtype)))
+        return
     if group == "tridiagonal":  # of linsim.torch
         from ._kernels import frozen
         from ._kernels.tridiagonal import eigenvalues
 
         eigenvalues(frozen(np.ones((1, 2))), frozen(np.zeros((1, 2))), np.empty((2, 1, 2)))
         return
-    x0 = np.eye(300 if group == "bands" else 4, 3, dtype=dtype)
+    if group == "clouds":
+        block = Block(np.full((2, 2), 0.5, dtype=dtype), feed_forward="gelu")
+        simulate(block, np.eye(2, dtype=dtype), 1, dtype=dtype, method="iterate")
+        return
+    if group == "blocks":
+        simulate(Block(np.full((2, 2), 0.5)), np.eye(2), 1, metrics="plain", method="forward")
+        return
+    if group == "singular":
+        singular_values(np.eye(4, 3, dtype=dtype)[None])
+        return
+    if group == "views":
+        of_view(View(as_given(np.eye(4, 3)[None])[0]), DEFAULT)
+        return
+    # (singular values of large matrices are left to LAPACK, and what follows is a kernel of its own)
+    x0 = np.eye(300 if group in ("bands", "sums") else 4, 3, dtype=dtype)
     n = len(x0)
     A, H = np.full((n, n), 1 / n, dtype=dtype), np.diag([0.3, 0.2, 0.1]).astype(dtype)
     if group in ("laws", "symmetric"):
         from_values(Linear(A, H))
         return
-    others = {"jump": "modal"} | dict.fromkeys(("sums", "singular", "stationary"), "iterate")
+    others = {"jump": "modal", "powers": "squaring", "outlook": "parts"}
+    others |= {"sums": "iterate", "stationary": "iterate"}
     method = others.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")

@@ -11,19 +11,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from . import _cloud_passes
 from ._activations import ACTIVATIONS, TERMS, Activation
 from ._cloud import (
     Cloud,
     add,
     at_scale,
+    drawn,
     each,
+    factor_of,
     normalise,
     regroup,
     shaken,
     size,
-    tamed,
-    tamed_to,
 )
+from ._cloud_tamed import tamed, tamed_to
 from ._namespace import Array, exponent_of, namespace, power_of_two
 from ._state import EMPTY, combine, log2, scaled
 
@@ -56,63 +58,94 @@ def layer_norm(
     c, ratio, s = at_scale(cloud)
     z, d, k = cloud.rest, int(cloud.rest.shape[-1]), cloud.k
 
-    def dot(x: Array, y: Array) -> Array:
-        return xp.linalg.vecdot(x, y)[..., None] / d
-
-    m_c, m_i = 0.0, 0.0
+    m_c = xp.zeros_like(ratio)
     if centring:
         # features that are all equal leave exactly 0
-        low_c, low_z = c[..., :1], z[..., :1]
-        c, z = c - low_c, z - low_z
-        m_c, m_z = xp.mean(c, axis=-1, keepdims=True), xp.mean(z, axis=-1, keepdims=True)
-        c = shaken(cloud, c - m_c, xp.abs(c) + xp.abs(m_c), 3)
-        z = shaken(cloud, z - m_z, xp.abs(z) + xp.abs(m_z), 2)
-        m_c = m_c + low_c
-        m_i = m_c + ratio * (m_z + low_z)
-    x = c + ratio * z
-    # tokens at their own power of two: squares of small ones would underflow
-    top = exponent_of(xp.max(xp.abs(x), axis=-1, keepdims=True))
-    top = power_of_two(xp.where(top == -xp.inf, xp.zeros_like(top), xp.maximum(top, -1000.0)))
-    top = xp.astype(top, z.dtype, copy=False)
-    v_c, v_i = dot(c, c), dot(x / top, x / top)
+        low = c[..., :1]
+        c = c - low
+        mean = xp.mean(c, axis=-1, keepdims=True)
+        c, m_c = shaken(cloud, c - mean, xp.abs(c) + xp.abs(mean), 3), mean + low
+    v_c = xp.linalg.vecdot(c, c)[..., None] / d
     seen = (8 * float(xp.finfo(z.dtype).eps)) ** 2
-    # copies of a token that is mostly rounding show what else it could have become
-    strict = xp.zeros_like(ratio)
-    strict = xp.concat([strict[:k, ...] + seen, strict[k:, ...]], axis=0)
     flat_c = v_c <= seen * (v_c + m_c * m_c)
     flat_c = xp.concat([flat_c[:k, ...]] * (1 + cloud.probes), axis=0)
-    flat = v_i <= strict * (v_i + (m_i / top) ** 2)
     # In units of 2**s the numerator is of order one.  A positive eps outweighs
     # tokens far below it: then the output keeps their scale.
     out = xp.minimum(s, xp.zeros_like(s)) if eps > 0 else xp.zeros_like(s)
     shrunk = xp.astype(power_of_two(out), z.dtype, copy=False)
     floor = xp.astype(float(np.sqrt(eps)) * power_of_two(-(s - out)), z.dtype, copy=False)
-    s_c, s_i = xp.hypot(xp.sqrt(v_c) * shrunk, floor), xp.hypot(top * xp.sqrt(v_i) * shrunk, floor)
-    none = xp.zeros_like(s_i)
-    g = c * xp.where(flat_c, none[:, :1, :], 1 / xp.where(flat_c, xp.ones_like(s_c), s_c))
-    s_c = xp.where(flat_c, floor + 0 * s_c, s_c)
-    inside = xp.where(flat, none, 1 / xp.where(flat, xp.ones_like(s_i), s_i))
-    cross = (2 * dot(c, z) + ratio * dot(z, z)) * shrunk * shrunk
-    turn = cross * inside / xp.where(flat, xp.ones_like(s_i), s_i + s_c)
-    # a token without variance lies at -g from the centre, at the scale of the differences
-    turn = xp.where(flat, _inverse(ratio), turn)
-    straight, turned = z * inside, g * turn
-    rest = straight - turned
-    terms = xp.abs(straight) + xp.abs(turned)
+    s_c = xp.hypot(xp.sqrt(v_c) * shrunk, floor)
+    g = c * xp.where(flat_c, xp.zeros_like(s_c), 1 / xp.where(flat_c, xp.ones_like(s_c), s_c))
+    s_c = xp.where(flat_c, floor, s_c)
     e_rest = xp.where(cloud.e_rest <= EMPTY / 2, cloud.e_rest, cloud.e_rest - s + out)
-    if gain is not None:
-        factor = each(xp.astype(gain, z.dtype, copy=False), cloud)
-        g, rest, terms = g * factor, rest * factor, terms * xp.abs(factor)
+    factor = None if gain is None else each(xp.astype(gain, z.dtype, copy=False), cloud)
+    of_all = (ratio, m_c, shrunk, floor, s_c)
+    if cloud.probes and _cloud_passes.usable(z):
+        numbers = tuple(drawn(cloud, z.shape[1:], number) for number in (0, 2))
+        rest = _cloud_passes.layer_norm(
+            z, c, g, factor, of_all, numbers, factor_of(cloud, z), seen, centring=centring
+        )
+    else:
+        rest = _normed_differences(cloud, c, g, factor, of_all, seen, centring=centring)
+    g = g if factor is None else g * factor
     normed = replace(
         cloud,
         centre=shaken(cloud, g, xp.abs(g), 1),
-        rest=shaken(cloud, rest, terms),
+        rest=rest,
         e_centre=out,
         e_rest=e_rest,
         count=cloud.count + 1,
     )
     normed = regroup(normalise(normed))
     return normed if bias is None else regroup(shifted(normed, bias))
+
+
+def _normed_differences(
+    cloud: Cloud,
+    c: Array,
+    g: Array,
+    gain: Array | None,
+    of_all: tuple[Array, ...],
+    seen: float,
+    *,
+    centring: bool,
+) -> Array:
+    """What tokens that are normed differ by from the centre that is; arguments as in the compiled form."""
+    ratio, m_c, shrunk, floor, s_c = of_all
+    xp, z, k = namespace(cloud.rest), cloud.rest, cloud.k
+
+    def dot(x: Array, y: Array) -> Array:
+        return xp.linalg.vecdot(x, y)[..., None] / z.shape[-1]
+
+    m_i = m_c
+    if centring:
+        low = z[..., :1]
+        z = z - low
+        mean = xp.mean(z, axis=-1, keepdims=True)
+        z = shaken(cloud, z - mean, xp.abs(z) + xp.abs(mean), 2)
+        m_i = m_c + ratio * (mean + low)
+    x = c + ratio * z
+    # tokens at their own power of two: squares of small ones would underflow
+    top = exponent_of(xp.max(xp.abs(x), axis=-1, keepdims=True))
+    top = power_of_two(xp.where(top == -xp.inf, xp.zeros_like(top), xp.maximum(top, -1000.0)))
+    top = xp.astype(top, z.dtype, copy=False)
+    v_i = dot(x / top, x / top)
+    # copies of a token that is mostly rounding show what else it could have become
+    strict = xp.zeros_like(ratio)
+    strict = xp.concat([strict[:k, ...] + seen, strict[k:, ...]], axis=0)
+    flat = v_i <= strict * (v_i + (m_i / top) ** 2)
+    s_i = xp.hypot(top * xp.sqrt(v_i) * shrunk, floor)
+    none = xp.zeros_like(s_i)
+    inside = xp.where(flat, none, 1 / xp.where(flat, xp.ones_like(s_i), s_i))
+    cross = (2 * dot(c, z) + ratio * dot(z, z)) * shrunk * shrunk
+    turn = cross * inside / xp.where(flat, xp.ones_like(s_i), s_i + s_c)
+    # a token without variance lies at -g from the centre, at the scale of the differences
+    turn = xp.where(flat, _inverse(ratio), turn)
+    straight, turned = z * inside, g * turn
+    rest, terms = straight - turned, xp.abs(straight) + xp.abs(turned)
+    if gain is not None:
+        rest, terms = rest * gain, terms * xp.abs(gain)
+    return shaken(cloud, rest, terms)
 
 
 def _inverse(ratio: Array) -> Array:
@@ -224,17 +257,17 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
     x, h = c * unit_of, (ratio * unit_of) * cloud.rest
     offset = xp.minimum(s - clipped, xp.zeros_like(s)) if activation.bounded else s - clipped
     value = activation.value(x)
-    largest = xp.max(xp.abs(h), axis=(-1, -2), keepdims=True)
+    largest = xp.maximum(xp.max(h, axis=(-1, -2), keepdims=True), -xp.min(h, axis=(-1, -2), keepdims=True))
     near = xp.concat([(largest < _NEAR)[: cloud.k, ...]] * (1 + cloud.probes), axis=0)
-    rest, e_rest = cloud.rest, cloud.e_rest
-    weight = activation.weight(x)
-    terms = xp.zeros_like(rest)
-    direct = e_direct = None
+    size = xp.abs(value) * activation.weight(x)
+    rest, e_rest = cloud.rest, xp.zeros_like(cloud.e_rest) + offset
     if not bool(xp.all(near)):
-        moved = activation.value(x + h)
-        direct, e_direct = moved - value, offset
-        terms = xp.where(near, terms, xp.abs(moved) * activation.weight(x + h) + xp.abs(value) * weight)
-        rest, e_rest = direct, xp.zeros_like(cloud.e_rest) + offset
+        if cloud.probes and activation is ACTIVATIONS["gelu"] and _cloud_passes.usable(h):
+            numbers = drawn(cloud, h.shape[1:], 0), factor_of(cloud, h)
+            rest = _cloud_passes.gelu_differences(x, ratio * unit_of, rest, value, size, *numbers)
+        else:
+            moved = activation.value(x + h)
+            rest = shaken(cloud, moved - value, xp.abs(moved) * activation.weight(x + h) + size)
     if bool(xp.any(near)):
         biggest = float(xp.max(xp.where(near, largest, xp.zeros_like(largest))))
         bits = 24 if single else 53
@@ -246,13 +279,12 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
             slope += slopes[k - 1] / _factorial(k)
         series = slope * cloud.rest
         # beyond the reach of a bounded function nothing moves
-        rest = series if direct is None else xp.where(near, series, direct)
-        e_rest = cloud.e_rest if e_direct is None else xp.where(near, cloud.e_rest, e_direct)
-        terms = xp.where(near, xp.abs(series) * weight, terms)
+        series = shaken(cloud, series, xp.abs(series) * activation.weight(x))
+        rest, e_rest = xp.where(near, series, rest), xp.where(near, cloud.e_rest, e_rest)
     out = replace(
         cloud,
-        centre=shaken(cloud, value, xp.abs(value) * weight, 1),
-        rest=shaken(cloud, rest, terms),
+        centre=shaken(cloud, value, size, 1),
+        rest=rest,
         e_centre=xp.zeros_like(s) + offset,
         e_rest=e_rest,
         count=cloud.count + 1,

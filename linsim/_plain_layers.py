@@ -14,6 +14,7 @@ import numpy as np
 
 from ._activations import ACTIVATIONS
 from ._attend import Projections
+from ._kernels import exponentials
 from ._namespace import Array, biggest, namespace, smallest, squares
 from ._positions import turned
 
@@ -24,14 +25,18 @@ __all__ = [
     "deescalated",
     "features_scaled",
     "linear",
+    "looked_up",
+    "mixed",
     "norm",
     "product",
+    "queries_and_keys",
     "stretch",
     "sum_of_heads",
 ]
 
 # sums of exponentials in this range need no largest score taken off: what underflows is 1e-100 of them
 _HARMLESS = 1e200
+_ALL = slice(None)
 
 
 def linear(x: Array, W: Array | None, bias: Array | None) -> Array:
@@ -75,24 +80,47 @@ def norm(x: Array, kind: str, gain: Array | None, bias: Array | None, eps: float
 def attend(x: Array, attention: Any, values: Callable[[Array], Array], heads: int, value_heads: int) -> Array:
     """Return A values(x), head by head."""
     if not isinstance(attention, Projections):
-        return _joined(attention @ _cut(values(x), heads))
-    xp, at = namespace(x), attention
+        return mixed(attention, values(x), heads)
+    query, key = queries_and_keys(x, attention)
+    return looked_up(query, key, values(x), attention, heads, value_heads)
+
+
+def mixed(A: Array, values: Array, heads: int) -> Array:
+    """Return A V for attention (k or 1, heads or 1, m, n), head by head of the features of V."""
+    return _joined(A @ _cut(values, heads))
+
+
+def queries_and_keys(x: Array, at: Projections) -> tuple[Array, Array]:
+    """Return what scores are made of, before positions turn it."""
     y = _over(x, _sum_of_squares(x) / x.shape[-1]) if at.normalized else x
-    query, key = linear(y, at.query, at.query_bias), y if at.key is None else linear(y, at.key, at.key_bias)
+    return linear(y, at.query, at.query_bias), y if at.key is None else linear(y, at.key, at.key_bias)
+
+
+def looked_up(
+    query: Array,
+    key: Array,
+    values: Array,
+    at: Projections,
+    heads: int,
+    value_heads: int,
+    rows: slice = _ALL,
+) -> Array:
+    """Return A V with A the softmax of scores, of some tokens that look at all."""
+    xp = namespace(query)
     Q, K = _cut(query, heads), _cut(key, at.key_heads)
     if at.rotary is not None:
         Q, K = turned(Q, at.rotary), turned(K, at.rotary)
-    transposed = _shared(K, heads).mT
-    A = _exponentials(Q, transposed, at, shift=False)
+    Q, transposed = Q[..., rows, :], _shared(K, heads).mT
+    A = _exponentials(Q, transposed, at, rows, shift=xp is np)
     total = _sum_of_rows(A)
-    if not (smallest(total) > 1 / _HARMLESS and biggest(total) < _HARMLESS):
+    if xp is not np and not (smallest(total) > 1 / _HARMLESS and biggest(total) < _HARMLESS):
         # no system may round otherwise because another one is in the batch
         safe = xp.all((total > 1 / _HARMLESS) & (total < _HARMLESS), axis=(-1, -2, -3), keepdims=True)
-        A = xp.where(safe, A, _exponentials(Q, transposed, at, shift=True))
+        A = xp.where(safe, A, _exponentials(Q, transposed, at, rows, shift=True))
         total = _sum_of_rows(A)
-    mixed = A @ _shared(_cut(values(x), value_heads), heads)
-    mixed /= total  # fewer numbers than attention has
-    return _joined(mixed)
+    out = A @ _shared(_cut(values, value_heads), heads)
+    out /= total  # fewer numbers than attention has
+    return _joined(out)
 
 
 def _sum_of_rows(A: Array) -> Array:
@@ -101,17 +129,19 @@ def _sum_of_rows(A: Array) -> Array:
     return namespace(A).sum(A, axis=-1, keepdims=True)
 
 
-def _exponentials(Q: Array, K: Array, at: Projections, *, shift: bool) -> Array:
-    """Exponentials of the scores, or of what they are less than the largest of their row."""
+def _exponentials(Q: Array, K: Array, at: Projections, rows: slice, *, shift: bool) -> Array:
+    """Exponentials of the scores of some rows, or of what they are less than the largest of their row."""
     xp = namespace(Q)
     scores = Q @ K
     if at.bias is not None:
-        scores += at.bias
+        scores += at.bias[..., rows, :]
     if at.mask is not None:
-        scores = xp.where(at.mask, scores, xp.full_like(scores, -xp.inf))
+        scores = xp.where(at.mask[..., rows, :], scores, xp.full_like(scores, -xp.inf))
+    if xp is np:
+        return exponentials(scores)
     if shift:
         scores -= xp.max(scores, axis=-1, keepdims=True)
-    return np.exp(scores, out=scores) if xp is np else xp.exp(scores)
+    return xp.exp(scores)
 
 
 def _cut(x: Array, heads: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ __all__ = [
     "at_home",
     "filled",
     "first_of",
+    "kept_of",
     "merged",
     "missing",
     "record",
@@ -118,7 +120,7 @@ def record(
             for held, x in ((values, measured.value), (errors, measured.error)):
                 held[name].append(xp.reshape(xp.broadcast_to(x, (count * size, 1, 1)), (count, size)))
         if keep_states:
-            kept.extend(_kept(state, rows) for state, rows in zip(group, zero, strict=True))
+            kept.extend(kept_of(state, rows) for state, rows in zip(group, zero, strict=True))
 
     def joined(parts: list[Array]) -> Array:
         return xp.matrix_transpose(xp.concat(parts, axis=0))
@@ -162,7 +164,8 @@ def record_together(
     ``groups``: which of the ``size`` systems, the places of some layers, and the states of these layers of
     the first system, then of the second, and so on.  ``zero_until`` (size, n, 1).
     """
-    values, errors = ({name: np.empty((size, len(layers))) for name in names} for _ in range(2))
+    # values and errors
+    held = np.empty((2, len(names), size, len(layers)))
     kept: list[tuple[slice, slice, Array, Array]] = []
     lapack = 0
     for some, places, state in groups:
@@ -176,12 +179,15 @@ def record_together(
             layer = Layer(None, np.repeat(weights[some], shape[1], axis=0))
         found, redone = measured_with_samples(state, names, zero, layer)
         lapack += redone
-        for metric, measured in found.items():
-            for held, x in ((values, measured.value), (errors, measured.error)):
-                # one may stand for all
-                held[metric][some, places] = np.reshape(x, shape if len(x) == len(zero) else (1, 1))
+        each = [found[name] for name in names]
+        for to, several in zip(held, ([x.value for x in each], [x.error for x in each]), strict=True):
+            if {len(x) for x in several} == {len(zero)}:
+                to[:, some, places] = np.array(several).reshape(len(names), *shape)
+                continue
+            for one, x in zip(to, several, strict=True):  # one may stand for all
+                one[some, places] = x.reshape(shape if len(x) == len(zero) else (1, 1))
         if keep_states:
-            full, e = _kept(state, zero)
+            full, e = kept_of(state, zero)
             kept.append((some, places, full.reshape(*shape, *full.shape[1:]), e.reshape(shape) * _LN2))
     states = log_scale = None
     if keep_states:
@@ -189,6 +195,7 @@ def record_together(
         log_scale = np.empty((size, len(layers)))
         for some, places, full, e in kept:
             states[some, places], log_scale[some, places] = full, e
+    values, errors = (dict(zip(names, x, strict=True)) for x in held)
     return Recorded(
         values,
         errors,
@@ -207,7 +214,11 @@ def merged(
 ) -> Recorded:
     """Put what was recorded of some systems (their numbers come first) together, NumPy arrays."""
     if len(parts) == 1:
-        return replace(parts[0][1], fallbacks={**parts[0][1].fallbacks, **fallbacks})
+        return (
+            parts[0][1]
+            if not fallbacks
+            else replace(parts[0][1], fallbacks={**parts[0][1].fallbacks, **fallbacks})
+        )
 
     def joined(pick: Callable[[Recorded], Any]) -> Any:
         found = [(numbers, pick(part)) for numbers, part in parts]
@@ -238,20 +249,30 @@ def merged(
     )
 
 
-@np.errstate(over="ignore")
 def missing(found: Recorded, allowed: Mapping[str, float]) -> Array:
     """Whether each value is too far off to be reported, (metrics, b, layers) bool, in the order of found."""
     error, value = (_together(x) for x in (found.errors, found.values))
-    xp, logarithm = namespace(error), np.asarray([is_logarithm(name) for name in found.errors])
-    # absolute, and of plain metrics relative where these are large; what is beyond the range of doubles
-    # still does not let pass what nothing is known of
-    largest = float(np.finfo(np.float64).max)
-    bounds = [np.asarray([allowed[name] for name in found.errors])]
-    bounds += [np.where(logarithm, *pair) for pair in ((1.0, largest), (np.inf, largest))]
-    limit, most, at_most = (on_device_of(x[:, None, None], error) for x in bounds)
+    xp = namespace(error)
+    bounds = _bounds(tuple(found.errors), tuple(allowed[name] for name in found.errors))
+    limit, most, at_most = bounds if xp is np else (on_device_of(x, error) for x in bounds)
     size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
-    size = xp.maximum(xp.minimum(size, most), xp.ones_like(size))
-    return ~(error <= xp.minimum(limit * size, at_most))
+    with np.errstate(over="ignore"):
+        size = limit * xp.maximum(xp.minimum(size, most), xp.ones_like(size))
+    return ~(error <= xp.minimum(size, at_most))
+
+
+@functools.lru_cache(maxsize=16)
+def _bounds(names: tuple[str, ...], limits: tuple[float, ...]) -> tuple[np.ndarray[Any, Any], ...]:
+    """The largest errors, the values they are relative to at most, and the largest errors then, (., 1, 1).
+
+    They are absolute, and of plain metrics relative where these are large; what is beyond the range
+    of doubles still does not let pass what nothing is known of.
+    """
+    logarithm = np.asarray([is_logarithm(name) for name in names], dtype=bool)
+    largest = float(np.finfo(np.float64).max)
+    bounds = [np.asarray(limits, dtype=np.float64)]
+    bounds += [np.where(logarithm, *pair) for pair in ((1.0, largest), (np.inf, largest))]
+    return tuple(x[:, None, None] for x in bounds)
 
 
 def _together(x: Mapping[str, Array]) -> Array:
@@ -259,8 +280,10 @@ def _together(x: Mapping[str, Array]) -> Array:
     several = list(x.values())
     if not several:
         return np.empty((0, 1, 1))
-    xp = namespace(several[0])
-    return xp.stack(several if len({one.shape for one in several}) == 1 else xp.broadcast_arrays(*several))
+    xp, alike = namespace(several[0]), len({one.shape for one in several}) == 1
+    if xp is np and alike:
+        return np.array(several)
+    return xp.stack(several if alike else xp.broadcast_arrays(*several))
 
 
 def filled(
@@ -353,7 +376,8 @@ def _beside(attention: _Attention, tokens: Array | None, size: int) -> Layer:
     return Layer(tuple(heads) or None, None if tokens is None else several([tokens] * len(attention)))
 
 
-def _kept(state: State, zero: Array) -> tuple[Array, Array]:
+def kept_of(state: State, zero: Array) -> tuple[Array, Array]:
+    """States as they are kept, largest entries in [1, 2), and exponents; ``zero`` (b, n, 1) bool: tokens."""
     xp = namespace(state.R)
     full, e = assemble(state)
     full = xp.where(zero, xp.zeros_like(full), full)

@@ -27,6 +27,7 @@ import array_api_compat
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace
+from ._one_product import attended, weighted
 from ._state import (
     EMPTY,
     PARTS,
@@ -57,6 +58,10 @@ BUDGET = 50.0
 _SUM, _ENTRY = 0.2, 0.3
 
 
+# sizes of what a layer rounds in a part, its exponents, and what the layer changes
+_Rounded = tuple[Array, Array, Array]
+
+
 @dataclass(frozen=True, eq=False)
 class Heads:
     """A layer's matrices as shadows see them: with an axis for the ensemble; and their sizes.
@@ -71,11 +76,11 @@ class Heads:
     columns: list[Array]  # norms of the columns of H, (b or 1, 1, d)
 
 
-def heads_of(heads: Sequence[tuple[Array, Array]]) -> Heads:
-    """Prepare the pairs (A_h, H_h) of a layer."""
+def heads_of(heads: Sequence[tuple[Array, Array]], wide: bool | None = None) -> Heads:
+    """Prepare the pairs (A_h, H_h) of a layer; ``wide``: whether they are, None to look."""
     xp = namespace(heads[0][0])
-
-    wide = any(bool(xp.max(xp.abs(M)) > 2.0**BUDGET) for pair in heads for M in pair)
+    if wide is None:
+        wide = any(bool(xp.max(xp.abs(M)) > 2.0**BUDGET) for pair in heads for M in pair)
 
     def placed(M: Array) -> Array:
         return xp.astype(M, xp.float64 if wide else xp.float32)[:, None, :, :]
@@ -100,6 +105,7 @@ class Shadows:
     condition: Array
     every: int
     splits: tuple[Split, ...]  # the vectors that cut the states as they might have been rounded, one for each
+    hopes: Array | None = None  # 0-d bool: whether hoping that all stays in range was right so far
 
     def step(
         self,
@@ -111,11 +117,8 @@ class Shadows:
     ) -> Shadows:
         """Take the errors through the layer that led from ``before`` to ``after``, of the same exponents."""
         errors = advance(_cast(self.errors, "float64") if heads.wide else self.errors, heads.pairs)
-        moved, rounded = {}, _rounded(before, after, heads, self.condition)
-        # layers that all but cancel the state leave the range of single precision before it is rescaled
-        fits = all(_fits(size) for size, _, _ in rounded.values())
-        if not fits:
-            errors, rounded = normalise(errors), {name: _at_own_scale(*one) for name, one in rounded.items()}
+        moved: dict[str, Array] = {}
+        errors, rounded, hopes = _in_range(errors, _rounded(before, after, heads, self.condition), self.hopes)
         for name, (size, exponent, change) in rounded.items():
             xp = namespace(size)
             pattern = self.pools[name][layer % _POOL, ...]
@@ -127,7 +130,7 @@ class Shadows:
         errors = replace(errors, **moved)
         if (layer + 1) % self.every == 0 or heads.wide:
             errors = normalise(errors)
-        return replace(self, errors=_cast(errors, "float32") if heads.wide else errors)
+        return replace(self, errors=_cast(errors, "float32") if heads.wide else errors, hopes=hopes)
 
     def measured(self, state: State) -> State:
         """Return ``state`` with its noise, and that of each of its rows."""
@@ -165,18 +168,42 @@ class Shadows:
         return tuple(out)
 
 
-def _fits(size: Array) -> bool:
-    """Whether sizes (b, ., .) are far above the least number of single precision, or zero."""
+def _in_range(
+    errors: State, rounded: dict[str, _Rounded], hopes: Array | None
+) -> tuple[State, dict[str, _Rounded], Array | None]:
+    """Errors and what a layer rounds, within the range of single precision; and whether ``hopes`` are right.
+
+    Layers that all but cancel the state leave it before it is rescaled.
+    """
+    xp = namespace(errors.R)
+    fits = functools.reduce(xp.logical_and, [_fits(size) for size, _, _ in rounded.values()])
+    if hopes is not None:
+        return errors, rounded, hopes & fits
+    if xp is not np:  # both ways: nobody waits for a device to say which
+        lowered = normalise(errors)
+        names = [*PARTS, *(f"e_{name}" for name in PARTS)]
+        errors = replace(
+            errors, **{k: xp.where(fits, getattr(errors, k), getattr(lowered, k)) for k in names}
+        )
+    elif fits:
+        return errors, rounded, None
+    else:
+        errors = normalise(errors)
+    return errors, {name: _at_own_scale(*one, ~fits) for name, one in rounded.items()}, None
+
+
+def _fits(size: Array) -> Array:
+    """Whether all sizes (b, ., .) are far above the least number of single precision, or zero."""
     xp = namespace(size)
     top = xp.max(size, axis=(-1, -2))
-    return not bool(xp.any((top > 0) & (top < 2.0**-BUDGET)))
+    return ~xp.any((top > 0) & (top < 2.0**-BUDGET))
 
 
-def _at_own_scale(size: Array, exponent: Array, change: Array) -> tuple[Array, Array, Array]:
-    """Return (size, exponent, change) with the largest size of each system about 1."""
+def _at_own_scale(size: Array, exponent: Array, change: Array, which: Array) -> _Rounded:
+    """Return (size, exponent, change) with the largest size of each system about 1, if ``which``."""
     xp = namespace(size)
     up = exponent_of(xp.max(size, axis=(-1, -2), keepdims=True))
-    up = xp.where(up == -xp.inf, xp.zeros_like(up), up)
+    up = xp.where((up == -xp.inf) | ~which, xp.zeros_like(up), up)
     return scaled(size, -up), exponent + up, scaled(change, -up)
 
 
@@ -196,9 +223,7 @@ def _mean_square(lengths: Array) -> Array:
     return (top + 0.5 * xp.log2(square) + float(np.log2(SAFETY)))[:, 0, ...]
 
 
-def _rounded(
-    before: State, after: State, heads: Heads, condition: Array
-) -> dict[str, tuple[Array, Array, Array]]:
+def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dict[str, _Rounded]:
     """What a layer rounds in each part: sizes (b, ., .), exponents (b, 1, 1), and its changes in that unit.
 
     What is the same at every layer, as the rounding of A or of an eigenvalue, is in proportion to
@@ -217,7 +242,7 @@ def _rounded(
     rows, row = each(before.R), each(before.r)
     R, r = entry * each(after.R), entry * each(after.r)
     for A, column in zip(heads.squares, heads.columns, strict=True):
-        R = xp.hypot(R, by_weights * xp.sqrt(A @ (rows * rows)) * column)
+        R = xp.hypot(R, by_weights * xp.sqrt(attended(A, rows * rows)) * column)
         r = r + by_weights * row * column
     # where the eigenvalue is 1 nothing of it is the same at every layer
     change = xp.where(split.constant, 0.3 * (after.r - before.r), after.r - before.r)
@@ -232,7 +257,7 @@ def _rounded(
         size, exponent = combine(r * condition, before.e_r, fed, before.e_R)
         out["r"] = (size, exponent + unit, scaled(change, before.e_r - exponent))
     if split.any_z:
-        own = xp.astype(xp.abs(split.mu), before.b.dtype) * (heads.attention[0] @ xp.abs(before.b))
+        own = xp.astype(xp.abs(split.mu), before.b.dtype) * attended(heads.attention[0], xp.abs(before.b))
         size = by_attention * own + _ENTRY * xp.abs(after.b)
         out["b"] = (size * condition, before.e_b + unit, after.b - before.b)
         # an eigenvalue u M v is off by eps |u| |v| |M|, the same at every layer; found in double precision,
@@ -252,10 +277,10 @@ def _rounded(
     return out
 
 
-def begin(state: State, growth: float) -> Shadows:
+def begin(state: State, growth: float, hope: bool = False) -> Shadows:
     """The errors with which a state starts: those that its noise tells of, each row its share.
 
-    ``growth``: log2 of what a layer can enlarge an entry by.
+    ``growth``: log2 of what a layer can enlarge an entry by; ``hope``: that none all but cancels a state.
     """
     xp, split = namespace(state.R), state.split
     b, n, d = state.R.shape
@@ -291,7 +316,7 @@ def begin(state: State, growth: float) -> Shadows:
         values[name] = size[:, None, :, :] * first[name]
         values[f"e_{name}"] = xp.broadcast_to(whole[:, None, :, :], (b, COUNT, 1, 1))
     for part, share in (("r", "a"), ("R", "b")) if split.any_z else ():
-        taken = values[part] @ single.w
+        taken = weighted(values[part], single.w)
         values[part] = values[part] - taken * single.z
         e, e_share = values[f"e_{part}"], values[f"e_{share}"]
         values[share], values[f"e_{share}"] = combine(taken, e, values[share], e_share)
@@ -304,7 +329,8 @@ def begin(state: State, growth: float) -> Shadows:
     splits: tuple[Split, ...] = ()
     if state.R.dtype != xp.float64:
         splits = tuple(_rounded_otherwise(split, placed(turned)) for turned in patterns(n, d)[4:])
-    return Shadows(normalise(errors), pools, fixed, drift, condition, every, splits)
+    hopes = xp.asarray(True, device=device) if hope else None
+    return Shadows(normalise(errors), pools, fixed, drift, condition, every, splits, hopes)
 
 
 def _rounded_otherwise(split: Split, turned: dict[str, Array]) -> Split:

@@ -181,9 +181,11 @@ def _labelled(task: Task, found: Recorded, reason: str, names: tuple[str, ...]) 
         x = xp.reshape(x, (*batch, *x.shape[1:]))
         return x if task.backend is None else to_host(x)
 
+    some = [bool(one.any()) for one in lost]
+
     def known(name: str, k: int) -> Array:
         value = found.values[name]
-        return xp.where(gone[k, ...], xp.full_like(value, xp.nan), value) if lost[k].any() else value
+        return xp.where(gone[k, ...], xp.full_like(value, xp.nan), value) if some[k] else value
 
     ((most, _),) = Counter(sorted(found.methods.tolist())).most_common(1)
     info = RunInfo(

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace, power_of_two
+from ._one_product import attended, weighted
 
 __all__ = [
     "EMPTY",
@@ -131,10 +132,10 @@ def decompose(x: Array, split: Split) -> State:
     # and rows that are nearly equal keep their differences.
     shift = xp.where(split.constant, x[:, :1, :], xp.zeros_like(x[:, :1, :]))
     y = x - shift
-    row = split.u @ y
+    row = attended(split.u, y)
     rest = y - split.v * row
     row = row + shift
-    a, b = row @ split.w, rest @ split.w
+    a, b = weighted(row, split.w), weighted(rest, split.w)
     zero = xp.zeros((x.shape[0], 1, 1), dtype=xp.float64, device=x.device)
     unit = float(xp.finfo(x.dtype).eps) * xp.astype(split.sensitivity, xp.float64)
     size_u, size_w, size_y = norm(split.u), norm(split.w), norm(y)

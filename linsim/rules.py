@@ -423,8 +423,10 @@ class RandomWeights(Rule):
     -----
     Source: arXiv 2312.06182, attention at random initialisation.  Draws come
     from the ``rng`` of :func:`linsim.simulate`: every system has its own
-    stream, so a system depends on its place in the batch and on nothing else
-    of it.  For replicas give x0 (or A) a batch axis.
+    key, and every layer numbers of its own from it, so a system depends on
+    its place in the batch and on nothing else of it, and a seed is one
+    network in every precision, on CPU and GPU.  For replicas give x0 (or A)
+    a batch axis.
 
     Examples
     --------

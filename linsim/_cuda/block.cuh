@@ -6,20 +6,31 @@
 // Compiled once rather than wherever it is called: everything in one piece takes a minute to compile and runs out
 // of registers.
 #define PIECE __device__ __noinline__
+// but what calls many of them: numbers that live across a call are kept out of few registers
+#define INLINED __device__ __forceinline__
 
 #define EACH(i, count) for (int i = threadIdx.x; i < (count); i += blockDim.x)
 
 // the exponent of a part that is exactly zero, as in linsim/_state.py
 #define EMPTY (-1152921504606846976.0)
 
-// Shared memory, handed out piece by piece; with no base it only counts bytes.
+// Memory, handed out piece by piece: shared as long as a piece fits below `limit`, else `far`, in the memory of
+// the device.  linsim/_cuda/layout.py counts the same.
 struct Room {
     char *base;
-    size_t used;
+    size_t used, limit;
+    char *far;
+    size_t used_far;
+
+    __device__ static size_t bytes(size_t count, size_t size) { return (count * size + 15) / 16 * 16; }
+
+    template <class T> __device__ bool fits(int count) { return used + bytes(count, sizeof(T)) <= limit; }
 
     template <class T> __device__ T *take(int count) {
-        T *piece = (T *)(base + used);
-        used += (count * sizeof(T) + 15) / 16 * 16;
+        size_t own = bytes(count, sizeof(T));
+        bool near = fits<T>(count);
+        T *piece = (T *)(near ? base + used : far + used_far);
+        (near ? used : used_far) += own;
         return piece;
     }
 };
@@ -63,12 +74,30 @@ PIECE double max_of(double x, double *room) {
 
 __device__ inline bool any_of(bool x, double *room) { return max_of(x ? 1.0 : 0.0, room) > 0; }
 
-// C = L M, or C += L M, of which L (rows, inner) and M (inner, columns); `change` is given what is added.
+// What becomes of a sum: C, or C and what is added to it, which is `change`, or is added to that as well.
+template <class real> struct Into {
+    real *C;
+    int across;
+    bool add, more;
+    float *change;
+
+    __device__ void put(int row, int column, real sum) const {
+        int place = row * across + column;
+        C[place] = add ? C[place] + sum : sum;
+        if (change) change[place] = more ? change[place] + (float)sum : (float)sum;
+    }
+};
+
+#define SIDE 32   // of a tile of a product
+#define INNER 16  // and how many terms of its sums are in shared memory at a time
+#define TILES (2 * SIDE * (INNER + 1))
+
+// C = L M, or C += L M, of which L (rows, inner) and M (inner, columns).
 // A thread works out four rows of two columns, far apart so that its neighbours read what lies beside.
 // Barriers around it are the caller's.
-template <class real, class left, class right>
-PIECE void product(real *C, int across_C, int rows, int columns, const left *L, int across_L, const right *M,
-                        int across_M, int inner, bool add, float *change) {
+template <class real>
+PIECE void product(const Into<real> &to, int rows, int columns, const real *L, int across_L, const real *M,
+                   int across_M, int inner) {
     int half = (columns + 1) / 2, tiles = (rows + 3) / 4 * half;
     EACH(tile, tiles) {
         int i = tile / half * 4, j = tile % half, other = j + half < columns ? j + half : j;
@@ -83,12 +112,45 @@ PIECE void product(real *C, int across_C, int rows, int columns, const left *L, 
                 sum[k][1] += l * two;
             }
         }
-        for (int k = 0; k < 4 && i + k < rows; k++)
-            for (int c = 0; c < 2; c++) {
-                int column = c == 0 ? j : j + half, place = (i + k) * across_C + column;
-                if (column >= columns) continue;
-                C[place] = add ? C[place] + sum[k][c] : sum[k][c];
-                if (change) change[place] = (float)sum[k][c];
-            }
+        for (int k = 0; k < 4 && i + k < rows; k++) {
+            to.put(i + k, j, sum[k][0]);
+            if (j + half < columns) to.put(i + k, j + half, sum[k][1]);
+        }
     }
+}
+
+// The same of matrices in the memory of the device: tile by tile, through `tiles` in shared memory.
+template <class real>
+PIECE void product_by_tiles(const Into<real> &to, int rows, int columns, const real *L, int across_L, const real *M,
+                            int across_M, int inner, real *tiles) {
+    real *lefts = tiles, *rights = tiles + SIDE * (INNER + 1);
+    for (int top = 0; top < rows; top += SIDE)
+        for (int side = 0; side < columns; side += SIDE)
+            EACH(part, SIDE * SIDE / 8) {  // every thread as many, so that all of them are at each barrier
+                int i = part / (SIDE / 2) * 4, j = part % (SIDE / 2);
+                real sum[4][2] = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
+                for (int first = 0; first < inner; first += INNER) {
+                    __syncthreads();
+                    EACH(x, SIDE * INNER) {
+                        int row = top + x / INNER, k = first + x % INNER;
+                        lefts[x / INNER * (INNER + 1) + x % INNER] =
+                            row < rows && k < inner ? L[row * across_L + k] : (real)0;
+                        int column = side + x % SIDE, at = first + x / SIDE;
+                        rights[x] = column < columns && at < inner ? M[at * across_M + column] : (real)0;
+                    }
+                    __syncthreads();
+                    for (int x = 0; x < INNER; x++) {
+                        real one = rights[x * SIDE + j], two = rights[x * SIDE + j + SIDE / 2];
+                        for (int k = 0; k < 4; k++) {
+                            real l = lefts[(i + k) * (INNER + 1) + x];
+                            sum[k][0] += l * one;
+                            sum[k][1] += l * two;
+                        }
+                    }
+                }
+                for (int k = 0; k < 4 && top + i + k < rows; k++) {
+                    if (side + j < columns) to.put(top + i + k, side + j, sum[k][0]);
+                    if (side + j + SIDE / 2 < columns) to.put(top + i + k, side + j + SIDE / 2, sum[k][1]);
+                }
+            }
 }

@@ -18,8 +18,9 @@ __all__ = ["Finding", "findings", "missing_names"]
 
 #: what is called of CuPy itself
 _OWN = (
-    "ndarray", "asarray", "ascontiguousarray", "zeros", "from_dlpack", "RawModule", "get_default_memory_pool",
-    "cuda.Device", "cuda.runtime.memGetInfo", "cuda.runtime.getDeviceProperties",
+    "ndarray", "asarray", "ascontiguousarray", "reshape", "zeros", "from_dlpack", "RawModule",
+    "get_default_memory_pool", "cuda.Device", "cuda.Stream", "cuda.runtime.memGetInfo",
+    "cuda.runtime.getDeviceProperties",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ enum {
 // Room for measuring: S, rest and full are (n, d), other numbers doubles.
 template <class real> struct Measuring {
     real *S, *rest, *full;
-    double *row, *line, *alpha, *q, *x, *along, *across, *height, *turned, *square, *values, *room;
+    double *row, *line, *alpha, *q, *x, *along, *across, *height, *square, *values, *room;
 
     __device__ void place(Room &space, Size s) {  // S, rest and full lie where nothing else is needed meanwhile
         row = space.take<double>(s.d);
@@ -30,7 +30,6 @@ template <class real> struct Measuring {
         along = space.take<double>(s.n);
         across = space.take<double>(s.n);
         height = space.take<double>(s.n);
-        turned = space.take<double>(s.n);
         square = space.take<double>(s.n);
         values = space.take<double>(s.n < s.d ? s.n : s.d);
         room = space.take<double>(32);
@@ -50,6 +49,13 @@ template <class real> PIECE double length_of(const real *x, int count, double *r
 template <class real> __device__ double dot_of(const real *x, const real *y, int count) {
     real sum = 0;
     for (int k = 0; k < count; k++) sum += x[k] * y[k];
+    return sum;
+}
+
+// Angles that are all but zero are seen in the last digits of a cosine: those of a double, whatever rows are.
+template <class real> __device__ double in_double(const real *x, const real *y, int count) {
+    double sum = 0;
+    for (int k = 0; k < count; k++) sum += (double)x[k] * y[k];
     return sum;
 }
 
@@ -311,34 +317,36 @@ PIECE void angles(const Size &s, const Cut<real> &cut, const Pair &pair, Exponen
             double half = floor(own / 2), factor = power_of_two(-own);
             real one = (real)power_of_two(-half), two = (real)power_of_two(half - own);
             for (int j = 0; j < d; j++) full[j] = full[j] * one * two;
-            double length = sqrt(dot_of(full, full, d));
-            for (int j = 0; j < d; j++) full[j] = (real)(full[j] / length);
+            double length = sqrt(in_double(full, full, d));
+            m.along[i] = 1 / length;
             turned = none ? 0.0 : power_of_two(fmin(fmax(own_noise - own, -1e3), 500.0));
             turned = fmin((turned + rounding * m.square[i] * factor) / length, 2.0);
         } else {
             for (int j = 0; j < d; j++) full[j] = 0;
+            m.along[i] = 0;
         }
         if (d == 1 && turned < 1) turned = 0;  // no room for an angle, nor for its rounding, until a sign is lost
         unseen = unseen || !here || !(turned < 0.5);
         turns += turned, squares += turned * turned, present += here ? 1 : 0;
-        m.turned[i] = here ? 1.0 : 0.0;
     }
     turns = sum_of(turns, m.room), squares = sum_of(squares, m.room), present = sum_of(present, m.room);
     EACH(j, d) {
         double sum = 0;
-        for (int i = 0; i < n; i++) sum += m.full[i * s.wide + j];
+        for (int i = 0; i < n; i++) sum += m.full[i * s.wide + j] * m.along[i];
         m.line[j] = sum / (present > 0 ? present : 1.0);
     }
     __syncthreads();
     double centre = 0, scatter = 0, all_pairs = 0;
     EACH(j, d) centre += m.line[j] * m.line[j];
     EACH(x, n * d) {
-        double off = m.full[x / d * s.wide + x % d] - m.line[x % d];
-        scatter += m.turned[x / d] * off * off;
+        double one_over = m.along[x / d], off = m.full[x / d * s.wide + x % d] * one_over - m.line[x % d];
+        scatter += one_over > 0 ? off * off : 0.0;
     }
     EACH(both, n * n) {
         int i = both / n, k = both % n;
-        if (k < i) all_pairs += fabs(dot_of(m.full + i * s.wide, m.full + k * s.wide, d));
+        if (k >= i) continue;
+        double cosine = in_double(m.full + i * s.wide, m.full + k * s.wide, d) * m.along[i] * m.along[k];
+        all_pairs += fabs(cosine);
     }
     centre = sum_of(centre, m.room), scatter = sum_of(scatter, m.room), all_pairs = sum_of(all_pairs, m.room);
     bool every = !any_of(unseen, m.room), above = !any_of(below, m.room);

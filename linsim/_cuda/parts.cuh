@@ -9,7 +9,10 @@ enum { IN_A, IN_ROW, IN_B, IN_R, IN_MEAN };
 struct Size {
     int n, d, wide, high;
 
+    Size() = default;
     __device__ Size(int n, int d) : n(n), d(d), wide(d | 1), high(n | 1) {}
+    // where two matrices do not fit shared memory whatever the card: they are read in tiles
+    __device__ bool tiled() const { return n > 64 || d > 64; }
     __device__ int flat() const { return n * d + 2 * d + n + 1; }  // numbers of all parts, one after the other
 };
 
@@ -17,8 +20,7 @@ template <class real> struct Parts {
     real *R, *r, *b, *mean, *a;
     double *e;
 
-    __device__ void place(Room &room, Size s) {
-        R = room.take<real>(s.n * s.wide);
+    __device__ void place(Room &room, Size s) {  // all but R
         r = room.take<real>(s.d);
         b = room.take<real>(s.n);
         mean = room.take<real>(s.d);
@@ -66,7 +68,17 @@ template <class real> struct Cut {
 // What is known of a system beside its matrices; the order is that of linsim/_cuda/layout.py.
 struct Facts {
     double lam, mu, length_u, length_v, length_w, length_z, condition;
-    double constant, coupled, has_z, any_mean, preserves;
+    double constant, coupled, has_z, any_mean, means, preserves;
+};
+
+// The matrices of a layer: A (n, n) and H (d, d) of each head.
+template <class real> struct Heads {
+    const real *A, *H;
+    int count, across_A, across_H;
+    long long next_A, next_H;  // numbers from one head to the next
+
+    __device__ const real *attention(int head) const { return A + head * next_A; }
+    __device__ const real *weights(int head) const { return H + head * next_H; }
 };
 
 // Room for what lies between the products of a layer; column and others are doubles, whatever the state is.
@@ -83,27 +95,56 @@ struct Between {
     }
 };
 
+// Where the products of a layer lie, (n, wide) each: one of them, and the state before it where heads share it;
+// `tiles` where matrices are in the memory of the device.
+template <class real> struct Workshop {
+    real *T, *before, *tiles;
+};
+
+template <class real>
+PIECE void multiply(const Into<real> &to, const Size &s, const real *L, int across_L, const real *M, int across_M,
+                    int inner, real *tiles) {
+    if (tiles)
+        product_by_tiles(to, s.n, s.d, L, across_L, M, across_M, inner, tiles);
+    else
+        product(to, s.n, s.d, L, across_L, M, across_M, inner);
+    __syncthreads();
+}
+
 // Take the parts through a layer; `change`: room for what is added to R, or none.
-template <class real, class matrix>
-PIECE void advance(const Parts<real> &p, const Size &s, const matrix *A, const matrix *H, const Cut<real> &cut, const Facts &f,
-                   real *T, float *change, const Between &at) {
+template <class real>
+PIECE void advance(const Parts<real> &p, const Size &s, const Heads<real> &heads, const Cut<real> &cut, const Facts &f,
+                   const Workshop<real> &shop, float *change, const Between &at) {
     int n = s.n, d = s.d, wide = s.wide;
-    product(T, wide, n, d, p.R, wide, H, wide, d, false, (float *)0);
-    __syncthreads();
-    product(p.R, wide, n, d, A, s.high, T, wide, n, true, change);
-    __syncthreads();
-    EACH(j, d) {
-        real fed = 0, turned = 0, mean = 0;
-        for (int i = 0; i < n; i++) fed += cut.u[i] * p.R[i * wide + j];
-        for (int k = 0; k < d; k++) turned += p.r[k] * (real)H[k * wide + j];
-        if (f.any_mean > 0)
-            for (int k = 0; k < d; k++) mean += p.mean[k] * (real)H[k * wide + j];
-        at.fed[j] = fed, at.turned[j] = turned, at.mean[j] = mean;
+    const real *from = p.R;
+    if (heads.count > 1) {  // every head starts from the state before the layer
+        EACH(x, n * wide) shop.before[x] = p.R[x];
+        from = shop.before;
+        __syncthreads();
     }
-    if (f.has_z > 0)
+    for (int h = 0; h < heads.count; h++) {
+        Into<real> between = {shop.T, wide, false, false, 0}, state = {p.R, wide, true, h > 0, change};
+        multiply(between, s, from, wide, heads.weights(h), heads.across_H, d, shop.tiles);
+        multiply(state, s, heads.attention(h), heads.across_A, shop.T, wide, n, shop.tiles);
+    }
+    EACH(j, d) {
+        real fed = 0;
+        double all_turned = 0, all_mean = 0;
+        for (int i = 0; i < n; i++) fed += cut.u[i] * p.R[i * wide + j];
+        for (int h = 0; h < heads.count; h++) {
+            const real *H = heads.weights(h);
+            real turned = 0, mean = 0;
+            for (int k = 0; k < d; k++) turned += p.r[k] * H[k * heads.across_H + j];
+            if (f.any_mean > 0)
+                for (int k = 0; k < d; k++) mean += p.mean[k] * H[k * heads.across_H + j];
+            all_turned += turned, all_mean += mean;
+        }
+        at.fed[j] = fed, at.turned[j] = all_turned, at.mean[j] = all_mean;
+    }
+    if (f.has_z > 0)  // of a single head
         EACH(i, n) {
             real own = 0;
-            for (int k = 0; k < n; k++) own += (real)A[i * s.high + k] * p.b[k];
+            for (int k = 0; k < n; k++) own += heads.A[i * heads.across_A + k] * p.b[k];
             at.own[i] = p.b[i] + f.mu * own;
         }
     __syncthreads();
@@ -117,7 +158,7 @@ PIECE void advance(const Parts<real> &p, const Size &s, const matrix *A, const m
     }
     EACH(j, d) {
         p.r[j] = (real)(p.r[j] + f.lam * at.turned[j] + into * at.fed[j]);
-        p.mean[j] += (real)at.mean[j];
+        p.mean[j] += (real)(f.means * at.mean[j]);
     }
     __syncthreads();
     if (!(f.has_z > 0)) return;
@@ -192,5 +233,50 @@ template <class real> PIECE void normalise(const Parts<real> &p, const Size &s, 
     lower(p.a, 1, shift[IN_A]);
     if (threadIdx.x == 0)
         for (int k = 0; k < 5; k++) p.e[k] = whole[k];
+    __syncthreads();
+}
+
+// What a layer adds to every token, cut into parts as a state is; its rest is the product of a column and a row.
+struct Places {  // of r, b, a, mean, column and row in an array of so many numbers
+    int b, a, mean, column, row, all;
+
+    __device__ Places(Size s) {
+        b = s.d, a = b + s.n, mean = a + 1, column = mean + s.d, row = column + s.n, all = row + s.d;
+    }
+};
+
+// Bring no part to a smaller scale than what is added to it, at `e` (5): sums must fit.
+template <class real> PIECE void make_room(const Parts<real> &p, const Size &s, const double *e) {
+    double shift[5];
+    for (int k = 0; k < 5; k++) shift[k] = fmax(e[k] - p.e[k], 0.0);
+    __syncthreads();
+    for (int i = 0; i < s.n; i++)
+        if (shift[IN_R] > 0) lower(p.R + i * s.wide, s.d, shift[IN_R]);
+    lower(p.r, s.d, shift[IN_ROW]);
+    lower(p.b, s.n, shift[IN_B]);
+    lower(p.mean, s.d, shift[IN_MEAN]);
+    lower(p.a, 1, shift[IN_A]);
+    EACH(k, 5) p.e[k] = fmax(e[k], p.e[k]);
+    __syncthreads();
+}
+
+// Add it, at the scale of the state.
+template <class real>
+PIECE void add_to_all(const Parts<real> &p, const Size &s, const real *added, const double *e, float *change) {
+    Places in(s);
+    double by[5];
+    for (int k = 0; k < 5; k++) by[k] = power_of_two(e[k] - p.e[k]);
+    EACH(j, s.d) {
+        p.r[j] += (real)(added[j] * by[IN_ROW]);
+        p.mean[j] += (real)(added[in.mean + j] * by[IN_MEAN]);
+    }
+    EACH(i, s.n) p.b[i] += (real)(added[in.b + i] * by[IN_B]);
+    if (threadIdx.x == 0) p.a[0] += (real)(added[in.a] * by[IN_A]);
+    EACH(x, s.n * s.d) {
+        int i = x / s.d, j = x % s.d, at = i * s.wide + j;
+        real own = (real)(added[in.column + i] * by[IN_R]) * added[in.row + j];
+        p.R[at] += own;
+        if (change) change[at] += (float)own;
+    }
     __syncthreads();
 }

@@ -52,74 +52,93 @@ template <class real> struct Old {
     }
 };
 
-// What a layer's matrices do to roundings: norms of the columns of H over the largest, which is `widest`, and
-// Frobenius norms of both.
+// What a layer's matrices do to roundings: norms of the columns of each H over the largest, which is `widest`,
+// and Frobenius norms of both matrices of the first head.
 struct Norms {
-    double *columns;
-    double widest, size_A, size_H;
+    double *columns, *widest;  // (heads, d), (heads)
+    double size_A, size_H;
 
-    __device__ void place(Room &room, Size s) { columns = room.take<double>(s.d); }
+    __device__ void place(Room &room, Size s, int heads) {
+        columns = room.take<double>(heads * s.d);
+        widest = room.take<double>(heads);
+    }
 
-    template <class real> PIECE void look(const real *A, const real *H, const Size &s, double *room) {
-        double top = 0, all_H = 0, all_A = 0;
-        EACH(j, s.d) {
-            double square = 0;
-            for (int k = 0; k < s.d; k++) square += (double)H[k * s.wide + j] * H[k * s.wide + j];
-            columns[j] = sqrt(square);
-            top = fmax(top, columns[j]);
-            all_H += square;
+    template <class real> PIECE void look(const Heads<real> &heads, const Size &s, double *room) {
+        double all_A = 0;
+        for (int h = 0; h < heads.count; h++) {
+            const real *H = heads.weights(h);
+            double top = 0, all_H = 0;
+            EACH(j, s.d) {
+                double square = 0;
+                for (int k = 0; k < s.d; k++) {
+                    double own = H[k * heads.across_H + j];
+                    square += own * own;
+                }
+                columns[h * s.d + j] = sqrt(square);
+                top = fmax(top, columns[h * s.d + j]);
+                all_H += square;
+            }
+            top = fmax(max_of(top, room), 1e-300), all_H = sum_of(all_H, room);
+            EACH(j, s.d) columns[h * s.d + j] /= top;
+            if (threadIdx.x == 0) widest[h] = top;
+            if (h == 0) size_H = sqrt(all_H);
         }
         EACH(x, s.n * s.n) {
-            double own = A[x / s.n * s.high + x % s.n];
+            double own = heads.A[x / s.n * heads.across_A + x % s.n];
             all_A += own * own;
         }
-        widest = fmax(max_of(top, room), 1e-300);
-        size_A = sqrt(sum_of(all_A, room)), size_H = sqrt(sum_of(all_H, room));
-        EACH(j, s.d) columns[j] /= widest;
+        size_A = sqrt(sum_of(all_A, room));
         __syncthreads();
     }
 };
 
-// What a layer rounds, at the scale of each part: of R by row (x0, y beside x1), of b by row, of the others.
+// What a layer rounds, at the scale of each part: of R by row (x0, and y of each head, beside x1), of b by row,
+// of the others.
 struct Rounded {
     double *x0, *x1, *y, *b;
     double top[5];      // the largest of each
     double own_r, fed, shrunk, e_r, mode, own_mean;
 
-    __device__ void place(Room &room, Size s) {
+    __device__ void place(Room &room, Size s, int heads) {
         x0 = room.take<double>(s.n);
         x1 = room.take<double>(s.n);
-        y = room.take<double>(s.n);
+        y = room.take<double>(heads * s.n);
         b = room.take<double>(s.n);
     }
 
     template <class real>
-    PIECE void look(const Sizes &before, const Sizes &after, const real *A, const Norms &norms, const Facts &f,
-                    const double *e, double unit, const Size &s, double *room) {
+    PIECE void look(const Sizes &before, const Sizes &after, const Heads<real> &heads, const Norms &norms,
+                    const Facts &f, const double *e, double unit, const Size &s, double *room) {
         int n = s.n, d = s.d;
         double by_weights = SUM * sqrt(1 + (double)n / d), by_attention = SUM * sqrt((double)n);
         double entry = ENTRY / sqrt((double)d), top_R = 0, top_b = 0;
+        double widest = 0;
         EACH(i, n) {
-            double seen = 0, reached = 0;
-            for (int k = 0; k < n; k++) {
-                double own = A[i * s.high + k];
-                seen += own * before.rows[k] * own * before.rows[k];
-                reached += fabs(own) * before.b[k];
+            double plain = entry * after.rows[i] * f.condition, both = plain, reached = 0;
+            for (int h = 0; h < heads.count; h++) {
+                const real *row = heads.attention(h) + i * heads.across_A;
+                double seen = 0;
+                for (int k = 0; k < n; k++) {
+                    double own = row[k];
+                    seen += own * before.rows[k] * own * before.rows[k];
+                    if (h == 0) reached += fabs(own) * before.b[k];
+                }
+                y[h * n + i] = by_weights * sqrt(seen) * f.condition * norms.widest[h];
+                both = fmax(both, y[h * n + i]);
             }
-            double plain = entry * after.rows[i] * f.condition;
-            double summed = by_weights * sqrt(seen) * f.condition * norms.widest;
-            double both = fmax(plain, summed);
             x1[i] = both;
-            x0[i] = both > 0 ? plain / both : 0.0, y[i] = both > 0 ? summed / both : 0.0;
+            x0[i] = both > 0 ? plain / both : 0.0;
+            for (int h = 0; h < heads.count; h++) y[h * n + i] = both > 0 ? y[h * n + i] / both : 0.0;
             b[i] = (by_attention * fabs(f.mu) * reached + ENTRY * after.b[i]) * f.condition;
             top_R = fmax(top_R, both), top_b = fmax(top_b, b[i]);
         }
+        for (int h = 0; h < heads.count; h++) widest = fmax(widest, norms.widest[h]);
         top[IN_R] = max_of(top_R, room);
         top[IN_B] = f.has_z > 0 ? max_of(top_b, room) : 0.0;
         own_r = entry * after.whole[IN_ROW] * f.condition;
         own_mean = entry * after.whole[IN_MEAN];
-        top[IN_ROW] = fmax(own_r, by_weights * before.whole[IN_ROW] * norms.widest * f.condition);
-        top[IN_MEAN] = fmax(own_mean, by_weights * before.whole[IN_MEAN] * norms.widest);
+        top[IN_ROW] = fmax(own_r, by_weights * before.whole[IN_ROW] * widest * f.condition);
+        top[IN_MEAN] = fmax(own_mean, by_weights * before.whole[IN_MEAN] * widest);
         e_r = e[IN_ROW], fed = 0, shrunk = 1;
         if (f.coupled > 0) {  // what R feeds into r, at the larger of their scales
             e_r = fmax(e[IN_ROW], e[IN_R]);
@@ -154,7 +173,7 @@ struct Patterns {
 // Move the errors by what a layer has rounded: `Shadows.step` of linsim/_shadow.py.
 template <class real>
 PIECE void move(const Parts<float> *errors, int copies, const Size &s, const Patterns &patterns, long long layer,
-                const Parts<real> &p, const Old<real> &old_parts, const float *change, const Norms &norms,
+                const Parts<real> &p, const Old<real> &old_parts, const float *change, int heads, const Norms &norms,
                 const Rounded &rounded, const double *row_sizes, const Facts &f, double unit, double *room) {
     int n = s.n, d = s.d, flat = s.flat();
     double up[5], by_weights = SUM * sqrt(1 + (double)n / d);
@@ -186,14 +205,19 @@ PIECE void move(const Parts<float> *errors, int copies, const Size &s, const Pat
         float keep = (float)old[IN_R], add = (float)fresh[IN_R];
         EACH(x, n * d) {
             int i = x / d, j = x % d, at = i * s.wide + j;
-            float part = (float)rounded.y[i] * (float)norms.columns[j], plain = (float)rounded.x0[i];
-            float size = sqrtf(plain * plain + part * part) * (float)(rounded.x1[i] * own_scale);
+            float plain = (float)rounded.x0[i], square = plain * plain;
+            for (int h = 0; h < heads; h++) {
+                float part = (float)rounded.y[h * n + i] * (float)norms.columns[h * d + j];
+                square += part * part;
+            }
+            float size = sqrtf(square) * (float)(rounded.x1[i] * own_scale);
             float off = size * (sign * one[x] + same[x]) + (float)(change[at] * own_scale) * drift[x];
             error.R[at] = off * add + error.R[at] * keep;
         }
         one += n * d, same += n * d, drift += n * d;
         EACH(j, d) {
-            double off = rounded.own_r + by_weights * row_sizes[IN_ROW] * f.condition * norms.columns[j] * norms.widest;
+            double off = rounded.own_r, by_row = by_weights * row_sizes[IN_ROW] * f.condition;
+            for (int h = 0; h < heads; h++) off += by_row * norms.columns[h * d + j] * norms.widest[h];
             double moved = (off * rounded.shrunk + rounded.fed) * (sign * one[j] + same[j]);
             moved += steady * ((double)p.r[j] - old_parts.r[j]) * drift[j];
             error.r[j] = (float)(old[IN_ROW] * error.r[j] + moved * fresh[IN_ROW]);
@@ -214,7 +238,8 @@ PIECE void move(const Parts<float> *errors, int copies, const Size &s, const Pat
         one += n, same += n, drift += n;
         if (f.any_mean > 0)
             EACH(j, d) {
-                double off = rounded.own_mean + by_weights * row_sizes[IN_MEAN] * norms.columns[j] * norms.widest;
+                double off = rounded.own_mean, by_row = by_weights * row_sizes[IN_MEAN];
+                for (int h = 0; h < heads; h++) off += by_row * norms.columns[h * d + j] * norms.widest[h];
                 double moved = off * (sign * one[j] + same[j]);
                 moved += ((double)p.mean[j] - old_parts.mean[j]) * drift[j];
                 error.mean[j] = (float)(old[IN_MEAN] * error.mean[j] + moved * fresh[IN_MEAN]);

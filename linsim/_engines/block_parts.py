@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from .._namespace import Array, namespace, on_device_of, to_backend, to_host
 from ..block import Block
 from ..block._block import MATRICES, VECTORS
 from ..block._checks import check_attention
-from ..streams import RowGenerator
 from .task import SINGLE, Task, in_batch, rows_of
 
 __all__ = ["Parts", "Streams", "attention_of_layer", "given", "parts_of", "weights_of_layer"]
@@ -30,11 +28,11 @@ Map = tuple[Array | None, Array | None]
 class Streams:
     """Where some systems draw from, and how draws are rounded.
 
-    ``dtype``: that draws are rounded to, where tokens may have more digits; ``see`` returns what is
-    drawn, or what was drawn before.
+    ``dtype``: that draws are rounded to, where tokens may have more digits; ``see`` returns what a user's
+    sampler draws, or has drawn before.
     """
 
-    generator: RowGenerator
+    keys: _draws.Keys
     dtype: str
     see: Callable[[Callable[[], Any]], Any]
 
@@ -170,8 +168,8 @@ def given(parts: Parts) -> bool:
     return attention and weights and (block.feed_forward is None or block.up is not None)
 
 
-def attention_of_layer(parts: Parts, like: Array, streams: Streams) -> Any:
-    """Return the attention of one layer, or the projections that it is worked out with.
+def attention_of_layer(parts: Parts, like: Array, streams: Streams, layer: int) -> Any:
+    """Return the attention of a layer, or the projections that it is worked out with.
 
     ``like`` (k, n, d) are the tokens of the systems themselves.
     """
@@ -179,7 +177,9 @@ def attention_of_layer(parts: Parts, like: Array, streams: Streams) -> Any:
     if block.attention_fixed:
         return arrays["A"]
     if not isinstance(spec, FromTokens):
-        A = streams.see(lambda: _draws.attention(spec, int(like.shape[-2]), streams.generator, streams.dtype))
+        A = streams.see(
+            lambda: _draws.attention(spec, int(like.shape[-2]), streams.keys, layer, streams.dtype)
+        )
         return on_device_of(A[:, None], like, like.dtype)
     heads = block.head_count
     given: dict[str, Any] = {"normalized": spec.normalizes(block.query is not None), "rotary": spec.rotary}
@@ -193,27 +193,29 @@ def attention_of_layer(parts: Parts, like: Array, streams: Streams) -> Any:
     if "query_key" in arrays:
         return Projections(arrays["query_key"], None, **given)
     heat = parts.temperature if np.ndim(spec.temperature) else None
-    drawn = projections(spec, like, streams.generator, streams.dtype, streams.see, heads, heat)
+    drawn = projections(spec, like, streams.keys, layer, streams.dtype, heads, heat)
     return Projections(drawn.query, drawn.key, heads, heads, **given)
 
 
-def weights_of_layer(parts: Parts, like: Array, streams: Streams) -> dict[str, Map]:
-    """Return the matrices of one layer beside queries and keys; draws come in this order.
+def weights_of_layer(parts: Parts, like: Array, streams: Streams, layer: int) -> dict[str, Map]:
+    """Return the matrices of a layer beside queries and keys.
 
     "value" is what attention mixes, "output" what mixes become: of one head with weights W the values
     are the tokens themselves, which leaves W for behind the attention.
     """
-    block, arrays, see = parts.block, parts.arrays, streams.see
+    block, arrays = parts.block, parts.arrays
     d, heads = int(like.shape[-1]), block.head_count
     out: dict[str, Map] = {}
 
-    def drawn(draw: Callable[[], Any]) -> Map:
-        return on_device_of(see(draw), like, like.dtype), None
+    def placed(M: Array) -> Map:
+        return on_device_of(M, like, like.dtype), None
 
-    def weights(std: Any) -> Map:
-        return drawn(
-            lambda: _draws.weights(block.weights, d, std, streams.generator, streams.dtype, "weights")
-        )
+    def weights(std: Any, matrix: str) -> Map:
+        def draw() -> Array:
+            keys, dtype, own = streams.keys, streams.dtype, block.weights
+            return _draws.weights(own, d, std, keys, layer, matrix, dtype, "weights", like)
+
+        return placed(streams.see(draw) if callable(block.weights) else draw())
 
     if block.value is not None:
         out |= {"value": parts.map("value"), "output": parts.map("output")}
@@ -222,8 +224,8 @@ def weights_of_layer(parts: Parts, like: Array, streams: Streams) -> dict[str, M
         out["output" if one else "value"] = (arrays["weights"], None)
     else:
         if heads > 1:
-            out["value"] = weights(np.ones_like(parts.std))
-        out["output"] = weights(parts.std)
+            out["value"] = weights(np.ones_like(parts.std), "value")
+        out["output"] = weights(parts.std, "output")
     if block.feed_forward is None:
         return out
     if block.up is not None:
@@ -234,6 +236,6 @@ def weights_of_layer(parts: Parts, like: Array, streams: Streams) -> dict[str, M
     sizes["down"] = ((width, d), block.feed_forward_std * (2 / width) ** 0.5)
     for name, (shape, deviation) in sizes.items():
         if name != "gate" or block.gated:
-            draw = functools.partial(_draws.rectangle, shape, deviation, streams.generator, streams.dtype)
-            out[name] = drawn(draw)
+            W = _draws.rectangle(shape, deviation, streams.keys, layer, name, streams.dtype, like)
+            out[name] = placed(W)
     return out

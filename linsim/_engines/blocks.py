@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import _draws
 from .._attend import Projections
-from .._cloud import Cloud, copies_for, gather, regroup, tamed
+from .._cloud import Cloud, copies_for, gather, regroup
 from .._cloud_attention import attention_of
 from .._cloud_state import state_of
+from .._cloud_tamed import tamed
 from .._namespace import Array, namespace, on_device_of
 from .._parallel import pieces
 from .._recorded import Recorded, filled, record
@@ -53,30 +54,28 @@ def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
     """
     xp, start, size = namespace(task.start), task.start, task.size
     n, d = task.n, task.d
-    generator = _draws.streams(task.rng, size)
+    every_key = _draws.keys(task.rng, size)
     blocks = blocks_of(rule)
     given = {id(block): parts_of(block, task) for block in blocks}
     every = xp.broadcast_to(start, (size, n, d))
     at = task.at
-    taped = any(callable(x) for block in blocks for x in (block.weights, block.A))
     hooks = any(one.function is not None for block in blocks for one in cast(Any, block.deescalation))
 
     def run(part: slice) -> Recorded:
-        own_streams, tape = _draws.piece(generator, part), Tape(taped)
-        before = _draws.copied(own_streams)
+        keys, tape = every_key[part], Tape()
         here = replace(task, start=every[part, ...], numbers=np.arange(size)[part])
 
         def placed_parts(begin: Array, rows: Any) -> Callable[[int], Parts]:
             own = {key: place(part, rows, begin) for key, place in given.items()}
             return lambda layer: own[id(blocks[layer if len(blocks) > 1 else 0])]
 
-        def walk(begin: Array, count: int, rows: Any, streams: Any, see: Any) -> Recorded:
+        def walk(begin: Array, count: int, rows: Any, see: Any) -> Recorded:
             parts = placed_parts(begin, rows)
             split = row_split([np.full((1, n, n), 1 / n)], d, float(xp.finfo(begin.dtype).eps))
             split = placed(split, begin)
             half, top = scale(begin)
             cloud = gather(scaled(scaled(begin, half), -top - half), top)
-            drawing = Streams(streams, task.precision, see)
+            drawing = Streams(keys[rows], task.precision, see)
             moved = clouds(cloud, parts, drawing, at[:count], lambda: go_on(task.stop), task.ended)
             walked = (state_of(current, split) for current in moved)
             zero = on_device_of(here.zero_until[rows][:, :, None].astype(np.float64), begin)
@@ -87,24 +86,22 @@ def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
 
         every_row = np.arange(part.stop - part.start)
         if first is not None:
-            drawing = Streams(own_streams, task.precision, tape)
+            drawing = Streams(keys, task.precision, tape)
             found = first(here, placed_parts(here.start, every_row), drawing)
             wanted = hidden(found, task.allowed)
             if not wanted.any() or not tape.complete:
                 return found
             rows, count = np.flatnonzero(np.any(wanted, axis=-1)), last_of(wanted) + 1
-            closer = walk(
-                rows_of(here.start, rows), count, rows, _draws.copied(before, rows), tape.again(rows)
-            )
+            closer = walk(rows_of(here.start, rows), count, rows, tape.again(rows))
             methods = np.full(len(every_row), found.methods[0], dtype=object)
             methods[rows] = "iterate"
             found = filled(found, rows, closer, task.allowed)
             return replace(found, methods=methods.astype(str), fallbacks={"iterate": len(rows)})
-        found = walk(here.start, len(at), every_row, own_streams, tape)
+        found = walk(here.start, len(at), every_row, tape)
 
         def in_float64(rows: Any, count: int) -> Recorded:
             begin = xp.astype(rows_of(here.start, rows), xp.float64)
-            return walk(begin, count, rows, _draws.copied(before, rows), tape.again(rows))
+            return walk(begin, count, rows, tape.again(rows))
 
         # a hook was written for the dtype of the run, and may remember what it has seen
         again = in_float64 if tape.complete and not hooks else None
@@ -143,12 +140,12 @@ def clouds(
     """
     cloud, layer = start, 0
     like = start.rest[: start.k, ...]
-    drawn = kept(lambda layer: attention_of_layer(parts(layer), like, streams))
+    drawn = kept(lambda layer: attention_of_layer(parts(layer), like, streams, layer))
     for target in layers:
         while layer < target:
             go_on()
             drawn_now = drawn(layer)
-            weights = weights_of_layer(parts(layer), like, streams)
+            weights = weights_of_layer(parts(layer), like, streams, layer)
             moved = step(cloud, parts(layer), drawn_now, weights, _OPS, layer + 1)
             # behind a norm tokens have their mean for a centre
             moved = moved if parts(layer).block.norm == "post" else regroup(moved)

@@ -52,11 +52,14 @@ def choose(task: Task, method: str = "auto") -> Choice:
         If the engine that was asked for does not cover the task, with what is in the way.
     """
     if method == "auto":
-        covering = [engine for engine in ENGINES if not engine.covers(task)]
-        worth = [(engine, why) for engine in covering if (why := engine.worthwhile(task))]
-        engine, reason = next((engine, why) for engine, why in worth if ready(engine, task))
-        if engine is not worth[0][0]:
-            reason += f", while kernels of {worth[0][0].name} are being compiled"
+        waiting = ""
+        for engine in ENGINES:
+            if engine.covers(task) or not (reason := engine.worthwhile(task)):
+                continue
+            if ready(engine, task):
+                break
+            waiting = waiting or f", while kernels of {engine.name} are being compiled"
+        reason += waiting
     else:
         engine, reason = next(engine for engine in ENGINES if engine.name == method), "asked for"
         if obstacle := engine.covers(task):

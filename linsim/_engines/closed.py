@@ -143,7 +143,7 @@ def jobs(task: Task, form: Form) -> list[Job]:
         return _recorded(task, form, systems, part)
 
     parts = [slice(0, task.size)]
-    if not together:
+    if not together and known is None:  # what another closed form left is a piece already
         parts = pieces(task.size, 40 * n * d + 20 * n * n + 20 * d * d, np.empty(0))
     return [Job(part, functools.partial(run, part)) for part in parts]
 

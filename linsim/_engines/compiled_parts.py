@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,30 @@ from .._state import PARTS, Split, State, between_rescalings
 from .._types import HostArray
 from ..metrics._evaluate import as_given, of_tokens
 from ..metrics._metric import Layer
-from .panels import added, held, laid_out, room, vectors
+from .panels import added, held, history, laid_out, matrices, products, room, vectors
 from .task import StoppedError, budget, started
 
-__all__ = ["Group", "first_errors", "measured", "walker"]
+__all__ = ["Group", "Walker", "first_errors", "measured", "walker"]
 
 #: some systems, places among the recorded layers, and the states of these
 Group = tuple[slice, slice, State]
+
+
+class Walker(NamedTuple):
+    """Take systems through layers, time and again: ``(A, H, numbers, some, layer, wanted)``.
+
+    That is ``some`` of them, which are at ``layer`` now, to the layers ``wanted``; matrices are those of one
+    layer, or of all from the first, and ``numbers`` says which of them systems have.  ``through`` returns
+    their states.  ``apart``, of a single system, returns what does after it has taken errors along, which
+    another thread may call, in turn, up to a group of layers behind.
+    """
+
+    through: Callable[..., State]
+    apart: Callable[..., Callable[[], State]]
+
+
+# groups of layers of which is kept what errors need to know: that which they are at, and the next one
+_BEHIND = 2
 
 
 def measured(
@@ -56,22 +74,22 @@ def measured(
 
 def walker(
     here: HostArray, split: Split, growth: HostArray, rows: Sequence[HostArray], stop: HostArray
-) -> Callable[..., State]:
+) -> Walker:
     """Return what takes systems whose tokens are ``here`` (m or 1, n, d) through layers, time and again.
 
     ``growth`` (m,): log2 of how much a layer enlarges an entry; ``rows``: what layers add to every token, one
-    for each or for all, (m or 1, 1, d).  ``through(A, H, numbers, some, layer, wanted)``: states of ``some``
-    at the layers ``wanted``, which are at ``layer`` now; matrices are those of one layer, or of all from
-    the first, and ``numbers`` says which of them systems have.
+    for each or for all, (m or 1, 1, d).
     """
     from .._kernels.begin import begin as begin_compiled
-    from .._kernels.shadows import walk
+    from .._kernels.shadows import ERRORS, STATES, WHOLE, walk
 
     (n, d), dtype, m = here.shape[-2:], here.dtype, len(growth)
 
     def of(x: HostArray) -> HostArray:
         # a copy in any case: kernels are compiled once for arrays that can be written, and once for others
-        return np.array(np.broadcast_to(np.reshape(x, (x.shape[0], -1))[:, 0], m))
+        out = np.empty(m, dtype=x.dtype)
+        out[:] = x.reshape(len(x), -1)[:, 0]
+        return out
 
     eigenvalues = np.stack([of(split.lam), of(split.mu)], axis=-1).astype(np.float64)
     coupled, means = of(split.coupled) > 0, of(split.means)
@@ -101,9 +119,31 @@ def walker(
 
     every, every_error = between(budget(here), here), between(BUDGET, errors_held[0])
 
-    def through(
+    # of states and errors: who goes apart places matrices of his own
+    placed: list[tuple[HostArray, ...]] = []
+    given: list[Any] = [(None, None), (None, None)]
+    at_work = products(COUNT, n, d, dtype)
+    behind: dict[int, tuple[HostArray, ...]] = {}
+    groups = itertools.count()
+
+    def where(A: HostArray, H: HostArray, part: int) -> tuple[HostArray, ...]:
+        own = int(part == ERRORS)
+        while len(placed) <= own:
+            placed.append(matrices(A.shape[1], n, d, dtype))
+        for k, M in enumerate((A, H)):
+            if given[own][k] is not M:
+                placed[own][-1][2 * k : 2 * k + 2] = -1
+        given[own] = (A, H)
+        return placed[own]
+
+    def kept(group: int, layers: int) -> tuple[HostArray, ...]:
+        if group not in behind or len(behind[group][0]) < layers:
+            behind[group] = history(layers, n, d, dtype)
+        return behind[group]
+
+    def begun(
         A: HostArray, H: HostArray, numbers: HostArray, some: slice, layer: int, wanted: HostArray
-    ) -> State:
+    ) -> tuple[Callable[[int, int], None], Callable[[], State]]:
         count, k = some.stop - some.start, len(wanted)
         shapes = ((1,), (d,), (n,), (n, d), (d,))
         out = (*(np.empty((count, k, *shape), dtype=dtype) for shape in shapes), np.empty((count, k, 5)))
@@ -118,14 +158,40 @@ def walker(
         def cut(arrays: tuple[HostArray, ...]) -> tuple[HostArray, ...]:
             return tuple(x[some] for x in arrays)
 
-        walk(
-            A, H, numbers[some], cut(state_held), cut(errors_held), cut(cuts), cut(cuts32),
-            eigenvalues[some], lengths[some], condition[some], constant[some], coupled[some], any_mean[some],
-            means[some], cut(drive), pools, fixed, drift,
-            every[some], every_error[some], SAFETY, layer, wanted, out, off, noise, noise_rows, stop,
-        )  # fmt: skip
-        if stop[0]:
-            raise StoppedError
+        def go(part: int, group: int) -> None:
+            layers = 1 if part == WHOLE else int(wanted[-1]) - layer
+            walk(
+                A, H, numbers[some], cut(state_held), cut(errors_held), cut(cuts), cut(cuts32),
+                eigenvalues[some], lengths[some], condition[some], constant[some], coupled[some],
+                any_mean[some], means[some], cut(drive), pools, fixed, drift,
+                every[some], every_error[some], SAFETY, layer, wanted, out, off, noise, noise_rows, stop,
+                part, where(A, H, part), at_work, kept(group, layers),
+            )  # fmt: skip
+            if stop[0]:
+                raise StoppedError
+
+        return go, lambda: found(count, k, some, out, off, noise, noise_rows)
+
+    def through(*which: Any) -> State:
+        go, states = begun(*which)
+        go(WHOLE, 0)
+        return states()
+
+    def apart(*which: Any) -> Callable[[], State]:
+        go, states = begun(*which)
+        group = next(groups) % _BEHIND
+        go(STATES, group)
+
+        def finished() -> State:
+            go(ERRORS, group)
+            return states()
+
+        return finished
+
+    def found(
+        count: int, k: int, some: slice, out: tuple[HostArray, ...], off: tuple[HostArray, ...],
+        noise: HostArray, noise_rows: HostArray,
+    ) -> State:  # fmt: skip
         both = count * k
 
         def repeated(x: HostArray) -> HostArray:
@@ -136,7 +202,7 @@ def walker(
             f"e_{key}": e.reshape(both, 1, 5)[:, :, j : j + 1] for j, key in enumerate(PARTS)
         }
 
-        found = State(
+        state = State(
             split.map(repeated),
             a=a.reshape(both, 1, 1),
             r=r.reshape(both, 1, d),
@@ -148,7 +214,7 @@ def walker(
             rows=noise_rows.reshape(both, n, 1),
         )
         if shadows is None:
-            return found
+            return state
         a, r, b, R, mean, e = off
         exponents = {f"e_{key}": e.reshape(both, COUNT, 1, 5)[..., j : j + 1] for j, key in enumerate(PARTS)}
         own = State(
@@ -162,9 +228,9 @@ def walker(
             noise=shadows.errors.noise,
         )
         splits = tuple(cut.map(repeated) for cut in shadows.splits)
-        return replace(found, samples=replace(shadows, errors=own, splits=splits).samples(found))
+        return replace(state, samples=replace(shadows, errors=own, splits=splits).samples(state))
 
-    return through
+    return Walker(through, apart)
 
 
 @functools.lru_cache(maxsize=4)

@@ -8,9 +8,8 @@ once, on the device.  CuPy arrays only; what the kernel does not take goes to :m
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -22,16 +21,15 @@ from .._namespace import Array, namespace, on_device_of
 from .._recorded import Recorded
 from .._shadow import BUDGET, COUNT, begin
 from .._split import KINDS
-from .._state import Split, norm
+from .._state import Split
 from .._types import HostArray
 from ..errors import BackendError
-from ..metrics._evaluate import as_given
-from ..metrics._metric import Measured
 from ..metrics._registry import needing
-from ..metrics._written import METRICS, of_numbers
-from .device_walk import Batch, Walked, measured, rescaled
+from ..metrics._written import METRICS
+from .device_records import Records, together
+from .device_walk import Batch, Walked, drive_of, rescaled
 from .lanes import METRICS as WITHOUT_MODES
-from .matrices import blunt, gentle, plain_split, split_of
+from .matrices import Heads, blunt, gentle, plain_split, split_of, walked_heads
 from .protocol import Job
 from .task import Task, go_on, rounding, started
 
@@ -45,6 +43,8 @@ kernels = ""
 _LAUNCH = 5e12
 # numbers that working out metrics holds for each state at a time, beside what the kernel wrote
 _HELD = 100
+# whole arrays of the size of a state, and of its pairs of tokens, that measuring one holds
+_STATES = 40
 # part of the free memory that a run may take
 _SHARE = 0.5
 
@@ -55,22 +55,16 @@ def covers(task: Task) -> str:
         return "arrays that are not CuPy's"
     if task.rule.moves_by != "matrices":
         return f"{type(task.rule).__name__} has no matrices that are known beforehand"
-    if task.driven or not task.rule.stochastic:
-        what = "a bias" if task.driven else "attention that is not stochastic"
-        return f"{what}: not in the CUDA kernel"
-    if not task.alike or len(task.rule.checked_heads(0)) > 1:
-        return "several heads: not in the CUDA kernel"
-    if missing := [metric for metric in task.names if metric not in METRICS]:
-        return f"{', '.join(missing)}: not among what the CUDA kernel measures"
-    if task.tokens is not None:
-        return "tokens: the CUDA kernel measures all of them alike"
-    if task.keep_states:
-        return "keep_states: states stay on the chip"
+    if not task.alike:
+        return "layers with different numbers of heads"
+    if looking := needing("attention", task.names):
+        return f"{', '.join(looking)}: attention stays in the kernel"
     if max(task.n, task.d) > layout.LARGEST:
         return f"n = {task.n}, d = {task.d}: one of them is above {layout.LARGEST}"
     if float(np.max(task.growth)) > BUDGET:
         return f"layers that enlarge entries by more than 2^{BUDGET:.0f}"
-    return "" if _room(task) else "a block of this card holds no system of this size"
+    enough = room_of_a_block() >= layout.LEAST
+    return "" if enough else f"a block of this card has less than {layout.LEAST // 1024} KiB"
 
 
 def worthwhile(task: Task) -> str:
@@ -80,18 +74,17 @@ def worthwhile(task: Task) -> str:
 
 def operations(task: Task) -> float:
     """Products of a layer, on the state and its three shadows, and singular values of what is recorded."""
-    n, d = task.n, task.d
-    return task.size * (4 * task.last * 2.0 * n * d * (n + d) + len(task.layers) * 20.0 * n * d * min(n, d))
+    n, d, heads = task.n, task.d, len(task.rule.checked_heads(0))
+    products = 4 * task.last * heads * 2.0 * n * d * (n + d)
+    return task.size * (products + len(task.layers) * 20.0 * n * d * min(n, d))
 
 
-def _room(task: Task) -> tuple[int, bool] | None:
-    """Bytes of a block, and whether matrices fit in single precision as well; None where nothing does."""
-    itemsize = 8 if task.precision == "float64" else 4
-    for with_copies in (True, False):
-        needed = layout.shared_bytes(task.n, task.d, itemsize, COUNT, with_copies)
-        if needed <= room_of_a_block():
-            return needed, with_copies
-    return None
+def _fits(task: Task) -> bool:
+    """Whether a block has room for all but matrices, which may lie elsewhere."""
+    itemsize, limit = 8 if task.precision == "float64" else 4, room_of_a_block()
+    heads = len(walked_heads(task)[0](0))
+    small, _ = layout.room(task.n, task.d, itemsize, COUNT, heads, limit)
+    return small <= limit and limit >= layout.LEAST
 
 
 def jobs(task: Task) -> list[Job]:
@@ -126,84 +119,112 @@ def _run(task: Task) -> Recorded:
 
 def _recorded(task: Task) -> Recorded:
     """Measure along the cut that keeps gaps; where that costs digits, along the mean first."""
+    heads, equal = walked_heads(task)
 
     def own(M: Array) -> Array:
         return M
 
-    if set(task.names) <= set(WITHOUT_MODES):  # no eigenvector has to be found
-        return _walked(task, plain_split(task, own, task.heads), np.asarray([KINDS[0]]))
-    split, kinds, enlarged = split_of(task, own, task.heads)
-    found = _walked(task, *gentle(task, split, kinds, enlarged, own, task.heads))
+    if set(task.names) <= set(WITHOUT_MODES) and task.rule.stochastic:  # no eigenvector has to be found
+        return _walked(task, plain_split(task, own, heads), np.asarray([KINDS[0]]), heads)
+    split, kinds, enlarged = split_of(task, own, heads, equal)
+    found = _walked(task, *gentle(task, split, kinds, enlarged, own, heads), heads)
     rough = blunt(found, enlarged, task.precision)
     if not any(x.any() for x in rough.values()):
         return found
     far = np.flatnonzero(functools.reduce(np.logical_or, rough.values()))
     some = task.picked(far)
-    again = _walked(some, *split_of(some, own, some.heads)[:2])
-    place = on_device_of(far, task.start)
+    heads, equal = walked_heads(some)
+    again = _walked(some, *split_of(some, own, heads, equal)[:2], heads)
+    place, values, errors = on_device_of(far, task.start), found.values, found.errors
     for metric, asked in rough.items():
-        values, errors = found.values[metric], found.errors[metric]
-        better = (again.errors[metric] < errors[place]) & on_device_of(asked[far, None], errors)
-        xp = namespace(errors)
-        values[place] = xp.where(better, again.values[metric], values[place])
-        errors[place] = xp.where(better, again.errors[metric], errors[place])
+        xp = namespace(errors[metric])
+        better = (again.errors[metric] < errors[metric][place]) & on_device_of(asked[far, None], place)
+        pairs = [(values[metric], again.values[metric]), (errors[metric], again.errors[metric])]
+        if metric == "log_norm" and task.keep_states:
+            pairs += [(found.states, again.states), (found.log_scale, again.log_scale)]
+        for held, new in pairs:
+            which = xp.reshape(better, (*better.shape, *[1] * (held.ndim - 2)))
+            held[place] = xp.where(which, new, held[place])
     kinds = np.array(np.broadcast_to(found.kinds, found.size), dtype=object)
     kinds[far] = again.kinds
     return replace(found, kinds=kinds.astype(str))
 
 
-def _walked(task: Task, split: Split, kinds: HostArray) -> Recorded:
+def _walked(task: Task, split: Split, kinds: HostArray, heads: Callable[[int], Heads]) -> Recorded:
     """Take the systems through the layers, as many at a time as memory allows, and measure them."""
-    xp = namespace(task.start)
-    A, H = _matrices(task)
+    A, H = _matrices(task, heads)
+    rows = _rows(task)
     # where nothing is its own, what one system does all do
-    size = max(task.start.shape[0], A.shape[1], H.shape[1], split.v.shape[0])
+    alone = [x.shape[0] for x in (task.start, split.v, *rows)] + [A.shape[2], H.shape[2]]
+    if task.tokens is not None:
+        alone.append(len(task.tokens))
+    size = max(alone)
     parts = []
     for part in _parts(task, size):
         go_on(task.stop)
-        parts.append(_part(task, split, part, A, H))
+        parts.append(_part(task, split, part, A, H, rows))
 
-    def joined(metric: str, which: str) -> Array:
-        return xp.concat([getattr(found[metric], which) for found in parts], axis=0)
-
-    return Recorded(
-        {metric: joined(metric, "value") for metric in task.names},
-        {metric: joined(metric, "error") for metric in task.names},
-        np.asarray([name]),
-        np.atleast_1d(kinds),
-        np.asarray([rounding(task.start, task.layers)]),
-        {},
-        size,
+    return replace(
+        together(parts, axis=0),
+        methods=np.asarray([name]),
+        kinds=np.atleast_1d(kinds),
+        rounding=np.asarray([rounding(task.start, task.layers)]),
     )
 
 
-def _matrices(task: Task) -> tuple[Array, Array]:
-    """All matrices of a task as (layers or 1, b or 1, ., .) arrays."""
-    xp = namespace(task.start)
+def _matrices(task: Task, heads: Callable[[int], Heads]) -> tuple[Array, Array]:
+    """All matrices of a task as (layers or 1, heads, b or 1, ., .) arrays."""
+    xp, layers = namespace(task.start), [heads(layer) for layer in range(task.different)]
 
     def stack(side: int) -> Array:
-        layers = [task.heads(layer)[0][side] for layer in range(task.different)]
-        b = max(M.shape[0] for M in layers)
-        return xp.stack([xp.broadcast_to(M, (b, *M.shape[1:])) for M in layers])
+        b = max(pair[side].shape[0] for layer in layers for pair in layer)
+        wide = [
+            xp.stack([xp.broadcast_to(pair[side], (b, *pair[side].shape[1:])) for pair in layer])
+            for layer in layers
+        ]
+        return xp.stack(wide)
 
     return stack(0), stack(1)
 
 
+def _rows(task: Task) -> list[Array]:
+    """What each layer adds to every token, (b or 1, 1, d), as many as layers differ; none where none does."""
+    if not task.driven:
+        return []
+    xp = namespace(task.start)
+    nothing = xp.zeros((1, 1, task.d), dtype=task.start.dtype)
+    rows = [task.drive(layer) for layer in range(task.different)]
+    return [nothing if row is None else row for row in rows]
+
+
+def _by_arrays(task: Task) -> bool:
+    """Whether metrics are worked out of states in whole arrays: of weighted tokens, or not the kernel's."""
+    return task.tokens is not None or not set(task.names) <= set(METRICS)
+
+
+def _bytes(task: Task) -> tuple[float, float]:
+    """What a system takes on its way, with all that is recorded of it, and measuring one state of it."""
+    n, d, count, single = task.n, task.d, len(task.layers), task.precision != "float64"
+    each = 8.0 * layout.flat(n, d) * (8 + 3 * COUNT) + 16.0 * count * len(task.names)
+    if task.keep_states:
+        each += 8.0 * count * (n * d + 1)
+    if not _by_arrays(task):
+        each += 8.0 * count * (3 * layout.width(n, d) + 6 * min(n, d) + _HELD)
+    state = 8.0 * _STATES * (n * d + n * n) * (1 + COUNT * single)
+    return each, state * (_by_arrays(task) or task.keep_states)
+
+
 def _parts(task: Task, size: int) -> Iterator[slice]:
     """Cut systems so that what a piece holds fits the free memory."""
-    import cupy
-
-    n, d, count = task.n, task.d, len(task.layers)
-    each = 8.0 * count * (3 * layout.width(n, d) + 6 * min(n, d) + _HELD)
-    each += 8.0 * layout.flat(n, d) * (8 + 3 * COUNT)
-    free, _ = cupy.cuda.runtime.memGetInfo()
+    each = sum(_bytes(task))
+    free = _free()
     at_once = int(_SHARE * free // each)
     if at_once < 1:
         raise _validate.refusal(
             BackendError,
             "backend",
             f"a GPU with {free / 2**20:.0f} MiB free",
-            f"{each / _SHARE / 2**20:.3g} MiB for one system of {count} recorded layers",
+            f"{each / _SHARE / 2**20:.3g} MiB for one system of {len(task.layers)} recorded layers",
             "Record fewer layers, free memory there, or pass backend='numpy'.",
         )
     pieces = -(-size // at_once)
@@ -211,65 +232,65 @@ def _parts(task: Task, size: int) -> Iterator[slice]:
         yield slice(size * k // pieces, size * (k + 1) // pieces)
 
 
-def _part(task: Task, split: Split, part: slice, A: Array, H: Array) -> dict[str, Measured]:
-    """Metrics of some systems, (systems, layers)."""
+def _free() -> int:
+    import cupy
+
+    return int(cupy.cuda.runtime.memGetInfo()[0])
+
+
+def _part(task: Task, split: Split, part: slice, A: Array, H: Array, rows: Sequence[Array]) -> Recorded:
+    """Metrics of some systems, (systems, layers), and their states where these are kept."""
     n, d, m = task.n, task.d, part.stop - part.start
 
     def own(x: Array) -> Array:
         return x if x.shape[0] == 1 else x[part, ...]
 
     start, cut = own(task.start), split.map(own)
-    xp = namespace(start)
-    until = np.broadcast_to(own(task.zero_until), (m, n))
-    A, H = (M if M.shape[1] == 1 else M[:, part, ...] for M in (A, H))
-    singular = bool(needing("singular values", task.names))
-    batch = Batch(m, n, d, A, H, on_device_of(np.ascontiguousarray(until), start), singular)
-    found = []
-    layers = task.at
-    if layers[0] == 0:  # tokens are measured as they are given
-        given, _ = as_given(start)
-        found.append(_of(task, measured(batch, given), given.split, xp.float64))
+    until = on_device_of(np.ascontiguousarray(np.broadcast_to(own(task.zero_until), (m, n))), start)
+    A, H = (M if M.shape[2] == 1 else M[:, :, part, ...] for M in (A, H))
+    by_arrays = _by_arrays(task)
+    batch = Batch(
+        m, n, d, A, H, until,
+        numbers=not by_arrays, singular=bool(needing("singular values", task.names)),
+        states=by_arrays or task.keep_states,
+        drive=drive_of([own(row) for row in rows], cut) if rows else None,
+    )  # fmt: skip
+    weights = task.tokens_beside(start, None)
+    weights = None if weights is None else own(weights)
+    records = Records(task, batch, cut, weights)
+    found, layers = [], task.at
+    if layers[0] == 0:
+        found.append(records.given(start))
         layers = layers[1:]
     if layers:
         growth = own(task.growth)
         state = started(start, cut)
         shadows = begin(state, float(np.max(growth)))
-        room = _room(task)
-        assert room is not None  # as covers() said
-        walked = Walked(batch, state, shadows, rescaled(growth, m, state, shadows), *room)
-        numbers = []
-        for first, last in _runs(m, n, d, layers[-1]):
+        walked = Walked(batch, state, shadows, rescaled(growth, m, state, shadows))
+        each, of_state = _bytes(task)
+        at_once = int((_SHARE * _free() - m * each) // (m * of_state)) if of_state else len(layers)
+        written = []
+        for first, last, wanted in _runs(m, n, d * A.shape[1], layers, max(1, at_once)):
             go_on(task.stop)
-            numbers.append(walked.to(first, last, [layer for layer in layers if first < layer <= last]))
-        found.append(_of(task, xp.concat(numbers, axis=1), cut, start.dtype))
-    return {
-        metric: Measured(
-            xp.concat([one[metric].value for one in found], axis=1),
-            xp.concat([one[metric].error for one in found], axis=1),
-        )
-        for metric in task.names
-    }
+            out = walked.to(first, last, wanted)
+            if batch.states and wanted:
+                found.append(records.states(out, wanted, shadows))
+            elif wanted:
+                written.append(out)
+        if written:
+            found.append(records.numbers(written))
+    return together(found, axis=1)
 
 
-def _runs(m: int, n: int, d: int, last: int) -> Iterator[tuple[int, int]]:
-    """Cut layers into launches: the first and the last layer of each."""
-    at_once = max(1, int(_LAUNCH // (m * 8.0 * n * d * (n + d))))
-    for first in range(0, last, at_once):
-        yield first, min(first + at_once, last)
-
-
-def _of(task: Task, numbers: Array, split: Split, dtype: Any) -> dict[str, Measured]:
-    """Metrics of what the kernel wrote of states of m systems at some layers, each (m, layers)."""
-    xp, (m, count) = namespace(numbers), numbers.shape[:2]
-
-    def each(x: Array) -> Array:
-        x = xp.broadcast_to(x, (m, 1, 1))
-        return xp.reshape(xp.broadcast_to(x[:, None, ...], (m, count, 1, 1)), (m * count, 1, 1))
-
-    cut = (each(norm(split.v)), each(split.constant), each(split.preserves_mean))
-    found = of_numbers(xp.reshape(numbers, (m * count, -1)), task.names, (task.n, task.d), dtype, *cut)
-
-    def placed(x: Array) -> Array:
-        return xp.reshape(xp.broadcast_to(x, (m * count, 1, 1)), (m, count))
-
-    return {metric: Measured(placed(one.value), placed(one.error)) for metric, one in found.items()}
+def _runs(
+    m: int, n: int, d: int, layers: Sequence[int], at_once: int
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Cut layers into launches: the first and the last layer of each, and which of them are recorded."""
+    most, first = max(1, int(_LAUNCH // (m * 8.0 * n * d * (n + d)))), 0
+    while first < layers[-1]:
+        last = min(first + most, layers[-1])
+        wanted = [layer for layer in layers if first < layer <= last][:at_once]
+        if len(wanted) == at_once:
+            last = wanted[-1]
+        yield first, last, wanted
+        first = last

@@ -60,7 +60,7 @@ def with_more_digits(
             again = in_pairs(numbers, last_of(wanted[numbers]) + 1)
             found = filled(found, numbers, again, task.allowed)
             counts["double-double"] = len(numbers)
-    return replace(found, fallbacks=counts)
+    return found if counts == found.fallbacks else replace(found, fallbacks=counts)
 
 
 def last_of(wanted: np.ndarray[Any, Any]) -> int:
@@ -110,20 +110,17 @@ def in_pairs_of_doubles(task: Task, heads: Callable[[int], list[tuple[Array, Arr
 class Tape:
     """What a user's samplers returned, so that a second pass sees the same matrices.
 
-    Samplers may hold a state of their own and cannot be asked again.  They draw from the streams
-    that the library draws from, so where there is one all of a layer's draws are kept; else the
-    streams are begun anew.
+    Samplers may hold a state of their own and cannot be asked again; all else is drawn anew.
     """
 
-    def __init__(self, taped: bool) -> None:
-        self.taped, self.bytes = taped, 0
+    def __init__(self) -> None:
+        self.bytes = 0
         self.drawn: list[np.ndarray[Any, Any]] = []
-        self.place = 0
 
     def __call__(self, draw: Callable[[], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
         """Return ``draw()``, and keep it."""
         out = draw()
-        if self.taped and self.bytes <= _TAPE:
+        if self.complete:
             self.bytes += out.nbytes
             self.drawn.append(out)
         return out
@@ -131,9 +128,9 @@ class Tape:
     @property
     def complete(self) -> bool:
         """Whether all can be seen again."""
-        return not self.taped or self.bytes <= _TAPE
+        return self.bytes <= _TAPE
 
     def again(self, rows: np.ndarray[Any, Any]) -> Callable[[Any], np.ndarray[Any, Any]]:
-        """Return what hands out the kept matrices of some of the systems, in order; else draws."""
+        """Return what hands out the kept matrices of some of the systems, in the order they were drawn."""
         kept = iter(self.drawn)
-        return (lambda draw: next(kept)[rows]) if self.taped else (lambda draw: draw())
+        return lambda draw: next(kept)[rows]

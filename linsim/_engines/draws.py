@@ -45,34 +45,38 @@ def not_compiled(task: Task) -> str:
 
 
 def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
-    """Return the work on chunks of systems, each system with its own stream; ``compiled``: in kernels."""
+    """Return the work on chunks of systems, each system with its own key; ``compiled``: in kernels."""
     xp = namespace(task.start)
     precision, size = task.precision, task.size
     n, d = task.n, task.d
-    generator = _draws.streams(task.rng, size)
+    every_key = _draws.keys(task.rng, size)
     std = np.broadcast_to(rule.std, task.batch).reshape(size, 1, 1)
     A = task.attention(rule.A) if rule.fixed else None
     known = [to_host(A).astype(np.float64)] if rule.fixed else [np.tril(np.ones((1, n, n)))]
     every = xp.broadcast_to(task.start, (size, n, d))
     until = np.broadcast_to(task.zero_until, (size, n))
     at = task.at
-    taped = callable(rule.kind) or not rule.fixed
 
     def run(piece: slice) -> Recorded:
-        own, tape = _draws.piece(generator, piece), Tape(taped)
-        before = _draws.copied(own)
+        every_own, tape = every_key[piece], Tape()
         fixed = A if A is None or A.shape[0] == 1 else A[piece, ...]
         here = replace(task, start=every[piece, ...], numbers=np.arange(size)[piece])
 
-        def drawn(streams: Any, rows: Any, see: Any) -> Callable[[int], list[tuple[Any, Any]]]:
+        def drawn(rows: Any, see: Any) -> Callable[[int], list[tuple[Any, Any]]]:
+            keys = every_own[rows]
+
+            def weights(layer: int) -> Any:
+                own = std[piece][rows]
+                return _draws.weights(rule.kind, d, own, keys, layer, "output", precision, like=here.start)
+
             def heads(layer: int) -> list[tuple[Any, Any]]:
                 go_on(task.stop)
                 attention = fixed
                 if attention is None:
-                    attention = see(lambda: _draws.attention(rule.A, n, streams, precision))
+                    attention = see(lambda: _draws.attention(rule.A, n, keys, layer, precision))
                 elif attention.shape[0] > 1:
                     attention = rows_of(attention, rows)
-                W = see(lambda: _draws.weights(rule.kind, d, std[piece][rows], streams, precision))
+                W = see(lambda: weights(layer)) if callable(rule.kind) else weights(layer)
                 return [(attention, W)]
 
             return heads
@@ -106,10 +110,10 @@ def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
             return record(walked, at[:count], names, start, zero, keep, "iterate", KINDS[0], error, tokens)
 
         every_row = np.arange(piece.stop - piece.start)
-        found = walk(here.start, len(at), drawn(own, every_row, tape), every_row)
+        found = walk(here.start, len(at), drawn(every_row, tape), every_row)
 
         def again(rows: Any) -> Any:
-            return drawn(_draws.copied(before, rows), rows, tape.again(rows))
+            return drawn(rows, tape.again(rows))
 
         def in_float64(rows: Any, count: int) -> Recorded:
             start = xp.astype(rows_of(here.start, rows), xp.float64)
@@ -142,7 +146,7 @@ def _walked(
     """Take systems through the kernels, some layers at a time as they are drawn; yield recorded states."""
     m, every, numbers = len(start), slice(0, len(start)), np.arange(len(start))
     # each layer may use the whole budget, so each is rescaled
-    through = walker(start, split, np.full(m, float(budget(start))), [], stop)
+    through = walker(start, split, np.full(m, float(budget(start))), [], stop).through
     d = start.shape[-1]
     # the errors' patterns repeat every 16 layers; weights of as many are drawn ahead where they are small
     ahead = _AHEAD if _AHEAD * m * d * d * start.itemsize <= _BYTES else 1

@@ -92,9 +92,18 @@ def _moved(found: Recorded, like: Array | None) -> Recorded:
     )
 
 
+def _columns(found: Recorded) -> list[Any]:
+    """All that has an entry for each system, or one for all."""
+    labels = [found.methods, found.kinds, found.rounding, found.refused]
+    kept = [] if found.states is None else [found.states, found.log_scale]
+    return [*found.values.values(), *found.errors.values(), *labels, *kept]
+
+
 def _joined(found: Sequence[Recorded], task: Task) -> Recorded:
     """Put what jobs recorded together, in their order."""
     xp, size = namespace(task.start), task.size
+    if len(found) == 1 and all(x.shape[0] == size for x in _columns(found[0])):
+        return replace(found[0], fallbacks=dict(sorted(found[0].fallbacks.items())))
 
     def each(name: str) -> np.ndarray[Any, Any]:
         own = [getattr(part, name) for part in found]

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .._cloud import Cloud, copies_for, gather, regroup, tamed
+from .._cloud import Cloud, copies_for, gather, regroup
 from .._cloud_state import state_of
+from .._cloud_tamed import tamed
 from .._namespace import namespace, on_device_of
 from .._parallel import pieces
 from .._recorded import Recorded, record

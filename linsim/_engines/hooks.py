@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _validate
-from .._cloud import Cloud, regathered, shaken, tamed, whole
+from .._cloud import Cloud, regathered, shaken, whole
+from .._cloud_tamed import tamed
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._state import EMPTY, scaled
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError

@@ -13,11 +13,12 @@ from .._general_eigen import row_sums
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import pieces
 from .._recorded import Recorded, missing, record, sharper
+from .._shadow import BUDGET
 from .._split import KINDS, choose_split, no_split, row_split
 from .._state import Split, State
 from . import steps
 from .protocol import Job
-from .task import Task, budget, eps_of, go_on, placed, rounding, started
+from .task import Task, budget, eps_of, go_on, in_one_transfer, placed, rounding, started
 
 __all__ = ["blunt", "gentle", "jobs", "plain_split", "split_of", "told_apart", "walked_heads"]
 
@@ -64,12 +65,19 @@ def jobs(task: Task) -> list[Job]:
                 return None if task.ended(layer) else cut(0 if repeats else layer)
 
             added = drive if task.driven else None
-            walked = steps.states(started(here, split), asked, task.at, pace, bits, drive=added)
-            keep = task.keep_states
-            tokens = task.tokens_beside(here, part)
-            return record(
-                walked, task.at, task.names, here, own(until), keep, "iterate", kinds, error, tokens
-            )
+            # rows of A that sum to 1 enlarge nothing: all entries are within the growth of a layer
+            wide = False if task.rule.stochastic and pace <= BUDGET else None
+
+            def recorded(hopes: list[Array] | None) -> Recorded:
+                begun = started(here, split)
+                walked = steps.states(begun, asked, task.at, pace, bits, drive=added, wide=wide, hopes=hopes)
+                keep, tokens = task.keep_states, task.tokens_beside(here, part)
+                names, zero = task.names, own(until)
+                return record(walked, task.at, names, here, zero, keep, "iterate", kinds, error, tokens)
+
+            hopes: list[Array] = []
+            found = recorded(None if task.on_host else hopes)
+            return found if all(map(bool, hopes)) else recorded(None)
 
         first, kinds_first = gentle(task, split, kinds, enlarged, own, heads)
         found = walk(first, kinds_first)
@@ -200,7 +208,8 @@ def split_of(
     elif not (rule.stochastic or equal):
         split, kinds, enlarged = no_split(task.n, task.d), np.asarray([KINDS[4]]), np.ones(1)
     else:
-        attentions = [host(A) for layer in range(task.different) for A, _ in heads(layer)]
+        every = [own(A) for layer in range(task.different) for A, _ in heads(layer)]
+        attentions = [A.astype(np.float64) for A in in_one_transfer(every)]
         split, kinds = row_split(attentions, int(start.shape[-1]), eps), np.asarray([KINDS[0]])
         enlarged = np.ones(1)
     return placed(split, start), kinds, enlarged

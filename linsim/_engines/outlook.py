@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import _kernels
 from .._types import BoolArray, HostArray
 
 __all__ = ["DEEPEST", "stays_apart"]
@@ -29,25 +30,10 @@ def stays_apart(A: HostArray, H: HostArray, x0: HostArray, last: int, growth: fl
 
     ``A``, ``H`` and ``x0`` have leading axis m or 1; ``growth``: log2 of how much a layer enlarges an entry.
     """
-    x = x0 / np.max(np.abs(x0), axis=(-1, -2), keepdims=True)
-    with np.errstate(all="ignore"):  # what is no number in single precision goes the other way
-        A, H, x = (M.astype(np.float32) for M in (A, H, x))
-    size = max(len(A), len(H), len(x))
-    x = np.array(np.broadcast_to(x, (size, *x.shape[1:])), order="C")
-    weighted, mixed = np.empty_like(x), np.empty_like(x)
+    from .._kernels.outlook import ahead
+
+    size = max(len(A), len(H), len(x0))
+    out = np.empty((size, 2))
     every = max(1, int(_ROOM // max(growth, 1.0)))
-    with np.errstate(all="ignore"):
-        for layer in range(1, last + 1):
-            np.matmul(x, H, out=weighted)
-            np.matmul(A, weighted, out=mixed)
-            x += mixed
-            if layer % every == 0 or layer == last:
-                # exactly, so that how often changes nothing
-                x = np.ldexp(x, -np.frexp(np.max(np.abs(x), axis=(-1, -2), keepdims=True))[1])
-        mean = np.mean(x, axis=-2, keepdims=True)
-        rest = x - mean
-        low, high = x.shape[-2] * np.vecdot(mean, mean)[:, 0], np.sum(rest * rest, axis=(-1, -2))
-        y = x if x.shape[-1] <= x.shape[-2] else x.mT
-        gram = y.mT @ y
-        off = 1 - np.sum(gram * gram, axis=(-1, -2)) / (low + high) ** 2
-        return (off > _RANK) | (high < _REST * low)
+    ahead(*(_kernels.frozen(M.astype(np.float64, copy=False)) for M in (A, H, x0)), last, every, out)
+    return (out[:, 0] > _RANK) | (out[:, 1] < _REST)

@@ -11,7 +11,7 @@ from .._state import PARTS, Split, State
 from .._types import HostArray
 from .steps import cut_drive
 
-__all__ = ["added", "held", "laid_out", "room", "vectors"]
+__all__ = ["added", "aligned", "held", "history", "laid_out", "matrices", "products", "room", "vectors"]
 
 # bytes of a vector, vectors of a panel, and what rows are padded to (linsim._kernels.products)
 _VECTOR, _PANEL, _ROWS = 64, 4, 4
@@ -58,6 +58,50 @@ def room(m: int, copies: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ..
     height, width = _height(n), _width(d, dtype)
     sizes = (height * width, width, height, 1, width)
     return (*(np.zeros((m, copies * size), dtype=dtype) for size in sizes), np.zeros((m, copies, len(PARTS))))
+
+
+def aligned(size: int, dtype: Any) -> HostArray:
+    """A flat array of zeros that begins at a cache line."""
+    raw = np.zeros(size + _VECTOR // np.dtype(dtype).itemsize, dtype=dtype)
+    start = (-raw.ctypes.data % _VECTOR) // raw.itemsize
+    return raw[start : start + size]
+
+
+def matrices(heads: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ...]:
+    """Where :func:`linsim._kernels.shadows.walk` places matrices; none is."""
+    both = (dtype, np.float32)
+    left = [aligned(heads * _height(n) * n, kind) for kind in both]
+    right = [aligned(heads * d * _width(d, kind), kind) for kind in both]
+    squares = aligned(heads * n * _width(n, np.float64), np.float64)
+    norms, norms32 = np.zeros((heads, _width(d, dtype))), aligned(heads * _width(d, np.float32), np.float32)
+    which = np.full(4, -1)
+    return (
+        left[0],
+        right[0],
+        left[1],
+        right[1],
+        squares,
+        norms,
+        norms32,
+        np.zeros(heads),
+        np.zeros(2),
+        which,
+    )
+
+
+def products(copies: int, n: int, d: int, dtype: Any) -> tuple[HostArray, HostArray]:
+    """Room for what it multiplies: twice the matrix of a state, and of its errors."""
+    size, size32 = (2 * _height(n) * _width(d, kind) for kind in (dtype, np.float32))
+    return aligned(size, dtype), aligned(copies * size32, np.float32)
+
+
+def history(layers: int, n: int, d: int, dtype: Any) -> tuple[HostArray, ...]:
+    """Room for what errors need to know of so many layers of a state."""
+    height, width = _height(n), _width(d, dtype)
+    parts = (height * width, width, height, 1, width)
+    states = [aligned(layers * size, dtype).reshape(layers, size) for size in 2 * parts]
+    sizes = [np.zeros((layers, *shape)) for shape in (2 * ((2, _width(n, np.float64)),) + 3 * ((5,),))]
+    return (*states, *sizes)
 
 
 def held(state: State, m: int) -> tuple[HostArray, ...]:

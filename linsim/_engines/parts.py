@@ -19,7 +19,7 @@ from .._parallel import ahead, workers
 from .._recorded import Recorded, merged
 from .._shadow import BUDGET
 from .._split import KINDS
-from .._state import Split
+from .._state import Split, State
 from .._types import HostArray
 from ..metrics._registry import needing
 from ..rules import RandomWeights
@@ -44,6 +44,8 @@ _TOGETHER = 2**19
 _WORTH_IT = 3e6
 # numbers of the states of a job
 _JOB = 2**17
+# numbers of states that are kept for errors that follow them
+_KEPT = 2**22
 # operations of a single job from which on states are measured while another thread goes on, in so many
 # stages; and how many states lie side by side where singular values are found
 _OVERLAP, _STAGES, _LANES = 1e8, 4, 8
@@ -146,7 +148,7 @@ def _calm(task: Task, own: Callable[[HostArray], HostArray], m: int) -> HostArra
     rule, last = task.rule, task.last
     if rule.single_head is None or not rule.stochastic or task.driven or not 0 < last <= DEEPEST:
         return np.zeros(m, dtype=bool)
-    if task.precision != "float64":
+    if task.precision != "float64" or not _kernels.ready("outlook", "float64"):
         return np.zeros(m, dtype=bool)
     ((A, H),) = task.heads(0)
     return np.broadcast_to(stays_apart(own(A), own(H), own(task.start), last, float(np.max(task.growth))), m)
@@ -196,14 +198,29 @@ def _walked(
     layers = task.layers
     growth = np.broadcast_to(task.growth, task.size)[numbers]
     rows = [_some(row, numbers) for row in drives(task)]
-    through = walker(here, split, growth, rows, task.stop)
+    through, apart = walker(here, split, growth, rows, task.stop)
     skipped = int(layers[0] == 0)  # tokens are measured as they are given
     stages = _STAGES if overlap else 1
 
+    groups = list(_groups(len(numbers), layers[skipped:], task.n * task.d, stages))
+
+    def at(places: slice) -> slice:
+        return slice(places.start + skipped, places.stop + skipped)
+
+    def behind() -> Iterator[tuple[slice, slice, Callable[[], State]]]:
+        for some, places, wanted, layer in groups:
+            yield some, at(places), apart(A, H, numbers, some, layer, wanted)
+
+    most = max((int(wanted[-1]) - layer for _, _, wanted, layer in groups), default=0)
+
     def each() -> Iterator[Group]:
-        for some, places, wanted, layer in _groups(len(numbers), layers[skipped:], task.n * task.d, stages):
-            state = through(A, H, numbers, some, layer, wanted)
-            yield some, slice(places.start + skipped, places.stop + skipped), state
+        # a group of layers takes its errors along while the next one's states are found
+        if overlap and len(numbers) == 1 and most * task.n * task.d <= _KEPT:
+            for some, places, finished in ahead(behind()):
+                yield some, places, finished()
+            return
+        for some, places, wanted, layer in groups:
+            yield some, at(places), through(A, H, numbers, some, layer, wanted)
 
     yield from ahead(each()) if overlap else each()
 

@@ -23,21 +23,22 @@ from typing import Any
 
 import numpy as np
 
+from .. import _kernels
 from .._eigen import Eigensystem
 from .._state import EMPTY, State, add_log2, combine, log2, norm, normalise
 from .._types import EPS, BoolArray, FloatArray, HostArray, IntArray
 from . import mode_states, modes
 from .refine import Basis, basis_of
+from .triangular import UNCUT, panels_of, product, reach_of
 
 __all__ = ["Powers", "prepare", "states"]
 
 
 #: log2 of how much more than between twins the error may be
 SAFETY = 5.0
-# bytes that the vectors of a block of layers may take, and what is multiplied at a time, near the processor
-VECTORS, MATRICES = 2**27, 2**21
-# rows of a triangular matrix that are multiplied together, and how few rows are not cut
-_PANEL, _UNCUT = 16, 32
+# bytes that the vectors of a block of layers may take, those of the systems that go together, and what is
+# multiplied at a time, near the processor
+VECTORS, FEW, MATRICES = 2**27, 2**25, 2**21
 # squarings between two rescalings
 _SQUARINGS = 3
 # mean of |z| over |Re z| + |Im z|, which costs no root
@@ -207,12 +208,12 @@ def _advanced(bundle: _Bundle, powers: Powers, part: slice, steps: Sequence[int]
     width = max(1, MATRICES // (16 * n * (n + t)))
     drawn = _patterns(n, steps) if twin else None
     # large systems go one by one, along their zeros
-    edges = np.flatnonzero(np.diff(system, prepend=-1)) if n > _UNCUT else [0]
+    edges = np.flatnonzero(np.diff(system, prepend=-1)) if n > UNCUT else [0]
     for first, last in itertools.pairwise([*edges, len(used)]):
         for start in range(first, last, width):
             some = used[start : min(start + width, last)]
             own = system[start : start + len(some)]
-            own = own[:1] if n > _UNCUT else own
+            own = own[:1] if n > UNCUT else own
             through = v[own] * u[own]
             x[some], e[some] = _powered(mu[some], x[some], e[some], deflated[own], through, steps, drawn)
     return replace(bundle, x=x.reshape(b, k, n, t), e=e.reshape(b, k, 1, t))
@@ -239,7 +240,7 @@ def _powered(
     ``e`` (k, 1, t): exponents of the columns; ``drawn``: how a twin's products are off.
     """
     n, bits = x.shape[-2], max(steps).bit_length()
-    panels = _panels(np.any((deflated != 0) | (through != 0), axis=0))
+    panels = panels_of(np.any((deflated != 0) | (through != 0), axis=0))
     moved = mu[:, None, None] * deflated
     matrix = np.eye(n) - through + moved
     if drawn is not None and bits:
@@ -250,16 +251,16 @@ def _powered(
         size = _size(matrix) if drawn is not None else None
         if chosen:
             here = np.take(x, chosen, axis=-1)
-            after = _product(matrix, here, panels)
+            after = product(matrix, here, panels)
             if size is not None and drawn is not None:
-                after += _rounding(_product(size, _size(here), panels), drawn[bit][1])
+                after += _rounding(product(size, _size(here), panels), drawn[bit][1])
             x[..., chosen] = after
             e[..., chosen] += own
         if bit + 1 == bits:
             break
-        squared = _product(matrix, matrix, panels)
+        squared = product(matrix, matrix, panels)
         if size is not None and drawn is not None:
-            squared += _rounding(_product(size, size, panels), drawn[bit + 1][0])
+            squared += _rounding(product(size, size, panels), drawn[bit + 1][0])
         matrix, own = squared, 2 * own
         if bit % _SQUARINGS == 0:  # neither products nor what they leave of small numbers leave the range
             matrix, exponent = _lifted(matrix, (-1, -2))
@@ -268,31 +269,6 @@ def _powered(
             e = e + exponent
     x, exponent = _lifted(x, -2)
     return x, np.where(np.any(x != 0, axis=-2, keepdims=True), e + exponent, EMPTY)
-
-
-def _panels(filled: BoolArray) -> list[tuple[int, int]]:
-    """Cut rows where all before do without the columns after: (first, last), rows first to last end there.
-
-    ``filled`` (n, n): where a matrix, and so each of its powers, is not zero.
-    """
-    n = len(filled)
-    reach = np.maximum.accumulate(np.max(np.where(filled, np.arange(1, n + 1), 0), axis=-1))
-    reach = np.maximum(reach, np.arange(1, n + 1))
-    cuts = [at for at in range(_PANEL, n, _PANEL) if reach[at - 1] <= at] if n > _UNCUT else []
-    return list(itertools.pairwise([0, *cuts, n]))
-
-
-def _product(M: HostArray, X: HostArray, panels: list[tuple[int, int]]) -> HostArray:
-    """Return M X, (k, n, n) times (k, n, t) or itself, of matrices that are zero beyond their panels."""
-    if len(panels) == 1:
-        product: HostArray = M @ X
-        return product
-    square = X is M
-    out = np.zeros((*M.shape[:-1], X.shape[-1]), dtype=np.result_type(M, X))
-    for first, last in panels:
-        width = last if square else X.shape[-1]
-        out[:, first:last, :width] = M[:, first:last, :last] @ X[:, :last, :width]
-    return out
 
 
 def _lifted(x: HostArray, axis: Any) -> tuple[HostArray, FloatArray]:
@@ -337,7 +313,7 @@ def states(powers: Powers, layers: Sequence[int]) -> Iterator[State]:
     for first in range(0, len(layers), width):
         block = layers[first : first + width]
         steps = [layer - base for layer in block]
-        few = max(1, VECTORS // (32 * n * d * len(block)))
+        few = max(1, FEW // (32 * n * d * len(block)))
         parts = [
             _of_block(powers, pair, slice(s, min(s + few, b)), steps, first + width < len(layers))
             for s in range(0, b, few)
@@ -360,15 +336,9 @@ def _of_block(
     Where more layers follow, the vectors of ``pair`` are left where these end.
     """
     found = []
+    columns = _compiled_columns if _kernels.ready("powers", "float64") else _columns
     for twin in (False, True):
-        own = []
-        for bundle in pair[twin]:
-            here = _Bundle(bundle.mu[some], bundle.x[some], bundle.e[some], bundle.own[some])
-            after = _advanced(here, powers, some, steps, twin)
-            if goes_on:
-                bundle.x[some], bundle.e[some] = after.x[..., -1:], after.e[..., -1:]
-            own.append(after)
-        found.append(_assembled(powers, own, some, len(steps)))
+        found.append(_assembled(powers, *columns(powers, pair[twin], some, steps, twin, goes_on), some))
     (R, e_R, tall, e_b), (other_R, f_R, other_b, f_b) = found
     off = np.concatenate([_apart(tall, e_b, other_b, f_b), _apart(R, e_R, other_R, f_R)], axis=-1)
     return R, e_R, tall, e_b, off
@@ -420,23 +390,73 @@ def _state(powers: Powers, row: State, found: tuple[HostArray, ...]) -> State:
     )
 
 
-def _assembled(
-    powers: Powers, bundles: list[_Bundle], some: slice, count: int
-) -> tuple[HostArray, FloatArray, HostArray, FloatArray]:
-    """R, its exponent, b and its exponent, (systems, layers, ., .), from the vectors of some systems."""
+def _columns(
+    powers: Powers, bundles: list[_Bundle], some: slice, steps: Sequence[int], twin: bool, goes_on: bool
+) -> tuple[HostArray, FloatArray]:
+    """Z (systems, d, n, layers) and exponents (systems, d, 1, layers), X = Z^T times the real block form."""
     n, d = powers.start.R.shape[1:]
-    size = some.stop - some.start
-    columns = np.zeros((size, d, n, count))  # real block form: X = columns^T Z
-    e = np.full((size, d, 1, count), EMPTY)
+    size, count = some.stop - some.start, len(steps)
+    columns, e = np.zeros((size, d, n, count)), np.full((size, d, 1, count), EMPTY)
     for bundle in bundles:
-        s, k = np.nonzero(bundle.own >= 0)
-        own, x, exponent = bundle.own[s, k], bundle.x[s, k], bundle.e[s, k]
+        here = _Bundle(bundle.mu[some], bundle.x[some], bundle.e[some], bundle.own[some])
+        after = _advanced(here, powers, some, steps, twin)
+        if goes_on:
+            bundle.x[some], bundle.e[some] = after.x[..., -1:], after.e[..., -1:]
+        s, k = np.nonzero(after.own >= 0)
+        own, x, exponent = after.own[s, k], after.x[s, k], after.e[s, k]
         e[s, own] = exponent
         if np.iscomplexobj(x):
             columns[s, own], columns[s, own + 1] = 2 * x.real, -2 * x.imag
             e[s, own + 1] = exponent
         else:
             columns[s, own] = x
+    return columns, e
+
+
+def _compiled_columns(
+    powers: Powers, bundles: list[_Bundle], some: slice, steps: Sequence[int], twin: bool, goes_on: bool
+) -> tuple[HostArray, FloatArray]:
+    """:func:`_columns` by the kernel, one system after the other."""
+    from .._kernels.powers import powered
+
+    n, d = powers.start.R.shape[1:]
+    size, count = some.stop - some.start, len(steps)
+    drawn = _patterns(n, steps) if twin else []
+    on_matrix = np.array([matrix for matrix, _ in drawn]) if drawn else np.empty((0, n, n))
+    on_vectors = np.concatenate([x for _, x in drawn], axis=-1) if drawn else np.empty((n, 0))
+    columns, e = np.zeros((size, d, n, count)), np.full((size, d, 1, count), EMPTY)
+    split, powers_of = powers.start.split, np.asarray(steps)
+    v, u, deflated = (
+        np.broadcast_to(x, (len(powers.start.R), *x.shape[1:])) for x in (split.v, split.u, powers.deflated)
+    )
+    for s, number in enumerate(range(some.start, some.stop)):
+        through = v[number] * u[number]
+        own_deflated = np.array(deflated[number])
+        reach = reach_of((own_deflated != 0) | (through != 0))
+        for bundle in bundles:
+            used = np.flatnonzero(bundle.own[number] >= 0)
+            own, sizes = bundle.own[number, used], bundle.e[number, used, 0, -1]
+            mu, x = (_apart_as_real(z[number, used]) for z in (bundle.mu, bundle.x[..., -1]))
+            powered(
+                mu, x, sizes, own_deflated, through, reach, powers_of, twin, on_matrix, on_vectors, own,
+                columns[s], e[s, :, 0],
+            )  # fmt: skip
+            if goes_on:
+                bundle.x[number, used, :, -1] = x[0] + 1j * x[1] if len(x) == 2 else x[0]
+                bundle.e[number, used, 0, -1] = sizes
+    return columns, e
+
+
+def _apart_as_real(z: HostArray) -> HostArray:
+    """Real and imaginary parts one behind the other, (2, ...); what is real alone, (1, ...)."""
+    return np.stack([z.real, z.imag] if np.iscomplexobj(z) else [z])
+
+
+def _assembled(
+    powers: Powers, columns: HostArray, e: FloatArray, some: slice
+) -> tuple[HostArray, FloatArray, HostArray, FloatArray]:
+    """R, its exponent, b and its exponent, (systems, layers, ., .), of columns of some systems."""
+    size, d, n, count = columns.shape
     j = powers.j[some]
     has = np.flatnonzero(j >= 0)
     b, e_b = np.zeros((size, count, n, 1)), np.full((size, count, 1, 1), EMPTY)

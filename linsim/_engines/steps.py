@@ -15,10 +15,10 @@ from typing import Any
 import array_api_compat
 
 from .._namespace import Array, namespace
+from .._one_product import attended, weighted
 from .._shadow import begin, heads_of
 from .._state import EMPTY, PARTS, Split, State, between_rescalings, norm, normalise, scaled
 from ._ahead import kept
-from .one_product import attended, weighted
 
 __all__ = ["cut_drive", "lowered", "plus", "states"]
 
@@ -34,6 +34,8 @@ def states(
     budget: float,
     shadowed: bool = True,
     drive: Callable[[int], State | None] | None = None,
+    wide: bool | None = None,
+    hopes: list[Array] | None = None,
 ) -> Iterator[State]:
     """Yield the state at each of the sorted ``layers``, with the noise that its shadows tell.
 
@@ -41,12 +43,15 @@ def states(
     entry; a part is rescaled before that can use up ``budget`` bits.
     Not ``shadowed``: it is left with the noise that it started with.  Each state knows the
     attention that it goes into, which is asked for ahead of its layer.  ``drive``: what a layer adds
-    to every token, cut into the same parts (:func:`cut_drive`).
+    to every token, cut into the same parts (:func:`cut_drive`); ``wide``: whether entries of matrices
+    leave the range of single precision within a layer, None to look at those of each.  ``hopes``: where
+    given it is assumed that no layer all but cancels a state, and whether that was right is added at the end:
+    a device is not asked in between, nor made to work out both ways.
     """
     heads = kept(heads)
     every = max(1, min(between_rescalings(start.R, 1), int(budget / max(growth, 1.0))))
     state, layer = start, 0
-    shadows = begin(start, growth) if shadowed else None
+    shadows = begin(start, growth, hopes is not None) if shadowed else None
     last: Sequence[tuple[Array, Array]] | None = None
     for target in layers:
         while layer < target:
@@ -59,7 +64,7 @@ def states(
                 after = plus(after, added)
             if shadows is not None:
                 if pairs is not last:
-                    last, seen = pairs, heads_of(pairs)
+                    last, seen = pairs, heads_of(pairs, wide)
                 shadows = shadows.step(state, after, seen, layer, _step)
             state = after
             layer += 1
@@ -69,6 +74,8 @@ def states(
         if shadows is not None:
             state_now = shadows.measured(state_now)
         yield replace(state_now, attention=functools.partial(_attention, heads, layer))
+    if hopes is not None and shadows is not None and shadows.hopes is not None:
+        hopes.append(shadows.hopes)
 
 
 def cut_drive(row: Array, split: Split) -> State:
@@ -121,7 +128,7 @@ def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
     lam, mu = (_of_dtype(x, state.R) for x in (split.lam, split.mu))
     R = state.R + _total(attended(A, weighted(state.R, H)) for A, H in heads)
     r = state.r + lam * _total(weighted(state.r, H) for _, H in heads)
-    fed = split.u @ R
+    fed = attended(split.u, R)
     R = R - split.v * fed
     if split.any_coupled:
         r = r + split.coupled * scaled(fed, state.e_R - state.e_r)
@@ -129,15 +136,15 @@ def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
     if split.any_z:
         # a z of its own belongs to one head only, so the sums have one term
         ((A, _),) = heads
-        R = R - (R @ split.w) * split.z
-        r = r - (r @ split.w) * split.z
-        b = state.b + mu * (A @ state.b)
-        changes["b"] = b - split.v * (split.u @ b)
+        R = R - weighted(R, split.w) * split.z
+        r = r - weighted(r, split.w) * split.z
+        b = state.b + mu * attended(A, state.b)
+        changes["b"] = b - split.v * attended(split.u, b)
         # the one factor of a part that is a single number: rounded, it would be off at every layer alike
         factor = 1 + split.lam * split.mu
         changes["a"] = _of_dtype(factor * _of_dtype(state.a, factor), state.a)
     if split.any_mean:
-        changes["mean"] = state.mean + split.means * _total(state.mean @ H for _, H in heads)
+        changes["mean"] = state.mean + split.means * _total(weighted(state.mean, H) for _, H in heads)
     return replace(state, R=R, r=r, **changes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,8 +23,9 @@ __all__ = [
     "budget",
     "eps_of",
     "go_on",
-    "growth_of_layer",
+    "growth_of_layers",
     "in_batch",
+    "in_one_transfer",
     "placed",
     "rounding",
     "rows_of",
@@ -227,8 +228,7 @@ class Task:
     def growth(self) -> np.ndarray[Any, Any]:
         """log2 of a bound on how much one layer enlarges an entry, (b or 1,); matrices known beforehand."""
         growth = np.zeros(1)
-        for layer in range(self.different):
-            own = growth_of_layer(self.heads(layer), self.rule.stochastic)
+        for own in growth_of_layers(map(self.heads, range(self.different)), self.rule.stochastic):
             # what is added is at most as large as what it is added to, in powers of two
             growth = np.maximum(growth, np.logaddexp2(own, 1.0) if self.driven else own)
         return growth
@@ -292,24 +292,48 @@ def _given_to(rule: Any) -> float:
     return max(float(getattr(one, "spacing", EPS)) for one in rules)
 
 
-def growth_of_layer(pairs: Sequence[tuple[Array, Array]], stochastic: bool = True) -> np.ndarray[Any, Any]:
-    """log2 of a bound on how much one layer enlarges an entry, (b or 1,); ``stochastic``: rows sum to 1."""
-    total = np.zeros(1)
-    for A, H in pairs:
-        xp = namespace(H)
-        with np.errstate(over="ignore"):  # beyond the range is beyond any budget
-            columns = xp.max(xp.sum(xp.abs(H), axis=-2, dtype=xp.float64), axis=-1)
-            if not stochastic:
-                columns = columns * xp.max(xp.sum(xp.abs(A), axis=-1, dtype=xp.float64), axis=-1)
-        found = to_host(columns)
-        safe = np.log2(np.where(found > 0, found, 1))
-        total = np.logaddexp2(total, np.where(found > 0, safe, -np.inf))
-    return total
+def growth_of_layers(
+    layers: Iterable[Sequence[tuple[Array, Array]]], stochastic: bool = True
+) -> list[np.ndarray[Any, Any]]:
+    """log2 of a bound on how much each layer enlarges an entry, (b or 1,); ``stochastic``: rows sum to 1.
+
+    One transfer for all layers, where their matrices are on a device.
+    """
+    each = [[_column_sums(A, H, stochastic) for A, H in pairs] for pairs in layers]
+    sums = [x for own in each for x in own]
+    on_host = iter(in_one_transfer(sums))
+    out = []
+    for own in each:
+        total = np.zeros(1)
+        for _ in own:
+            found = next(on_host)
+            safe = np.log2(np.where(found > 0, found, 1))
+            total = np.logaddexp2(total, np.where(found > 0, safe, -np.inf))
+        out.append(total)
+    return out
+
+
+def in_one_transfer(arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
+    """Arrays of one shape, but for leading axes of 1, as NumPy arrays."""
+    xp = namespace(*arrays) if arrays else np
+    return list(arrays) if xp is np else list(to_host(xp.stack(xp.broadcast_arrays(*arrays))))
+
+
+def _column_sums(A: Array, H: Array, stochastic: bool) -> Array:
+    """The largest sum of |entries| of a column of H, times that of a row of A where these may enlarge too."""
+    xp = namespace(H)
+    with np.errstate(over="ignore"):  # beyond the range is beyond any budget
+        columns = xp.max(xp.sum(xp.abs(H), axis=-2, dtype=xp.float64), axis=-1)
+        if stochastic:
+            return columns
+        return columns * xp.max(xp.sum(xp.abs(A), axis=-1, dtype=xp.float64), axis=-1)
 
 
 def placed(split: Split, start: Array) -> Split:
     """Put the vectors of a split beside the states, in their dtype."""
     xp = namespace(start)
+    if xp is np and start.dtype == np.float64:
+        return split  # where it was made
 
     def place(x: np.ndarray[Any, Any]) -> Array:
         return on_device_of(np.ascontiguousarray(x), start, xp.bool if x.dtype == bool else start.dtype)

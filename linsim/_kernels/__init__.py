@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .._namespace import erfc
 from .._types import HostArray
 from . import first_use
 from .slots import MEASURED
@@ -25,7 +26,9 @@ __all__ = [
     "LARGEST",
     "MEASURED",
     "announce",
+    "exponentials",
     "frozen",
+    "gelu",
     "importable",
     "missing",
     "ready",
@@ -153,6 +156,30 @@ def _by_lapack(x: HostArray) -> HostArray:
     finite = np.all(np.isfinite(x), axis=(-1, -2))
     values = np.linalg.svd(np.where(finite[:, None, None], x, 0), compute_uv=False)
     return np.where(finite[:, None], values, np.nan).astype(x.dtype)
+
+
+def gelu(x: HostArray) -> HostArray:
+    """GELU x Phi(x) of each number, of an array of float64 or float32."""
+    if not (x.flags.c_contiguous and ready("elementary", x.dtype)):
+        return x * 0.5 * erfc(-x * float(np.sqrt(0.5)))
+    from . import elementary
+
+    announce(elementary.gelu, x.dtype)
+    out = np.empty_like(x)
+    elementary.gelu(frozen(x).reshape(-1), out.reshape(-1))
+    return out
+
+
+def exponentials(x: HostArray) -> HostArray:
+    """Exponentials of rows (..., n) less the largest of each row, written over x."""
+    if not (x.flags.c_contiguous and ready("elementary", x.dtype)):
+        x -= np.max(x, axis=-1, keepdims=True)
+        return np.exp(x, out=x)
+    from . import elementary
+
+    announce(elementary.exponentials, x.dtype)
+    elementary.exponentials(x.reshape(-1, x.shape[-1]))
+    return x
 
 
 def frozen(x: HostArray) -> HostArray:

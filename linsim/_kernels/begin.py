@@ -1,6 +1,7 @@
 """How parts of a state and their errors begin: linsim._state.decompose and linsim._shadow.begin, compiled.
 
 For states in double precision; what is written is laid out as :mod:`.parts` and :mod:`.shadows` hold it.
+:func:`given` does what ``as_given`` of linsim.metrics does with tokens that are measured as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .layer import log2, power_of_two
 from .parts import EMPTY, IN_A, IN_B, IN_MEAN, IN_R, IN_ROW, length, normalise
 from .products import columns, index, rows
 
-__all__ = ["begin"]
+__all__ = ["begin", "given"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
@@ -177,3 +178,91 @@ def begin(x0, cuts, cuts32, constant, coupled, sensitivity, first, held, errors,
             (errors[0][s], errors[1][s], errors[2][s], errors[3][s], errors[4][s], errors[5][s]),
             n, d, coupled[s],
         )  # fmt: skip
+
+
+@nb.njit(**_INNER)
+def _own_scale(x):
+    """Bring the largest entry into [1, 2), exactly; return the exponent, EMPTY for nothing."""
+    flat = x.reshape(x.size)
+    peak = 0.0
+    for k in range(flat.size):
+        peak = max(peak, abs(flat[k]))
+    if not peak > 0:
+        return EMPTY
+    e = math.frexp(peak)[1] - 1.0
+    factor = power_of_two(-e)
+    for k in range(flat.size):
+        flat[k] *= factor
+    return e
+
+
+@nb.njit(**_COMPILE)
+def given(x0, R, r, e, noise, errors, kept):
+    """Cut B tokens (n, d), given exactly, into their mean and the rest, for measuring.
+
+    Parameters
+    ----------
+    x0 (B, n, d) float64
+    R (B, n, d), r (B, d), e (B, 5), noise (B, 5) : the rest, the mean (which is the part of that name as
+        well), exponents and log2 of errors of all parts, written; the others are nothing
+    errors (B, n) : log2 of the errors of tokens, written
+    kept (B,) bool : whether the mean is kept apart, written: else tokens lie around 0, as they stand
+    """
+    n, d = x0.shape[1], x0.shape[2]
+    rounding = _EPS * math.sqrt(float(n))
+    for s in range(x0.shape[0]):
+        x, row = R[s], r[s]
+        peak = 0.0
+        for i in range(n):
+            for j in range(d):
+                peak = max(peak, abs(x0[s, i, j]))
+        top = math.frexp(peak)[1] - 1.0 if peak > 0 else 0.0
+        # in two steps: entries near the ends of the range must not overflow
+        half = math.floor(-top / 2)
+        one, two = power_of_two(half), power_of_two(-top - half)
+        row[:] = 0.0
+        largest, own = EMPTY, 0.0
+        for i in range(n):
+            squares = 0.0
+            for j in range(d):
+                y = x0[s, i, j] * one * two
+                squares += y * y
+                # less the first token: equal ones leave exactly nothing
+                y -= x0[s, 0, j] * one * two
+                x[i, j] = y
+                own += y * y
+                row[j] += y
+            errors[s, i] = log2(rounding * math.sqrt(squares))
+            largest = max(largest, errors[s, i])
+            errors[s, i] += top
+        first = length_of = furthest = 0.0
+        for j in range(d):
+            row[j] /= n
+            first += (x0[s, 0, j] * one * two) ** 2
+            length_of += (x0[s, 0, j] * one * two + row[j]) ** 2
+        for i in range(n):
+            squares = 0.0
+            for j in range(d):
+                x[i, j] -= row[j]
+                squares += x[i, j] * x[i, j]
+            furthest = max(furthest, squares)
+        own = rounding * math.sqrt(own)
+        noise_row = log2(own / math.sqrt(float(n)) + rounding * math.sqrt(first))
+        noise_rest = log2(own)
+        # where some token is further from the mean than half the mean's length tokens stay as they stand
+        kept[s] = not 4 * furthest >= length_of
+        if kept[s]:
+            for j in range(d):
+                row[j] += x0[s, 0, j] * one * two
+        else:
+            row[:] = 0.0
+            noise_row, noise_rest = EMPTY, largest + 0.5 * math.log2(float(n))
+            for i in range(n):
+                for j in range(d):
+                    x[i, j] = x0[s, i, j] * one * two
+        e[s, IN_A] = e[s, IN_B] = EMPTY + top
+        e[s, IN_R], e[s, IN_ROW] = _own_scale(x) + top, _own_scale(row) + top
+        e[s, IN_MEAN] = e[s, IN_ROW]
+        noise[s, IN_A] = noise[s, IN_B] = EMPTY + top
+        noise[s, IN_ROW] = noise[s, IN_MEAN] = noise_row + top
+        noise[s, IN_R] = noise_rest + top

@@ -13,6 +13,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 __all__ = ["GROUPS", "compile_all", "compiled", "kept", "ready", "wait"]
@@ -22,23 +23,33 @@ GROUPS = {
     "lanes": ("walk.walk",),
     "bands": ("layer.apply_layer",),
     "parts": ("shadows.walk", "begin.begin"),
+    "outlook": ("outlook.ahead",),
     "jump": ("jump.jump",),
-    "sums": (
-        "sums.content",
-        "sums.leading",
-        "sums.angles",
-        "values.sizes",
-        "values.angular",
-        "values.ranks",
-    ),
+    "powers": ("powers.powered",),
+    "sums": ("states.measure", "states.matrices", "values.ranks", "begin.given"),
+    "views": ("sums.content", "sums.leading", "angles.angles"),
     "singular": ("walk.tile_values",),
     "symmetric": ("symmetric.symmetric_values",),
     "stationary": ("leading.stationary",),
     "draws": ("isospectral.isospectral", "isospectral.settled", "bases.turned", "similar.similar"),
     "laws": ("hessenberg.general_values", "leading.leading", "leading.spread", "leading.suited"),
+    "blocks": ("blocks.walk",),
+    "clouds": (
+        "clouds.shaken",
+        "clouds.normalised",
+        "clouds.added",
+        "clouds.from_mean",
+        "clouds.gelu_differences",
+        "clouds.layer_norm",
+    ),
+    "elementary": ("elementary.gelu", "elementary.exponentials"),
     "tridiagonal": ("tridiagonal.eigenvalues",),
 }
 
+# seconds until another look for what was not there
+_PATIENCE = 0.5
+
+_looked: dict[tuple[str, str], float] = {}
 _found: set[tuple[str, str]] = set()
 _compiling: subprocess.Popen[bytes] | None = None
 
@@ -56,10 +67,15 @@ def ready(group: str, dtype: Any) -> bool:
     key = (group, str(dtype))
     if os.environ.get("LINSIM_COMPILE", "") == "wait" or key in _found:
         return True
+    if time.monotonic() - _looked.get(key, -_PATIENCE) < _PATIENCE:
+        return False  # files are slow to look at, and layers ask all the time
     if compiled(*key):
         _found.add(key)
         return True
-    return not _started(*key)
+    if _started(*key):
+        _looked[key] = time.monotonic()
+        return False
+    return True
 
 
 def compiled(group: str, dtype: str) -> bool:
@@ -74,8 +90,9 @@ def compile_all(processes: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     # the longest first
-    keys = [(group, dtype) for group in ("parts", "lanes", "bands") for dtype in ("float64", "float32")]
-    keys += [(group, "float64") for group in ("jump", "draws", "symmetric", "laws")]
+    both = ("parts", "lanes", "bands", "clouds", "elementary")
+    keys = [(group, dtype) for group in both for dtype in ("float64", "float32")]
+    keys += [(group, "float64") for group in ("jump", "powers", "draws", "symmetric", "laws", "blocks")]
     missing = [key for key in keys if not compiled(*key)]
 
     def one(key: tuple[str, str]) -> None:

@@ -28,11 +28,14 @@ __all__ = [
     "gather",
     "largest",
     "load",
+    "load_for",
     "load_pair",
     "magnitude",
     "mantissa",
     "maximum",
     "minimum",
+    "narrow",
+    "power_of_two",
     "splat",
     "splat_pair",
     "sqrt",
@@ -40,6 +43,7 @@ __all__ = [
     "total",
     "transpose",
     "where",
+    "widen",
 ]
 
 #: bytes of one value: a cache line, which is also the widest vector register there is
@@ -111,6 +115,18 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
 def load_pair(typing: Any, array: Any, offset: Any) -> Any:
     """Return twice as many lanes: two chains of steps that hide each other's latency."""
     return _loaded(LanesType(array.dtype, 2), array, offset)
+
+
+@intrinsic
+def load_for(typing: Any, like: Any, array: Any, offset: Any) -> Any:
+    """Return as many numbers as :func:`load` does of ``like``, of an array of at least its precision."""
+    lanes = LanesType(array.dtype, array.dtype.bitwidth // like.dtype.bitwidth)
+    _, generate = _loaded(lanes, array, offset)
+
+    def generate_it(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return generate(context, builder, lanes(*sig.args[1:]), args[1:])
+
+    return lanes(like, array, offset), generate_it
 
 
 @intrinsic
@@ -417,6 +433,27 @@ def exponent(typing: Any, x: Any) -> Any:
 
 
 @intrinsic
+def power_of_two(typing: Any, x: Any) -> Any:
+    """2**x of whole numbers (what is behind the point is cut off), 0 below the normal range and of a NaN."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes = sig.args[0]
+        integer, bits_, _, one = _bits_of(lanes.dtype)
+        vector, whole = _vector(lanes), ir.VectorType(integer, lanes.count)
+        low = ir.Constant(vector, [1.0 - one] * lanes.count)
+        high = ir.Constant(vector, [float(one)] * lanes.count)
+        fits = builder.fcmp_ordered(">=", args[0], low)
+        e = builder.select(fits, args[0], low)
+        e = builder.fptosi(builder.select(builder.fcmp_ordered("<", e, high), e, high), whole)
+        pattern = builder.add(e, _constant(lanes, integer, one))
+        pattern = builder.shl(pattern, _constant(lanes, integer, bits_))
+        nothing = ir.Constant(vector, [0.0] * lanes.count)
+        return builder.select(fits, builder.bitcast(pattern, vector), nothing)
+
+    return x(x), generate
+
+
+@intrinsic
 def minimum(typing: Any, x: Any, y: Any) -> Any:
     """The smaller one; y where either is a NaN (one instruction, unlike IEEE's minimum)."""
     return x(x, y), _chosen("<")
@@ -436,3 +473,25 @@ def copysign(typing: Any, x: Any, y: Any) -> Any:
         return _call(builder, "copysign", sig.return_type, args)
 
     return x(x, y), generate
+
+
+@intrinsic
+def widen(typing: Any, x: Any) -> Any:
+    """Single precision as twice as many bytes of double precision."""
+    out = LanesType(types.float64, 2)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fpext(args[0], _vector(out))
+
+    return out(x), generate
+
+
+@intrinsic
+def narrow(typing: Any, like: Any, x: Any) -> Any:
+    """What :func:`load_for` has returned, in the dtype of ``like``."""
+    out = LanesType(like.dtype)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[1] if x == out else builder.fptrunc(args[1], _vector(out))
+
+    return out(like, x), generate

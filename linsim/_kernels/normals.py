@@ -1,27 +1,29 @@
 """Standard normal numbers from a counter: what a seed gives depends on nothing else.
 
-Philox 4x32 with ten rounds (Salmon, Moraes, Dror and Shaw 2011) makes two 64-bit words of a key and a
-counter; the ziggurat of Marsaglia and Tsang (2000), with 256 layers and 52 bits, makes normal numbers of
-them.
+Whole layers come from :mod:`.box_muller`, compiled: two numbers of each counter, the same to the bit on every
+processor.  Few numbers at a time, for the bases of prescribed spectra, come from the ziggurat of Marsaglia
+and Tsang (2000), with 256 layers and 52 bits, of the same Philox words.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba as nb
 import numpy as np
+from numba.core import types
+from numba.extending import intrinsic, overload
 
+from . import box_muller
 from .kept import KEPT
 
-__all__ = ["fill_normal", "philox"]
+__all__ = ["fill_normal", "fill_normals", "philox"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
-_LOW = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
-_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+# counters that are taken together, those of a vector
+_LANES = 8
 
 # where the tail begins, and the area of each layer
 _TAIL, _AREA = 3.6541528853610088, 0.00492867323399
@@ -49,17 +51,65 @@ def _layers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 _INSIDE, _WIDTH, _DENSITY = _layers()
 
 
-@nb.njit(**_COMPILE)
-def philox(key, counter, stream):
-    """Return two 64-bit words; key, counter and stream are 64-bit words as well.
+@intrinsic
+def _reinterpreted(typing: Any, x: Any) -> Any:
+    """The 64 bits of a word as a double, or the other way round."""
+    out = types.float64 if isinstance(x, types.Integer) else types.uint64
 
-    >>> key, counter = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
-    >>> [f"{int(word):016x}" for word in philox(key, counter, counter)]
-    ['41c83b0e408f276d', '6d5451fda20bc7c6']
-    """
-    words = np.empty(2, np.uint64)
-    _words(key, counter, stream, words)
-    return words[0], words[1]
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(sig.return_type))
+
+    return out(x), generate
+
+
+@overload(box_muller.as_double)
+def _as_double(bits):
+    return lambda bits: _reinterpreted(bits)
+
+
+@overload(box_muller.as_bits)
+def _as_bits(x):
+    return lambda x: _reinterpreted(x)
+
+
+# inlined by Numba itself, for LLVM makes vectors only of loops that call nothing
+philox = nb.njit(inline="always", **_COMPILE)(box_muller.philox)
+_normal_pair = nb.njit(inline="always", **_COMPILE)(box_muller.normal_pair)
+
+
+@nb.njit(**_COMPILE)
+def _fill(key, stream, first, count, scale, out):
+    """Two numbers of each counter from ``first`` on, in a plain loop, of which LLVM makes one of vectors."""
+    for k in range(count):
+        one, two = philox(key, first + np.uint64(k), stream)
+        a, b = _normal_pair(one, two)
+        out[2 * k] = a * scale
+        out[2 * k + 1] = b * scale
+
+
+@nb.njit(**_COMPILE)
+def _fill_row(key, stream, scale, out):
+    """The last few numbers come from a whole vector of counters, too: a shorter loop would cost more."""
+    whole = out.size // (2 * _LANES) * _LANES
+    _fill(key, stream, np.uint64(0), whole, scale, out)
+    left = out.size - 2 * whole
+    if left > 0:
+        rest = np.empty(2 * _LANES, out.dtype)
+        # as a count that the compiler does not know, for it would write the loop out number by number
+        more = (left + 2 * _LANES - 1) // (2 * _LANES) * _LANES
+        _fill(key, stream, np.uint64(whole), more, scale, rest)
+        for k in range(left):
+            out[2 * whole + k] = rest[k]
+
+
+@nb.njit(**_COMPILE)
+def fill_normals(keys, stream, scales, out):
+    """:func:`.box_muller.fill_normals`, to the bit."""
+    for row in range(out.shape[0]):
+        _fill_row(keys[row], np.uint64(stream), scales[row], out[row])
+
+
+# --- the ziggurat ---------------------------------------------------------------------------
 
 
 @nb.njit(**_COMPILE)
@@ -69,14 +119,7 @@ def _words(key, counter, stream, out):
     A plain loop without calls: LLVM then takes several counters at a time.
     """
     for k in range(out.size // 2):
-        k0, k1 = key & _LOW, key >> _HALF
-        here = counter + np.uint64(k)
-        x0, x1, x2, x3 = here & _LOW, here >> _HALF, stream & _LOW, stream >> _HALF
-        for _ in range(10):
-            p, q = _M0 * x0, _M1 * x2
-            x0, x1, x2, x3 = (q >> _HALF) ^ x1 ^ k0, q & _LOW, (p >> _HALF) ^ x3 ^ k1, p & _LOW
-            k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-        out[2 * k], out[2 * k + 1] = (x1 << _HALF) | x0, (x3 << _HALF) | x2
+        out[2 * k], out[2 * k + 1] = philox(key, counter + np.uint64(k), stream)
 
 
 @nb.njit(**_COMPILE)

@@ -18,9 +18,10 @@ import math
 import numba as nb
 import numpy as np
 
+from .lanes import WIDTH, load, splat, store
 from .layer import power_of_two
 from .panels import add_outer, peak, row_products, scale_rows, weighted_rows
-from .products import add_product, columns, pack, rows, unpack
+from .products import add_product, columns, pack_rows, rows, unpack
 
 __all__ = [
     "EMPTY",
@@ -64,26 +65,59 @@ def dot(M, o, x, n):
 @nb.njit(**_SUMMED)
 def length(x):
     """Euclidean length of a flat array."""
+    return math.sqrt(_square(x))
+
+
+@nb.njit(**_COMPILE)
+def place_attention(A, left, left32, squares, h):
+    """Write A (n, n) as the left factor of head h, rows padded; return its Frobenius norm.
+
+    ``squares``: of its entries, written, one column after the other, each padded to whole vectors.
+    """
+    n = A.shape[0]
+    stored = columns(n, squares.itemsize)
+    at, to, square = h * rows(n) * n, h * n * stored, 0.0
+    for i in range(n):
+        row = A[i]
+        own, own32 = left[at : at + n], left32[at : at + n]
+        for j in range(n):
+            own[j] = row[j]
+            own32[j] = row[j]
+        for j in range(n):
+            squares[to + j * stored + i] = float(row[j]) * float(row[j])
+        square += _square(row)
+        at += n
+    return math.sqrt(square)
+
+
+@nb.njit(**_COMPILE)
+def place_weights(H, right, right32, norms, h):
+    """Write H (d, d) as the right factor of head h, in panels; return its Frobenius norm.
+
+    ``norms`` (stored columns,): of its columns, written.
+    """
+    d = H.shape[0]
+    norms[:] = 0.0
+    pack_rows(H, right, h * d * columns(d, right.itemsize))
+    pack_rows(H, right32, h * d * columns(d, right32.itemsize))
+    for i in range(d):
+        row = H[i]
+        for j in range(d):
+            norms[j] += float(row[j]) * float(row[j])
+    square = 0.0
+    for j in range(d):
+        square += norms[j]
+        norms[j] = math.sqrt(norms[j])
+    return math.sqrt(square)
+
+
+@nb.njit(**_SUMMED)
+def _square(x):
+    """Sum of squares of a flat array."""
     out = 0.0
     for k in range(x.size):
         out += float(x[k]) * float(x[k])
-    return math.sqrt(out)
-
-
-@nb.njit(**_COMPILE)
-def place_attention(A, left, h):
-    """Write A (n, n) as the left factor of head h, rows padded."""
-    n = A.shape[0]
-    for i in range(n):
-        for j in range(n):
-            left[(h * rows(n) + i) * n + j] = A[i, j]
-
-
-@nb.njit(**_COMPILE)
-def place_weights(H, right, h):
-    """Write H (d, d) as the right factor of head h, in panels."""
-    d = H.shape[0]
-    pack(H, d, right, h * d * columns(d, right.itemsize), 0 * d)
+    return out
 
 
 @nb.njit(**_COMPILE)
@@ -99,19 +133,21 @@ def advance(parts, T, n, d, heads, left, right, cut, coupled, has_z, any_mean, m
     count, wide = copies * height, d * stored
     # numbers as variables: every constant would be compiled a function of its own
     begin, fresh = 0 * n, n < 0
-    panel = min(256 // X.itemsize, stored)
+    whole = 4 * (WIDTH // X.itemsize)
     source, o = X, begin
     if heads > 1:  # every head starts from the state before the layer
         source, o = T, count * stored
         T[o:] = X
     for h in range(heads):
-        # T = X H, panel by panel of X
-        for start in range(0, d, 256 // X.itemsize):
-            width = min(panel, stored - start)
-            add_product(
-                source, o + start * count, width, right, h * wide, d, start, T, begin, count, begin, count,
-                min(width, d - start), d, start == 0,
-            )  # fmt: skip
+        # T = X H, one panel after the other, each from panel by panel of X
+        for first in range(0, d, whole):
+            for start in range(0, d, whole):
+                width = min(whole, stored - start)
+                add_product(
+                    source, o + start * count, width, right, h * wide + first * d, d, start, T,
+                    first * count, count, begin, count, min(width, d - start), min(whole, d - first),
+                    start == 0,
+                )  # fmt: skip
         for k in range(copies):
             add_product(
                 left, h * height * n, n, T, begin, count, k * height, X, begin, count, k * height,
@@ -291,14 +327,36 @@ def _add_scaled(x, y, factor):
 
 
 @nb.njit(**_COMPILE)
-def write_parts(parts, n, d, coupled, copy, to_a, to_r, to_b, to_R, to_mean, to_e):
-    """Write the parts of one state as :func:`normalise` would leave them; ``copy``: room for parts."""
-    X, r, b, a, mean, e = copy
-    X[:], r[:], b[:], a[:], mean[:], e[:] = parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]
-    normalise(copy, n, d, coupled)
-    to_a[0] = a[0]
-    to_r[:], to_mean[:], to_b[:], to_e[:] = r[:d], mean[:d], b[:n], e[0]
-    unpack(X, 0, rows(n), 0, to_R)
+def write_parts(parts, n, d, coupled, to_a, to_r, to_b, to_R, to_mean, to_e):
+    """Write the parts of one state as :func:`normalise` would leave them."""
+    X, r, b, a, mean, _ = parts
+    shift = np.zeros(5)
+    _shifts(parts, n, d, 0 * n, coupled, shift, to_e)
+    one, two = _factors(shift[IN_A])
+    to_a[0] = a[0] * one * two
+    _write_scaled(r, shift[IN_ROW], to_r)
+    _write_scaled(b, shift[IN_B], to_b)
+    _write_scaled(mean, shift[IN_MEAN], to_mean)
+    one, two = _factors(shift[IN_R])
+    w, height, stored = WIDTH // X.itemsize, rows(n), columns(d, X.itemsize)
+    to, even = to_R.reshape(n * d), (d // w) * w
+    f, g = splat(X, one), splat(X, two)
+    for column in range(0, stored, 4 * w):
+        width = min(4 * w, stored - column)
+        at, whole = column * height, max(min(width, even - column), 0)
+        for i in range(n):
+            for j in range(0, whole, w):
+                store(to, i * d + column + j, load(X, at + j) * f * g)
+            for j in range(whole, min(width, d - column)):
+                to[i * d + column + j] = X[at + j] * one * two
+            at += width
+
+
+@nb.njit(**_COMPILE)
+def _write_scaled(x, shift, to):
+    one, two = _factors(shift)
+    for j in range(to.size):
+        to[j] = x[j] * one * two
 
 
 @nb.njit(**_COMPILE)

@@ -13,9 +13,9 @@ import numba as nb
 import numpy as np
 
 from .kept import KEPT
-from .lanes import WIDTH, fma, load, splat, store
+from .lanes import WIDTH, fma, load, load_for, narrow, splat, store
 
-__all__ = ["ROWS", "add_product", "aligned", "columns", "index", "pack", "rows", "unpack"]
+__all__ = ["ROWS", "add_product", "aligned", "columns", "index", "pack", "pack_rows", "rows", "unpack"]
 
 #: rows are padded to a multiple of this
 ROWS = 4
@@ -68,6 +68,23 @@ def pack(M, count, out, o, row=0):
             at = o + column * count + (row + i) * width - column
             for j in range(column, min(column + width, d)):
                 out[at + j] = M[i, j]
+
+
+@nb.njit(**_COMPILE)
+def pack_rows(M, out, o):
+    """As :func:`pack`, of a square matrix whose rows lie one behind the other: many numbers at a time."""
+    n, d = M.shape
+    w = WIDTH // out.itemsize
+    stored, even = columns(d, out.itemsize), (d // w) * w
+    for i in range(n):
+        row = M[i]
+        for column in range(0, stored, 4 * w):
+            width = min(4 * w, stored - column)
+            at, whole = o + column * n + i * width - column, min(column + width, even)
+            for j in range(column, whole, w):
+                store(out, at + j, narrow(out, load_for(out, row, j)))
+            for j in range(max(column, whole), min(column + width, d)):
+                out[at + j] = row[j]
 
 
 @nb.njit(**_COMPILE)

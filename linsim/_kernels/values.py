@@ -16,7 +16,7 @@ import numpy as np
 from .kept import KEPT
 from .layer import power_of_two
 
-__all__ = ["angular", "ranks", "sizes"]
+__all__ = ["angular_of", "ranks", "ranks_of", "sizes_of"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
@@ -114,200 +114,209 @@ def _hidden(noise):
     return 0.0
 
 
-@nb.njit(**_COMPILE)
-def sizes(sums, e, noise, v, constant, preserves, n, unit, values, errors):
-    """Write :data:`.slots.SIZES` of B states, (6, B), and their errors: ``metrics/_similarity.py``.
+@nb.njit(**_INNER)
+def sizes_of(sums, e, noise, v, of_row, kept, n, unit, s, values, errors):
+    """Write :data:`.slots.SIZES` of a state, and their errors, at place ``s``: ``metrics/_similarity.py``.
 
     Parameters
     ----------
-    sums (B, 6) : what ``sums.content`` wrote
-    e, noise (B, 5) : exponents of the parts, log2 of their errors
-    v (B or 1, n), constant, preserves (B or 1,) : how states are cut
+    sums (6,) : what ``sums.content_of`` wrote
+    e, noise (5,) : exponents of the parts, log2 of their errors
+    v (n,), of_row, kept : how states are cut: v, whether that is ones, and whether means are kept
     n, unit : number of tokens, eps of the dtype of the states
     """
     rounding = 4 * unit
-    for s in range(sums.shape[0]):
-        length = 0.0
-        for x in v[s if v.shape[0] > 1 else 0]:
-            length += x * x
-        log_v = 0.5 * math.log2(length) if length > 0 else _EMPTY
-        of_row, kept = constant[s if constant.size > 1 else 0], preserves[s if preserves.size > 1 else 0]
-        top = _top(e[s])
-        exists, hidden = sums[s, 0] > 0, _hidden(noise[s])
-        ln_high, ln_low = _log(sums[s, 1], sums[s, 2] - top), _log(sums[s, 3], sums[s, 4] - top)
-        ln_spread = _log(sums[s, 5], sums[s, 2] - top)
-        big, small = _more(ln_high, ln_low), _less(ln_high, ln_low)
-        gap = -1e4 if small == -np.inf else small - (0.0 if big == -np.inf else big)
-        ln_norm = big + 0.5 * math.log1p(math.exp(_between(2 * gap, -745.0, 0.0)))
-        noise_row = _add_log2(noise[s, 0] - top, noise[s, 1] - top) + log_v
-        noise_rest = _add_log2(noise[s, 2] - top, noise[s, 3] - top)
-        noise_full = _add_log2(noise_row, noise_rest)
-        noise_low = noise_full
-        if kept:
-            noise_low = noise_row if of_row else noise[s, 4] - top + 0.5 * math.log2(float(n))
-        noise_high = noise_rest if of_row else noise_full
-        ln_ratio = _difference(ln_high, ln_low)
-        x_high, x_low = _exp(_difference(ln_high, ln_norm)), _exp(_difference(ln_low, ln_norm))
-        own_high, own_low = _share(noise_high, ln_high), _share(noise_low, ln_low)
-        of_high, of_low = _share(noise_high, ln_norm), _share(noise_low, ln_norm)
-        of_norm = _less(_share(noise_full, ln_norm), math.sqrt(of_high * of_high + of_low * of_low))
-        # d(low^2 / norm^2) = 2 x_low x_high (x_high d_low - x_low d_high), and what is of second order
-        second = (of_low + of_high) ** 2
-        turned = 2 * x_low * x_high * (x_high * of_low + x_low * of_high) + second
-        diversity = 2 * (x_low * x_low * own_high + x_low * of_low) + second
-        ratio = _log_error(own_high) + _log_error(own_low)
-        # (high + its noise) / (low - its noise), less the quotient: small beside a large low
-        size = _between(ln_ratio, -1e6, 1e6)
-        both = _log(_share(noise_high, ln_low) + own_low * _exp(size), 0.0)
-        # the exponential of a logarithm loses as many digits as that is large
-        lost = _exp(size + math.log(2 * rounding + _EPS * abs(size)))
-        off_quotient = _exp(_difference(both, -_log_error(own_low))) + lost
-        # what is known to lie beyond the range of doubles is infinite, and rightly so
-        if ln_ratio > 710.0 and ratio < 0.3:
-            off_quotient = 0.0
-        if not own_high < 1:
-            diversity = np.inf
-        found = (
-            (_exp(2 * _difference(ln_low, ln_norm)), turned + 2 * rounding * x_low * x_high),
-            (2 * _difference(ln_high, ln_norm), diversity + 2 * rounding),
-            (_exp(ln_ratio), off_quotient),
-            (ln_ratio, ratio + 2 * rounding),
-        )
-        for k in range(4):
-            _write(values, errors, k, s, found[k][0], found[k][1], exists, hidden, False)
-        # the scale of the state is put back
-        back, more = top * _LN2, _EPS * abs(top)
-        off = _log_error(of_norm) + rounding
-        _write(values, errors, 4, s, ln_norm + back, off + more, exists, hidden, True)
-        # two tokens may be off by the noise of all each
-        off = _log_error(2 * _share(noise_high, ln_spread)) + rounding
-        _write(values, errors, 5, s, ln_spread + back, off + more, exists, hidden, True)
+    length = 0.0
+    for x in v:
+        length += x * x
+    log_v = 0.5 * math.log2(length) if length > 0 else _EMPTY
+    top = _top(e)
+    exists, hidden = sums[0] > 0, _hidden(noise)
+    ln_high, ln_low = _log(sums[1], sums[2] - top), _log(sums[3], sums[4] - top)
+    ln_spread = _log(sums[5], sums[2] - top)
+    big, small = _more(ln_high, ln_low), _less(ln_high, ln_low)
+    gap = -1e4 if small == -np.inf else small - (0.0 if big == -np.inf else big)
+    ln_norm = big + 0.5 * math.log1p(math.exp(_between(2 * gap, -745.0, 0.0)))
+    noise_row = _add_log2(noise[0] - top, noise[1] - top) + log_v
+    noise_rest = _add_log2(noise[2] - top, noise[3] - top)
+    noise_full = _add_log2(noise_row, noise_rest)
+    noise_low = noise_full
+    if kept:
+        noise_low = noise_row if of_row else noise[4] - top + 0.5 * math.log2(float(n))
+    noise_high = noise_rest if of_row else noise_full
+    ln_ratio = _difference(ln_high, ln_low)
+    x_high, x_low = _exp(_difference(ln_high, ln_norm)), _exp(_difference(ln_low, ln_norm))
+    own_high, own_low = _share(noise_high, ln_high), _share(noise_low, ln_low)
+    of_high, of_low = _share(noise_high, ln_norm), _share(noise_low, ln_norm)
+    of_norm = _less(_share(noise_full, ln_norm), math.sqrt(of_high * of_high + of_low * of_low))
+    # d(low^2 / norm^2) = 2 x_low x_high (x_high d_low - x_low d_high), and what is of second order
+    second = (of_low + of_high) ** 2
+    turned = 2 * x_low * x_high * (x_high * of_low + x_low * of_high) + second
+    diversity = 2 * (x_low * x_low * own_high + x_low * of_low) + second
+    ratio = _log_error(own_high) + _log_error(own_low)
+    # (high + its noise) / (low - its noise), less the quotient: small beside a large low
+    size = _between(ln_ratio, -1e6, 1e6)
+    both = _log(_share(noise_high, ln_low) + own_low * _exp(size), 0.0)
+    # the exponential of a logarithm loses as many digits as that is large
+    lost = _exp(size + math.log(2 * rounding + _EPS * abs(size)))
+    off_quotient = _exp(_difference(both, -_log_error(own_low))) + lost
+    # what is known to lie beyond the range of doubles is infinite, and rightly so
+    if ln_ratio > 710.0 and ratio < 0.3:
+        off_quotient = 0.0
+    if not own_high < 1:
+        diversity = np.inf
+    found = (
+        (_exp(2 * _difference(ln_low, ln_norm)), turned + 2 * rounding * x_low * x_high),
+        (2 * _difference(ln_high, ln_norm), diversity + 2 * rounding),
+        (_exp(ln_ratio), off_quotient),
+        (ln_ratio, ratio + 2 * rounding),
+    )
+    for k in range(4):
+        _write(values, errors, k, s, found[k][0], found[k][1], exists, hidden, False)
+    # the scale of the state is put back
+    back, more = top * _LN2, _EPS * abs(top)
+    off = _log_error(of_norm) + rounding
+    _write(values, errors, 4, s, ln_norm + back, off + more, exists, hidden, True)
+    # two tokens may be off by the noise of all each
+    off = _log_error(2 * _share(noise_high, ln_spread)) + rounding
+    _write(values, errors, 5, s, ln_spread + back, off + more, exists, hidden, True)
 
 
-@nb.njit(**_COMPILE)
-def angular(sums, pairs, largest, noise, n, d, unit, values, errors):
-    """Write :data:`.slots.ANGULAR` of B states of n > 1 tokens, (4, B), and errors: ``metrics/_angle.py``.
+@nb.njit(**_INNER)
+def angular_of(sums, pair, largest, noise, n, d, unit, s, values, errors):
+    """Write :data:`.slots.ANGULAR` of a state of n > 1 tokens, and errors, at place ``s``: ``_angle.py``.
 
     Parameters
     ----------
-    sums (B, 13), pairs (B, 6) : what ``sums.angles`` and ``sums.leading`` wrote
-    largest (B,) : the largest entry of each state
-    noise (B, 5) : log2 of the errors of the parts
+    sums (13,), pair (6,) : what ``sums.angles_of`` and ``sums.leading_of`` wrote
+    largest : the largest entry of the state
+    noise (5,) : log2 of the errors of the parts
     n, d, unit : numbers of tokens and features, eps of the dtype of the states
     """
     of_pairs = float(n * (n - 1))
     share = n / (n - 1.0)
-    for s in range(sums.shape[0]):
-        exists, hidden = largest[s] > 0, _hidden(noise[s])
-        near, e_near, worst = sums[s, 0], sums[s, 1], sums[s, 2]
-        mean_turn, square_turn, m = sums[s, 4], sums[s, 5], sums[s, 6]
-        if d == 1:  # no room for an angle, nor for its rounding
-            near = worst = 0.0
-        plain = 1 - sums[s, 9] / of_pairs
-        direct = (of_pairs - m * (m - 1)) / of_pairs + m * sums[s, 8] / of_pairs
-        # a row that turns by t changes the cosine of each of its pairs by t at most, and by t^2 and t times
-        # the sine of their angle, and at most by what the units of the others add up to
-        others = _less((m * sums[s, 7] + 1) / (n - 1.0), 1.0)
-        off_direct = _less(
-            2 * mean_turn * others,
-            2 * math.sqrt(share * abs(direct) * square_turn) + share * square_turn,
-        )
-        off_plain = _less(
-            2 * mean_turn, 2 * math.sqrt(2 * share * abs(plain) * square_turn) + 2 * share * square_turn
-        )
-        if d > 1:
-            off_plain += _EPS * n
-        if near > 0:
-            off_near = 2 * worst / math.sqrt(near * (n / share))
-            off_near = _log_error(off_near) + sums[s, 3] + 4 * unit + _EPS * abs(e_near)
+    exists, hidden = largest > 0, _hidden(noise)
+    near, e_near, worst = sums[0], sums[1], sums[2]
+    mean_turn, square_turn, m = sums[4], sums[5], sums[6]
+    if d == 1:  # no room for an angle, nor for its rounding
+        near = worst = 0.0
+    plain = 1 - sums[9] / of_pairs
+    direct = (of_pairs - m * (m - 1)) / of_pairs + m * sums[8] / of_pairs
+    # a row that turns by t changes the cosine of each of its pairs by t at most, and by t^2 and t times
+    # the sine of their angle, and at most by what the units of the others add up to
+    others = _less((m * sums[7] + 1) / (n - 1.0), 1.0)
+    off_direct = _less(
+        2 * mean_turn * others,
+        2 * math.sqrt(share * abs(direct) * square_turn) + share * square_turn,
+    )
+    off_plain = _less(
+        2 * mean_turn, 2 * math.sqrt(2 * share * abs(plain) * square_turn) + 2 * share * square_turn
+    )
+    if d > 1:
+        off_plain += _EPS * n
+    if near > 0:
+        off_near = 2 * worst / math.sqrt(near * (n / share))
+        off_near = _log_error(off_near) + sums[3] + 4 * unit + _EPS * abs(e_near)
+    else:
+        # rows without a rest are parallel to q, however much of each is known, while it is above zero
+        off_near = 0.0 if pair[4] == 0 and near == 0 and sums[10] > 0 else np.inf
+    ln_near = _log(near, e_near)
+    for k in range(2):
+        gap, off = (direct, off_direct) if k == 0 else (plain, off_plain)
+        none = np.inf if off > 0 else 0.0
+        by_value = _log_error(off / gap) if gap > 0 else none
+        use_near = sums[11 + k] > 0 and off_near <= by_value
+        logarithm = ln_near if use_near else _log(gap, 0.0)
+        error = off_near if use_near else by_value
+        closeness = _exp(logarithm)
+        near_value = error
+        if math.isfinite(error):
+            near_value = closeness * math.expm1(min(error, 700.0))
+        _write(values, errors, 2 * k, s, 1 - closeness, _less(off, near_value), exists, hidden, False)
+        _write(values, errors, 2 * k + 1, s, logarithm, error, exists, hidden, False)
+
+
+@nb.njit(**_INNER)
+def ranks_of(singular, pair, largest, noise, unit, m, logs, s, values, errors):
+    """Write :data:`.slots.RANKS` of a state, and errors, at place ``s``: ``_singular.py``, ``_rank.py``.
+
+    Parameters
+    ----------
+    singular (min(n, d),) : singular values of the minors where the leading pair is split off, else of the
+        whole, decreasing
+    pair, largest, noise, unit : as of :func:`angular_of`
+    m, logs : room for as many numbers
+    """
+    several = singular.size
+    count = max(several - 1, 1)
+    part, rounding = 1 / math.sqrt(float(several)), 4 * unit
+    exists, hidden = largest > 0, _hidden(noise)
+    split_off = pair[3] > 0
+    f = power_of_two(pair[2])
+    scale, delta = (f, pair[2]) if split_off else (1.0, 0.0)
+    first, behind = (pair[0], 0) if split_off else (singular[0], 1)
+    whole_noise = part * (pair[5] + f * pair[4]) + rounding * first
+    second = singular[behind] if several > 1 else 0.0
+    own_noise = part * pair[4] + rounding * second if split_off else whole_noise
+    safe_first = first if first > 0 else 1.0
+    total = 0.0
+    for k in range(count):
+        m[k] = singular[behind + k] / safe_first if several > 1 else 0.0
+        total += m[k]
+    sum_all = 1 + scale * total
+    P = scale * total / sum_all
+    # entropy / 2**delta = (1 - P) (-ln(1 - P)/P) sum share - sum share ln(p_k)
+    slope = 1 + P / 2 if P < 1e-12 else -math.log1p(-P) / P
+    entropy = 0.0
+    for k in range(count):
+        share = m[k] / sum_all
+        if share > 0:
+            logs[k] = math.log(share)
+            entropy += share * (logs[k] + delta * _LN2)
         else:
-            # rows without a rest are parallel to q, however much of each is known, while it is above zero
-            off_near = 0.0 if pairs[s, 4] == 0 and near == 0 and sums[s, 10] > 0 else np.inf
-        ln_near = _log(near, e_near)
-        for k in range(2):
-            gap, off = (direct, off_direct) if k == 0 else (plain, off_plain)
-            none = np.inf if off > 0 else 0.0
-            by_value = _log_error(off / gap) if gap > 0 else none
-            use_near = sums[s, 11 + k] > 0 and off_near <= by_value
-            logarithm = ln_near if use_near else _log(gap, 0.0)
-            error = off_near if use_near else by_value
-            closeness = _exp(logarithm)
-            near_value = error
-            if math.isfinite(error):
-                near_value = closeness * math.expm1(min(error, 700.0))
-            _write(values, errors, 2 * k, s, 1 - closeness, _less(off, near_value), exists, hidden, False)
-            _write(values, errors, 2 * k + 1, s, logarithm, error, exists, hidden, False)
+            logs[k] = -np.inf
+    entropy = (1 - P) * slope * total / sum_all - entropy
+    E = scale * entropy
+    growth = 1 + E / 2 if E < 1e-12 else math.expm1(E) / E
+    off = np.inf if whole_noise > 0 else 0.0
+    if first > 0:
+        off = whole_noise / safe_first
+    # d(entropy) = -sum (ln p_k + entropy) dp_k, and by Mirsky sum dsigma_k^2 <= noise^2; what is
+    # lost in the noise may be as large as it
+    d_p = off / sum_all
+    own = own_noise / (safe_first * sum_all)
+    slopes = (E - math.log1p(-_less(P, 0.5))) ** 2
+    steps = length = 0.0
+    # logarithms of what is lost: of the smallest shares, and of these in units of 2**delta
+    small, smaller = math.log(_more(d_p, _TINY)), math.log(_more(own, _TINY))
+    for k in range(count):
+        slopes += (_more(logs[k] + delta * _LN2, small) + E) ** 2
+        # the gap: sum over the others of (1 - ln p_k) dp_k, in units of 2**delta
+        steps += (1 - (_more(logs[k], smaller) + delta * _LN2)) ** 2
+        length += (scale * m[k]) ** 2
+    # (and where all are equal, and slopes vanish, by sum dp^2 / p)
+    d_entropy = d_p * math.sqrt(slopes) + 1.5 * several * d_p * d_p
+    grown = entropy * growth
+    nothing = np.inf if own_noise > 0 else 0.0
+    relative = (1 + E) * (own * math.sqrt(steps)) / entropy + off if grown > 0 else nothing
+    seconds = own_noise / second if second > 0 else nothing
+    length = math.sqrt(length)
+    own_scale = _EPS * abs(delta)
+    errors_of = (
+        math.exp(E) * math.expm1(_between(d_entropy, 0.0, 700.0)),
+        _log_error(relative) + own_scale,
+        2 * off * (length + length * length) + several * off * off,
+        _log_error(seconds) + _log_error(off) + own_scale,
+    )
+    found = (math.exp(E), _log(grown, delta), 1 + length * length, _log(m[0], delta))
+    for k in range(4):
+        error = 0.0 if several == 1 else errors_of[k]
+        _write(values, errors, k, s, found[k], error, exists, hidden, False)
 
 
 @nb.njit(**_COMPILE)
 def ranks(singular, pairs, largest, noise, unit, values, errors):
-    """Write :data:`.slots.RANKS` of B states, (4, B), and errors: ``metrics/_singular.py``, ``_rank.py``.
-
-    Parameters
-    ----------
-    singular (B, min(n, d)) : of what ``sums.for_singular_values`` wrote, decreasing
-    pairs, largest, noise, unit : as of :func:`angular`
-    """
-    several = singular.shape[1]
-    count = max(several - 1, 1)
-    part, rounding = 1 / math.sqrt(float(several)), 4 * unit
-    m, share = np.zeros(count), np.zeros(count)
+    """Do what :func:`ranks_of` does for B states, whose singular values others found: (B, .) to (4, B)."""
+    m, logs = np.zeros(max(singular.shape[1], 1)), np.zeros(max(singular.shape[1], 1))
     for s in range(singular.shape[0]):
-        exists, hidden = largest[s] > 0, _hidden(noise[s])
-        split_off = pairs[s, 3] > 0
-        f = power_of_two(pairs[s, 2])
-        scale, delta = (f, pairs[s, 2]) if split_off else (1.0, 0.0)
-        first, behind = (pairs[s, 0], 0) if split_off else (singular[s, 0], 1)
-        whole_noise = part * (pairs[s, 5] + f * pairs[s, 4]) + rounding * first
-        second = singular[s, behind] if several > 1 else 0.0
-        own_noise = part * pairs[s, 4] + rounding * second if split_off else whole_noise
-        safe_first = first if first > 0 else 1.0
-        total = 0.0
-        for k in range(count):
-            m[k] = singular[s, behind + k] / safe_first if several > 1 else 0.0
-            total += m[k]
-        sum_all = 1 + scale * total
-        P = scale * total / sum_all
-        # entropy / 2**delta = (1 - P) (-ln(1 - P)/P) sum share - sum share ln(p_k)
-        slope = 1 + P / 2 if P < 1e-12 else -math.log1p(-P) / P
-        entropy = 0.0
-        for k in range(count):
-            share[k] = m[k] / sum_all
-            if share[k] > 0:
-                entropy += share[k] * (math.log(share[k]) + delta * _LN2)
-        entropy = (1 - P) * slope * total / sum_all - entropy
-        E = scale * entropy
-        growth = 1 + E / 2 if E < 1e-12 else math.expm1(E) / E
-        off = np.inf if whole_noise > 0 else 0.0
-        if first > 0:
-            off = whole_noise / safe_first
-        # d(entropy) = -sum (ln p_k + entropy) dp_k, and by Mirsky sum dsigma_k^2 <= noise^2; what is
-        # lost in the noise may be as large as it
-        d_p = off / sum_all
-        small_p = _more(d_p, _TINY)
-        own = own_noise / (safe_first * sum_all)
-        slopes = (E - math.log1p(-_less(P, 0.5))) ** 2
-        steps = length = 0.0
-        for k in range(count):
-            slopes += (math.log(_more(scale * share[k], small_p)) + E) ** 2
-            # the gap: sum over the others of (1 - ln p_k) dp_k, in units of 2**delta
-            steps += (1 - (math.log(_more(share[k], _more(own, _TINY))) + delta * _LN2)) ** 2
-            length += (scale * m[k]) ** 2
-        # (and where all are equal, and slopes vanish, by sum dp^2 / p)
-        d_entropy = d_p * math.sqrt(slopes) + 1.5 * several * d_p * d_p
-        grown = entropy * growth
-        nothing = np.inf if own_noise > 0 else 0.0
-        relative = (1 + E) * (own * math.sqrt(steps)) / entropy + off if grown > 0 else nothing
-        seconds = own_noise / second if second > 0 else nothing
-        length = math.sqrt(length)
-        own_scale = _EPS * abs(delta)
-        errors_of = (
-            math.exp(E) * math.expm1(_between(d_entropy, 0.0, 700.0)),
-            _log_error(relative) + own_scale,
-            2 * off * (length + length * length) + several * off * off,
-            _log_error(seconds) + _log_error(off) + own_scale,
-        )
-        found = (math.exp(E), _log(grown, delta), 1 + length * length, _log(m[0], delta))
-        for k in range(4):
-            error = 0.0 if several == 1 else errors_of[k]
-            _write(values, errors, k, s, found[k], error, exists, hidden, False)
+        ranks_of(singular[s], pairs[s], largest[s], noise[s], unit, m, logs, s, values, errors)

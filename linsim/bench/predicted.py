@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from linsim import gpu
 
-__all__ = ["H100", "Card", "blocks_of", "layer_seconds", "record_seconds", "table"]
+__all__ = ["H100", "Card", "blocks_of", "layer_seconds", "peer_seconds", "record_seconds", "table"]
 
+# blocks that find their registers on a multiprocessor
+_BY_REGISTERS = 3
 # barriers that a layer passes in the kernel, of the state and of three shadows, and clocks between two
 _PHASES, _PHASE = 48, 220
 # of singular values: sweeps until no pair turns, clocks of a round (dot products, one quotient, a barrier)
@@ -33,7 +35,7 @@ class Card:
     shared : bytes of shared memory of a multiprocessor; a block may have 1 KiB less
     products_64, products_32 : fused products and sums per clock of a multiprocessor
     gemm_64, gemm_32 : flops per second of large matrix products, of float64 and float32
-    memory : bytes per second
+    memory, cache : bytes per second, of the memory and of the cache that all multiprocessors share
     launch : seconds of a call of whole arrays, as Python and driver take them
     """
 
@@ -45,28 +47,26 @@ class Card:
     gemm_64: float
     gemm_32: float
     memory: float
+    cache: float
     launch: float
 
 
-#: an H100 SXM: rates of its data sheet, GEMM at nine tenths of them (tensor cores); launch: a guess
-H100 = Card(132, 1.7e9, 228 * 1024, 64, 128, 0.9 * 67e12, 0.9 * 67e12, 3.35e12, 8e-6)
+#: an H100 SXM: rates of its data sheet, GEMM at nine tenths of them (tensor cores); cache and launch: guesses
+H100 = Card(132, 1.7e9, 228 * 1024, 64, 128, 0.9 * 67e12, 0.9 * 67e12, 3.35e12, 5.5e12, 8e-6)
 
 
 def blocks_of(n: int, d: int, card: Card = H100) -> int:
     """Return how many systems a multiprocessor holds at a time, float64; 0 where the kernel takes none.
 
-    128 threads of at most 128 registers each leave room for four.
+    128 threads of at most 168 registers each leave room for three.
 
-    >>> blocks_of(32, 32), blocks_of(64, 64), blocks_of(128, 128)
+    >>> blocks_of(32, 32), blocks_of(64, 64), blocks_of(256, 256)
     (3, 1, 0)
     """
     if max(n, d) > gpu.LARGEST:
         return 0
-    for with_copies in (True, False):
-        needed = gpu.shared_bytes(n, d, 8, 3, with_copies) + 1024
-        if needed <= card.shared:
-            return min(4, card.shared // needed)
-    return 0
+    needed = gpu.room(n, d, 8, 3, limit=card.shared - 1024)[0] + 1024
+    return min(_BY_REGISTERS, card.shared // needed)
 
 
 def layer_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[float, float]:
@@ -79,6 +79,9 @@ def layer_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[floa
     products = float(n * d * (n + d))
     fetched = products / 256 * (_FETCHED[8] + 3 * _FETCHED[4])
     arithmetic = products / card.products_64 + 3 * products / card.products_32
+    if max(n, d) > 64:  # matrices come through the cache: once for each tile of 32, and for a dozen passes
+        moved = (2 * products / 32 + 12.0 * n * d) * (8 + 3 * 4)
+        fetched += moved * card.processors * card.clock / card.cache
     blocks = blocks_of(n, d, card)
     kernel = float("nan")
     if blocks:
@@ -95,17 +98,33 @@ def record_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[flo
     Singular values by arrays are cuSOLVER's, at the pace of its batched Jacobi: taken to be the kernel's own
     up to 32 x 32, and one matrix after the other beyond, 1 ms and 1e-9 s for each n d min(n, d).
     """
-    least = min(n, d)
-    jacobi = _SWEEPS * max(least - 1, 0) * _ROUND * max(1.0, least * max(n, d) / 2048)
+    jacobi = _jacobi(n, d)
     clocks = jacobi + _MEASURED * _MEASURE + n * n * d / 16
     blocks = blocks_of(n, d, card)
     kernel = _waves(systems, blocks, card) * clocks / card.clock if blocks else float("nan")
-    if max(n, d) <= 32:
-        values = -(-systems // (card.processors * 4)) * jacobi / card.clock
-    else:
-        values = systems * (1e-3 + 1e-9 * n * d * least)
     passes = 200.0 * systems * n * d * 8 / card.memory
-    return kernel, values + passes + _CALLS_OF_RECORD * card.launch
+    return kernel, _values(n, d, systems, card) + passes + _CALLS_OF_RECORD * card.launch
+
+
+def peer_seconds(n: int, d: int, systems: int, card: Card = H100) -> float:
+    """Return seconds of a layer of all systems, and of its singular values, by torch.bmm and svdvals.
+
+    float64, and nothing else: no metric of these values, no error, no part kept apart.
+    """
+    return 4.0 * n * d * (n + d) / 2 * systems / card.gemm_64 + _values(n, d, systems, card)
+
+
+def _jacobi(n: int, d: int) -> float:
+    """Clocks of the singular values of one matrix."""
+    least = min(n, d)
+    return _SWEEPS * max(least - 1, 0) * _ROUND * max(1.0, least * max(n, d) / 2048)
+
+
+def _values(n: int, d: int, systems: int, card: Card) -> float:
+    """Seconds of the singular values of all systems by cuSOLVER."""
+    if max(n, d) <= 32:
+        return -(-systems // (card.processors * 4)) * _jacobi(n, d) / card.clock
+    return systems * (1e-3 + 1e-9 * n * d * min(n, d))
 
 
 def _waves(systems: int, blocks: int, card: Card) -> int:

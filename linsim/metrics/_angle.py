@@ -69,7 +69,8 @@ def _angles(view: View) -> dict[str, Measured]:
         closeness = exp(logarithm)
         near_value = closeness * xp.expm1(xp.minimum(error, 700.0 * xp.ones_like(error)))
         near_value = xp.where(xp.isfinite(error), near_value, error)
-        value, off_value = 1 - closeness, xp.minimum(off, near_value)
+        # each with its own error: what is known better as it stands is told as it stands
+        value, off_value = 1 - xp.where(near_value <= off, closeness, gap), xp.minimum(off, near_value)
         if of.alone is not None:  # a token alone has no pair
             logarithm = xp.where(of.alone, xp.full_like(logarithm, -xp.inf), logarithm)
             value = xp.where(of.alone, xp.ones_like(value), value)

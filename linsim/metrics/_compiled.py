@@ -5,6 +5,8 @@ What the sums are says ``_sums.py``; what follows, ``_similarity.py``, ``_angle.
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,24 +14,51 @@ import numpy as np
 from .. import _kernels
 from .._kernels.slots import ANGLES, ANGULAR, RANKS, SIZES
 from .._namespace import namespace
-from .._state import PARTS, State
+from .._state import PARTS, Split, State
 from .._types import HostArray
 from ._leading_pair import Leading
 from ._metric import Measured
 from ._sums import Angles, Content
 
-__all__ = ["Compiled", "in_kernels"]
+__all__ = ["Compiled", "given_in_kernels", "in_kernels"]
 
-_ALL = frozenset((*SIZES, *ANGULAR, *RANKS))
+_GROUPS = tuple(map(frozenset, (SIZES, ANGULAR, RANKS)))
+_PLACES = {name: k for k, name in enumerate((*SIZES, *ANGULAR, *RANKS))}
 
 
 def in_kernels(
     state: State, names: tuple[str, ...], zero_rows: HostArray | None
 ) -> tuple[dict[str, Measured], int] | None:
     """Measure NumPy states whose tokens all count alike, as ``evaluate`` does; None where kernels cannot."""
-    if not _ALL.issuperset(names) or namespace(state.R) is not np or state.R.shape[-2] == 1:
+    if not _PLACES.keys() >= set(names) or namespace(state.R) is not np or state.R.shape[-2] == 1:
         return None
     return Compiled(state).metrics(names, zero_rows) if _kernels.ready("sums", "float64") else None
+
+
+def given_in_kernels(x: HostArray) -> State:
+    """Cut (b, n, d) float64 tokens, given exactly, as ``as_given`` does."""
+    from .._kernels.begin import given
+
+    _kernels.announce(given, "float64")
+    b, n, d = x.shape
+    R, r, e, noise = np.empty((b, n, d)), np.empty((b, 1, d)), np.empty((b, 1, 5)), np.empty((b, 1, 5))
+    rows, kept = np.empty((b, n, 1)), np.empty(b, dtype=bool)
+    given(_kernels.frozen(x), R, r[:, 0], e[:, 0], noise[:, 0], rows[:, :, 0], kept)
+    exponents: dict[str, Any] = {f"e_{name}": e[:, :, k : k + 1] for k, name in enumerate(PARTS)}
+    split = replace(_mean_alone(n, d), preserves_mean=kept[:, None, None])
+    a, column = np.zeros((b, 1, 1)), np.zeros((b, n, 1))
+    return State(split, a=a, r=r, b=column, R=R, mean=r, **exponents, noise=noise, rows=rows)
+
+
+@functools.lru_cache(maxsize=8)
+def _mean_alone(n: int, d: int) -> Split:
+    """The cut along the mean, for measuring."""
+    one, zero = np.ones((1, 1, 1)), np.zeros((1, 1, 1))
+    return Split(
+        v=np.ones((1, n, 1)), u=np.full((1, 1, n), 1 / n), w=np.zeros((1, d, 1)), z=np.zeros((1, 1, d)),
+        lam=one, mu=zero, constant=one > 0, preserves_mean=one > 0, means=one, coupled=zero, sensitivity=zero,
+        any_coupled=False, any_z=False, any_mean=False,
+    )  # fmt: skip
 
 
 class Compiled:
@@ -38,75 +67,95 @@ class Compiled:
     def __init__(self, state: State) -> None:
         split = state.split
         self.state, self.unit = state, float(np.finfo(state.R.dtype).eps)
-        self.size = max(x.shape[0] for x in (state.R, state.a, state.noise, split.v, split.z))
+        self.size = size = max(len(x) for x in (state.R, state.a, state.noise, split.v, split.z))
         n, d = state.R.shape[-2:]
-        self.shape = (self.size, n, d)
-        self.a = self._of(state.a, self.size)
-        self.r, self.mean = self._of(state.r, self.size, d), self._of(state.mean, self.size, d)
-        self.b, self.R = self._of(state.b, self.size, n), self._of(state.R, *self.shape)
-        self.e = self._of(np.concatenate([self._each(f"e_{k}") for k in PARTS], axis=-1), self.size, 5)
-        self.noise = self._of(state.noise, self.size, 5)
-        self.v, self.z = (self._of(x, x.shape[0], k) for x, k in ((split.v, n), (split.z, d)))
-        if self.v.shape[0] != self.z.shape[0]:  # one for all, or each its own
-            self.v, self.z = self._of(split.v, self.size, n), self._of(split.z, self.size, d)
-
-    def _each(self, name: str) -> HostArray:
-        x = getattr(self.state, name)
-        return x if x.shape[0] == self.size else np.broadcast_to(x, (self.size, 1, x.shape[-1]))
+        self.shape = (size, n, d)
+        self.a = self._of(state.a, size)
+        self.r, self.mean = self._of(state.r, size, d), self._of(state.mean, size, d)
+        self.b, self.R = self._of(state.b, size, n), self._of(state.R, size, n, d)
+        e = np.empty((size, 5))
+        for k, name in enumerate(PARTS):
+            e[:, k] = getattr(state, f"e_{name}")[:, 0, 0]
+        self.e, self.noise = _kernels.frozen(e), self._of(state.noise, size, 5)
+        self.v, self.z = (self._of(x, len(x), k) for x, k in ((split.v, n), (split.z, d)))
+        if len(self.v) != len(self.z):  # one for all, or each its own
+            self.v, self.z = self._of(split.v, size, n), self._of(split.z, size, d)
 
     def _of(self, x: Any, *shape: int) -> HostArray:
-        x = np.reshape(x, (x.shape[0], *shape[1:]))
-        x = x if x.shape == shape else np.broadcast_to(x, shape)
-        return _kernels.frozen(x.astype(np.float64, copy=False))
+        x = x.reshape(len(x), *shape[1:])
+        if x.shape != shape:
+            x = np.broadcast_to(x, shape)
+        return _kernels.frozen(x if x.dtype == np.float64 else x.astype(np.float64))
+
+    def _cut(self) -> tuple[HostArray, HostArray]:
+        """Whether v is ones, and whether means are kept, of one state for all or of each."""
+        split = self.state.split
+        return _kernels.frozen(split.constant.ravel()), _kernels.frozen(split.preserves_mean.ravel())
+
+    def _rows(self, zero_rows: HostArray | None) -> tuple[HostArray, bool, HostArray]:
+        """Errors of rows, whether they are known, and which are exactly zero, of one for all or of each."""
+        n, rows = self.shape[1], self.state.rows
+        errors = np.zeros((1, n)) if rows is None else self._of(rows, len(rows), n)
+        zero = np.zeros((1, n), dtype=bool) if zero_rows is None else zero_rows[:, :, 0]
+        return _kernels.frozen(errors), rows is not None, _kernels.frozen(zero)
 
     def metrics(self, names: tuple[str, ...], zero_rows: HostArray | None) -> tuple[dict[str, Measured], int]:
         """The metrics of these names, all of them default ones, and how many matrices LAPACK had to do."""
-        from .._kernels.values import angular, ranks, sizes
+        from .._kernels.states import measure
 
-        _kernels.announce(sizes, "float64")
-        (n, d), wanted, redone = self.shape[1:], set(names), 0
-        sums, cut = self._content()
-        largest = sums[:, 0].copy()
-        found: dict[str, tuple[HostArray, HostArray]] = {}
+        _kernels.announce(measure, "float64")
+        size, n, d = self.shape
+        of_sizes, of_angles, of_ranks = (not group.isdisjoint(names) for group in _GROUPS)
+        in_lanes = of_ranks and max(n, d) <= _kernels.LARGEST
+        values, errors = np.empty((2, len(_PLACES), size))
+        pairs, largest, lost = np.empty((size, 6)), np.empty(size), np.empty(size, dtype=bool)
+        measure(
+            self.a, self.r, self.b, self.R, self.mean, self.e, self.noise, self.v, self.z, *self._cut(),
+            *self._rows(zero_rows), self.unit, (of_sizes, of_angles, of_ranks, in_lanes), values, errors,
+            pairs, largest, lost,
+        )  # fmt: skip
+        redone = 0
+        if of_ranks and (not in_lanes or lost.any()):
+            redone = self._ranks(np.flatnonzero(lost | (not in_lanes)), largest, values, errors)
+        values, errors = values[:, :, None, None], errors[:, :, None, None]
+        return {name: Measured(values[_PLACES[name]], errors[_PLACES[name]]) for name in names}, redone
 
-        def room(group: tuple[str, ...]) -> tuple[HostArray, HostArray]:
-            values, errors = np.empty((len(group), self.size)), np.empty((len(group), self.size))
-            found.update(zip(group, zip(values, errors, strict=True), strict=True))
-            return values, errors
+    def _ranks(self, which: HostArray, largest: HostArray, values: HostArray, errors: HostArray) -> int:
+        """Write ranks of states that :func:`measure` left; return how many LAPACK did in its stead."""
+        from .._kernels.values import ranks
 
-        if wanted.intersection(SIZES):
-            sizes(sums, self.e, self.noise, self.v, *cut, n, self.unit, *room(SIZES))
-        if not wanted.isdisjoint((*ANGULAR, *RANKS)):
-            pairs = self._leading()
-        if not wanted.isdisjoint(ANGULAR):
-            around = self._angles(zero_rows)
-            angular(around, pairs, largest, self.noise, n, d, self.unit, *room(ANGULAR))
-        if not wanted.isdisjoint(RANKS):
-            singular, redone = _kernels.singular_values(self.for_singular_values())
-            singular = singular.astype(np.float64, copy=False)
-            ranks(singular, pairs, largest, self.noise, self.unit, *room(RANKS))
-        out = {name: Measured(*(x[:, None, None] for x in found[name])) for name in names}
-        return out, redone
+        _kernels.announce(ranks, "float64")
+        minors, pairs = self._matrices()
+        singular, redone = _kernels.singular_values(minors[which])
+        found = np.empty((2, len(RANKS), len(which)))
+        ranks(singular, pairs[which], largest[which], self.noise[which], self.unit, *found)
+        values[-len(RANKS) :, which], errors[-len(RANKS) :, which] = found
+        return redone
 
-    def _content(self) -> tuple[HostArray, tuple[HostArray, HostArray]]:
-        """What :func:`linsim._kernels.sums.content` writes, and how states are cut."""
-        from .._kernels.sums import content
+    def _matrices(self) -> tuple[HostArray, HostArray]:
+        """What :func:`linsim._kernels.states.matrices` writes, and the pairs."""
+        from .._kernels.states import matrices
 
-        _kernels.announce(content, "float64")
-        split, out = self.state.split, np.empty((self.size, 6))
-        constant, kept = (_kernels.frozen(np.ravel(x)) for x in (split.constant, split.preserves_mean))
-        parts = (self.a, self.r, self.b, self.R, self.mean, self.e, self.v, self.z)
-        content(*parts, constant, kept, out)
-        return out, (constant, kept)
+        _kernels.announce(matrices, "float64")
+        out, pairs = np.empty(self.shape), np.empty((self.size, 6))
+        matrices(
+            self.a, self.r, self.b, self.R, self.e, self.noise, self.v, self.z, self.unit, pairs, out
+        )  # fmt: skip
+        return out, pairs
 
     def content(self) -> Content:
         """The mean over tokens and what is left of each."""
-        out = self._content()[0]
+        from .._kernels.sums import content
+
+        _kernels.announce(content, "float64")
+        out = np.empty((self.size, 6))
+        parts = (self.a, self.r, self.b, self.R, self.mean, self.e, self.v, self.z)
+        content(*parts, *self._cut(), out)
         largest, high, e_high, low, e_low, farthest = np.moveaxis(out, -1, 0)[:, :, None, None]
         return Content(largest, high, e_high, low, e_low, farthest, e_high)
 
-    def _leading(self) -> HostArray:
-        """What :func:`linsim._kernels.sums.leading` writes."""
+    def leading(self) -> Leading:
+        """The leading pair of singular vectors, and the minors."""
         from .._kernels.sums import leading
 
         _kernels.announce(leading, "float64")
@@ -114,37 +163,21 @@ class Compiled:
         S, alpha, q, out = np.empty(self.shape), np.empty((size, n)), np.empty((size, d)), np.empty((size, 6))
         parts = (self.a, self.r, self.b, self.R, self.e, self.noise, self.v, self.z)
         leading(*parts, self.unit, S, alpha, q, out)
-        self.pair = (S, alpha, q, out)
-        return out
-
-    def leading(self) -> Leading:
-        """The leading pair of singular vectors, and the minors."""
-        out = self._leading()
-        S, alpha, q, _ = self.pair
+        self.pair = tuple(map(_kernels.frozen, (S, alpha, q, out)))
         main, e, delta, split_off, noise, noise_main = np.moveaxis(out, -1, 0)[:, :, None, None]
         alpha, q, S = (
             x.astype(self.state.R.dtype, copy=False) for x in (alpha[:, :, None], q[:, None, :], S)
         )
         return Leading(main, alpha, q, S, e, delta, split_off > 0, noise, noise_main)
 
-    def _angles(self, zero_rows: HostArray | None) -> HostArray:
-        """What :func:`linsim._kernels.sums.angles` writes; asked after :meth:`leading`."""
-        from .._kernels.sums import angles
-
-        _kernels.announce(angles, "float64")
-        size, n, _ = self.shape
-        rows, out = self.state.rows, np.empty((size, len(ANGLES)))
-        known = rows is not None
-        held = self._of(rows if rows is not None else np.zeros((1, n, 1)), size, n)
-        zero = np.zeros((1, n, 1), dtype=bool) if zero_rows is None else zero_rows
-        zero = _kernels.frozen(np.broadcast_to(zero, (size, n, 1))[:, :, 0])
-        parts = (self.a, self.r, self.b, self.R, self.e, self.v, self.z)
-        angles(*parts, *self.pair, held, known, zero, self.unit, out)
-        return out
-
     def angles(self, zero_rows: HostArray | None) -> Angles:
         """Angles of rows; asked after :meth:`leading`."""
-        out, n = self._angles(zero_rows), self.shape[1]
+        from .._kernels.angles import angles
+
+        _kernels.announce(angles, "float64")
+        n, out = self.shape[1], np.empty((self.size, len(ANGLES)))
+        parts = (self.a, self.r, self.b, self.R, self.e, self.v, self.z)
+        angles(*parts, *self.pair, *self._rows(zero_rows), self.unit, out)
         sums: dict[str, HostArray] = dict(zip(ANGLES, np.moveaxis(out, -1, 0)[:, :, None, None], strict=True))
         for name in ("above", "one_side", "aligned"):
             sums[name] = sums[name] > 0
@@ -154,8 +187,4 @@ class Compiled:
 
     def for_singular_values(self) -> HostArray:
         """What singular values are found of: minors where the leading pair is split off, else the whole."""
-        from .._kernels.sums import for_singular_values
-
-        out = np.empty(self.shape, dtype=self.state.R.dtype)
-        for_singular_values(*self.pair, out)
-        return out
+        return self._matrices()[0].astype(self.state.R.dtype, copy=False)

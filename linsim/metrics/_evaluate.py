@@ -14,11 +14,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .. import _kernels
 from .._namespace import Array, exponent_of, namespace
 from .._state import EMPTY, State, of_plain_tokens, scaled, shifted
 from .._types import EPS
 from ._arithmetic import LN2
-from ._compiled import in_kernels
+from ._compiled import given_in_kernels, in_kernels
 from ._metric import Layer, Measured, Metric
 from ._registry import metric_of
 from ._view import View
@@ -99,6 +100,8 @@ def as_given(x: Array, layer: Layer | None = None) -> tuple[State, Array]:
     """Return (b, n, d) tokens, given exactly, as a state in float64, and which of them are zero (b, n, 1)."""
     xp = namespace(x)
     x = xp.astype(x, xp.float64, copy=False)
+    if xp is np and (layer is None or layer.tokens is None) and _kernels.ready("sums", "float64"):
+        return given_in_kernels(x), ~x.any(axis=-1, keepdims=True)
     zero = ~xp.any(x != 0, axis=-1, keepdims=True)
     if layer is not None and layer.tokens is not None:
         # tokens that do not count are as the first that does, and give the others no rounding

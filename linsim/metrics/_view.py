@@ -52,7 +52,7 @@ class View:
     @cached_property
     def _compiled(self) -> Compiled | None:
         """Kernels for these states, None where they are not NumPy's or nothing is compiled."""
-        ready = namespace(self.state.R) is np and _kernels.ready("sums", "float64")
+        ready = namespace(self.state.R) is np and _kernels.ready("views", "float64")
         return Compiled(self.state) if ready else None
 
     @cached_property

@@ -11,6 +11,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import pickle
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -20,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
+from .._cuda.launch import own_stream
 from .._parallel import workers as processors
 from ..errors import BackendError, InvalidTypeError, MissingExtraError
 from ._grid import Grid
 from ._tasks import Task, shares
 from ._variables import FAILED
-from ._work import Job, Result, Systems, compute, warm_up
+from ._work import Job, Make, Result, Systems, compute, warm_up
 
 __all__ = ["ready", "release", "results", "worker_count"]
 
@@ -57,6 +59,12 @@ def results(
     job: Job, grid: Grid, tasks: Iterable[Task], executor: Any
 ) -> Generator[tuple[Task, Result], None, None]:
     """Yield every task with its result, in the order in which they finish."""
+    if executor is None and job.backend == "cupy":
+        # while the device works on one block the next one is made, and its vectors are chosen
+        job = replace(job, make=_one_at_a_time(job.make), planner=os.getpid())
+        with concurrent.futures.ThreadPoolExecutor(2, initializer=own_stream) as pool:
+            yield from _Pool(job, grid, _Given(pool)).run(tasks)
+        return
     if executor is None:
         for task in tasks:
             yield task, compute(job, Systems.of(grid, task.block, task.numbers))
@@ -87,6 +95,17 @@ def release(executor: Any) -> None:
     """End processes that :func:`ready` started."""
     if isinstance(executor, _Processes):
         executor.close(())
+
+
+def _one_at_a_time(make: Make) -> Make:
+    """What nobody promised that threads may call at the same time."""
+    lock = threading.Lock()
+
+    def locked(points: dict[str, Any], rng: Any) -> tuple[Any, Any]:
+        with lock:
+            return make(points, rng)
+
+    return locked
 
 
 # --- the ways to run one task ------------------------------------------------------------

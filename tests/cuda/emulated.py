@@ -56,7 +56,7 @@ def library(change=None):
         ctypes.c_uint64,
         ctypes.c_void_p,
     ]
-    found.counted_bytes.restype = ctypes.c_size_t
+    found.counted_bytes.restype = None
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import types
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class Card:
     """What a test sets, and what it counts."""
 
     room: int = 232448  # bytes of shared memory of a block, H100
+    processors: int = 132
     free: int = 2**33
     order: int = 0
     compiles: bool = True
@@ -38,9 +40,11 @@ class Card:
     scalars: int = 0  # numbers that Python asked for: each waits for the device
     launches: list[tuple[str, int]] = field(default_factory=list)
     freed: int = 0
+    streams: int = 0  # of threads that asked for one of their own
 
 
 CARD = Card()
+_BUSY = threading.Lock()  # there is one emulation, whoever launches a kernel
 
 
 class Device:
@@ -49,7 +53,7 @@ class Device:
 
     @property
     def attributes(self):
-        return {"MaxSharedMemoryPerBlockOptin": CARD.room}
+        return {"MaxSharedMemoryPerBlockOptin": CARD.room, "MultiProcessorCount": CARD.processors}
 
     def synchronize(self):
         pass
@@ -59,6 +63,11 @@ class Device:
 
     def __hash__(self):
         return 0
+
+
+class Stream:
+    def use(self):
+        CARD.streams += 1
 
 
 def inner(x: Any) -> Any:
@@ -213,9 +222,9 @@ class RawKernel:
             raise OutOfMemoryError("Out of memory allocating 512 bytes (allocated so far: 0 bytes).")
         CARD.launches.append((self.name, grid[0]))
         given = [x.held if isinstance(x, ndarray) else x for x in args]
-        emulated.launch(
-            self.name, grid[0], given, threads=block[0], room=shared_mem, order=CARD.order, change=CARD.change
-        )
+        how = {"threads": block[0], "room": shared_mem, "order": CARD.order, "change": CARD.change}
+        with _BUSY:
+            emulated.launch(self.name, grid[0], given, **how)
 
 
 @contextlib.contextmanager
@@ -223,14 +232,14 @@ def gpu(**settings):
     """Make this the CuPy of what runs inside; yield its card."""
     with pytest.MonkeyPatch.context() as patch:
         _install(patch, settings)
-        _forget()
+        forget()
         yield CARD
-    _forget()
+    forget()
 
 
-def _forget():
+def forget():
     """What was found out about the CuPy before."""
-    for cached in (_namespace.cupy_status, launch._module, launch._room):
+    for cached in (_namespace.cupy_status, launch._module, launch._room, launch._processors):
         cached.cache_clear()
 
 
@@ -252,7 +261,7 @@ def _install(monkeypatch, settings):
     own = {
         "ndarray": ndarray, "asarray": asarray, "RawModule": RawModule,
         "get_default_memory_pool": lambda: pool,
-        "cuda": types.SimpleNamespace(Device=Device, runtime=runtime),
+        "cuda": types.SimpleNamespace(Device=Device, Stream=Stream, runtime=runtime),
     }  # fmt: skip
     vars(cupy).update(own)
     space = _Wrapped("array_api_compat.cupy", compat)

@@ -59,25 +59,10 @@ def compiled(folder, source, architectures):
     return out
 
 
-def double_precision(source):
-    """The kernels of float64 alone: half of the time of the compiler."""
-    first = source.index('extern "C" __global__ void __launch_bounds__(128) walk_float32')
-    return source[:first] + source[source.index("}\n", first) + 2 :]
-
-
-def holds(found, spills):
-    for (name, _), (registers, bytes_) in found.items():
-        assert bytes_ <= spills, found
-        # a block must find its registers: 65536 on every card from sm_80 on
-        assert name != "walk_float64" or registers * layout.THREADS * 3 <= 65536, found
-
-
 def test_three_architectures_without_spills(tmp_path):
-    found = compiled(tmp_path, double_precision(_cuda.source()), ARCHITECTURES)
-    assert {key for key in found if key[0] == "walk_float64"} == {("walk_float64", x) for x in ARCHITECTURES}
-    holds(found, 0)
-
-
-@pytest.mark.full
-def test_single_precision_as_well(tmp_path):
-    holds(compiled(tmp_path, _cuda.source(), ARCHITECTURES), 128)
+    found = compiled(tmp_path, _cuda.source(), ARCHITECTURES)
+    assert {(f"walk_{x}", y) for x in ("float64", "float32") for y in ARCHITECTURES} <= set(found)
+    for registers, spills in found.values():
+        assert spills == 0, found
+        # three blocks must find their registers: 65536 on every card from sm_80 on
+        assert registers * layout.THREADS * 3 <= 65536, found

@@ -115,13 +115,9 @@ def test_a_kernel_that_does_not_compile_is_done_without(card):
 @pytest.mark.parametrize(
     ("change", "obstacle"),
     [
-        ({"n": 65}, "above 64"),
-        ({"metrics": ["clusters"]}, "clusters: not among"),
-        ({"keep_states": True}, "keep_states"),
-        ({"tokens": [1, 1, 0, 1, 1, 1]}, "tokens"),
-        ({"heads": 2}, "several heads"),
-        ({"bias": 1.0}, "a bias"),
-        ({"room": 1000}, "a block of this card holds no system"),
+        ({"n": 129}, "above 128"),
+        ({"metrics": ["attention_mad"]}, "attention_mad: attention stays in the kernel"),
+        ({"room": 1000}, "a block of this card has less than 48 KiB"),
     ],
 )
 def test_what_the_kernel_does_not_take_goes_by_whole_arrays(card, change, obstacle):

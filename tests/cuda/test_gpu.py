@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linsim import Linear, attention, simulate
+from linsim import Linear, _draws, attention, simulate
 from linsim._cuda.check import findings
 from linsim._namespace import cupy_status
 
@@ -40,3 +40,12 @@ def test_the_doctor_finds_nothing():
     found = list(findings())
     assert found[-1].what == "the kernel"
     assert not any(one.remedy for one in found), found
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_layers_are_drawn_as_on_the_cpu_to_the_bit(dtype):
+    import cupy
+
+    keys = np.arange(64, dtype=np.uint64) * np.uint64(2**57 + 1)
+    drawn = [_draws.normals(keys, 5, "up", (333, 101), dtype, 0.7, like) for like in (None, cupy.zeros(1))]
+    np.testing.assert_array_equal(drawn[1].get(), drawn[0])

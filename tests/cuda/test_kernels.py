@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import zlib
 
 import numpy as np
@@ -10,7 +11,7 @@ import reliability as harness
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linsim import Layered, Linear, _kernels, attention, simulate
+from linsim import Layered, Linear, MultiHead, _kernels, attention, simulate
 from linsim._cuda import launch, layout
 from linsim._kernels.normals import philox
 from linsim.metrics._written import METRICS
@@ -19,12 +20,12 @@ from . import emulated, pretended
 
 pytestmark = pytest.mark.skipif(emulated.COMPILER is None, reason="no g++, which compiles kernels as C++")
 
-#: families of systems whose layers are one head
+#: families of systems whose matrices are known beforehand
 FAMILIES = [
     name
-    for name in dict.fromkeys(harness.FAMILIES)
+    for name in harness.NAMED
     if not name.startswith("rule: block")
-    and name not in ("rule: random weights", "rule: multihead", "mixed blocks")
+    and name not in ("rule: random weights", "mixed blocks", "deep", "sizes")
 ]
 
 
@@ -55,7 +56,8 @@ def agree(found, expected, dtype, same_errors=True):
     for name in expected.metrics:
         a, b = found.metrics[name], expected.metrics[name]
         off_a, off_b = found.errors[name], expected.errors[name]
-        np.testing.assert_array_equal(np.isinf(a), np.isinf(b), err_msg=name)
+        sure = (off_a < 1) & (off_b < 1)  # of others not even the first digit is known
+        np.testing.assert_array_equal(np.isinf(a[sure]), np.isinf(b[sure]), err_msg=name)
         known = np.isfinite(a) & np.isfinite(b)
         # what measuring rounds, in another order: 16 eps in all, as for the kernels of CPUs
         size = 16 * eps * np.maximum(1, np.abs(b[known]))
@@ -77,16 +79,12 @@ def one_of(seed, index, family, dtype, deepest=32):
 
 def judge(seed, index, family, dtype):
     rule, x0, depth, layers = one_of(seed, index, family, dtype)
-    heads = {len(rule.checked_heads(layer)) for layer in range(1 if rule.repeats else max(depth, 1))}
-    if heads != {1}:
-        return False  # a mixture may draw several heads, which go another way
     found, expected = both(rule, x0, depth, layers=layers, dtype=dtype, resolution=1e300, metrics=METRICS)
     assert set(found.info.methods.ravel()) == {"device"}
     assert np.array_equal(found.info.split, expected.info.split)
     # where layers enlarge errors a thousandfold the first roundings decide; in single precision whole arrays
     # add samples of errors, and the kernel leaves it at their bounds
     agree(found, expected, dtype, dtype == "float64" and "non-normal" not in family)
-    return True
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -101,12 +99,17 @@ def test_systems_of_all_kinds(index, family, dtype):
         judge(11, index, family, dtype)
 
 
+#: beside the families that name one factor: rules of which many systems are drawn at once
+TOGETHER = ("rule: multihead", "rule: bias", "rule: scale", "rule: general", "rule: bias, scale and heads")
+
+
 def many(family, index, dtype, count):
-    """So many systems of a family and of one size, as a batch: A, H and tokens."""
+    """So many systems of a family and of one size, as a batch: a rule and tokens."""
     rng = np.random.default_rng([index, zlib.crc32(family.encode())])
-    n, d = (int(rng.integers(1, 17)) for _ in range(2))
+    n, d = (int(rng.integers(1 + (family == "mixed"), 17)) for _ in range(2))  # of some kinds there is no 1
     kinds = {"attention": "base", "weights": "base", "tokens": "base"}
     factor, _, kind = family.partition(": ")
+    heads = int(rng.integers(2, 5)) if "heads" in kind or kind == "multihead" else 1
     drawn = []
     for _ in range(count):
         if family == "mixed":
@@ -114,25 +117,41 @@ def many(family, index, dtype, count):
             kinds = {name: str(rng.choice(of)) for name, of in named}
         elif factor in kinds:
             kinds[factor] = kind
-        A = harness.attention(kinds["attention"], rng, n)
-        H = harness.weights(kinds["weights"], rng, d)
-        drawn.append((A, H, harness.tokens(kinds["tokens"], rng, n, d, A.astype(float), H.astype(float))))
-    return (np.stack(x).astype(dtype) for x in zip(*drawn, strict=True))
+        A = np.stack([harness.attention(kinds["attention"], rng, n) for _ in range(heads)])
+        H = np.stack([harness.weights(kinds["weights"], rng, d) for _ in range(heads)])
+        tokens = harness.tokens(kinds["tokens"], rng, n, d, A[0].astype(float), H[0].astype(float))
+        drawn.append((A, H / heads, tokens))
+    A, H, x0 = (np.stack(x).astype(dtype) for x in zip(*drawn, strict=True))
+    options = {}
+    if "bias" in kind:
+        size = 4.0 ** rng.integers(-6, 3, (count, 1))
+        options["bias"] = (size * rng.standard_normal((count, d))).astype(dtype)
+    if "scale" in kind:
+        options["scale"] = rng.uniform(0.3, 1.7, (count, n)).astype(dtype)
+    if kind == "general":
+        A, options["general"] = (A * rng.uniform(-1, 1.5, A.shape)).astype(dtype), True
+    if heads == 1:
+        return Linear(A[:, 0], H[:, 0], **options), x0
+    return MultiHead(A, H, **options), x0
 
 
 def judge_many(family, index, dtype, count):
-    A, H, x0 = many(family, index, dtype, count)
+    rule, x0 = many(family, index, dtype, count)
     options = {"layers": [0, 1, 3, 8, 20], "dtype": dtype, "resolution": 1e300, "metrics": METRICS}
-    found, expected = both(Linear(A, H), x0, 20, **options)
+    found, expected = both(rule, x0, 20, **options)
     assert set(found.info.methods) == {"device"}
-    agree(found, expected, dtype, dtype == "float64" and family != "mixed" and "non-normal" not in family)
+    # whole arrays rescale the errors of a batch together, the kernel those of each system: where they die out
+    # they are not the same, but values are within both
+    agree(found, expected, dtype, same_errors=False)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "rule: layered"])
-def test_ten_thousand_systems_of_every_family(family, dtype, card):
-    for index in range(20):
+@pytest.mark.parametrize("family", [*(name for name in FAMILIES if not name.startswith("rule")), *TOGETHER])
+def test_ten_thousand_systems_of_every_family(family, dtype, card, monkeypatch):
+    # of a single warp: a quarter of the work of an emulation, whose threads run one after the other
+    monkeypatch.setattr(launch, "THREADS", 32)
+    for index in range(10):
         judge_many(family, index, dtype, 500)
 
 
@@ -192,9 +211,9 @@ def test_threads_may_run_in_any_order(card, dtype):
 
 def without_a_barrier(source):
     """Let threads read the product between the two of a layer before all of it is there."""
-    whole = "d, false, (float *)0);\n    __syncthreads();"
+    whole = "inner);\n    __syncthreads();"
     assert source.count(whole) == 1
-    return source.replace(whole, "d, false, (float *)0);")
+    return source.replace(whole, "inner);")
 
 
 def test_a_missing_barrier_shows(card):
@@ -208,10 +227,9 @@ def test_a_missing_barrier_shows(card):
 
 
 def with_a_barrier_for_some(source):
-    assert source.count("    at.state.store(") == 1
-    return source.replace(
-        "    at.state.store(", "    if (threadIdx.x < 40) __syncthreads();\n    at.state.store("
-    )
+    last = "    at.state.store(t.held"
+    assert source.count(last) == 1
+    return source.replace(last, f"    if (threadIdx.x < 40) __syncthreads();\n{last}")
 
 
 def test_a_barrier_that_only_some_threads_reach_is_an_error(card):
@@ -221,12 +239,15 @@ def test_a_barrier_that_only_some_threads_reach_is_an_error(card):
 
 @pytest.mark.parametrize("itemsize", [8, 4])
 def test_python_and_kernels_count_the_same_bytes(itemsize):
-    library = emulated.library()
-    for n in range(1, 65, 7):
-        for d in range(1, 65, 9):
-            for copies, with_copies in ((0, False), (3, False), (3, True)):
-                counted = library.counted_bytes(n, d, copies, int(with_copies), int(itemsize == 4))
-                assert layout.shared_bytes(n, d, itemsize, copies, with_copies) == counted
+    library, counted = emulated.library(), (ctypes.c_size_t * 2)()
+    for n in (1, 7, 40, 64, 65, 97, 128):
+        for d in (1, 8, 33, 64, 70, 128):
+            for copies, heads, limit in ((0, 1, 2**30), (3, 1, 232448), (3, 4, 166912), (3, 2, 101376)):
+                library.counted_bytes(
+                    n, d, copies, heads, int(itemsize == 4), ctypes.c_size_t(limit), counted
+                )
+                assert layout.room(n, d, itemsize, copies, heads, limit) == tuple(counted), (n, d, limit)
+                assert counted[0] <= limit
 
 
 def test_uniform_numbers_are_those_of_the_cpu_to_the_bit():
@@ -238,17 +259,24 @@ def test_uniform_numbers_are_those_of_the_cpu_to_the_bit():
     np.testing.assert_array_equal(out, (expected + 0.5) * 2.0**-53)
 
 
-def test_matrices_that_do_not_fit_twice(card):
-    """Where a block is too small for single-precision copies, shadows take the matrices as they are."""
-    rule, x0 = small()
-    whole = simulate(rule, x0, 20, method="device", backend="cupy")
-    card.room = layout.shared_bytes(7, 5, 8, 3, True) - 1
-    launch._room.cache_clear()
-    less = simulate(rule, x0, 20, method="device", backend="cupy")
+@pytest.mark.parametrize("room", [48 * 1024, 64 * 1024, 80 * 1024])
+def test_what_does_not_fit_lies_elsewhere(card, room):
+    """However little room a block has on the chip, numbers are the same, to the bit."""
+    rng = np.random.default_rng(3)
+    A, H = attention.softmax(40, 8, size=(3, 2), rng=rng), 0.1 * rng.standard_normal((3, 2, 36, 36))
+    rule, x0 = MultiHead(A, H), rng.standard_normal((3, 40, 36))
+    options = {"layers": [0, 1, 3], "method": "device", "backend": "cupy"}
+    assert layout.room(40, 36, 8, 3, 2)[0] > 80 * 1024
+    whole = simulate(rule, x0, 3, **options)
+    # two processors: blocks take one system after the other
+    card.room, card.processors = room, 1
+    pretended.forget()
+    less = simulate(rule, x0, 3, **options)
+    assert card.launches[-1][1] == 2
     for name in whole.metrics:
-        np.testing.assert_array_equal(less.metrics[name], whole.metrics[name], err_msg=name)
-        # errors are single precision, of a matrix that is rounded once or at each product: the same here
-        np.testing.assert_allclose(less.errors[name], whole.errors[name], rtol=1e-4, err_msg=name)
+        for held in ("metrics", "errors"):
+            a, b = (getattr(run, held)[name] for run in (less, whole))
+            np.testing.assert_array_equal(a, b, err_msg=name)
 
 
 def test_another_layer_at_each_depth(card):
@@ -260,7 +288,7 @@ def test_another_layer_at_each_depth(card):
     agree(found, expected, "float64")
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (64, 3), (3, 64), (33, 32)])
+@pytest.mark.parametrize("shape", [(64, 64), (64, 3), (3, 64), (33, 32), (128, 5), (5, 128), (70, 67)])
 def test_the_largest_systems(card, shape):
     n, d = shape
     rng = np.random.default_rng(2)

@@ -6,7 +6,7 @@ import array_api_strict as strict
 import numpy as np
 import pytest
 
-from linsim._engines.one_product import attended, weighted
+from linsim._one_product import attended, weighted
 
 
 @pytest.mark.parametrize(

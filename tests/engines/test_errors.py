@@ -510,7 +510,7 @@ def test_rounding_of_a_product_in_single_precision_decides_no_verdict():
 
 
 def test_a_second_pass_sees_the_draws_of_the_first_whoever_drew_them():
-    """A sampler of weights draws from the streams that feed-forward weights come from, too."""
+    """A sampler is asked once a layer; feed-forward weights are drawn again, and are the same."""
     drawn = {}
 
     def sampler(d, size, rng):
@@ -530,7 +530,9 @@ def test_a_second_pass_sees_the_draws_of_the_first_whoever_drew_them():
         run = simulate(block, x0, 6, rng=0, dtype="float32", resolution=1e-9)
     assert run.info.fallbacks["float64"] == 1
     assert len(drawn["W"]) == 6
-    assert len(drawn["feed-forward"]) == 12
+    assert len(drawn["feed-forward"]) == 24
+    for first, second in zip(drawn["feed-forward"][:12], drawn["feed-forward"][12:], strict=True):
+        np.testing.assert_array_equal(first, second)
     # the same network with its draws given, in float64 throughout
     plain = simulate(block, x0, 6, rng=0, dtype="float32")
     for name in ("log_norm", "token_similarity", "cosine", "effective_rank"):

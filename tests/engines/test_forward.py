@@ -66,7 +66,8 @@ def truth_of(rule, x0, depth, seed):
 def test_errors_are_honest_where_rounding_grows():
     """Cold softmax and tanh enlarge rounding: told errors hold, and are not thousands of times as large."""
     sharpness = []
-    for seed, temperature in enumerate((0.02, 0.05, 0.05, 0.05, 0.05, 0.05)):
+    # some of those in which it grows the most, and two others
+    for seed, temperature in ((2, 0.02), (19, 0.02), (45, 0.02), (2, 0.05), (5, 0.05), (7, 0.05)):
         spec = FromTokens(temperature=temperature)
         rule = Block(spec, feed_forward="tanh", feed_forward_std=4.0, width=6, norm="pre")
         x0 = tokens.gaussian(4, 4, rng=seed)

@@ -38,12 +38,18 @@ PREDICTS = ("linsim.theory",)
 MEASURES = (
     "linsim._engines",
     # of the kernels those that walk and measure; the rest is linear algebra across lanes
+    "linsim._kernels.angles",
     "linsim._kernels.jump",
     "linsim._kernels.layer",
     "linsim._kernels.measure",
+    "linsim._kernels.noise",
+    "linsim._kernels.outlook",
     "linsim._kernels.parts",
+    "linsim._kernels.rounding",
+    "linsim._kernels.rowwise",
     "linsim._kernels.shadows",
     "linsim._kernels.slots",
+    "linsim._kernels.states",
     "linsim._kernels.sums",
     "linsim._kernels.walk",
     "linsim._recorded",

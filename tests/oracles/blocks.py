@@ -77,7 +77,7 @@ def deescalated(X, step):
 def states(block, x0, depth, seed):
     """Yield X_0 .. X_depth of one system, with the draws of ``simulate(block, x0, depth, rng=seed)``."""
     n, d = x0.shape
-    stream = _draws.streams(seed, 1)
+    key_of = _draws.keys(seed, 1)
     gain = [mp.mpf(1)] * d if block.gain is None else [mp.mpf(float(g)) for g in block.gain]
     bias = [mp.mpf(0)] * d if block.bias is None else [mp.mpf(float(b)) for b in block.bias]
     eps = mp.mpf(block.norm_eps)
@@ -101,29 +101,33 @@ def states(block, x0, depth, seed):
     def summed(X, Y):
         return block.residual * X + block.branch * Y if block.residual else block.branch * Y
 
-    for _ in range(depth):
+    for layer in range(depth):
+
+        def drawn(name, shape, layer=layer):
+            return matrix(_draws.normals(key_of, layer, name, shape, "float64")[0])
+
         Y = normed(X, "pre")
         spec = block.A
         if isinstance(spec, FromTokens):
             if spec.query_key is not None:
-                drawn = matrix(spec.query_key) / spec.temperature
+                scores = matrix(spec.query_key) / spec.temperature
             else:
                 key = d if spec.d_key is None else spec.d_key
-                Q, K = (matrix(M) for M in _draws.normals((2, d, key), stream, "float64")[0])
-                drawn = Q * K.T / d / mp.sqrt(key) / spec.temperature
-            attention = softmax_attention(Y, spec, drawn)
+                Q, K = (drawn(name, (d, key)) for name in ("query", "key"))
+                scores = Q * K.T / d / mp.sqrt(key) / spec.temperature
+            attention = softmax_attention(Y, spec, scores)
         else:
             attention = A
         if block.weights_fixed:
             W = matrix(block.weights)
         else:
-            W = matrix(_draws.weights(block.weights, d, float(block.std), stream)[0])
+            W = matrix(_draws.weights(block.weights, d, float(block.std), key_of, layer)[0])
         X = at("attention", summed(X, at("branch", attention * Y * W)))
         X = at("norm", normed(X, "post"))
         if block.feed_forward is not None:
             width = 4 * d if block.width is None else block.width
-            first = matrix(_draws.normals((d, width), stream, "float64")[0]) / mp.sqrt(d)
-            second = matrix(_draws.normals((width, d), stream, "float64")[0])
+            first = drawn("up", (d, width)) / mp.sqrt(d)
+            second = drawn("down", (width, d))
             second *= block.feed_forward_std * mp.sqrt(mp.mpf(2) / width)
             hidden = (normed(X, "pre") * first).apply(ACTIVATIONS[block.feed_forward])
             X = normed(at("feed_forward", summed(X, hidden * second)), "post")

@@ -1,4 +1,4 @@
-"""What is drawn: the same numbers in every precision, each system from its own stream."""
+"""What is drawn: the same numbers in every precision, each matrix by its key, layer and name alone."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ STD = np.array([0.5, 2.0, 1.0]).reshape(3, 1, 1)
 SAMPLER = linsim.weights.gaussian
 
 
-def streams():
-    return _draws.streams(7, 3)
+KEYS = _draws.keys(7, 3)
 
 
 DRAWN = {
-    "normals": lambda dtype: _draws.normals((4, D), streams(), dtype),
-    "scaled normals": lambda dtype: _draws.normals((4, D), streams(), dtype, STD / 3),
-    "gaussian": lambda dtype: _draws.weights("gaussian", D, STD, streams(), dtype),
-    "orthogonal": lambda dtype: _draws.weights("orthogonal", D, STD, streams(), dtype),
-    "sampler": lambda dtype: _draws.weights(SAMPLER, D, STD, streams(), dtype),
-    "feed-forward": lambda dtype: _draws.rectangle((D, 4 * D), 0.3, streams(), dtype),
+    "normals": lambda dtype: _draws.normals(KEYS, 0, "up", (4, D), dtype),
+    "scaled normals": lambda dtype: _draws.normals(KEYS, 0, "up", (4, D), dtype, STD / 3),
+    "gaussian": lambda dtype: _draws.weights("gaussian", D, STD, KEYS, 0, dtype=dtype),
+    "orthogonal": lambda dtype: _draws.weights("orthogonal", D, STD, KEYS, 0, dtype=dtype),
+    "sampler": lambda dtype: _draws.weights(SAMPLER, D, STD, KEYS, 0, dtype=dtype),
+    "feed-forward": lambda dtype: _draws.rectangle((D, 4 * D), 0.3, KEYS, 0, "up", dtype),
     "attention": lambda dtype: _draws.attention(
-        functools.partial(attention.softmax, 5, D), 5, streams(), dtype
+        functools.partial(attention.softmax, 5, D), 5, KEYS, 0, dtype
     ),
 }
 
@@ -41,15 +40,14 @@ def test_float32_is_float64_rounded_once(what):
     np.testing.assert_array_equal(narrow, wide.astype(np.float32))
 
 
-def test_projections_are_the_same_up_to_rounding():
+def test_projections_are_rounded_once():
     def drawn(dtype):
-        found = projections(FromTokens(4), np.zeros((3, 5, D), dtype=dtype), streams(), dtype)
+        found = projections(FromTokens(4), np.zeros((3, 5, D), dtype=dtype), KEYS, 0, dtype)
         return found.query, found.key
 
     for wide, narrow in zip(drawn("float64"), drawn("float32"), strict=True):
         assert narrow.dtype == np.float32
-        # one rounding when drawn, at most two of scaling and of its factor each
-        np.testing.assert_allclose(narrow, wide, rtol=5 * 2.0**-24)
+        np.testing.assert_array_equal(narrow, wide.astype(np.float32))
 
 
 RULES = {
@@ -78,3 +76,45 @@ def test_what_float32_cannot_hold_is_refused():
     rule = RandomWeights(attention.uniform(5), std=1e40)
     with pytest.raises(linsim.LinsimError, match="std: found weights as large as"):
         simulate(rule, linsim.tokens.gaussian(5, D, rng=0), 1, rng=0, dtype="float32")
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "orthogonal", SAMPLER])
+def test_any_layer_of_any_system_is_drawn_alone(kind):
+    def drawn(keys, layer, matrix="output"):
+        return _draws.weights(kind, D, 1.0, keys, layer, matrix)
+
+    together = [drawn(KEYS, layer) for layer in range(3)]
+    for layer in (2, 0, 1):
+        for row in (1, 2, 0):
+            np.testing.assert_array_equal(drawn(KEYS[row : row + 1], layer)[0], together[layer][row])
+    # and all of them differ, whichever of the three is another one
+    every = [drawn(KEYS, layer, matrix) for layer in range(3) for matrix in _draws.MATRICES]
+    assert len(np.unique(np.concatenate(every).reshape(-1, D * D)[:, 0])) == 3 * 3 * len(_draws.MATRICES)
+
+
+def test_a_seed_in_every_form_is_the_same_network():
+    x0 = linsim.tokens.gaussian(5, D, size=4, rng=0)
+
+    def last(rng):
+        return simulate(RULES["gaussian"], x0, 2, rng=rng, metrics="log_norm").metrics["log_norm"][:, -1]
+
+    expected = last(3)
+    for rng in (np.random.SeedSequence(3), np.random.default_rng(3)):
+        np.testing.assert_array_equal(last(rng), expected)
+    one = np.random.default_rng(3)
+    assert not np.array_equal(last(one), last(one))  # a generator goes on
+
+
+def test_what_is_given_leaves_what_is_drawn_as_it_is():
+    """Each matrix has its own stream: the second of two is not moved by whether the first is drawn."""
+    seen = []
+
+    def noted(d, size, rng):
+        seen.append(rng.standard_normal((size, d, d)))
+        return seen[-1]
+
+    x0 = linsim.tokens.gaussian(5, D, size=2, rng=0)
+    for feed_forward in (None, "tanh"):
+        rule = Block(attention.uniform(5), weights=noted, feed_forward=feed_forward)
+        simulate(rule, x0, 2, rng=1, metrics="log_norm")
+    np.testing.assert_array_equal(seen[:2], seen[2:])

@@ -218,7 +218,10 @@ def test_layers_of_their_own():
     x0 = tokens.gaussian(N, D, rng=0)
     both = simulate(linsim.Layered([first, second]), x0, 2, rng=4, keep_states=True)
     middle = states_of(simulate(first, x0, 1, keep_states=True))[1]
-    last = simulate(second, middle, 1, rng=4, keep_states=True)
+    with pytest.MonkeyPatch.context() as patch:  # what is drawn at layer 1, at layer 0
+        stream = linsim._draws.stream
+        patch.setattr(linsim._draws, "stream", lambda layer, matrix: stream(layer + 1, matrix))
+        last = simulate(second, middle, 1, rng=4, keep_states=True)
     np.testing.assert_allclose(states_of(both)[2], states_of(last)[1], rtol=0, atol=1e-13)
     assert linsim.Layered([first, second]).n == N
     with pytest.raises(linsim.LinsimError, match="depth: found 3"):

@@ -1,6 +1,7 @@
 """Lyapunov exponents, where they are known: fixed, commuting, triangular, cyclic and random layers."""
 
 import functools
+import itertools
 
 import mpmath
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 
 import linsim
-from linsim import attention, weights
+from linsim import _draws, attention, weights
 from linsim.errors import InvalidTypeError, InvalidValueError, LinsimError, NotCoveredError
 from linsim.lyapunov import lyapunov_exponents
 from linsim.rules import Layered, Linear, MultiHead, RandomWeights
@@ -249,12 +250,14 @@ def test_symmetric_attention_scales_the_weights():
     # along an eigenvector of A: exponents of the product of I + lambda W, here on the very same draws
     lam = np.array([1, 0.8, -0.35])
     A = attention.from_spectrum(lam, rng=1)
-    options = {"depth": 400, "burn_in": 400, "d": 2, "rng": 4}
+    options = {"depth": 400, "burn_in": 400, "d": 2, "rng": 5}
     found = lyapunov_exponents(RandomWeights(A), count=4, **options)
 
     def scaled(factor):
+        keys, layers = _draws.keys(5, 1), itertools.count()
+
         def sampler(d, *, size, rng):
-            return factor * weights.gaussian(d, size=size, rng=rng)
+            return factor * _draws.weights("gaussian", d, 1.0, keys, next(layers))
 
         rule = RandomWeights(attention.uniform(2), kind=sampler)
         return lyapunov_exponents(rule, **options).constant

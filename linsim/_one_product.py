@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._namespace import Array, namespace
+from ._namespace import Array, namespace
 
 __all__ = ["attended", "weighted"]
 
 
 def weighted(X: Array, H: Array) -> Array:
-    """X H for X (..., n, d) and H (..., d, d), as many axes, those of H as long or 1.
+    """X H for X (..., n, d) and H (..., d, e), as many axes, those of H as long or 1.
 
     >>> X, H = np.arange(12.0).reshape(2, 3, 2), np.asarray([[[1.0, 2.0], [3.0, 4.0]]])
     >>> np.array_equal(weighted(X, H), X @ H)
@@ -25,11 +25,11 @@ def weighted(X: Array, H: Array) -> Array:
         return X @ H
     kept, (n, d) = X.shape[: X.ndim - 2 - shared], X.shape[-2:]
     tall = xp.reshape(X, (*kept, -1, d))
-    return xp.reshape(tall @ xp.reshape(H, (*kept, d, d)), (*X.shape[:-2], n, d))
+    return xp.reshape(tall @ xp.reshape(H, (*kept, d, -1)), (*X.shape[:-2], n, H.shape[-1]))
 
 
 def attended(A: Array, X: Array) -> Array:
-    """A X for A (..., n, n) and X (..., n, d), as many axes, those of A as long or 1.
+    """A X for A (..., m, n) and X (..., n, d), as many axes, those of A as long or 1.
 
     >>> A, X = np.asarray([[[0.5, 0.5], [0.0, 1.0]]]), np.arange(12.0).reshape(3, 2, 2)
     >>> np.array_equal(attended(A, X), A @ X)
@@ -39,10 +39,10 @@ def attended(A: Array, X: Array) -> Array:
     if xp is np or shared == 0:
         return A @ X
     first = X.ndim - 2 - shared
-    kept, between, (n, d) = X.shape[:first], X.shape[first:-2], X.shape[-2:]
+    kept, between, (n, d), m = X.shape[:first], X.shape[first:-2], X.shape[-2:], A.shape[-2]
     axes = (*range(first), X.ndim - 2, *range(first, X.ndim - 2), X.ndim - 1)
     wide = xp.reshape(xp.permute_dims(X, axes), (*kept, n, -1))
-    found = xp.reshape(xp.reshape(A, (*kept, n, n)) @ wide, (*kept, n, *between, d))
+    found = xp.reshape(xp.reshape(A, (*kept, m, n)) @ wide, (*kept, m, *between, d))
     back = (*range(first), *range(first + 1, X.ndim - 1), first, X.ndim - 1)
     return xp.permute_dims(found, back)
 

@@ -1,0 +1,340 @@
+"""Sums over the rows of one matrix, in vectors, for metrics: lengths, products of pairs, distances.
+
+A matrix (n, d) is held row by row, each of ``stride`` numbers, and ``height`` rows: multiples of
+:data:`BLOCK`, zero beyond n and d.  Vectors of a number for each row or column are as long.  Sums are
+added up in an order that the shape alone decides, whatever processor runs them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total, transpose, where
+
+__all__ = [
+    "add_rows",
+    "divide",
+    "dot",
+    "farthest",
+    "fill",
+    "length",
+    "padded",
+    "project",
+    "row_peaks",
+    "row_products",
+    "row_squares",
+    "scale_rows",
+    "squares_about",
+    "sum_of_cosines",
+    "sum_of_cosines_about",
+    "transposed",
+    "weighted",
+]
+
+#: rows and columns are padded to a multiple of this
+BLOCK = 16
+# numbers of a vector
+_W = WIDTH // 8
+
+# called from compiled code alone: no wrappers, and kept with their callers
+_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+@nb.njit(**_INNER)
+def padded(n):
+    """n rounded up to a multiple of BLOCK."""
+    return -(-n // BLOCK) * BLOCK
+
+
+@nb.njit(**_INNER)
+def dot(x, y):
+    """The sum of x[j] y[j]."""
+    s = t = splat(x, 0.0)
+    for k in range(0, x.size, 2 * _W):
+        s = fma(load(x, k), load(y, k), s)
+        t = fma(load(x, k + _W), load(y, k + _W), t)
+    return total(s + t)
+
+
+@nb.njit(**_INNER)
+def length(x):
+    """Euclidean length."""
+    return math.sqrt(dot(x, x))
+
+
+@nb.njit(**_INNER)
+def divide(x, by):
+    """Divide x by ``by``, unless that is 0."""
+    by = by if by > 0 else 1.0
+    for j in range(x.size):  # a single number becomes 1 or -1 exactly
+        x[j] /= by
+
+
+@nb.njit(**_INNER)
+def row_squares(X, stride, out):
+    """Write the sum of squares of each row; return that of all."""
+    every = 0.0
+    for i in range(0, out.size, 4):
+        s0 = s1 = s2 = s3 = splat(X, 0.0)
+        for at in range(i * stride, (i + 1) * stride, _W):
+            x0, x1 = load(X, at), load(X, at + stride)
+            x2, x3 = load(X, at + 2 * stride), load(X, at + 3 * stride)
+            s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
+        out[i], out[i + 1], out[i + 2], out[i + 3] = total(s0), total(s1), total(s2), total(s3)
+        every += (out[i] + out[i + 1]) + (out[i + 2] + out[i + 3])
+    return every
+
+
+@nb.njit(**_INNER)
+def row_peaks(X, stride, out):
+    """Write the largest modulus of each row."""
+    for i in range(0, out.size, 4):
+        s0 = s1 = s2 = s3 = splat(X, 0.0)
+        for at in range(i * stride, (i + 1) * stride, _W):
+            s0 = maximum(magnitude(load(X, at)), s0)
+            s1 = maximum(magnitude(load(X, at + stride)), s1)
+            s2 = maximum(magnitude(load(X, at + 2 * stride)), s2)
+            s3 = maximum(magnitude(load(X, at + 3 * stride)), s3)
+        out[i], out[i + 1], out[i + 2], out[i + 3] = largest(s0), largest(s1), largest(s2), largest(s3)
+
+
+@nb.njit(**_INNER)
+def weighted(x, X, stride, out):
+    """Write the sum of x[i] times row i."""
+    for k in range(0, stride, _W):
+        s0 = s1 = s2 = s3 = splat(X, 0.0)
+        at = k
+        for i in range(0, x.size, 4):
+            s0 = fma(splat(X, x[i]), load(X, at), s0)
+            s1 = fma(splat(X, x[i + 1]), load(X, at + stride), s1)
+            s2 = fma(splat(X, x[i + 2]), load(X, at + 2 * stride), s2)
+            s3 = fma(splat(X, x[i + 3]), load(X, at + 3 * stride), s3)
+            at += 4 * stride
+        store(out, k, (s0 + s1) + (s2 + s3))
+
+
+@nb.njit(**_INNER)
+def add_rows(X, stride, x, row):
+    """Add x[i] row to row i."""
+    for i in range(0, x.size, 4):
+        f0, f1, f2, f3 = splat(X, x[i]), splat(X, x[i + 1]), splat(X, x[i + 2]), splat(X, x[i + 3])
+        at = i * stride
+        for k in range(0, stride, _W):
+            y = load(row, k)
+            store(X, at, fma(f0, y, load(X, at)))
+            store(X, at + stride, fma(f1, y, load(X, at + stride)))
+            store(X, at + 2 * stride, fma(f2, y, load(X, at + 2 * stride)))
+            store(X, at + 3 * stride, fma(f3, y, load(X, at + 3 * stride)))
+            at += _W
+
+
+@nb.njit(**_INNER)
+def transposed(X, height, stride, out):
+    """Write the matrix with rows and columns changed."""
+    for i in range(0, height, _W):
+        for k in range(0, stride, _W):
+            transpose(out, k * height + i, height, X, i * stride + k, stride)
+
+
+@nb.njit(**_INNER)
+def _products(X, i, stride, d, XT, height, out, o):
+    """Write the products of rows i to i + 3 with row i + 3 and all before, from ``o`` on.
+
+    ``height`` numbers for each of the four.
+    """
+    at = i * stride
+    for k in range(0, i + 4, 2 * _W):
+        a0 = a1 = b0 = b1 = c0 = c1 = e0 = e1 = splat(X, 0.0)
+        to = k
+        for j in range(at, at + d):
+            y0, y1 = load(XT, to), load(XT, to + _W)
+            x = splat(X, X[j])
+            a0, a1 = fma(x, y0, a0), fma(x, y1, a1)
+            x = splat(X, X[j + stride])
+            b0, b1 = fma(x, y0, b0), fma(x, y1, b1)
+            x = splat(X, X[j + 2 * stride])
+            c0, c1 = fma(x, y0, c0), fma(x, y1, c1)
+            x = splat(X, X[j + 3 * stride])
+            e0, e1 = fma(x, y0, e0), fma(x, y1, e1)
+            to += height
+        to = o + k
+        store(out, to, a0)
+        store(out, to + _W, a1)
+        store(out, to + height, b0)
+        store(out, to + height + _W, b1)
+        store(out, to + 2 * height, c0)
+        store(out, to + 2 * height + _W, c1)
+        store(out, to + 3 * height, e0)
+        store(out, to + 3 * height + _W, e1)
+
+
+@nb.njit(**_INNER)
+def sum_of_cosines(X, n, d, stride, XT, numbers, work):
+    """The sum of |x_i x_k| over pairs of rows; ``numbers``: 0, 1, ... for each row; ``work``: four rows."""
+    height, zero = numbers.size, splat(X, 0.0)
+    out = zero
+    for i in range(0, n, 4):
+        _products(X, i, stride, d, XT, height, work, 0)
+        for row in range(4):
+            for k in range(0, i + row, _W):
+                x = magnitude(load(work, row * height + k))
+                out = out + where(load(numbers, k) < float(i + row), x, zero)
+    return total(out)
+
+
+@nb.njit(**_INNER)
+def farthest(X, n, d, stride, XT, squares, numbers, work):
+    """The square of the largest distance between two rows, whose ``squares`` of lengths are given.
+
+    Which two they are their products tell; the distance itself is then found without cancellation.
+    ``work``: room for the products, which are left there, or for those of four rows.
+    """
+    height, zero = numbers.size, splat(X, 0.0)
+    most, which = zero, zero
+    apart_by = height if work.size >= height * height else 0
+    for i in range(0, n, 4):
+        o = i * apart_by
+        _products(X, i, stride, d, XT, height, work, o)
+        for row in range(4):
+            own, pair = squares[i + row], float((i + row) * height)
+            for k in range(0, i + row, _W):
+                at = load(numbers, k)
+                apart = load(squares, k) + own - load(work, o + row * height + k) * 2.0
+                apart = where(at < float(i + row), apart, zero)
+                which = where(apart > most, at + pair, which)
+                most = maximum(apart, most)
+    found = np.empty(2 * _W)
+    store(found, 0, most)
+    store(found, _W, which)
+    best, pair = 0.0, -1
+    for lane in range(_W):
+        if found[lane] > best:
+            best, pair = found[lane], int(found[_W + lane])
+    if pair < 0:
+        return 0.0
+    s = zero
+    one, other = pair // height * stride, pair % height * stride
+    for k in range(0, stride, _W):
+        x = load(X, one + k) - load(X, other + k)
+        s = fma(x, x, s)
+    return total(s)
+
+
+@nb.njit(**_INNER)
+def sum_of_cosines_about(products, factor, along, shift, inverse, n, numbers):
+    """What :func:`sum_of_cosines` returns, of rows that are a common row and a rest each.
+
+    ``products``: of the rests, as :func:`farthest` leaves them, to be multiplied by ``factor``; ``along``: of
+    each rest with the common row; ``shift``: of that with itself; ``inverse``: of the lengths of rows.
+    """
+    height = numbers.size
+    zero = splat(products, 0.0)
+    out = zero
+    for i in range(1, n):
+        constant, own, row = along[i] + shift, splat(products, inverse[i]), zero
+        for k in range(0, i, _W):
+            x = load(products, i * height + k) * factor + (load(along, k) + constant)
+            x = where(load(numbers, k) < float(i), magnitude(x), zero)
+            row = fma(x, load(inverse, k), row)
+        out = fma(row, own, out)
+    return total(out)
+
+
+@nb.njit(**_INNER)
+def row_products(X, stride, y, out):
+    """Write the product of each row with y."""
+    for i in range(0, out.size, 4):
+        s0 = s1 = s2 = s3 = splat(X, 0.0)
+        at = i * stride
+        for k in range(0, stride, _W):
+            x = load(y, k)
+            s0, s1 = fma(load(X, at), x, s0), fma(load(X, at + stride), x, s1)
+            s2, s3 = fma(load(X, at + 2 * stride), x, s2), fma(load(X, at + 3 * stride), x, s3)
+            at += _W
+        out[i], out[i + 1], out[i + 2], out[i + 3] = total(s0), total(s1), total(s2), total(s3)
+
+
+@nb.njit(**_INNER)
+def squares_about(X, stride, ones, line):
+    """The sum of |x_i - line|^2 over the rows where ``ones`` is 1, elsewhere 0."""
+    s0 = s1 = splat(X, 0.0)
+    for i in range(0, ones.size, 2):
+        f0, f1 = splat(X, -ones[i]), splat(X, -ones[i + 1])
+        at = i * stride
+        for k in range(0, stride, _W):
+            y = load(line, k)
+            x0, x1 = fma(f0, y, load(X, at)), fma(f1, y, load(X, at + stride))
+            s0, s1 = fma(x0, x0, s0), fma(x1, x1, s1)
+            at += _W
+    return total(s0 + s1)
+
+
+@nb.njit(**_INNER)
+def scale_rows(X, stride, x):
+    """Multiply row i by x[i]."""
+    for i in range(x.size):
+        f = splat(X, x[i])
+        for at in range(i * stride, (i + 1) * stride, _W):
+            store(X, at, load(X, at) * f)
+
+
+@nb.njit(**_INNER)
+def project(S, stride, alpha, x, q, main, f, y, ahead):
+    """Take from S what lies along alpha (of which x is what it holds) and then along q.
+
+    Writes main alpha + f S q to ``y`` (what S still held along q) and y^T S to ``ahead``; returns the sum
+    of squares of S.
+    """
+    zero = splat(S, 0.0)
+    for k in range(0, stride, _W):
+        store(ahead, k, zero)
+    squares = zero
+    for i in range(0, alpha.size, 4):
+        f0, f1 = splat(S, -alpha[i]), splat(S, -alpha[i + 1])
+        f2, f3 = splat(S, -alpha[i + 2]), splat(S, -alpha[i + 3])
+        t0 = t1 = t2 = t3 = zero
+        at = i * stride
+        for k in range(0, stride, _W):
+            along, other = load(x, k), load(q, k)
+            x0, x1 = fma(f0, along, load(S, at)), fma(f1, along, load(S, at + stride))
+            x2, x3 = fma(f2, along, load(S, at + 2 * stride)), fma(f3, along, load(S, at + 3 * stride))
+            store(S, at, x0)
+            store(S, at + stride, x1)
+            store(S, at + 2 * stride, x2)
+            store(S, at + 3 * stride, x3)
+            t0, t1, t2, t3 = fma(x0, other, t0), fma(x1, other, t1), fma(x2, other, t2), fma(x3, other, t3)
+            at += _W
+        y0, y1, y2, y3 = total(t0), total(t1), total(t2), total(t3)
+        y[i], y[i + 1] = main * alpha[i] + f * y0, main * alpha[i + 1] + f * y1
+        y[i + 2], y[i + 3] = main * alpha[i + 2] + f * y2, main * alpha[i + 3] + f * y3
+        f0, f1, f2, f3 = splat(S, -y0), splat(S, -y1), splat(S, -y2), splat(S, -y3)
+        t0, t1, t2, t3 = splat(S, y[i]), splat(S, y[i + 1]), splat(S, y[i + 2]), splat(S, y[i + 3])
+        at = i * stride
+        for k in range(0, stride, _W):
+            other = load(q, k)
+            x0, x1 = fma(f0, other, load(S, at)), fma(f1, other, load(S, at + stride))
+            x2, x3 = fma(f2, other, load(S, at + 2 * stride)), fma(f3, other, load(S, at + 3 * stride))
+            store(S, at, x0)
+            store(S, at + stride, x1)
+            store(S, at + 2 * stride, x2)
+            store(S, at + 3 * stride, x3)
+            squares = fma(x0, x0, fma(x1, x1, fma(x2, x2, fma(x3, x3, squares))))
+            store(ahead, k, fma(t0, x0, fma(t1, x1, fma(t2, x2, fma(t3, x3, load(ahead, k))))))
+            at += _W
+    return total(squares)
+
+
+@nb.njit(**_INNER)
+def fill(M, X, stride):
+    """Copy a matrix (n, d), contiguous."""
+    n, d = M.shape
+    flat = M.reshape(n * d)
+    whole = d // _W * _W
+    for i in range(n):
+        for k in range(0, whole, _W):
+            store(X, i * stride + k, load(flat, i * d + k))
+        for k in range(whole, d):
+            X[i * stride + k] = flat[i * d + k]

@@ -1,0 +1,197 @@
+"""The default metrics of recorded states with their errors, one state after the other, in one function.
+
+A state is put together once, and what all metrics need of it stays in the cache.  Matrices whose singular
+values are asked for wait until two tiles of them lie side by side in lanes (:mod:`.singular`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from .angles import angles_of
+from .kept import KEPT
+from .lanes import WIDTH, gather, load, splat, store, transpose
+from .layer import power_of_two
+from .products import aligned
+from .rowwise import row_peaks
+from .singular import bidiagonalise, squares, tile_work
+from .sums import assemble, content_of, leading_of, room
+from .values import angular_of, ranks_of, sizes_of
+
+__all__ = ["matrices", "measure"]
+
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
+# called from compiled code alone: no wrappers, and kept with their callers
+_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+_W = WIDTH // 8
+
+
+@nb.njit(**_INNER)
+def _for_singular_values(pair, S, alpha, q, x, out, o):
+    """Write the minors to ``out`` from ``o`` on where the leading pair is split off, else all of the state.
+
+    ``x``: what S holds along alpha.
+    """
+    stride = q.size
+    apart = pair[3] > 0
+    f = 1.0 if apart else power_of_two(pair[2])
+    for i in range(S.size // stride):
+        along = splat(S, -alpha[i] if apart else pair[0] * alpha[i])
+        at = i * stride
+        for k in range(0, stride, _W):
+            y = load(x, k) if apart else load(q, k)
+            store(out, o + at, load(S, at) * f + along * y)
+            at += _W
+
+
+@nb.njit(**_INNER)
+def _entries_around_one(X, stride, o, size, peaks):
+    """Divide a matrix by a power of two, which is returned; 1 for a matrix that is zero or not finite."""
+    row_peaks(X[o : o + size], stride, peaks)
+    peak = peaks.max()
+    if not (peak > 0 and math.isfinite(peak)):
+        return 1.0
+    scale = power_of_two(math.frexp(peak)[1] - 1.0)
+    if scale == 1.0:
+        return 1.0
+    for at in range(o, o + size, _W):
+        store(X, at, load(X, at) / scale)
+    return scale
+
+
+@nb.njit(**_INNER)
+def _values_of_tiles(stage, held, stride, n, d, filled, tile, q, e, squared, work):
+    """Write to ``squared`` the squares of the singular values of ``filled`` matrices, ``held`` apart."""
+    tall, wide = max(n, d), min(n, d)
+    for half in range(2):
+        if half * _W >= filled:
+            continue  # what is left of earlier tiles does no harm
+        for j in range(0, d, _W):
+            at = half * _W * held + j
+            for i in range(n):
+                to = (i * d + j if n >= d else j * n + i) * _W
+                further = _W if n >= d else n * _W
+                if j + _W <= d:
+                    transpose(tile, to, further, stage, at + i * stride, held)
+                else:
+                    for k in range(d - j):
+                        store(tile, to + k * further, gather(stage, at + i * stride + k, held))
+        bidiagonalise(tile, tall, wide, q, e, half, work)
+    squares(q, e, wide, squared, work)
+
+
+@nb.njit(**_INNER)
+def _decreasing(squared, lane, scale, out):
+    """Write the singular values of one lane; return whether they were found."""
+    top = 0.0
+    for k in range(out.size):
+        top = max(top, squared[2 * k * _W + lane])
+    floor = max(1e-58 * top, 1e-280)
+    found = True
+    for k in range(out.size):
+        x = squared[2 * k * _W + lane]
+        # what the method itself adds to a zero is no value
+        x = math.sqrt(x) * scale if x > floor else (0.0 if x <= floor else np.nan)
+        found = found and x == x
+        at = k
+        while at > 0 and out[at - 1] < x:
+            out[at] = out[at - 1]
+            at -= 1
+        out[at] = x
+    return found
+
+
+@nb.njit(**_COMPILE)
+def measure(
+    a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, values, errors,
+    pairs, largest, lost,
+):  # fmt: skip
+    """Write the default metrics of B states and their errors.
+
+    Parameters
+    ----------
+    a (B,), r (B, d), b (B, n), R (B, n, d), mean (B, d), e (B, 5) : parts and their exponents
+    noise (B, 5) : log2 of the errors of the parts
+    v (B or 1, n), z (B or 1, d), constant, preserves (B or 1,) : how they are cut
+    rows (B or 1, n), known : log2 of the errors of rows, and whether they are known
+    zero (B or 1, n) bool : rows that are exactly zero
+    unit : eps of the dtype of the states
+    wanted : whether to write SIZES, ANGULAR and RANKS of :mod:`.slots`, and whether singular values are
+        found here (else no RANKS are written)
+    values, errors (14, B) : SIZES, ANGULAR and RANKS, one below the other, written
+    pairs (B, 6), largest (B,) : what :func:`linsim._kernels.values.ranks` starts from, written
+    lost (B,) bool : whose singular values were not found, written
+    """
+    n, d = R.shape[1], R.shape[2]
+    of_sizes, of_angles, of_ranks, in_lanes = wanted
+    space = room(n, d, R)
+    S, x, q, alpha, peaks = space[0][2], space[1][2], space[1][1], space[2][0], space[2][3]
+    sums, around = np.empty(6), np.empty(13)
+    log_unit = math.log2(unit)
+    tall, wide, stride = max(n, d), min(n, d), q.size
+    at_once = 2 * _W if in_lanes else 0
+    # matrices begin a line apart in the cache, not at the same places of pages
+    held = S.size + _W
+    stage, tile = aligned(held * at_once, R), aligned(tall * wide * at_once // 2, R)
+    diagonal, above = aligned(max(wide, 2) * at_once, R), aligned(max(wide, 2) * at_once, R)
+    squared, work = aligned(wide * at_once, R), aligned(tile_work(tall, wide) * at_once, R)
+    singular, scales, places = np.empty(wide), np.empty(2 * _W), np.zeros(2 * _W, np.int64)
+    m, logs = np.zeros(wide), np.zeros(wide)
+    filled = 0
+    for s in range(R.shape[0]):
+        t = s if v.shape[0] > 1 else 0
+        of_mode = not constant[s if constant.size > 1 else 0]
+        kept = preserves[s if preserves.size > 1 else 0]
+        exponents = assemble(a[s], r[s], b[s], R[s], e[s], v[t], z[t], space)
+        content_of(mean[s], e[s], exponents, of_mode, kept, n, d, space, sums)
+        largest[s], lost[s] = sums[0], False
+        if of_sizes:
+            sizes_of(sums, e[s], noise[s], v[t], not of_mode, kept, n, unit, s, values[:6], errors[:6])
+        if not (of_angles or of_ranks):
+            continue
+        leading_of(a[s], r[s], b[s], R[s], e[s], noise[s], v[t], z[t], log_unit, space, pairs[s])
+        if in_lanes:
+            _for_singular_values(pairs[s], S, alpha, q, x, stage, filled * held)
+            scales[filled] = _entries_around_one(stage, stride, filled * held, S.size, peaks)
+            places[filled] = s
+            filled += 1
+        if of_angles:
+            of_rows, are_zero = rows[s if rows.shape[0] > 1 else 0], zero[s if zero.shape[0] > 1 else 0]
+            angles_of(pairs[s], exponents, of_rows, known, are_zero, 4 * unit, n, d, space, around)
+            angular_of(
+                around, pairs[s], largest[s], noise[s], n, d, unit, s, values[6:10], errors[6:10]
+            )  # fmt: skip
+        if filled > 0 and (filled == at_once or s + 1 == R.shape[0]):
+            _values_of_tiles(
+                stage, held, stride, n, d, filled, tile, diagonal, above, squared, work
+            )  # fmt: skip
+            for lane in range(filled):
+                p = places[lane]
+                lost[p] = not _decreasing(squared, lane, scales[lane], singular)
+                ranks_of(
+                    singular, pairs[p], largest[p], noise[p], unit, m, logs, p, values[10:], errors[10:]
+                )  # fmt: skip
+            filled = 0
+
+
+@nb.njit(**_COMPILE)
+def matrices(a, r, b, R, e, noise, v, z, unit, pairs, out):
+    """Write what singular values of B states are found of, and pairs; arguments as of :func:`measure`.
+
+    That are the minors where the leading pair is split off, else all of the state.
+    """
+    n, d = R.shape[1], R.shape[2]
+    space = room(n, d, R)
+    S, x, q, alpha = space[0][2], space[1][2], space[1][1], space[2][0]
+    whole = aligned(S.size, R)
+    for s in range(R.shape[0]):
+        t = s if v.shape[0] > 1 else 0
+        leading_of(a[s], r[s], b[s], R[s], e[s], noise[s], v[t], z[t], math.log2(unit), space, pairs[s])
+        _for_singular_values(pairs[s], S, alpha, q, x, whole, 0)
+        for i in range(n):
+            for j in range(d):
+                out[s, i, j] = whole[i * q.size + j]

@@ -1,0 +1,44 @@
+"""Angles that are all but zero, of tokens of any size: what ten thousand systems of each family found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from linsim import Linear, attention
+
+from . import emulated, pretended
+from .test_kernels import agree, both, many
+
+pytestmark = pytest.mark.skipif(emulated.COMPILER is None, reason="no g++, which compiles kernels as C++")
+
+NAMES = ("abs_cosine", "log_abs_cosine_gap", "cosine", "log_cosine_gap")
+
+
+@pytest.fixture
+def card():
+    with pretended.gpu() as card:
+        yield card
+
+
+def test_single_precision_sees_angles_below_its_own_spacing(card):
+    """A cosine of rows in single precision is off by 1e-7 unless it is worked out in double."""
+    drawn, x0 = many("weights: non-normal, mild", 0, "float32", 500)
+    rule, options = Linear(drawn.A[496], drawn.H[496]), {"layers": [20], "resolution": 1e300}
+    found, expected = both(rule, x0[496], 20, dtype="float32", metrics=NAMES, **options)
+    agree(found, expected, "float32", same_errors=False)
+    assert found.metrics["log_abs_cosine_gap"][0] < np.log(1e-11)
+
+
+def test_rows_on_one_line_of_any_size(card):
+    """What is known better of the rows as they stand is told of them, not of their distance to the line."""
+    rng = np.random.default_rng(0)
+    sizes = 10.0 ** np.linspace(-15, 0, 16) * rng.choice([-1, 1], 16)
+    x0 = sizes[:, None] * rng.standard_normal(12)
+    # each row off the line by what its own entries round
+    x0 = x0 * (1 + np.finfo(float).eps * rng.integers(-1, 2, x0.shape))
+    for run in both(
+        Linear(attention.uniform(16), np.eye(12)), x0, 0, layers=[0], metrics=NAMES, resolution=1e300
+    ):
+        value, error = run.metrics["abs_cosine"][0], run.errors["abs_cosine"][0]
+        assert abs(value - 1) <= error, (run.info.method, value, error)

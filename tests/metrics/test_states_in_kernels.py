@@ -1,0 +1,142 @@
+"""Kernels that begin and measure states: the same as whole arrays, whoever else is measured with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import linsim
+from linsim import _kernels
+from linsim._engines import outlook
+from linsim._kernels import states
+from linsim._state import PARTS, State
+from linsim.metrics import _compiled, _evaluate
+from linsim.metrics._registry import DEFAULT
+
+GIVEN = {
+    "several": lambda rng: rng.standard_normal((3, 5, 4)),
+    "nearly alike": lambda rng: 1 + 1e-9 * rng.standard_normal((2, 6, 3)),
+    "small": lambda rng: 1e-300 * rng.standard_normal((2, 5, 4)),
+    "least": lambda rng: np.full((1, 2, 2), 5e-324),
+    "large": lambda rng: 1e300 * rng.standard_normal((2, 3, 1)),
+    "alike": lambda rng: np.ones((1, 4, 3)),
+    "orthogonal": lambda rng: np.eye(5)[None],
+    "a token of zero": lambda rng: rng.standard_normal((2, 5, 4)) * np.arange(5)[:, None],
+    "nothing": lambda rng: np.zeros((1, 3, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_tokens_as_given_are_cut_as_by_whole_arrays(kind, monkeypatch):
+    x = GIVEN[kind](np.random.default_rng(1))
+    found, zero = _evaluate.as_given(x)
+    monkeypatch.setattr(_kernels, "ready", lambda *_: False)
+    expected, expected_zero = _evaluate.as_given(x)
+    np.testing.assert_array_equal(zero, expected_zero)
+    for name in (*PARTS, *(f"e_{part}" for part in PARTS), "noise", "rows"):
+        one, other = np.broadcast_arrays(getattr(found, name), getattr(expected, name))
+        # sums of a few numbers below 2, and logarithms of them
+        np.testing.assert_allclose(one, other, rtol=1e-14, atol=1e-14, err_msg=name)
+    kept = np.broadcast_arrays(found.split.preserves_mean, expected.split.preserves_mean)
+    np.testing.assert_array_equal(*kept)
+
+
+def several(count: int, n: int = 7, d: int = 5) -> State:
+    """States of very different sizes, of which some are of rank one, as kernels cut them."""
+    rng = np.random.default_rng(count)
+    x = rng.standard_normal((count, n, d)) * 10.0 ** rng.integers(-30, 30, (count, 1, 1))
+    x[::3] = x[::3, :1] * rng.standard_normal((len(x[::3]), n, 1))
+    return _compiled.given_in_kernels(x)
+
+
+def some(state: State, which: np.ndarray) -> State:
+    names = (*PARTS, *(f"e_{part}" for part in PARTS), "noise", "rows")
+    split = replace(state.split, preserves_mean=state.split.preserves_mean[which])
+    return replace(state, split=split, **{name: getattr(state, name)[which] for name in names})
+
+
+def measured(state: State) -> tuple[np.ndarray, int]:
+    found, redone = _compiled.Compiled(state).metrics(DEFAULT, None)
+    return np.array([(one.value[:, 0, 0], one.error[:, 0, 0]) for one in found.values()]), redone
+
+
+def test_what_is_measured_beside_a_state_changes_nothing_of_it():
+    state = several(37)  # two pairs of tiles, and what is left
+    together, _ = measured(state)
+    order = np.random.default_rng(0).permutation(37)
+    np.testing.assert_array_equal(measured(some(state, order))[0], together[:, :, order])
+    for k in (0, 15, 16, 36):
+        np.testing.assert_array_equal(measured(some(state, np.asarray([k])))[0][:, :, 0], together[:, :, k])
+
+
+def test_lapack_does_what_is_too_large_for_lanes(monkeypatch):
+    state = several(9)
+    expected, _ = measured(state)
+    monkeypatch.setattr(_kernels, "LARGEST", 4)
+    found, redone = measured(state)
+    assert redone == 0  # nothing was tried before
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_lapack_does_what_lanes_did_not_find(monkeypatch):
+    state = several(9)
+    expected, _ = measured(state)
+    measure, tile_values = states.measure, _kernels.singular_values
+
+    def fails(*args):
+        measure(*args)
+        values, errors, lost = args[-5], args[-4], args[-1]
+        lost[[2, 5]] = True
+        values[-4:, [2, 5]], errors[-4:, [2, 5]] = np.nan, 0.0
+
+    monkeypatch.setattr(states, "measure", fails)
+    monkeypatch.setattr(_kernels, "singular_values", lambda x: (tile_values(x)[0], len(x)))
+    found, redone = measured(state)
+    assert redone == 2
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 9), (33, 70), (70, 33), (4, 1)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_outlook_is_that_of_a_plain_loop(shape, shared, monkeypatch):
+    (n, d), size, last = shape, 3, 12
+    rng = np.random.default_rng(n)
+    A = linsim.attention.softmax(n, 4, size=1 if shared else size, rng=rng).reshape(-1, n, n)
+    H = 0.3 * linsim.weights.gaussian(d, size=size, rng=rng)
+    x = rng.standard_normal((size, n, d)) * 10.0 ** rng.integers(-200, 200, (size, 1, 1))
+    seen = []
+
+    def spy(*args):
+        seen.append(args[-1])
+        ahead(*args)
+
+    from linsim._kernels import outlook as kernels
+
+    ahead = kernels.ahead
+    monkeypatch.setattr(kernels, "ahead", spy)
+    found = outlook.stays_apart(A, H, x, last, 2.0)
+    y = x / np.max(np.abs(x), axis=(-1, -2), keepdims=True)
+    for _ in range(last):
+        y = y + A @ y @ H
+    mean = np.mean(y, axis=-2, keepdims=True)
+    s = np.linalg.svd(y, compute_uv=False) ** 2
+    off = 1 - np.sum(s * s, axis=-1) / np.sum(s, axis=-1) ** 2
+    rest = np.sum((y - mean) ** 2, axis=(-1, -2)) / (n * np.sum(mean * mean, axis=(-1, -2)))
+    # a few dozen roundings of single precision, relative to one
+    np.testing.assert_allclose(seen[0][:, 0], off, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(seen[0][:, 1], rest, rtol=1e-4)
+    np.testing.assert_array_equal(found, (seen[0][:, 0] > 1e-4) | (seen[0][:, 1] < 1e-4))
+
+
+@pytest.mark.parametrize("small", [1.0, 1e-3, 1e-9])
+def test_cosines_of_a_token_that_is_small_beside_the_mean_keep_their_digits(small):
+    """Products of tokens are those of their rests and the mean, unless that would cancel."""
+    x = 3 + np.random.default_rng(5).standard_normal((9, 6))
+    x[4] = small * (x[4] - 3)
+    unit = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    expected = np.mean(np.abs(unit @ unit.T)[~np.eye(9, dtype=bool)])
+    found = measured(_compiled.given_in_kernels(x[None]))[0][DEFAULT.index("abs_cosine")]
+    assert abs(found[0, 0] - expected) <= 1e-15  # 72 numbers of at most 1, each off by a few roundings
+    assert found[1, 0] < 1e-13
