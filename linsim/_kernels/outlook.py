@@ -10,7 +10,6 @@ import numpy as np
 from .kept import KEPT
 from .layer import power_of_two
 from .panels import peak
-from .parts import place_attention
 from .products import add_product, aligned, columns, pack, pack_rows, rows, unpack
 
 __all__ = ["ahead"]
@@ -72,7 +71,10 @@ def ahead(A, H, x0, last, every, out):
     for s in range(out.shape[0]):
         x = x0[s if x0.shape[0] > 1 else 0]
         if s == 0 or A.shape[0] > 1:
-            place_attention(A[s if A.shape[0] > 1 else 0], left, left, 0)
+            B = A[s if A.shape[0] > 1 else 0]
+            for i in range(n):
+                for j in range(n):
+                    left[i * n + j] = B[i, j]
         if s == 0 or H.shape[0] > 1:
             pack_rows(H[s if H.shape[0] > 1 else 0], right, 0)
         top = 0.0

@@ -259,7 +259,7 @@ def million(points: int, repeats: int) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is named, or everything."""
     # how many systems each takes where nobody says
-    known = {overhead: 8 * BATCH, predictions: BATCH, workers: 16 * BATCH, joblib: 20_000, million: 10**6}
+    known = {overhead: 8 * BATCH, predictions: BATCH, workers: 16 * BATCH, joblib: 100_000, million: 10**6}
     names = {function.__name__: function for function in known}
     parser = argparse.ArgumentParser(prog="python -m linsim.bench.sweeps")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; default: all")

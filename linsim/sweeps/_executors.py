@@ -119,6 +119,8 @@ class _Processes:
     def __init__(self, count: int, metrics: Sequence[str] = ()) -> None:
         self.count, self.metrics = count, tuple(metrics)
         self.pool: Any = None
+        self.first: Any = None
+        self.stillborn = 0
 
     def start(self) -> None:
         """Start all of them: with their imports they take as long as a block of systems."""
@@ -127,7 +129,7 @@ class _Processes:
         self.pool = concurrent.futures.ProcessPoolExecutor(
             self.count, context, initializer=warm_up, initargs=(self.metrics,)
         )
-        self.pool.submit(os.getpid)  # with the first task, all are started
+        self.first = self.pool.submit(os.getpid)  # with the first task, all are started
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Any:
         if self.pool is None:
@@ -140,6 +142,16 @@ class _Processes:
 
     def renew(self) -> bool:
         """Replace what is broken; return whether that was possible."""
+        lived = self.first is None or not self.first.done() or self.first.exception() is None
+        self.stillborn = 0 if lived else self.stillborn + 1
+        if self.stillborn > 2:  # not even what needs none of the user's systems was done
+            raise _validate.refusal(
+                BackendError,
+                "executor",
+                "processes that end before they begin",
+                "a script that other processes can import",
+                "Put what it does under: if __name__ == '__main__':",
+            )
         pool, self.pool = self.pool, None
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -6,6 +6,8 @@ import concurrent.futures
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -230,3 +232,18 @@ def test_a_closed_client_is_refused(cluster):
     other.close()
     with pytest.raises(BackendError, match="executor: found a client that is closed"):
         swept(executor=other)
+
+
+def test_a_script_that_its_workers_cannot_import_is_said(tmp_path):
+    """Each worker would begin the sweep again; nothing is to be blamed on the points."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import linsim, numpy as np\n"
+        "def make(point, rng):\n"
+        "    H = point['h'][:, None, None] * np.eye(2)\n"
+        "    return linsim.Linear(linsim.attention.uniform(3), H), np.ones((len(H), 3, 2))\n"
+        "linsim.sweep(make, {'h': np.arange(100.0)}, depth=2, executor=2, progress=False)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "if __name__ == '__main__'" in done.stderr.splitlines()[-1]
