@@ -62,7 +62,7 @@ def room(
     that a block may have, None for as much as there is to hold.
 
     >>> room(32, 32, 8, 3), room(128, 128, 8, 3, limit=227 * 1024)
-    ((72280, 0), (186584, 792576))
+    ((72016, 0), (185552, 792576))
     """
     wide, high = d | 1, n | 1
     numbers, matrices = n * wide, heads * (n * high + d * wide)

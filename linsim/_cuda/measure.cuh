@@ -318,7 +318,7 @@ PIECE void angles(const Size &s, const Cut<real> &cut, const Pair &pair, Exponen
             real one = (real)power_of_two(-half), two = (real)power_of_two(half - own);
             for (int j = 0; j < d; j++) full[j] = full[j] * one * two;
             double length = sqrt(in_double(full, full, d));
-            m.along[i] = 1 / length;
+            m.along[i] = length;
             turned = none ? 0.0 : power_of_two(fmin(fmax(own_noise - own, -1e3), 500.0));
             turned = fmin((turned + rounding * m.square[i] * factor) / length, 2.0);
         } else {
@@ -332,21 +332,22 @@ PIECE void angles(const Size &s, const Cut<real> &cut, const Pair &pair, Exponen
     turns = sum_of(turns, m.room), squares = sum_of(squares, m.room), present = sum_of(present, m.room);
     EACH(j, d) {
         double sum = 0;
-        for (int i = 0; i < n; i++) sum += m.full[i * s.wide + j] * m.along[i];
+        for (int i = 0; i < n; i++) sum += m.along[i] > 0 ? m.full[i * s.wide + j] / m.along[i] : 0.0;
         m.line[j] = sum / (present > 0 ? present : 1.0);
     }
     __syncthreads();
     double centre = 0, scatter = 0, all_pairs = 0;
     EACH(j, d) centre += m.line[j] * m.line[j];
     EACH(x, n * d) {
-        double one_over = m.along[x / d], off = m.full[x / d * s.wide + x % d] * one_over - m.line[x % d];
-        scatter += one_over > 0 ? off * off : 0.0;
+        // a number over its own length is 1 exactly, and so are the cosines below
+        double length = m.along[x / d], off = m.full[x / d * s.wide + x % d] / length - m.line[x % d];
+        scatter += length > 0 ? off * off : 0.0;
     }
     EACH(both, n * n) {
         int i = both / n, k = both % n;
-        if (k >= i) continue;
-        double cosine = in_double(m.full + i * s.wide, m.full + k * s.wide, d) * m.along[i] * m.along[k];
-        all_pairs += fabs(cosine);
+        double lengths = m.along[i] * m.along[k];
+        if (k >= i || !(lengths > 0)) continue;
+        all_pairs += fabs(in_double(m.full + i * s.wide, m.full + k * s.wide, d)) / lengths;
     }
     centre = sum_of(centre, m.room), scatter = sum_of(scatter, m.room), all_pairs = sum_of(all_pairs, m.room);
     bool every = !any_of(unseen, m.room), above = !any_of(below, m.room);

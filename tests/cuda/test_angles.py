@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linsim import Linear, attention
+from linsim import Linear, MultiHead, attention
 
 from . import emulated, pretended
 from .test_kernels import agree, both, many
@@ -28,6 +28,16 @@ def test_single_precision_sees_angles_below_its_own_spacing(card):
     found, expected = both(rule, x0[496], 20, dtype="float32", metrics=NAMES, **options)
     agree(found, expected, "float32", same_errors=False)
     assert found.metrics["log_abs_cosine_gap"][0] < np.log(1e-11)
+
+
+def test_a_single_feature_has_no_angle_at_all(card):
+    """Numbers of one sign: their cosine is 1 exactly, whatever they are divided by."""
+    rule = MultiHead(attention.softmax(15, 4, size=(4,), rng=0), np.full((4, 1, 1), 0.2))
+    found, expected = both(
+        rule, np.random.default_rng(0).standard_normal((40, 15, 1)), 20, metrics=NAMES, resolution=1e300
+    )
+    agree(found, expected, "float64", same_errors=False)
+    assert np.sum(np.isneginf(found.metrics["log_cosine_gap"])) > 100
 
 
 def test_rows_on_one_line_of_any_size(card):
