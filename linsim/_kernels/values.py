@@ -232,7 +232,9 @@ def angular_of(sums, pair, largest, noise, n, d, unit, s, values, errors):
         near_value = error
         if math.isfinite(error):
             near_value = closeness * math.expm1(min(error, 700.0))
-        _write(values, errors, 2 * k, s, 1 - closeness, _less(off, near_value), exists, hidden, False)
+        # each with its own error: what is known better as it stands is told as it stands
+        value = 1 - (closeness if near_value <= off else gap)
+        _write(values, errors, 2 * k, s, value, _less(off, near_value), exists, hidden, False)
         _write(values, errors, 2 * k + 1, s, logarithm, error, exists, hidden, False)
 
 
