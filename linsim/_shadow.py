@@ -28,6 +28,7 @@ import numpy as np
 
 from ._namespace import Array, exponent_of, namespace
 from ._one_product import attended, weighted
+from ._small_rows import SmallRows, lengths_of
 from ._state import (
     EMPTY,
     PARTS,
@@ -104,6 +105,7 @@ class Shadows:
     drift: dict[str, Array]
     condition: Array
     every: int
+    small: SmallRows
     splits: tuple[Split, ...]  # the vectors that cut the states as they might have been rounded, one for each
     hopes: Array | None = None  # 0-d bool: whether hoping that all stays in range was right so far
 
@@ -132,8 +134,8 @@ class Shadows:
             errors = normalise(errors)
         return replace(self, errors=_cast(errors, "float32") if heads.wide else errors, hopes=hopes)
 
-    def measured(self, state: State) -> State:
-        """Return ``state`` with its noise, and that of each of its rows."""
+    def measured(self, state: State, layer: int) -> State:
+        """Return ``state``, at ``layer``, with its noise, and that of each of its rows."""
         errors = self.errors
         xp = namespace(errors.R)
         parts = [_mean_square(log2(norm(getattr(errors, k))) + getattr(errors, f"e_{k}")) for k in PARTS]
@@ -143,6 +145,8 @@ class Shadows:
         noise = xp.concat(xp.broadcast_arrays(*parts), axis=-1)
         rows = _mean_square(rows)
         state = replace(state, noise=noise, rows=rows)
+        if layer > 0:
+            state = self.small.told(state, xp.full_like(noise[0, 0, :1], float(layer)))
         if state.R.dtype == xp.float64:
             return state
         return replace(state, samples=self.samples(state))
@@ -330,7 +334,9 @@ def begin(state: State, growth: float, hope: bool = False) -> Shadows:
     if state.R.dtype != xp.float64:
         splits = tuple(_rounded_otherwise(split, placed(turned)) for turned in patterns(n, d)[4:])
     hopes = xp.asarray(True, device=device) if hope else None
-    return Shadows(normalise(errors), pools, fixed, drift, condition, every, splits, hopes)
+    full, e = assemble(state)
+    small = SmallRows(lengths_of(full) + e)
+    return Shadows(normalise(errors), pools, fixed, drift, condition, every, small, splits, hopes)
 
 
 def _rounded_otherwise(split: Split, turned: dict[str, Array]) -> Split:

@@ -62,7 +62,7 @@ def room(
     that a block may have, None for as much as there is to hold.
 
     >>> room(32, 32, 8, 3), room(128, 128, 8, 3, limit=227 * 1024)
-    ((72016, 0), (185552, 792576))
+    ((72272, 0), (186576, 792576))
     """
     wide, high = d | 1, n | 1
     numbers, matrices = n * wide, heads * (n * high + d * wide)
@@ -88,7 +88,7 @@ def room(
     parts(itemsize)
     take(itemsize, *vectors)
     take(8, d, d, d, n, n, 32)  # between products
-    take(8, 5, n)  # noise
+    take(8, 5, 2 * n)  # noise, and which tokens came near the end of the range
     take(8, d, d, d, d, n, n, n, n, n, min(n, d), 32)  # measuring
     if copies:
         for _ in range(copies):

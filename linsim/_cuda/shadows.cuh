@@ -306,3 +306,47 @@ PIECE void noise_of(const Parts<float> *errors, int copies, const Size &s, const
     }
     __syncthreads();
 }
+
+// How far below the largest error of a token another one is not told any more, and how far below the largest
+// token one is that lies beyond the range of its numbers (log2), as in linsim/_small_rows.py.
+#define FAR_BELOW 70.0
+#define BEYOND 1100.0
+
+// Make errors of small tokens no less than what their layers have rounded: `SmallRows.told` there.
+// `first`: log2 of the lengths of tokens at layer 0; `ended`: which came near the end of the range, kept.
+template <class real>
+PIECE void small_rows(const Parts<real> &state, const Size &s, const Cut<real> &cut, const double *first,
+                      double layer, double unit, double *noise_rows, double *ended) {
+    const double *e = state.e;
+    double largest = EMPTY, top = fmax(fmax(e[IN_A], e[IN_ROW]), fmax(e[IN_B], e[IN_R]));
+    double near_end = sizeof(real) == 8 ? 900.0 : 100.0;
+    for (int i = 0; i < s.n; i++) largest = fmax(largest, noise_rows[i]);
+    __syncthreads();
+    EACH(i, s.n) {
+        if (!(noise_rows[i] < largest - FAR_BELOW)) {
+            ended[i] = 0;
+            continue;
+        }
+        double f_a = power_of_two(e[IN_A] - top) * state.a[0], f_r = power_of_two(e[IN_ROW] - top);
+        double f_b = power_of_two(e[IN_B] - top) * state.b[i], f_R = power_of_two(e[IN_R] - top);
+        double peak = 0, square = 0;
+        for (int again = 0; again < 2; again++)
+            for (int j = 0; j < s.d; j++) {
+                double t = (double)cut.v[i] * (f_a * cut.z[j] + f_r * state.r[j]) + f_b * cut.z[j];
+                t += f_R * state.R[i * s.wide + j];
+                if (!again) peak = fmax(peak, fabs(t));
+                else if (peak > 0) square += (t / peak) * (t / peak);
+            }
+        if (peak > 0) {
+            double size = log2(peak) + 0.5 * log2(square) + top;
+            ended[i] = size < top - near_end;
+            if (first[i] > EMPTY / 2) {
+                double rounded = size + fmax(0.0, (first[i] - size) / layer) + log2(layer) + unit + 5;
+                noise_rows[i] = fmax(noise_rows[i], rounded);
+            }
+        } else if (ended[i] != 0) {
+            noise_rows[i] = top - BEYOND;
+        }
+    }
+    __syncthreads();
+}

@@ -20,7 +20,8 @@ template <class real> struct Walk {
     double *exponents;
     float *errors;                // (b, copies, flat), (b, copies, 5)
     double *error_exponents;
-    const double *noise, *noise_rows;  // (b, 5), (b, n) where copies = 0
+    // (b, 5), (b, n): the noise where copies = 0; else in its place the log2 lengths of tokens at layer 0
+    const double *noise, *noise_rows;
     char *far;                    // (blocks, bytes_far)
     double *out;                  // (b, recorded, width)
     // states as they are recorded: as `held`, of noise (b, recorded, n + 5); errors where they are samples
@@ -55,7 +56,7 @@ template <class real> struct Held {
     Norms norms;
     Rounded rounded;
     Measuring<real> measuring;
-    double *noise, *noise_rows;
+    double *noise, *noise_rows;  // of each row its noise, then whether it came near the end of the range
 
     PIECE void place(Room &room, const Size &s, int copies, int heads) {
         int numbers = s.n * s.wide, matrices = heads * (s.n * s.high + s.d * s.wide);
@@ -63,7 +64,7 @@ template <class real> struct Held {
         cut.place(room, s);
         between.place(room, s);
         noise = room.take<double>(5);
-        noise_rows = room.take<double>(s.n);
+        noise_rows = room.take<double>(2 * s.n);
         measuring.place(room, s);
         if (copies > 0) {
             for (int k = 0; k < copies; k++) errors[k].place(room, s);
@@ -132,6 +133,7 @@ template <class real> INLINED void begin(long long system) {
         long long copy = system * t.copies + k;
         at.errors[k].load(t.errors + copy * flat, t.error_exponents + copy * 5, s);
     }
+    EACH(i, s.n) at.noise_rows[s.n + i] = 0;
     if (t.copies == 0) {
         EACH(k, 5) at.noise[k] = t.noise[system * 5 + k];
         EACH(i, s.n) at.noise_rows[i] = t.noise_rows[system * s.n + i];
@@ -189,6 +191,9 @@ template <class real> INLINED void record(long long system, long long layer, lon
     const Size &s = at.s;
     normalise(at.state, s, at.f.coupled > 0, at.between.room);
     if (t.copies > 0) noise_of(at.errors, t.copies, s, at.cut32, t.safety, at.noise, at.noise_rows, at.between.room);
+    if (t.copies > 0 && layer > 0)
+        small_rows(at.state, s, at.cut, t.noise_rows + system * s.n, (double)layer, unit_of<real>(), at.noise_rows,
+                   at.noise_rows + s.n);
     long long to = system * t.recorded + place;
     if (t.with_states) {
         int flat = s.flat();

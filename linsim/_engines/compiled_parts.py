@@ -14,6 +14,7 @@ import numpy as np
 from .. import _kernels
 from .._recorded import Recorded, record_together
 from .._shadow import BUDGET, COUNT, SAFETY, begin, patterns
+from .._small_rows import SmallRows, lengths_of
 from .._state import PARTS, Split, State, between_rescalings
 from .._types import HostArray
 from ..metrics._evaluate import as_given, of_tokens
@@ -111,6 +112,7 @@ def walker(
         for k, x in enumerate(cuts):
             lengths[:, k] = np.linalg.norm(x.astype(np.float64), axis=-1)
         condition = of(shadows.condition).astype(np.float64)
+    small = SmallRows(lengths_of(here))
     pools, fixed, drift = _flat_patterns(n, d)
     drive = added(rows, split, m, dtype)
 
@@ -170,7 +172,7 @@ def walker(
             if stop[0]:
                 raise StoppedError
 
-        return go, lambda: found(count, k, some, out, off, noise, noise_rows)
+        return go, lambda: found(count, k, some, wanted, out, off, noise, noise_rows)
 
     def through(*which: Any) -> State:
         go, states = begun(*which)
@@ -189,8 +191,8 @@ def walker(
         return finished
 
     def found(
-        count: int, k: int, some: slice, out: tuple[HostArray, ...], off: tuple[HostArray, ...],
-        noise: HostArray, noise_rows: HostArray,
+        count: int, k: int, some: slice, wanted: HostArray, out: tuple[HostArray, ...],
+        off: tuple[HostArray, ...], noise: HostArray, noise_rows: HostArray,
     ) -> State:  # fmt: skip
         both = count * k
 
@@ -213,6 +215,8 @@ def walker(
             noise=noise.reshape(both, 1, 5),
             rows=noise_rows.reshape(both, n, 1),
         )
+        first = small.first if len(small.first) == 1 else small.first[some]
+        state = small.told(state, wanted.astype(np.float64), some.start, first)
         if shadows is None:
             return state
         a, r, b, R, mean, e = off

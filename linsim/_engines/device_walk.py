@@ -142,6 +142,9 @@ class Walked:
             "every": every,
             "errors": errors,
             "error_exponents": exponents,
+            "noise_rows": in_one_piece(
+                xp.reshape(xp.broadcast_to(shadows.small.first, (m, batch.n, 1)), (m, batch.n))
+            ),
             "pool": _pattern(shadows.pools),
             "fixed": _pattern(shadows.fixed),
             "drift": _pattern(shadows.drift),

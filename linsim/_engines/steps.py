@@ -72,7 +72,7 @@ def states(
                 state = normalise(state)
         state_now = normalise(state)
         if shadows is not None:
-            state_now = shadows.measured(state_now)
+            state_now = shadows.measured(state_now, layer)
         yield replace(state_now, attention=functools.partial(_attention, heads, layer))
     if hopes is not None and shadows is not None and shadows.hopes is not None:
         hopes.append(shadows.hopes)

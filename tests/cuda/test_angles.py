@@ -52,3 +52,16 @@ def test_rows_on_one_line_of_any_size(card):
     ):
         value, error = run.metrics["abs_cosine"][0], run.errors["abs_cosine"][0]
         assert abs(value - 1) <= error, (run.info.method, value, error)
+
+
+def test_tokens_that_all_but_vanish(card):
+    """A layer leaves 1e-15 of the first token: its direction is rounding from then on, however small."""
+    rng = np.random.default_rng(449)
+    A = np.tril(np.exp(rng.standard_normal((7, 7))))
+    H = np.array([[-1 - 2.0**-51, 3.4e-16], [3.4e-16, -1 - 2.0**-52]])
+    x0 = rng.standard_normal((7, 2))
+    # with gaps of the rank, tokens are cut along a mode in which the first one has no part
+    found, expected = both(Linear(A / A.sum(axis=-1, keepdims=True), H), x0, 40, resolution=1e300)
+    agree(found, expected, "float64", same_errors=False)
+    assert np.all(found.errors["cosine"][2:] > 1e-3)
+    assert np.all(found.errors["token_similarity"] < 1e-9)
