@@ -121,8 +121,8 @@ def test_threads_change_no_bit(monkeypatch):
 def test_a_copy_that_comes_too_far_away_goes_on_in_double_precision(scale, monkeypatch):
     """Where rounding grows, and where tokens leave float32: the errors of a copy that was always double."""
     # bare layers square the sizes of scores: cold softmax enlarges differences
-    spec = FromTokens(temperature=0.05)
-    block = Block(spec, norm="pre", feed_forward="tanh", feed_forward_std=4.0, width=6)
+    spec = FromTokens(temperature=0.02)
+    block = Block(spec, norm="pre", feed_forward="tanh", feed_forward_std=6.0, width=6)
     x0 = scale * tokens.gaussian(20, 4, rng=1)
     doubled = []
     real = forward_shards.Shards._go_double

@@ -41,7 +41,6 @@ def swept(grid=None, make=make, **options):
 def small_blocks(monkeypatch):
     """Blocks of a few systems, so that there are many, whatever a probe would say of their cost."""
     monkeypatch.setattr(_layout, "_LARGEST_BLOCK", 6)
-    monkeypatch.setattr(_layout, "_PROBE_SECONDS", 0.0)
 
 
 def without_notes(ds):
