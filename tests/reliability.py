@@ -335,6 +335,8 @@ def _scores(rng: np.random.Generator, n: int, temperature: float) -> np.ndarray:
 
 
 def _symmetric(rng: np.random.Generator, n: int) -> np.ndarray:
+    if n == 1:
+        return np.ones((1, 1))
     off = np.eye(n) - 1 / n
     S = rng.normal(size=(n, n))
     S = off @ (S + S.T) @ off
