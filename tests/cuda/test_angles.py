@@ -7,18 +7,12 @@ import pytest
 
 from linsim import Linear, MultiHead, attention
 
-from . import emulated, pretended
+from . import emulated
 from .test_kernels import agree, both, many
 
 pytestmark = pytest.mark.skipif(emulated.COMPILER is None, reason="no g++, which compiles kernels as C++")
 
 NAMES = ("abs_cosine", "log_abs_cosine_gap", "cosine", "log_cosine_gap")
-
-
-@pytest.fixture
-def card():
-    with pretended.gpu() as card:
-        yield card
 
 
 def test_single_precision_sees_angles_below_its_own_spacing(card):

@@ -16,12 +16,6 @@ from . import emulated, pretended
 pytestmark = pytest.mark.skipif(emulated.COMPILER is None, reason="no g++, which compiles kernels as C++")
 
 
-@pytest.fixture
-def card():
-    with pretended.gpu() as card:
-        yield card
-
-
 def systems(b=3, n=6, d=4, seed=0):
     rng = np.random.default_rng(seed)
     A, H = attention.softmax(n, 4, size=(b,), rng=rng), 0.4 * rng.standard_normal((b, d, d))

@@ -29,13 +29,6 @@ FAMILIES = [
 ]
 
 
-@pytest.fixture
-def card():
-    """A GPU that is not there: kernels run emulated, all else is NumPy."""
-    with pretended.gpu() as card:
-        yield card
-
-
 def alone(patch):
     """Let nobody go again, with more digits, through what an engine found nothing of."""
     patch.setattr("linsim._simulate.rescued", lambda task, found: found)

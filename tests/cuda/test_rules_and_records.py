@@ -17,12 +17,6 @@ pytestmark = pytest.mark.skipif(emulated.COMPILER is None, reason="no g++, which
 N, D, B = 7, 5, 3
 
 
-@pytest.fixture
-def card():
-    with pretended.gpu() as card:
-        yield card
-
-
 def matrices(heads=2, n=N, d=D, seed=0):
     rng = np.random.default_rng(seed)
     A = attention.softmax(n, 4, size=(B, heads), rng=rng)

@@ -18,12 +18,6 @@ pytestmark = pytest.mark.skipif(emulated.COMPILER is None, reason="no g++, which
 N, D, POINTS = 5, 4, 6
 
 
-@pytest.fixture
-def card():
-    with pretended.gpu() as card:
-        yield card
-
-
 def system(point, rng):
     gain = np.asarray(point["gain"])
     A = attention.softmax(N, 3, rng=np.random.default_rng(0))

@@ -14,12 +14,6 @@ from .test_kernels import agree
 N, D, B = 6, 4, 3
 
 
-@pytest.fixture
-def card():
-    with pretended.gpu() as card:
-        yield card
-
-
 def rule(kind, depth):
     rng = np.random.default_rng(0)
     A, H = attention.softmax(N, 4, size=(B,), rng=rng), 0.4 * rng.standard_normal((B, D, D))
