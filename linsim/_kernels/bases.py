@@ -17,7 +17,7 @@ from .lower import lower_product, lower_update
 from .normals import fill_normal
 from .products import aligned
 
-__all__ = ["pack", "turned", "unpack"]
+__all__ = ["pack", "reflector", "turned", "unpack"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
@@ -107,12 +107,10 @@ def unpack(tile, size, out):
 
 
 @nb.njit(**_COMPILE)
-def _reflect(even, odd, skew, v, p, n, k):
-    """Reflect both parts, of which only what is on and below the diagonal is held, from row k on."""
+def reflector(v, n, k):
+    """Make entries k .. n - 1 of v the vector of the reflection onto entry k; return 2 over its square."""
     w = WIDTH // v.itemsize
-    row = n * w
-    zero, one = splat(v, 0.0), splat(v, 1.0)
-    total = zero
+    one, total = splat(v, 1.0), splat(v, 0.0)
     for i in range(k, n):
         x = load(v, i * w)
         total = fma(x, x, total)
@@ -120,7 +118,15 @@ def _reflect(even, odd, skew, v, p, n, k):
     head = first + copysign(size, first)
     store(v, k * w, head)
     product = size * magnitude(head)
-    factor = where(product > 0.0, one / where(product > 0.0, product, one), zero)
+    return where(product > 0.0, one / where(product > 0.0, product, one), splat(v, 0.0))
+
+
+@nb.njit(**_COMPILE)
+def _reflect(even, odd, skew, v, p, n, k):
+    """Reflect both parts, of which only what is on and below the diagonal is held, from row k on."""
+    w = WIDTH // v.itemsize
+    row = n * w
+    zero, factor, head = splat(v, 0.0), reflector(v, n, k), load(v, k * w)
     lower_product(even, n, k, n, v, 0, p, 1.0)
     inner = zero
     for i in range(k, n):

@@ -8,7 +8,7 @@ import numba as nb
 import numpy as np
 
 from .kept import KEPT
-from .lanes import WIDTH, fma, gather, load, splat, store, total, transpose
+from .lanes import WIDTH, fma, load, splat, store, total
 from .layer import (
     ABSENT,
     E_MEAN,
@@ -23,7 +23,7 @@ from .layer import (
     power_of_two,
 )
 from .products import index
-from .singular import bidiagonalise, entropies, squares
+from .singular import bidiagonalise, entropies, lay_out, squares
 from .slots import MEASURED
 
 __all__ = [
@@ -305,14 +305,7 @@ def flush(
         for j in range(0, d, w):
             at = half * w * held + index(0, j, n, d, tile.itemsize)
             step = index(1, j, n, d, tile.itemsize) + half * w * held - at
-            for i in range(n):
-                to = (i * d + j if n >= d else j * n + i) * w
-                further = w if n >= d else n * w
-                if j + w <= d:
-                    transpose(tile, to, further, stage, at + i * step, held)
-                else:
-                    for k in range(d - j):
-                        store(tile, to + k * further, gather(stage, at + i * step + k, held))
+            lay_out(tile, n, d, j, stage, at, step, held)
         bidiagonalise(tile, tall, wide, q, e, half, work)
     squares(q, e, wide, squared, work)
     entropies(squared, wide, work)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from .bases import pack, unpack
+from .bases import pack, reflector, unpack
 from .hessenberg import reflect_corner
 from .kept import KEPT
-from .lanes import WIDTH, copysign, fma, load, magnitude, splat, sqrt, store, where
+from .lanes import WIDTH, copysign, fma, load, splat, sqrt, store
 from .normals import fill_normal
 from .products import aligned
 
@@ -81,16 +81,9 @@ def similar(diagonal, coupling, seeds, stream, out, condition):
         at = half - 1
         for k in range(n - 2, -1, -1):
             at -= n - k
-            total = zero
             for i in range(k, n):
-                x = load(vectors, (at + i - k) * w)
-                store(work, i * w, x)
-                total = fma(x, x, total)
-            first, length = load(work, k * w), sqrt(total)
-            head = first + copysign(length, first)
-            store(work, k * w, head)
-            product = length * magnitude(head)
-            factor = where(product > 0.0, one / where(product > 0.0, product, one), zero)
+                store(work, i * w, load(vectors, (at + i - k) * w))
+            factor, head = reflector(work, n, k), load(work, k * w)
             if k > 0:  # what couples this corner to the column before it, so far in its first row alone
                 place = k * row + (k - 1) * w
                 corner = load(X, place)

@@ -21,6 +21,7 @@ from .lanes import (
     copysign,
     exponent,
     fma,
+    gather,
     largest,
     load,
     load_pair,
@@ -32,10 +33,11 @@ from .lanes import (
     splat_pair,
     sqrt,
     store,
+    transpose,
     where,
 )
 
-__all__ = ["bidiagonalise", "entropies", "squares", "tile_work"]
+__all__ = ["bidiagonalise", "entropies", "lay_out", "squares", "tile_work"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
@@ -44,6 +46,23 @@ _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 def tile_work(n, d):
     """Return how many vectors the two steps need beside the tile itself."""
     return max(3 * n + 3 * d, 8 * d, 12)
+
+
+@nb.njit(**_COMPILE)
+def lay_out(tile, n, d, j, stage, at, step, held):
+    """Write columns from j on, a vector of them, of matrices (n, d) to a tile, whose longer side comes first.
+
+    ``at``: where the first of them begins in ``stage``; rows lie ``step`` apart, matrices ``held``.
+    """
+    w = WIDTH // tile.itemsize
+    further = w if n >= d else n * w
+    for i in range(n):
+        to = (i * d + j if n >= d else j * n + i) * w
+        if j + w <= d:
+            transpose(tile, to, further, stage, at + i * step, held)
+        else:
+            for k in range(d - j):
+                store(tile, to + k * further, gather(stage, at + i * step + k, held))
 
 
 @nb.njit(**_COMPILE)

@@ -13,11 +13,11 @@ import numpy as np
 
 from .angles import angles_of
 from .kept import KEPT
-from .lanes import WIDTH, gather, load, splat, store, transpose
+from .lanes import WIDTH, load, splat, store
 from .layer import power_of_two
 from .products import aligned
 from .rowwise import row_peaks
-from .singular import bidiagonalise, squares, tile_work
+from .singular import bidiagonalise, lay_out, squares, tile_work
 from .sums import assemble, content_of, leading_of, room
 from .values import angular_of, ranks_of, sizes_of
 
@@ -71,15 +71,7 @@ def _values_of_tiles(stage, held, stride, n, d, filled, tile, q, e, squared, wor
         if half * _W >= filled:
             continue  # what is left of earlier tiles does no harm
         for j in range(0, d, _W):
-            at = half * _W * held + j
-            for i in range(n):
-                to = (i * d + j if n >= d else j * n + i) * _W
-                further = _W if n >= d else n * _W
-                if j + _W <= d:
-                    transpose(tile, to, further, stage, at + i * stride, held)
-                else:
-                    for k in range(d - j):
-                        store(tile, to + k * further, gather(stage, at + i * stride + k, held))
+            lay_out(tile, n, d, j, stage, half * _W * held + j, stride, held)
         bidiagonalise(tile, tall, wide, q, e, half, work)
     squares(q, e, wide, squared, work)
 
