@@ -23,7 +23,7 @@ from .._state import Split, State
 from .._types import HostArray
 from ..metrics._registry import needing
 from ..rules import RandomWeights
-from . import draws
+from . import draws, probed
 from .affine import drives
 from .compiled_parts import Group, measured, walker
 from .lanes import not_compiled, stacks
@@ -103,11 +103,14 @@ def jobs(task: Task) -> list[Job]:
         weights = task.tokens_beside(here, part)
         names, keep, error = task.names, task.keep_states, rounding(here, layers)
 
-        def recorded(which: HostArray, split: Split, kinds: HostArray) -> Recorded:
+        def recorded(which: HostArray, split: Split, kinds: HostArray, by_probe: bool = False) -> Recorded:
             """Some of the systems, cut as told."""
             there = _some(here, which)
             own_weights = None if weights is None else _some(weights, which)
-            walked = _walked(task, there, split, A, H, which + first, overlap)
+            if by_probe:
+                walked = probed.walked(task, split, A, H, which + first)
+            else:
+                walked = _walked(task, there, split, A, H, which + first, overlap)
             return measured(walked, there, layers, names, until[which], keep, kinds, error, own_weights)
 
         calm, enlarged = _calm(task, own, m), np.full(m, np.inf)
@@ -124,7 +127,8 @@ def jobs(task: Task) -> list[Job]:
             else:
                 split, kinds, enlarged[which] = split_of(task, among, heads, equal)
                 cut, kinds = gentle(task, split, kinds, enlarged[which], among, heads)
-            tried.append((which, recorded(which, cut, kinds)))
+            by_probe = bool(calm[which[0]]) and probed.fits(task)
+            tried.append((which, recorded(which, cut, kinds, by_probe)))
         found = merged(tried, m, {})
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))

@@ -13,28 +13,9 @@ import math
 import numba as nb
 import numpy as np
 
-from .drive import add_row, feed, lower, reach, rescale_as_one
 from .kept import KEPT
 from .lanes import WIDTH
-from .layer import (
-    ABSENT,
-    DRIVE,
-    FEED,
-    GAIN,
-    LEDGER,
-    apply_layer,
-    finish_layer,
-    layout,
-    log2,
-    place_attention,
-    place_input,
-    place_weights,
-    places,
-    power_of_two,
-    rescale,
-    settle,
-    settle_as_one,
-)
+from .layer import ABSENT, layout, places, power_of_two
 from .measure import (
     ABS_COSINE,
     COSINE,
@@ -42,15 +23,14 @@ from .measure import (
     SPREAD,
     STABLE,
     flush,
-    layer_rounding,
     row_noise,
     stage,
-    start_rounding,
     write_angles,
     write_content,
     write_spread,
 )
-from .products import aligned, columns, rows
+from .onward import begin, onward, room_for
+from .products import aligned, columns
 from .singular import bidiagonalise, squares, tile_work
 
 __all__ = ["tile_values", "walk"]
@@ -88,17 +68,14 @@ def walk(
     lost : (some, 3 + n d), counts : (1,) int: states whose singular values are still to be found
     stop : (1,) bool, ends the work when it becomes true
     """
-    n, d, heads, itemsize = x0.shape[1], x0.shape[2], A.shape[1], x0.itemsize
+    n, d, itemsize = x0.shape[1], x0.shape[2], x0.itemsize
     w = WIDTH // itemsize
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
-    rounding = start_rounding(eps)
-    log_rounding = math.log2(layer_rounding(n, d, eps))
     lay = layout(n, d, compressed, itemsize)
     base, stride = places(d, lay.height, itemsize)
     own, _ = places(d, n, itemsize)
-    Y, T, ledger = aligned(lay.stored, x0), aligned(heads * lay.stored, x0), np.zeros(LEDGER)
-    left, small = aligned(heads * lay.probe * n, x0), aligned(heads * rows(lay.m) * max(lay.m, 1), x0)
-    right = aligned(heads * d * columns(d, itemsize), x0)
+    room = room_for(lay, A.shape[1], x0)
+    Y, ledger = room.Y, room.ledger
 
     ranks = slot[RANK] >= 0 or slot[STABLE] >= 0
     angles = slot[COSINE] >= 0 or slot[ABS_COSINE] >= 0
@@ -110,66 +87,20 @@ def walk(
     squared, work = aligned(2 * wide * w, x0), aligned(tile_work(tall, wide) * w, x0)
     table = np.zeros((2 * w, 3))
     filled = 0
-    own_sums, each, driven = np.ones(heads), np.zeros(heads * n, x0.dtype), drive.shape[1] > 0
 
     for s in range(first, last):
         xs = x0[s if x0.shape[0] > 1 else 0]
         coupled = not preserved[s if preserved.size > 1 else 0]
         pause = every[s if every.size > 1 else 0]
         as_one = uneven[s if uneven.size > 1 else 0]
-        own_turns = each if as_one else each[:0]
-        place_input(xs, generic, compressed, rounding, lay, base, stride, Y, ledger)
-        placed_A, placed_H = -1, -1
-        layer, since, unscaled = 0, 0, 0
+        begin(xs, generic, compressed, eps, lay, base, stride, room)
         for t in range(wanted.size):
-            while layer < wanted[t]:
-                if stop[0]:
-                    return
-                if unscaled == pause:
-                    if as_one:
-                        settle_as_one(lay, base, stride, since, log_rounding, Y, ledger)
-                        rescale_as_one(lay, base, stride, Y, ledger)
-                    else:
-                        settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
-                        rescale(lay, base, stride, coupled, Y, ledger)
-                    since = unscaled = 0
-                at_A, at_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
-                if placed_A != at_A or placed_H != at_H:
-                    fed, gain = 0.0, 1.0
-                    for h in range(heads):
-                        M, N = A[at_A, h, s if A.shape[2] > 1 else 0], H[at_H, h, s if H.shape[2] > 1 else 0]
-                        place_attention(M, generic, compressed, not as_one, lay, left, small, h)
-                        place_weights(N, lay, right, h)
-                        own_sums[h] = totals[
-                            at_A if totals.shape[0] > 1 else 0, h, s if totals.shape[2] > 1 else 0
-                        ]
-                        for i in range(n if as_one else 0):
-                            each[h * n + i] = turns[at_A, h, s if turns.shape[2] > 1 else 0, i]
-                        fed += feed(M, N, own_sums[h])
-                        gain += reach(M, N)
-                    fed, gain = log2(fed), math.log2(gain)
-                    ledger[FEED] = max(ledger[FEED], fed) if since > 0 else fed
-                    ledger[GAIN] = max(ledger[GAIN], gain) if since > 0 else gain
-                    placed_A, placed_H = at_A, at_H
-                at = 0 if drive.shape[1] == 1 else layer
-                own_drive = s if drive.shape[0] > 1 else 0
-                if driven:
-                    size = sizes[own_drive, at, 1]
-                    ledger[DRIVE] = max(ledger[DRIVE], size) if since > 0 else size
-                    lower(lay, base, stride, as_one, sizes[own_drive, at, 0], Y, ledger)
-                apply_layer(
-                    lay, base, stride, heads, left, small, right, own_sums, own_turns, Y, T, Y, True, 0,
-                    lay.height,
-                )  # fmt: skip
-                finish_layer(lay, base, stride, compressed or as_one, coupled, Y, ledger)
-                if driven:
-                    add_row(lay, base, stride, drive[own_drive, at], sizes[own_drive, at, 0], Y, ledger)
-                layer, since, unscaled = layer + 1, since + 1, unscaled + 1
-            if as_one:
-                settle_as_one(lay, base, stride, since, log_rounding, Y, ledger)
-            else:
-                settle(lay, base, stride, coupled, since, log_rounding, Y, ledger)
-            since = 0
+            onward(
+                wanted[t], s, A, H, totals, turns, drive, sizes, generic, compressed, coupled, as_one, pause,
+                eps, lay, base, stride, room, stop,
+            )  # fmt: skip
+            if stop[0]:
+                return
             scale, noise, there = write_content(s, t, n, coupled, eps, slot, values, errors, ledger)
             if not there:
                 continue
@@ -182,7 +113,7 @@ def walk(
             stage(n, lay.mean, base, stride, own, scale, Y, ledger, staged, o, sums)
             if angles:
                 write_angles(
-                    s, t, d, layer, zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
+                    s, t, d, wanted[t], zero_until[s if zero_until.shape[0] > 1 else 0], own, stride,
                     row_noise(absolute, n), eps, slot, values, errors, staged, o, sums, heights,
                 )  # fmt: skip
             if ranks:
