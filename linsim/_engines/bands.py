@@ -13,6 +13,7 @@ import collections
 import functools
 import itertools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,17 @@ from .lanes import in_the_way, operations, place_of, ranks, slots, stacks
 from .protocol import Job
 from .task import Task, budget
 
-__all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "singular_values", "worthwhile"]
+__all__ = [
+    "Walk",
+    "about",
+    "covers",
+    "jobs",
+    "kernels",
+    "name",
+    "operations",
+    "singular_values",
+    "worthwhile",
+]
 
 
 # measured on the whole state, by whoever has time
@@ -75,7 +86,7 @@ def jobs(task: Task) -> list[Job]:
             own_x, zero = (x[s if len(x) > 1 else 0] for x in (x0, zero_until))
             rows = row_structure(task, own_A[:, :, None])
             own_drive = tuple(x[s if len(x) > 1 else 0] for x in drive)
-            walk = _Walk(own_A, own_H, rows, own_drive, own_x, zero, layers, names, pause, task.stop)
+            walk = Walk(own_A, own_H, rows, own_drive, own_x, zero, layers, names, pause, task.stop)
             walk.run(threads)
             values[:, s - first], errors[:, s - first] = walk.values[:, 0], walk.errors[:, 0]
             lapack += walk.lapack
@@ -96,7 +107,7 @@ def jobs(task: Task) -> list[Job]:
     return [Job(slice(s, s + 1), functools.partial(run, s, s + 1)) for s in range(size)]
 
 
-class _Walk:
+class Walk:
     """One system on its way through the layers, and what its threads share."""
 
     def __init__(
@@ -147,8 +158,8 @@ class _Walk:
         self.held = n * columns(d, x0.itemsize)
         # a state and the sums of squares of its rows
         extra = n * (WIDTH // x0.itemsize)
-        self.room = self.held + extra
-        self.free: list[HostArray] = []
+        self.new_room: Callable[[], Any] = lambda: aligned(self.held + extra, x0)
+        self.free: list[Any] = []
         self.todo: collections.deque[tuple[Any, ...]] = collections.deque()
         self.layer = self.since = self.unscaled = 0
         self.error: BaseException | None = None
@@ -169,10 +180,8 @@ class _Walk:
 
     def run(self, threads: int) -> None:
         """Go through all layers and measure those that are recorded."""
-        from .._kernels.products import aligned
-
         # more than all threads can hold at a time, so that one that needs room finds work to finish
-        self.free = [aligned(self.room, self.x0) for _ in range(_AHEAD + threads)]
+        self.free = [self.new_room() for _ in range(_AHEAD + threads)]
         heights = self.lay.height // 4
         edges = [4 * (heights * k // threads) for k in range(threads + 1)]
         self.bands = [(a, b) for a, b in itertools.pairwise(edges) if a < b]
@@ -212,7 +221,7 @@ class _Walk:
                 if task is None:
                     self._advance(*band)
                 else:
-                    self._measure(*task)
+                    self.measure(*task)
         except BaseException as error:  # handed to the thread that waits for all
             with self.lock:
                 self.error = error
@@ -243,8 +252,7 @@ class _Walk:
     def _arrive(self) -> None:
         """Record the layer that is complete, and hand out the next one; done by one thread alone."""
         from .._kernels.drive import rescale_as_one
-        from .._kernels.layer import ABSENT, SIZE_MEAN, SIZE_REST, rescale, settle, settle_as_one
-        from .._kernels.measure import stage, write_content, write_spread
+        from .._kernels.layer import rescale, settle, settle_as_one
 
         Y, t = self.states[self.layer % 2], int(np.searchsorted(self.layers, self.layer))
         parts = (self.lay, self.base, self.stride)
@@ -255,35 +263,8 @@ class _Walk:
             else:
                 settle(*parts, self.coupled, self.since, self.log_rounding, Y, self.ledger)
             self.since = 0
-        if wanted:
-            n, out = self.lay.n, (self.slot, self.values, self.errors)
-            scale, noise, there = write_content(0, t, n, self.coupled, self.eps, *out, self.ledger)
-            if there and self.slot[place_of("log_spread")] >= 0:
-                write_spread(0, t, n, self.base, self.stride, self.eps, *out, Y, self.ledger)
-            if there and any(self.slot[place_of(name)] >= 0 for name in _OF_WHOLE):
-                room = self._room()
-                if room is None:  # another thread has failed, or all are to stop
-                    return
-                absolute = 2.0 ** min(np.floor(noise) + 1, 200.0) if noise > ABSENT / 2 else 0.0
-                stage(
-                    n,
-                    self.lay.mean,
-                    self.base,
-                    self.stride,
-                    self.own,
-                    scale,
-                    Y,
-                    self.ledger,
-                    room,
-                    0,
-                    room[self.held :],
-                )
-                # |R| / |1 r|, which bounds sigma_2 / sigma_1 where it is below 1
-                apart = self.ledger[SIZE_REST] - self.ledger[SIZE_MEAN] - 0.5 * np.log2(n)
-                ratio = float(2.0 ** np.clip(apart, -1000, 1000))
-                with self.lock:
-                    self.todo.append((room, self.layer, t, absolute, ratio))
-                    self.lock.notify_all()
+        if wanted and not self.record(t, Y):
+            return  # another thread has failed, or all are to stop
         if self.unscaled == self.pause:
             if self.as_one:
                 rescale_as_one(*parts, Y, self.ledger)
@@ -302,7 +283,36 @@ class _Walk:
                 self.running = len(self.bands)
             self.lock.notify_all()
 
-    def _room(self) -> HostArray | None:
+    def record(self, t: int, Y: HostArray) -> bool:
+        """Measure of the layer that is complete what is cheap, and let the rest wait; False to stop."""
+        from .._kernels.layer import ABSENT, SIZE_MEAN, SIZE_REST
+        from .._kernels.measure import stage, write_content, write_spread
+
+        n, out = self.lay.n, (self.slot, self.values, self.errors)
+        scale, noise, there = write_content(0, t, n, self.coupled, self.eps, *out, self.ledger)
+        if there and self.slot[place_of("log_spread")] >= 0:
+            write_spread(0, t, n, self.base, self.stride, self.eps, *out, Y, self.ledger)
+        if not there or all(self.slot[place_of(name)] < 0 for name in _OF_WHOLE):
+            return True
+        room = self._room()
+        if room is None:
+            return False
+        absolute = 2.0 ** min(np.floor(noise) + 1, 200.0) if noise > ABSENT / 2 else 0.0
+        parts = (self.base, self.stride, self.own, scale)
+        stage(n, self.lay.mean, *parts, Y, self.ledger, room, 0, room[self.held :])
+        # |R| / |1 r|, which bounds sigma_2 / sigma_1 where it is below 1
+        apart = self.ledger[SIZE_REST] - self.ledger[SIZE_MEAN] - 0.5 * np.log2(n)
+        ratio = float(2.0 ** np.clip(apart, -1000, 1000))
+        self._later(room, self.layer, t, absolute, ratio)
+        return True
+
+    def _later(self, *what: Any) -> None:
+        """Let a state wait until somebody has time to measure it."""
+        with self.lock:
+            self.todo.append(what)
+            self.lock.notify_all()
+
+    def _room(self) -> Any:
         """Return where a state can wait to be measured, None if there is no point in it any more."""
         while True:
             with self.lock:
@@ -313,7 +323,7 @@ class _Walk:
                 if self.free:
                     return self.free.pop()
                 task = self.todo.popleft()
-            self._measure(*task)  # nobody has time to: this thread does
+            self.measure(*task)  # nobody has time to: this thread does
 
     def _make_room_for_drive(self, Y: HostArray) -> None:
         """Bring the mean to the scale of what the coming layer adds to it."""
@@ -350,10 +360,12 @@ class _Walk:
         for place, value in ((FEED, log2(fed)), (GAIN, log2(gain))):
             self.ledger[place] = max(self.ledger[place], value) if self.since else value
 
-    def _measure(self, room: HostArray, layer: int, t: int, noise: float, ratio: float) -> None:
+    def measure(self, room: Any, *what: Any) -> None:
+        """Measure a state that waited in ``room``; ``what``: as it was handed to :meth:`_later`."""
         from .._kernels.measure import row_noise, write_angles
         from .._kernels.products import unpack
 
+        layer, t, noise, ratio = what
         n, d = self.lay.n, self.lay.d
         if self.slot[place_of("cosine")] >= 0 or self.slot[place_of("abs_cosine")] >= 0:
             write_angles(
@@ -374,6 +386,10 @@ class _Walk:
             by_svd = False
         with self.lock:
             self.lapack += by_svd
+        self._free(room)
+
+    def _free(self, room: Any) -> None:
+        with self.lock:
             self.free.append(room)
             self.lock.notify_all()
 

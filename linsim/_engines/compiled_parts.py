@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from ..metrics._metric import Layer
 from .panels import added, held, history, laid_out, matrices, products, room, vectors
 from .task import StoppedError, budget, started
 
-__all__ = ["Group", "Walker", "first_errors", "measured", "walker"]
+__all__ = ["Group", "Walker", "first_errors", "groups_of", "measured", "walker"]
 
 #: some systems, places among the recorded layers, and the states of these
 Group = tuple[slice, slice, State]
@@ -41,6 +41,9 @@ class Walker(NamedTuple):
     apart: Callable[..., Callable[[], State]]
 
 
+# numbers of recorded states that are measured together, and how many lie side by side where singular values
+# are found
+_TOGETHER, _LANES = 2**20, 8
 # groups of layers of which is kept what errors need to know: that which they are at, and the next one
 _BEHIND = 2
 
@@ -250,3 +253,24 @@ def first_errors(n: int, d: int) -> tuple[HostArray, ...]:
     """The patterns with which errors begin, in the order of the parts."""
     first = patterns(n, d)[3]
     return tuple(np.ascontiguousarray(first[name][0]) for name in PARTS)
+
+
+def groups_of(
+    m: int, layers: HostArray, numbers: int, stages: int
+) -> Iterator[tuple[slice, slice, HostArray, int]]:
+    """Yield systems, places of layers, these layers, and the one before.
+
+    About _TOGETHER numbers each; layers in ``stages`` parts at least, of as many as lie in lanes.
+    """
+    k = len(layers)
+    if k == 0:
+        return
+    systems = max(1, _TOGETHER // (numbers * k))
+    at_once = k if systems > 1 else max(1, _TOGETHER // numbers)
+    at_once = min(at_once, max(_LANES, -(-k // stages)))
+    for s in range(0, m, systems):
+        some, layer = slice(s, min(m, s + systems)), 0
+        for t in range(0, k, at_once):
+            wanted = layers[t : t + at_once]
+            yield some, slice(t, t + len(wanted)), wanted, layer
+            layer = int(wanted[-1])

@@ -20,14 +20,15 @@ from . import steps
 from .protocol import Job
 from .task import Task, budget, eps_of, go_on, in_one_transfer, placed, rounding, started
 
-__all__ = ["blunt", "gentle", "jobs", "plain_split", "split_of", "told_apart", "walked_heads"]
+__all__ = ["FINE", "blunt", "gentle", "jobs", "plain_split", "split_of", "told_apart", "walked_heads"]
 
 Heads = Sequence[tuple[Array, Array]]
 
 # vectors far from orthogonal cost digits of what does not need them: where a cut enlarges roundings by more
-# than this systems are cut along the mean alone, and again along modes if some error is more than _FINE then
+# than this systems are cut along the mean alone, and again along modes if some error is more than FINE then
 _ENLARGED = 20.0
-_FINE = {"float64": 1e-11, "float32": 1e-6}
+FINE = 1e-11
+_FINE = {"float64": FINE, "float32": 1e-6}
 
 
 def jobs(task: Task) -> list[Job]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from ..metrics._registry import needing
 from ..rules import RandomWeights
 from . import draws, probed
 from .affine import drives
-from .compiled_parts import Group, measured, walker
+from .compiled_parts import Group, groups_of, measured, walker
 from .lanes import not_compiled, stacks
 from .matrices import blunt, gentle, plain_split, split_of, told_apart, walked_heads
 from .outlook import DEEPEST, stays_apart
@@ -38,17 +38,14 @@ name = "parts"
 about = "compiled: layer by layer, along the dominant modes; every metric"
 kernels = "parts"
 
-# numbers of recorded states that are measured together
-_TOGETHER = 2**19
 # below so many operations another thread costs more than it gains
 _WORTH_IT = 3e6
 # numbers of the states of a job
 _JOB = 2**17
 # numbers of states that are kept for errors that follow them
 _KEPT = 2**22
-# operations of a single job from which on states are measured while another thread goes on, in so many
-# stages; and how many states lie side by side where singular values are found
-_OVERLAP, _STAGES, _LANES = 1e8, 4, 8
+# operations of a single job from which on states are measured while another thread goes on, in so many stages
+_OVERLAP, _STAGES = 1e8, 4
 
 
 def covers(task: Task) -> str:
@@ -103,15 +100,27 @@ def jobs(task: Task) -> list[Job]:
         weights = task.tokens_beside(here, part)
         names, keep, error = task.names, task.keep_states, rounding(here, layers)
 
-        def recorded(which: HostArray, split: Split, kinds: HostArray, by_probe: bool = False) -> Recorded:
-            """Some of the systems, cut as told."""
-            there = _some(here, which)
+        def recorded(walked: Iterable[Group], which: HostArray, kinds: HostArray) -> Recorded:
             own_weights = None if weights is None else _some(weights, which)
-            if by_probe:
-                walked = probed.walked(task, split, A, H, which + first)
-            else:
-                walked = _walked(task, there, split, A, H, which + first, overlap)
+            there = _some(here, which)
             return measured(walked, there, layers, names, until[which], keep, kinds, error, own_weights)
+
+        def along(which: HostArray, split: Split, kinds: HostArray) -> Recorded:
+            """Some of the systems, cut as told, with errors that travel along."""
+            walked = _walked(task, _some(here, which), split, A, H, which + first, overlap)
+            return recorded(walked, which, kinds)
+
+        def by_probe(which: HostArray, split: Split, kinds: HostArray) -> Recorded:
+            """Some of the systems, cut along their means, which are enough for those that are not rough."""
+            which_of, relative = (task, split, A, H, which + first), np.zeros((len(which), len(layers)))
+            if probed.small(task):
+                walked = probed.walked(*which_of, relative, _STAGES if overlap else 1)
+                found = recorded(ahead(walked) if overlap else walked, which, kinds)
+            else:
+                threads, nothing = workers() if pieces == 1 else 1, recorded([], which, kinds)
+                found = probed.large(*which_of, relative, nothing, until[which], threads)
+            enlarged[which[~probed.rough(found, relative)]] = 1.0
+            return found
 
         calm, enlarged = _calm(task, own, m), np.full(m, np.inf)
         tried = []
@@ -127,15 +136,15 @@ def jobs(task: Task) -> list[Job]:
             else:
                 split, kinds, enlarged[which] = split_of(task, among, heads, equal)
                 cut, kinds = gentle(task, split, kinds, enlarged[which], among, heads)
-            by_probe = bool(calm[which[0]]) and probed.fits(task)
-            tried.append((which, recorded(which, cut, kinds, by_probe)))
+            probe = bool(calm[which[0]]) and probed.covers(task)
+            tried.append((which, (by_probe if probe else along)(which, cut, kinds)))
         found = merged(tried, m, {})
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
             return found
         split, kinds, _ = split_of(task, lambda M: _some(own(M), far), heads, equal)
-        return told_apart(found, _among(m, far, recorded(far, split, kinds)), rough)
+        return told_apart(found, _among(m, far, along(far, split, kinds)), rough)
 
     pieces, work = 1, operations(task)
     if several and work > _WORTH_IT:
@@ -154,6 +163,8 @@ def _calm(task: Task, own: Callable[[HostArray], HostArray], m: int) -> HostArra
         return np.zeros(m, dtype=bool)
     if task.precision != "float64" or not _kernels.ready("outlook", "float64"):
         return np.zeros(m, dtype=bool)
+    if not probed.small(task) and probed.covers(task) and _kernels.ready("bands", "float64"):
+        return np.ones(m, dtype=bool)  # found out on the way
     ((A, H),) = task.heads(0)
     return np.broadcast_to(stays_apart(own(A), own(H), own(task.start), last, float(np.max(task.growth))), m)
 
@@ -206,7 +217,7 @@ def _walked(
     skipped = int(layers[0] == 0)  # tokens are measured as they are given
     stages = _STAGES if overlap else 1
 
-    groups = list(_groups(len(numbers), layers[skipped:], task.n * task.d, stages))
+    groups = list(groups_of(len(numbers), layers[skipped:], task.n * task.d, stages))
 
     def at(places: slice) -> slice:
         return slice(places.start + skipped, places.stop + skipped)
@@ -227,24 +238,3 @@ def _walked(
             yield some, at(places), through(A, H, numbers, some, layer, wanted)
 
     yield from ahead(each()) if overlap else each()
-
-
-def _groups(
-    m: int, layers: HostArray, numbers: int, stages: int
-) -> Iterator[tuple[slice, slice, HostArray, int]]:
-    """Yield systems, places of layers, these layers, and the one before.
-
-    About _TOGETHER numbers each; layers in ``stages`` parts at least, of as many as lie in lanes.
-    """
-    k = len(layers)
-    if k == 0:
-        return
-    systems = max(1, _TOGETHER // (numbers * k))
-    at_once = k if systems > 1 else max(1, _TOGETHER // numbers)
-    at_once = min(at_once, max(_LANES, -(-k // stages)))
-    for s in range(0, m, systems):
-        some, layer = slice(s, min(m, s + systems)), 0
-        for t in range(0, k, at_once):
-            wanted = layers[t : t + at_once]
-            yield some, slice(t, t + len(wanted)), wanted, layer
-            layer = int(wanted[-1])

@@ -7,51 +7,78 @@ errors that travel along.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .. import _kernels
-from .._state import PARTS, Split, State, between_rescalings
+from .._recorded import Recorded, missing
+from .._state import EMPTY, PARTS, Split, State, between_rescalings
 from .._types import HostArray
+from ..metrics._metric import Layer
+from ..metrics._sampled import measured as measured_with_samples
 from .affine import packed_drive, row_structure
-from .compiled_parts import Group
+from .bands import Walk
+from .compiled_parts import Group, groups_of
+from .matrices import FINE
 from .task import StoppedError, Task, budget
 
-__all__ = ["fits", "walked"]
-
-# numbers of states that are held at once
-_HELD = 2**20
+__all__ = ["covers", "large", "rough", "small", "walked"]
 
 
-def fits(task: Task) -> bool:
-    """Whether systems of a task may go this way: small ones in double precision, of which nothing but
-    matrices moves tokens."""
-    skipped = int(task.layers[0] == 0)
-    count = len(task.layers) - skipped
-    return (
-        task.precision == "float64"
-        and max(task.n, task.d) <= _kernels.LARGEST
-        and count * task.n * task.d <= _HELD
-    )
+def covers(task: Task) -> bool:
+    """Whether systems of a task, of which nothing but matrices moves tokens, may go this way."""
+    return task.precision == "float64" and (small(task) or not task.keep_states)
 
 
-def walked(task: Task, cut: Split, A: HostArray, H: HostArray, numbers: HostArray) -> Iterator[Group]:
+def small(task: Task) -> bool:
+    """Whether systems stay in the cache, and singular values are found side by side."""
+    return max(task.n, task.d) <= _kernels.LARGEST
+
+
+# by how much the error of a metric may exceed that of the state it is of, all of it relative
+_CANCELLED = 3000.0
+
+
+def _relative_noise(e: HostArray, noise: HostArray, n: int) -> HostArray:
+    """How much of states, or of their rests, is rounding; ``e``, ``noise`` (..., 5)."""
+    R, r, half = PARTS.index("R"), PARTS.index("r"), 0.5 * np.log2(n)
+    whole = np.maximum(noise[..., R], noise[..., r] + half) - np.maximum(e[..., R], e[..., r] + half)
+    rest = np.where(e[..., R] > EMPTY / 2, noise[..., R] - e[..., R], -np.inf)
+    share: HostArray = np.exp2(np.clip(np.maximum(whole, rest), -100.0, 100.0))
+    return share
+
+
+def rough(found: Recorded, relative: HostArray) -> HostArray:
+    """Of which systems a metric is off by more than anyone would see and than their states explain, (b,).
+
+    ``relative`` (b, layers): how much of a state is rounding.  To keep modes apart helps against what
+    cancels, not against that.
+    """
+    less = FINE / np.maximum(FINE, _CANCELLED * relative)
+    scaled = replace(found, errors={name: x * less for name, x in found.errors.items()})
+    gone: HostArray = np.any(missing(scaled, dict.fromkeys(found.errors, FINE)), axis=(0, -1))
+    return gone
+
+
+def walked(
+    task: Task, cut: Split, A: HostArray, H: HostArray, numbers: HostArray, relative: HostArray, stages: int
+) -> Iterator[Group]:
     """Take some systems of a task through the layers; yield states of them.
 
     ``cut``: along the mean; ``A``, ``H``: stacks of all layers; ``numbers``: which of the systems of A and H
-    they are.
+    they are; ``relative`` (m, recorded layers): how much of them is rounding, written.
+    The layers of a single system come in ``stages`` parts at least.
     """
-    from .._kernels.layer import SHALLOW
+    from .._kernels.layer import SHALLOW, layout
+    from .._kernels.onward import room_for
     from .._kernels.probed import probed
 
     n, d, dtype = task.n, task.d, task.start.dtype
     skipped = int(task.layers[0] == 0)  # tokens are measured as they are given
-    wanted = task.layers[skipped:]
-    k = len(wanted)
-    if not k:
-        return
     shape = row_structure(task, A)
     drive, sizes = (_kernels.frozen(x) for x in packed_drive([], d, dtype))
     growth = np.broadcast_to(np.maximum(task.growth, 1.0), task.size)[numbers]
@@ -60,19 +87,20 @@ def walked(task: Task, cut: Split, A: HostArray, H: HostArray, numbers: HostArra
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
     compressible = A.shape[0] == 1 and A.shape[1] == 1 and task.last <= SHALLOW
     x0 = _kernels.frozen(task.start)
-    at_once = max(1, _HELD // (n * d * k))
-    for first in range(0, len(numbers), at_once):
-        some = slice(first, min(len(numbers), first + at_once))
-        m = some.stop - some.start
+    room = room_for(layout(n, d, compressible, dtype.itemsize), A.shape[1], x0)
+    for some, places, wanted, layer in groups_of(len(numbers), task.layers[skipped:], n * d, stages):
+        m, k = some.stop - some.start, len(wanted)
         R, r = np.empty((m, k, n, d), dtype), np.empty((m, k, d), dtype)
         e, noise = np.empty((m, k, len(PARTS))), np.empty((m, k, len(PARTS)))
         probed(
-            A, H, shape.sums, shape.turns, False, drive, sizes, x0, numbers[some], wanted, every[some],
-            kept[some], generic, compressible, R, r, e, noise, task.stop,
+            A, H, shape.sums, shape.turns, False, drive, sizes, x0, numbers[some], layer == 0, wanted,
+            every[some], kept[some], generic, compressible, room, R, r, e, noise, task.stop,
         )  # fmt: skip
         if task.stop[0]:
             raise StoppedError
-        yield some, slice(skipped, skipped + k), _state(cut, some, R, r, e, noise)
+        places = slice(places.start + skipped, places.stop + skipped)
+        relative[some, places] = _relative_noise(e, noise, n)
+        yield some, places, _state(cut, some, R, r, e, noise)
 
 
 def _state(cut: Split, some: slice, R: HostArray, r: HostArray, e: HostArray, noise: HostArray) -> State:
@@ -84,8 +112,8 @@ def _state(cut: Split, some: slice, R: HostArray, r: HostArray, e: HostArray, no
 
     r, e = r.reshape(m * k, 1, d), e.reshape(m * k, 1, len(PARTS))
     noise = noise.reshape(m * k, 1, len(PARTS))
-    # a token's share of the rounding of all: twice an even one
-    rows = noise[:, :, PARTS.index("R")] + 1 - 0.5 * np.log2(n)
+    # a token's share of the rounding of all, and what it shares with all others: twice an even one
+    rows = 1 + np.logaddexp2(noise[:, :, PARTS.index("R")] - 0.5 * np.log2(n), noise[:, :, PARTS.index("r")])
     exponents: dict[str, Any] = {f"e_{name}": e[:, :, j : j + 1] for j, name in enumerate(PARTS)}
     return State(
         cut.map(own),
@@ -98,3 +126,88 @@ def _state(cut: Split, some: slice, R: HostArray, r: HostArray, e: HostArray, no
         noise=noise,
         rows=np.broadcast_to(rows[:, None], (m * k, n, 1)),
     )
+
+
+class _RoughError(Exception):
+    """A value turned out to be off by too much: the dominant modes have to be kept apart after all."""
+
+
+class _Walk(Walk):
+    """A large system whose recorded states are measured by whoever has time, every metric of them."""
+
+    def __init__(self, task: Task, cut: Split, A: HostArray, H: HostArray, s: int, zero: HostArray) -> None:
+        """``cut``: of this system, ``s``; ``zero`` (n, 1): the layer up to which tokens are zero."""
+        own_A, own_H = (M[:, :, s if M.shape[2] > 1 else 0] for M in (A, H))
+        x0, skipped = task.start[s if len(task.start) > 1 else 0], int(task.layers[0] == 0)
+        growth = max(float(task.growth[s if task.growth.size > 1 else 0]), 1.0)
+        pause = int(np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)))
+        rows = row_structure(task, own_A[:, :, None])
+        drive = tuple(x[0] for x in packed_drive([], task.d, x0.dtype))
+        super().__init__(
+            own_A, own_H, rows, drive, _kernels.frozen(x0), zero[:, 0], task.layers[skipped:], (), pause,
+            task.stop,
+        )  # fmt: skip
+        self.cut, self.every, self.until = cut, task.names, zero
+        weights = task.tokens_beside(task.start, slice(s, s + 1))
+        self.beside = None if weights is None else Layer(None, weights)
+        self.found = np.full((2, len(task.names), len(self.layers)), np.inf)
+        self.relative = np.zeros(len(self.layers))
+        self.new_room = lambda: (
+            np.empty((1, 1, *x0.shape)), np.empty((1, 1, task.d)), *np.empty((2, 1, 1, len(PARTS)))
+        )  # fmt: skip
+
+    def record(self, t: int, Y: HostArray) -> bool:
+        from .._kernels.probed import hand_out
+
+        room = self._room()
+        if room is None:
+            return False
+        hand_out(self.lay, self.base, self.stride, Y, self.ledger, *(x[0, 0] for x in room))
+        self._later(room, t)
+        return True
+
+    def measure(self, room: Any, *what: Any) -> None:
+        (t,) = what
+        state = _state(self.cut, slice(0, 1), *room)
+        zero = self.until[None] >= self.layers[t]
+        found, lapack = measured_with_samples(state, self.every, zero, self.beside)
+        one = {name: (np.ravel(x.value)[0], np.ravel(x.error)[0]) for name, x in found.items()}
+        for k, name in enumerate(self.every):
+            self.found[:, k, t] = one[name]
+        relative = _relative_noise(room[2][0], room[3][0], self.lay.n)
+        self.relative[t], self.lapack = relative[0], self.lapack + lapack
+        self._free(room)
+        values, errors = ({name: np.full((1, 1), pair[k]) for name, pair in one.items()} for k in range(2))
+        nobody = np.asarray([""])
+        if rough(Recorded(values, errors, nobody, nobody, np.zeros(1), {}, 1), relative).any():
+            raise _RoughError
+
+
+def large(
+    task: Task,
+    cut: Split,
+    A: HostArray,
+    H: HostArray,
+    numbers: HostArray,
+    relative: HostArray,
+    nothing: Recorded,
+    until: HostArray,
+    threads: int,
+) -> Recorded:
+    """Record large systems, one after the other; where a value is too far off the walk of a system ends.
+
+    ``nothing``: what was recorded of their tokens alone, with room for all layers, changed; ``until``
+    (m, n, 1): the layer up to which tokens are zero; others as of :func:`walked`.  What was not measured has
+    infinite errors.
+    """
+    skipped, lapack = int(task.layers[0] == 0), nothing.fallbacks["lapack"]
+    for k, s in enumerate(numbers):
+        walk = _Walk(task, cut.map(lambda x, k=k: x[k if len(x) > 1 else 0][None]), A, H, int(s), until[k])
+        with contextlib.suppress(_RoughError):
+            walk.run(threads)
+        if task.stop[0]:
+            raise StoppedError
+        for name, value, error in zip(task.names, *walk.found, strict=True):
+            nothing.values[name][k, skipped:], nothing.errors[name][k, skipped:] = value, error
+        relative[k, skipped:], lapack = walk.relative, lapack + walk.lapack
+    return replace(nothing, fallbacks={"lapack": lapack})

@@ -22,7 +22,7 @@ __all__ = ["GROUPS", "compile_all", "compiled", "kept", "ready", "wait"]
 GROUPS = {
     "lanes": ("walk.walk",),
     "bands": ("layer.apply_layer",),
-    "parts": ("shadows.walk", "begin.begin"),
+    "parts": ("shadows.walk", "begin.begin", "probed.probed"),
     "outlook": ("outlook.ahead",),
     "jump": ("jump.jump",),
     "powers": ("powers.powered",),

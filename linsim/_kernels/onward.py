@@ -9,6 +9,7 @@ import numba as nb
 import numpy as np
 
 from .drive import add_row, feed, lower, reach, rescale_as_one
+from .kept import KEPT
 from .layer import (
     DRIVE,
     FEED,
@@ -27,14 +28,15 @@ from .layer import (
 from .measure import layer_rounding, start_rounding
 from .products import aligned, columns, rows
 
-__all__ = ["Room", "begin", "onward", "room_for"]
+__all__ = ["LAYER", "Room", "begin", "onward", "room_for"]
 
+_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
 _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # places in Room.at: the layer where the system is, how many layers ago its noise was worked out and it was
 # rescaled, and which matrices are placed
-_LAYER, _SINCE, _UNSCALED, _OF_A, _OF_H = range(5)
+LAYER, _SINCE, _UNSCALED, _OF_A, _OF_H = range(5)
 
 
 class Room(NamedTuple):
@@ -51,7 +53,7 @@ class Room(NamedTuple):
     at: Any  # (5,) int
 
 
-@nb.njit(**_INNER)
+@nb.njit(**_COMPILE)
 def room_for(lay, heads, like):
     """Return the room that one system after the other needs; ``like``: an array of their dtype."""
     n, d = lay.n, lay.d
@@ -89,10 +91,10 @@ def onward(
     n, d, heads, at, ledger, Y = lay.n, lay.d, A.shape[1], room.at, room.ledger, room.Y
     log_rounding = math.log2(layer_rounding(n, d, eps))
     own_turns = room.turns if as_one else room.turns[:0]
-    while at[_LAYER] < wanted:
+    while at[LAYER] < wanted:
         if stop[0]:
             return
-        layer = at[_LAYER]
+        layer = at[LAYER]
         if at[_UNSCALED] == pause:
             if as_one:
                 settle_as_one(lay, base, stride, at[_SINCE], log_rounding, Y, ledger)
@@ -130,7 +132,7 @@ def onward(
         if drive.shape[1] > 0:
             row, e = drive[own_drive, of_drive], sizes[own_drive, of_drive, 0]
             add_row(lay, base, stride, row, e, Y, ledger)
-        at[_LAYER] += 1
+        at[LAYER] += 1
         at[_SINCE] += 1
         at[_UNSCALED] += 1
     if as_one:

@@ -26,7 +26,7 @@ from .layer import (
     places,
     power_of_two,
 )
-from .onward import begin, onward, room_for
+from .onward import begin, onward
 from .parts import IN_MEAN, IN_R, IN_ROW
 
 __all__ = ["hand_out", "probed"]
@@ -64,16 +64,20 @@ def hand_out(lay, base, stride, Y, ledger, R, r, e, noise):
 
 @nb.njit(**_COMPILE)
 def probed(
-    A, H, totals, turns, as_one, drive, sizes, x0, numbers, wanted, every, preserved, generic, compressed, R,
-    r, e, noise, stop,
+    A, H, totals, turns, as_one, drive, sizes, x0, numbers, fresh, wanted, every, preserved, generic,
+    compressed, room, R, r, e, noise, stop,
 ):  # fmt: skip
     """Take m systems through the layers, and write what :func:`hand_out` does of each of k wanted ones.
+
+    Of a single system later layers may be asked for afterwards, which go on from where it is.
 
     Parameters
     ----------
     numbers : (m,) int, which systems of the matrices, of what is added and of the tokens they are
     as_one : bool, whether their rows of attention do not all sum to one number
+    fresh : bool, whether they are at layer 0, else the one there is goes on
     every, preserved : of these systems, (m or 1,)
+    room : as :func:`.onward.room_for` makes it
     R, r, e, noise : (m, k, n, d), (m, k, d), (m, k, 5) twice, written
     others : as of :func:`linsim._kernels.walk.walk`
     """
@@ -81,12 +85,12 @@ def probed(
     eps = 2.220446049250313e-16 if itemsize == 8 else 1.1920929e-07
     lay = layout(n, d, compressed, itemsize)
     base, stride = places(d, lay.height, itemsize)
-    room = room_for(lay, A.shape[1], x0)
     for p in range(numbers.size):
         s = numbers[p]
         coupled = not preserved[p if preserved.size > 1 else 0]
         pause = every[p if every.size > 1 else 0]
-        begin(x0[s if x0.shape[0] > 1 else 0], generic, compressed, eps, lay, base, stride, room)
+        if fresh:
+            begin(x0[s if x0.shape[0] > 1 else 0], generic, compressed, eps, lay, base, stride, room)
         for t in range(wanted.size):
             onward(
                 wanted[t], s, A, H, totals, turns, drive, sizes, generic, compressed, coupled, as_one, pause,
