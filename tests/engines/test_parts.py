@@ -11,7 +11,7 @@ from oracles.contract import OF_TOKENS as METRICS
 
 import linsim
 from linsim import Layered, Linear, MultiHead, _kernels, _simulate, attention, simulate
-from linsim._engines import choose, parts
+from linsim._engines import choose, compiled_parts, parts
 from linsim._engines.task import placed
 from linsim._split import choose_split
 from linsim._state import decompose, of_plain_tokens, shifted
@@ -139,7 +139,7 @@ def test_it_does_not_matter_how_many_layers_are_measured_together(monkeypatch):
     rule = Linear(A, 0.5 * np.random.default_rng(2).standard_normal((4, 4)))
     whole = simulate(rule, x0, 40, method="parts", keep_states=True)
     for numbers in (1, 100, 1000):
-        monkeypatch.setattr(parts, "_TOGETHER", numbers)
+        monkeypatch.setattr(compiled_parts, "_TOGETHER", numbers)
         few = simulate(rule, x0, 40, method="parts", keep_states=True)
         for name in METRICS:
             np.testing.assert_array_equal(whole.metrics[name], few.metrics[name], err_msg=name)

@@ -1,0 +1,137 @@
+"""Systems followed by a probe say what those with errors that travel along say, within both errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracles.contract import OF_TOKENS as METRICS
+
+from linsim import Linear, attention, simulate
+from linsim._engines import parts, probed
+
+pytest.importorskip("numba")
+
+SHAPES = ((2, 1), (3, 9), (9, 3), (8, 8), (17, 33), (40, 16))
+
+
+def system(n, d, seed, strength=0.4, count=3):
+    rng = np.random.default_rng(seed)
+    A = attention.softmax(n, 4, size=(count,), rng=rng)
+    H = strength * rng.standard_normal((count, d, d)) / np.sqrt(d)
+    return Linear(A, H), rng.standard_normal((count, n, d))
+
+
+def by_probe(monkeypatch):
+    """Every system begins with the probe, and how many ended that way is counted."""
+    seen, rough = [], probed.rough
+
+    def looked(found, relative):
+        of_all = rough(found, relative)
+        if relative.shape[-1] > 1:  # not a single layer, on the way
+            seen.extend(of_all)
+        return of_all
+
+    monkeypatch.setattr(parts, "_calm", lambda task, own, m: np.ones(m, dtype=bool))
+    monkeypatch.setattr(probed, "rough", looked)
+    return seen
+
+
+def along(monkeypatch):
+    monkeypatch.setattr(parts, "_calm", lambda task, own, m: np.zeros(m, dtype=bool))
+
+
+def assert_within_errors(one, other):
+    for name in METRICS:
+        x, y = (np.asarray(run.metrics[name]) for run in (one, other))
+        off = one.errors[name] + other.errors[name] + 4 * np.finfo(float).eps * np.maximum(1, np.abs(y))
+        assert np.array_equal(np.isnan(x), np.isnan(y)), name
+        there = np.isfinite(y)
+        assert np.array_equal(x[~there & ~np.isnan(y)], y[~there & ~np.isnan(y)]), name
+        assert np.all(np.abs(x[there] - y[there]) <= off[there]), name
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("strength", [0.4, -1.5])
+def test_it_says_what_errors_that_travel_along_say(shape, strength, monkeypatch):
+    rule, x0 = system(*shape, 1, strength)
+    options = {"method": "parts", "layers": [0, 1, 2, 7, 30]}
+    with monkeypatch.context() as patch:
+        along(patch)
+        expected = simulate(rule, x0, 30, **options)
+    seen = by_probe(monkeypatch)
+    assert_within_errors(simulate(rule, x0, 30, **options), expected)
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_large_systems_say_what_small_ones_do(shape, monkeypatch):
+    rule, x0 = system(*shape, 2)
+    seen = by_probe(monkeypatch)
+    small = simulate(rule, x0, 30, method="parts")
+    with monkeypatch.context() as patch:
+        patch.setattr(probed, "small", lambda task: False)
+        large = simulate(rule, x0, 30, method="parts")
+        patch.setattr(parts, "workers", lambda: 2)
+        # one of them, and two threads for it
+        alone = simulate(Linear(rule.A[0], rule.H[0]), x0[0], 30, method="parts")
+    assert len(seen) == 3 + 3 + 1
+    assert_within_errors(large, small)
+    for name in METRICS:
+        np.testing.assert_array_equal(alone.metrics[name], large.metrics[name][0], err_msg=name)
+        np.testing.assert_array_equal(alone.errors[name], large.errors[name][0], err_msg=name)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_tokens_that_come_close_to_one_line_go_along_their_modes(large, monkeypatch):
+    """One real eigenvalue of H above all others: rank and angles collapse, and equal tokens do not."""
+    rng = np.random.default_rng(3)
+    A = 0.2 * attention.uniform(8) + 0.8 * np.eye(8)
+    H = np.diag([2.0, *np.linspace(-0.5, 0.5, 7)])
+    x0 = rng.standard_normal((8, 8))
+    x0 -= np.mean(x0, axis=0)
+    rule = Linear(A, H)
+    with monkeypatch.context() as patch:
+        along(patch)
+        expected = simulate(rule, x0, 60, method="parts")
+    seen = by_probe(monkeypatch)
+    if large:
+        monkeypatch.setattr(probed, "small", lambda task: False)
+    run = simulate(rule, x0, 60, method="parts")
+    assert seen[-1]
+    assert run.info.split == expected.info.split
+    assert_within_errors(run, expected)
+    assert np.all(run.errors["log_rank_gap"] < 1e-9)
+
+
+def test_states_that_are_kept_are_those_of_the_walk(monkeypatch):
+    rule, x0 = system(6, 5, 4)
+    along(monkeypatch)
+    expected = simulate(rule, x0, 12, method="parts", keep_states=True)
+    by_probe(monkeypatch)
+    run = simulate(rule, x0, 12, method="parts", keep_states=True)
+    np.testing.assert_allclose(run.states, expected.states, rtol=0, atol=1e-14)
+    assert np.any(run.states)
+
+
+def test_weights_of_tokens_reach_large_systems(monkeypatch):
+    rule, x0 = system(9, 6, 5)
+    seen = np.arange(9) > 2
+    by_probe(monkeypatch)
+    small = simulate(rule, x0, 12, method="parts", tokens=seen)
+    monkeypatch.setattr(probed, "small", lambda task: False)
+    large = simulate(rule, x0, 12, method="parts", tokens=seen)
+    assert_within_errors(large, small)
+
+
+def test_a_large_system_hears_that_it_is_to_stop(monkeypatch):
+    """What raises while states are measured ends the walk and is handed on."""
+    rule, x0 = system(9, 6, 6)
+    by_probe(monkeypatch)
+    monkeypatch.setattr(probed, "small", lambda task: False)
+
+    def broken(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(probed, "measured_with_samples", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        simulate(rule, x0, 12, method="parts")
