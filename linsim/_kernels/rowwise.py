@@ -15,23 +15,25 @@ import numpy as np
 from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total, transpose, where
 
 __all__ = [
-    "add_rows",
     "divide",
     "dot",
     "farthest",
     "fill",
     "length",
+    "less_row",
     "padded",
     "project",
-    "row_peaks",
-    "row_products",
     "row_squares",
     "scale_rows",
+    "scaled",
+    "squares",
     "squares_about",
     "sum_of_cosines",
     "sum_of_cosines_about",
     "transposed",
+    "unfill",
     "weighted",
+    "with_dyads",
 ]
 
 #: rows and columns are padded to a multiple of this
@@ -89,16 +91,13 @@ def row_squares(X, stride, out):
 
 
 @nb.njit(**_INNER)
-def row_peaks(X, stride, out):
-    """Write the largest modulus of each row."""
-    for i in range(0, out.size, 4):
-        s0 = s1 = s2 = s3 = splat(X, 0.0)
-        for at in range(i * stride, (i + 1) * stride, _W):
-            s0 = maximum(magnitude(load(X, at)), s0)
-            s1 = maximum(magnitude(load(X, at + stride)), s1)
-            s2 = maximum(magnitude(load(X, at + 2 * stride)), s2)
-            s3 = maximum(magnitude(load(X, at + 3 * stride)), s3)
-        out[i], out[i + 1], out[i + 2], out[i + 3] = largest(s0), largest(s1), largest(s2), largest(s3)
+def squares(X):
+    """Return the sum of squares of all numbers."""
+    s0 = s1 = s2 = s3 = splat(X, 0.0)
+    for at in range(0, X.size, 4 * _W):
+        x0, x1, x2, x3 = load(X, at), load(X, at + _W), load(X, at + 2 * _W), load(X, at + 3 * _W)
+        s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
+    return total((s0 + s1) + (s2 + s3))
 
 
 @nb.njit(**_INNER)
@@ -117,18 +116,64 @@ def weighted(x, X, stride, out):
 
 
 @nb.njit(**_INNER)
-def add_rows(X, stride, x, row):
-    """Add x[i] row to row i."""
-    for i in range(0, x.size, 4):
-        f0, f1, f2, f3 = splat(X, x[i]), splat(X, x[i + 1]), splat(X, x[i + 2]), splat(X, x[i + 3])
+def less_row(X, stride, ones, row, y, out, squares, along):
+    """Write X less ``row``, taken off where ``ones`` is 1; return the sum of squares.
+
+    Also writes the sum of squares of each row that is left, and its product with y.
+    """
+    every = 0.0
+    for i in range(0, ones.size, 4):
+        f0, f1 = splat(X, -ones[i]), splat(X, -ones[i + 1])
+        f2, f3 = splat(X, -ones[i + 2]), splat(X, -ones[i + 3])
+        s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = splat(X, 0.0)
         at = i * stride
         for k in range(0, stride, _W):
-            y = load(row, k)
-            store(X, at, fma(f0, y, load(X, at)))
-            store(X, at + stride, fma(f1, y, load(X, at + stride)))
-            store(X, at + 2 * stride, fma(f2, y, load(X, at + 2 * stride)))
-            store(X, at + 3 * stride, fma(f3, y, load(X, at + 3 * stride)))
+            off, other = load(row, k), load(y, k)
+            x0, x1 = fma(f0, off, load(X, at)), fma(f1, off, load(X, at + stride))
+            x2, x3 = fma(f2, off, load(X, at + 2 * stride)), fma(f3, off, load(X, at + 3 * stride))
+            store(out, at, x0)
+            store(out, at + stride, x1)
+            store(out, at + 2 * stride, x2)
+            store(out, at + 3 * stride, x3)
+            s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
+            t0, t1, t2, t3 = fma(x0, other, t0), fma(x1, other, t1), fma(x2, other, t2), fma(x3, other, t3)
             at += _W
+        squares[i], squares[i + 1], squares[i + 2], squares[i + 3] = (
+            total(s0),
+            total(s1),
+            total(s2),
+            total(s3),
+        )
+        along[i], along[i + 1], along[i + 2], along[i + 3] = total(t0), total(t1), total(t2), total(t3)
+        every += (squares[i] + squares[i + 1]) + (squares[i + 2] + squares[i + 3])
+    return every
+
+
+@nb.njit(**_INNER)
+def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full, peaks):
+    """Turn ``rest`` into factor rest + b z^T, and write v row^T + again rest to ``full``.
+
+    Also writes sums of squares of the rows of both, and the largest moduli in those of ``full``.
+    """
+    one, two = splat(rest, factor), splat(rest, again)
+    for i in range(0, b.size, 2):
+        b0, b1, v0, v1 = splat(rest, b[i]), splat(rest, b[i + 1]), splat(rest, v[i]), splat(rest, v[i + 1])
+        s0 = s1 = t0 = t1 = p0 = p1 = splat(rest, 0.0)
+        at = i * stride
+        for k in range(0, stride, _W):
+            y, common = load(z, k), load(row, k)
+            x0, x1 = fma(one, load(rest, at), b0 * y), fma(one, load(rest, at + stride), b1 * y)
+            store(rest, at, x0)
+            store(rest, at + stride, x1)
+            s0, s1 = fma(x0, x0, s0), fma(x1, x1, s1)
+            x0, x1 = fma(two, x0, v0 * common), fma(two, x1, v1 * common)
+            store(full, at, x0)
+            store(full, at + stride, x1)
+            t0, t1 = fma(x0, x0, t0), fma(x1, x1, t1)
+            p0, p1 = maximum(magnitude(x0), p0), maximum(magnitude(x1), p1)
+            at += _W
+        of_rest[i], of_rest[i + 1], of_full[i], of_full[i + 1] = total(s0), total(s1), total(t0), total(t1)
+        peaks[i], peaks[i + 1] = largest(p0), largest(p1)
 
 
 @nb.njit(**_INNER)
@@ -244,32 +289,23 @@ def sum_of_cosines_about(products, factor, along, shift, inverse, n, numbers):
 
 
 @nb.njit(**_INNER)
-def row_products(X, stride, y, out):
-    """Write the product of each row with y."""
-    for i in range(0, out.size, 4):
-        s0 = s1 = s2 = s3 = splat(X, 0.0)
-        at = i * stride
-        for k in range(0, stride, _W):
-            x = load(y, k)
-            s0, s1 = fma(load(X, at), x, s0), fma(load(X, at + stride), x, s1)
-            s2, s3 = fma(load(X, at + 2 * stride), x, s2), fma(load(X, at + 3 * stride), x, s3)
-            at += _W
-        out[i], out[i + 1], out[i + 2], out[i + 3] = total(s0), total(s1), total(s2), total(s3)
-
-
-@nb.njit(**_INNER)
-def squares_about(X, stride, ones, line):
-    """The sum of |x_i - line|^2 over the rows where ``ones`` is 1, elsewhere 0."""
-    s0 = s1 = splat(X, 0.0)
-    for i in range(0, ones.size, 2):
-        f0, f1 = splat(X, -ones[i]), splat(X, -ones[i + 1])
+def squares_about(X, stride, x, ones, line):
+    """The sum of |x[i] x_i - line|^2 over the rows where ``ones`` is 1; elsewhere it is 0, and so is x."""
+    s0 = s1 = s2 = s3 = splat(X, 0.0)
+    for i in range(0, ones.size, 4):
+        f0, f1, f2, f3 = splat(X, x[i]), splat(X, x[i + 1]), splat(X, x[i + 2]), splat(X, x[i + 3])
+        g0, g1 = splat(X, -ones[i]), splat(X, -ones[i + 1])
+        g2, g3 = splat(X, -ones[i + 2]), splat(X, -ones[i + 3])
         at = i * stride
         for k in range(0, stride, _W):
             y = load(line, k)
-            x0, x1 = fma(f0, y, load(X, at)), fma(f1, y, load(X, at + stride))
-            s0, s1 = fma(x0, x0, s0), fma(x1, x1, s1)
+            x0 = fma(f0, load(X, at), g0 * y)
+            x1 = fma(f1, load(X, at + stride), g1 * y)
+            x2 = fma(f2, load(X, at + 2 * stride), g2 * y)
+            x3 = fma(f3, load(X, at + 3 * stride), g3 * y)
+            s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
             at += _W
-    return total(s0 + s1)
+    return total((s0 + s1) + (s2 + s3))
 
 
 @nb.njit(**_INNER)
@@ -301,22 +337,21 @@ def project(S, stride, alpha, x, q, main, f, y, ahead):
             along, other = load(x, k), load(q, k)
             x0, x1 = fma(f0, along, load(S, at)), fma(f1, along, load(S, at + stride))
             x2, x3 = fma(f2, along, load(S, at + 2 * stride)), fma(f3, along, load(S, at + 3 * stride))
-            store(S, at, x0)
-            store(S, at + stride, x1)
-            store(S, at + 2 * stride, x2)
-            store(S, at + 3 * stride, x3)
             t0, t1, t2, t3 = fma(x0, other, t0), fma(x1, other, t1), fma(x2, other, t2), fma(x3, other, t3)
             at += _W
         y0, y1, y2, y3 = total(t0), total(t1), total(t2), total(t3)
         y[i], y[i + 1] = main * alpha[i] + f * y0, main * alpha[i + 1] + f * y1
         y[i + 2], y[i + 3] = main * alpha[i + 2] + f * y2, main * alpha[i + 3] + f * y3
-        f0, f1, f2, f3 = splat(S, -y0), splat(S, -y1), splat(S, -y2), splat(S, -y3)
+        g0, g1, g2, g3 = splat(S, -y0), splat(S, -y1), splat(S, -y2), splat(S, -y3)
         t0, t1, t2, t3 = splat(S, y[i]), splat(S, y[i + 1]), splat(S, y[i + 2]), splat(S, y[i + 3])
         at = i * stride
         for k in range(0, stride, _W):
-            other = load(q, k)
-            x0, x1 = fma(f0, other, load(S, at)), fma(f1, other, load(S, at + stride))
-            x2, x3 = fma(f2, other, load(S, at + 2 * stride)), fma(f3, other, load(S, at + 3 * stride))
+            along, other = load(x, k), load(q, k)
+            # once more, which is cheaper than writing it
+            x0 = fma(g0, other, fma(f0, along, load(S, at)))
+            x1 = fma(g1, other, fma(f1, along, load(S, at + stride)))
+            x2 = fma(g2, other, fma(f2, along, load(S, at + 2 * stride)))
+            x3 = fma(g3, other, fma(f3, along, load(S, at + 3 * stride)))
             store(S, at, x0)
             store(S, at + stride, x1)
             store(S, at + 2 * stride, x2)
@@ -338,3 +373,24 @@ def fill(M, X, stride):
             store(X, i * stride + k, load(flat, i * d + k))
         for k in range(whole, d):
             X[i * stride + k] = flat[i * d + k]
+
+
+@nb.njit(**_INNER)
+def unfill(X, stride, M):
+    """Copy to a matrix (n, d), contiguous: the reverse of :func:`fill`."""
+    n, d = M.shape
+    flat = M.reshape(n * d)
+    whole = d // _W * _W
+    for i in range(n):
+        for k in range(0, whole, _W):
+            store(flat, i * d + k, load(X, i * stride + k))
+        for k in range(whole, d):
+            flat[i * d + k] = X[i * stride + k]
+
+
+@nb.njit(**_INNER)
+def scaled(X, factor, out):
+    """Write X times a number."""
+    f = splat(X, factor)
+    for at in range(0, X.size, _W):
+        store(out, at, load(X, at) * f)
