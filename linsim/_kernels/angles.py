@@ -32,6 +32,7 @@ from .rowwise import (
     dot,
     fill,
     length,
+    row_peaks,
     row_squares,
     scale_rows,
     squares_about,
@@ -52,8 +53,8 @@ _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no
 _EMPTY = -(2.0**60)
 # cosines lose digits as what rows are added up from is longer than these: so much longer in the mean is fine
 _LONGER = 2.0
-# squares of numbers with exponents beyond this leave the range of doubles
-_FAR_OUT = 400.0
+# sums of squares below this, and those above its inverse, may have left the range of doubles
+_LEAST = 2.0**-800
 _W = WIDTH // 8
 
 
@@ -139,6 +140,23 @@ def _off_one_line(pair, exponents, n, space, out):
 
 
 @nb.njit(**_INNER)
+def _to_own_scales(full, stride, gone, own, factor, own_length):
+    """Multiply each row by a power of two, ``factor``, that brings its largest entry to [1, 2).
+
+    ``own``: its exponent.  Where ``gone`` is 1, and where a row is zero, factors are 0.
+    """
+    zero = splat(full, 0.0)
+    row_peaks(full, stride, own)
+    for i in range(0, own.size, _W):
+        size = where(load(gone, i) < 0.5, load(own, i), zero)
+        e = where(size > 0.0, exponent(size), zero)
+        store(factor, i, where(size > 0.0, powers(zero - e), zero))
+        store(own, i, e)
+    scale_rows(full, stride, factor)
+    row_squares(full, stride, own_length)
+
+
+@nb.njit(**_INNER)
 def _as_they_stand(pair, e_full, errors, known, are_zero, rounding, n, d, space, out):
     """Write what is told by the rows as they are, each at its own scale; may change ``full``.
 
@@ -147,29 +165,29 @@ def _as_they_stand(pair, e_full, errors, known, are_zero, rounding, n, d, space,
     """
     (_, full, _, other), columns, tokens, (numbers, ones, work, about) = space
     line = columns[2]
-    _, _, own_noise, own, factor, own_length, heights, along, lengths, to_unit, of_full, peaks = tokens
+    _, _, own_noise, own, factor, own_length, heights, along, lengths, to_unit, of_full, gone = tokens
     stride, height = line.size, ones.size
     whole = log2(pair[5] + power_of_two(pair[2]) * pair[4]) + pair[1] - e_full
+    for i in range(height):
+        gone[i] = 1.0 - ones[i]
     for i in range(n):
-        own[i], own_noise[i] = peaks[i], errors[i] - e_full if known else whole
+        own_noise[i] = errors[i] - e_full if known else whole
         if are_zero[i]:
-            own[i], own_noise[i] = 0.0, _EMPTY
+            own_noise[i], gone[i] = _EMPTY, 1.0
     zero, one, two = splat(full, 0.0), splat(full, 1.0), splat(full, 2.0)
-    far_out = zero
+    in_range = one
     for i in range(0, height, _W):
-        size = where(load(numbers, i) < float(n), load(own, i), zero)
-        seen = size > 0.0
-        e = where(seen, exponent(size), zero)
-        # those whose squares leave the range of doubles
-        far_out = where(seen & (magnitude(e) > _FAR_OUT), one, far_out)
-        by = where(seen, powers(zero - e), zero)
+        there, size = load(gone, i) < 0.5, load(of_full, i)
+        fine = there & (size > _LEAST) & (size < 1 / _LEAST)
+        in_range = minimum(in_range, where(fine, one, where(there, zero, one)))
+        e = where(fine, exponent(sqrt(where(fine, size, one))), zero)
+        by = where(fine, powers(zero - e), zero)
         store(factor, i, by)
-        store(own, i, e)
-        store(own_length, i, load(of_full, i) * by * by)
         store(to_unit, i, by)
-    if largest(far_out) > 0.0 or d == 1:
-        scale_rows(full, stride, factor)
-        row_squares(full, stride, own_length)
+        store(own, i, e)
+        store(own_length, i, size * by * by)
+    if d == 1 or not -largest(zero - in_range) > 0:
+        _to_own_scales(full, stride, gone, own, factor, own_length)
         for i in range(height):
             to_unit[i] = 1.0
     turns = squares = present = zero

@@ -9,9 +9,9 @@ A state at work lies in ``space``, as :func:`room` makes it, padded as in :mod:`
 
     matrices  rest, full, minors S, room
     columns   the common row, q, what S holds along alpha, two of room
-    tokens    alpha, v, b, four of room, two that :func:`content_of` leaves to ``angles_of``, and of the rows of
-              rest and of full sums of squares, of the latter the largest moduli
-    others    numbers and ones of tokens, products of their rests, and what belongs to these
+    tokens    alpha, v, b, four of room, two that :func:`content_of` leaves to ``angles_of``, sums of
+              squares of the rows of rest and of full, and one more of room
+    others    numbers and ones of tokens, products of their rests, what belongs to these, the largest modulus
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def room(n, d, like):
 def assemble(a, r, b, R, e, v, z, space):
     """Put the parts of a state together, as rest and full; return the exponents of row, rest and full."""
     n, d = R.shape
-    (rest, full, _, _), columns, tokens, _ = space
+    (rest, full, _, _), columns, tokens, (_, _, _, about) = space
     row, own_z = columns[0], columns[1]
     own_v, own_b, scaled_v, scaled_b = tokens[1], tokens[2], tokens[3], tokens[4]
     stride = row.size
@@ -98,8 +98,8 @@ def assemble(a, r, b, R, e, v, z, space):
     for i in range(own_v.size):
         scaled_v[i], scaled_b[i] = f_row * own_v[i], f_b * own_b[i]
     fill(R, rest, stride)
-    with_dyads(
-        rest, f_R, scaled_b, own_z, scaled_v, row, f_rest, full, stride, tokens[9], tokens[10], tokens[11]
+    about[3] = with_dyads(
+        rest, f_R, scaled_b, own_z, scaled_v, row, f_rest, full, stride, tokens[9], tokens[10]
     )  # fmt: skip
     return e_row, e_rest, e_full
 
@@ -109,7 +109,7 @@ def content_of(mean, e, exponents, of_mode, kept, n, d, space, out):
     """Take the mean over tokens off a state that is put together, and write CONTENT."""
     (rest, full, C, other), columns, tokens, (numbers, ones, work, about) = space
     row, line, centre = columns[0], columns[2], columns[3]
-    squares, coefficients, along, lengths, peaks = tokens[3], tokens[4], tokens[7], tokens[8], tokens[11]
+    squares, coefficients, along, lengths = tokens[3], tokens[4], tokens[7], tokens[8]
     e_row, e_rest, e_full = exponents
     height, stride = ones.size, row.size
     # with v = 1 the rest alone differs between tokens: nothing cancels
@@ -124,7 +124,8 @@ def content_of(mean, e, exponents, of_mode, kept, n, d, space, out):
         f_rest, f_row = power_of_two(e_rest - e_full), power_of_two(e_row - e_full)
     for j in range(stride):
         centre[j] = f_row * row[j] + f_rest * line[j]
-    high = less_row(base, stride, ones, line, centre, C, squares, along)
+    less_row(base, stride, ones, line, centre, C, squares, along)
+    high = dot(squares, ones)
     transposed(C, height, stride, other)
     apart = farthest(C, n, d, stride, other, squares, numbers, work)
     for i in range(height):
@@ -142,10 +143,7 @@ def content_of(mean, e, exponents, of_mode, kept, n, d, space, out):
         line[:d] = mean
     else:
         e_low = e_full
-    peak = 0.0
-    for i in range(n):
-        peak = max(peak, peaks[i])
-    out[0], out[1], out[2] = peak, math.sqrt(high), e_base
+    out[0], out[1], out[2] = about[3], math.sqrt(high), e_base
     out[3], out[4], out[5] = length(line) * math.sqrt(float(n)), e_low, math.sqrt(apart)
 
 
@@ -240,7 +238,7 @@ def leading_of(a, r, R, e, noise, z, one_rounding, space, out):
             q[j] = main * q[j] + f * x[j]
         main = length(q)
         divide(q, main)
-        size_S = project(S, stride, alpha, x, q, main, f, y, ahead)
+        size_S = project(S, stride, alpha, x, q, main, f, y, tokens[4], ahead)
         main = length(y)
         by = main if main > 0 else 1.0
         for i in range(alpha.size):
