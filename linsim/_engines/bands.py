@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._gram import singular_values
 from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
@@ -392,93 +393,3 @@ class Walk:
         with self.lock:
             self.free.append(room)
             self.lock.notify_all()
-
-
-# --- singular values of one large matrix ------------------------------------------------------
-
-# what an error bound of the effective rank is held to, relative
-_WANTED = 2e-13
-
-
-def singular_values(X: HostArray, ratio: float = np.inf) -> tuple[HostArray, bool, float]:
-    """Singular values of one (n, d) matrix by the cheapest method whose error bound holds.
-
-    The eigenvalues of the Gram matrix are off by a few eps sigma_1^2, so a singular
-    value s is off by that over 2 s.  Where this is too much, the leading singular
-    pair is split off first: X = u r^T + Y with u^T Y = 0, and the rest has singular
-    values of its own scale, exact to (|Y r| / |r|^2)^2.  Else LAPACK's SVD is asked.
-
-    Parameters
-    ----------
-    X : (n, d) float64 or float32, not zero, entries around 1
-    ratio : a bound on sigma_2 / sigma_1 if tokens are nearly alike (rows nearly equal), else inf
-
-    Returns
-    -------
-    (min(n, d),) decreasing; whether the SVD was needed; and a bound on the relative error of the
-    effective rank that the cheaper methods leave.
-    """
-    wanted = _WANTED / 2.2e-16 * float(np.finfo(X.dtype).eps)
-    if X.shape[0] > X.shape[1]:
-        X, u = X.T, None
-    else:
-        u = np.full(X.shape[0], X.shape[0] ** -0.5, dtype=X.dtype) if ratio < 0.5 else None
-    if u is None:
-        G = X @ X.T
-        s = _roots(G)
-        blurred = _error(s, 0.0)
-        if blurred <= wanted:
-            return s, False, blurred
-        # not the sum of all rows, which may be 0
-        u = _power(lambda v: G @ v, G[np.argmax(np.diagonal(G))])
-    else:
-        u = _power(lambda v: X @ (v @ X), u)
-    r = u @ X
-    first = np.linalg.norm(r)
-    Y = X - u[:, None] * r
-    coupling = np.linalg.norm(Y @ (r / first))
-    rest = _roots(Y @ Y.T)[:-1]
-    if rest.size == 0 or rest[0] < first:
-        s = np.concatenate([[first], rest])
-        extra = float(coupling / first) ** 2
-        blurred = _error(rest, float(first)) + extra
-        if blurred <= wanted:
-            return s, False, blurred
-    return np.linalg.svd(X, compute_uv=False), True, 0.0
-
-
-def _roots(G: HostArray) -> HostArray:
-    """Singular values from a Gram matrix, decreasing."""
-    values: HostArray = np.sqrt(np.maximum(np.linalg.eigvalsh(G)[::-1], 0))
-    return values
-
-
-def _power(apply: Any, u: HostArray) -> HostArray:
-    """A few power steps towards the leading left singular vector, as many as still change it."""
-    u = u / np.linalg.norm(u)
-    small = 1e-8 if u.dtype == np.float64 else 1e-4
-    for _ in range(40):
-        v = apply(u)
-        size = u @ v
-        v = v / np.linalg.norm(v)
-        moved = np.linalg.norm(v - u)
-        u = v
-        if moved < small or size <= 0:
-            break
-    return u
-
-
-def _error(s: HostArray, first: float) -> float:
-    """Bound on the relative error of the effective rank from that of a Gram matrix's eigenvalues.
-
-    ``s``: the singular values found; ``first``: one that was split off, exact.
-    """
-    if s.size == 0 or s[0] == 0:
-        return 0.0
-    eps = float(np.finfo(s.dtype).eps)
-    s = s.astype(np.float64)
-    whole = first + s.sum()
-    # eigenvalues err by about eps times the largest, in either direction: errors of many add up like roots
-    off = np.minimum(4 * eps * s[0] ** 2 / (2 * np.maximum(s, 1e-300)), 4 * np.sqrt(eps) * s[0])
-    weight = 1 + np.abs(np.log(np.maximum(s, 1e-300) / whole))
-    return float(np.linalg.norm(off * weight) / whole)

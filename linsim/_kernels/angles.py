@@ -29,6 +29,7 @@ from .lanes import power_of_two as powers
 from .layer import log2, power_of_two
 from .rowwise import (
     divide,
+    dot,
     fill,
     length,
     row_peaks,
@@ -50,8 +51,10 @@ _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no
 
 # the exponent of a part that is exactly zero, as in linsim._state
 _EMPTY = -(2.0**60)
-# rows this much shorter than what they are added up from lose digits of their products
-_SHORT = 0.5
+# cosines lose digits as what rows are added up from is longer than these: so much longer in the mean is fine
+_LONGER = 2.0
+# sums of squares below this, and those above its inverse, may have left the range of doubles
+_LEAST = 2.0**-800
 _W = WIDTH // 8
 
 
@@ -59,16 +62,15 @@ _W = WIDTH // 8
 def _off_one_line(pair, exponents, n, space, out):
     """Write how far rows are off one line: near, e_near, worst, off_q, above, one_side, aligned.
 
-    What was added up for each row of the tokens is left in ``heights``; the rest is destroyed.
+    What was added up for each row of the tokens is left in ``heights``.
     """
-    (rest, _, S, _), columns, tokens, (numbers, ones, _, _) = space
-    row, q, line = columns[0], columns[1], columns[2]
-    alpha, own_v, across, whole, by_S, by_q, heights, _, _ = tokens
+    (_, _, S, _), columns, tokens, (numbers, ones, _, _) = space
+    row, line = columns[0], columns[2]
+    alpha, own_v, across, whole, by_S, by_q, heights, _, _, of_rest, _, _ = tokens
     stride, height = row.size, ones.size
     e_row, e_rest, e_full = exponents
     main, delta, noise, noise_main = pair[0], pair[2], pair[4], pair[5]
     row_squares(S, stride, across)
-    row_squares(rest, stride, heights)
     zero, one, none = splat(S, 0.0), splat(S, 1.0), splat(S, _EMPTY)
     lowest = splat(S, -np.inf)
     e_common, above, every, positive, negative, aligned = none, one, one, one, one, one
@@ -112,7 +114,7 @@ def _off_one_line(pair, exponents, n, space, out):
         wide = G * far
         fall = wide * wide * of_common / (magnitude(A) + long)
         sign = where(A < 0.0, splat(S, -1.0), one)
-        store(heights, i, magnitude(load(own_v, i)) * row_length + sqrt(load(heights, i)) * f_rest)
+        store(heights, i, magnitude(load(own_v, i)) * row_length + sqrt(load(of_rest, i)) * f_rest)
         store(by_S, i, where(there, sign * G / long, zero))
         store(by_q, i, where(there, (zero - fall) / long, zero))
         loose = G / long
@@ -120,31 +122,15 @@ def _off_one_line(pair, exponents, n, space, out):
         off = (back * noise_main + F * noise) / long
         # (of a NaN it stays one)
         off_q = off_q + where(there, where(off > 2.0, splat(S, 2.0), off), zero)
+    # a row is by_S S_i + by_q q then, and the two are at right angles
     for i in range(height):
-        across[i] = ones[i] / n
-    for i in range(0, height, 4):
-        s0, s1, s2, s3 = (
-            splat(S, by_S[i]),
-            splat(S, by_S[i + 1]),
-            splat(S, by_S[i + 2]),
-            splat(S, by_S[i + 3]),
-        )
-        q0, q1, q2, q3 = (
-            splat(S, by_q[i]),
-            splat(S, by_q[i + 1]),
-            splat(S, by_q[i + 2]),
-            splat(S, by_q[i + 3]),
-        )
-        at = i * stride
-        for k in range(0, stride, _W):
-            y = load(q, k)
-            store(rest, at, s0 * load(S, at) + q0 * y)
-            store(rest, at + stride, s1 * load(S, at + stride) + q1 * y)
-            store(rest, at + 2 * stride, s2 * load(S, at + 2 * stride) + q2 * y)
-            store(rest, at + 3 * stride, s3 * load(S, at + 3 * stride) + q3 * y)
-            at += _W
-    weighted(across, rest, stride, line)
-    near = squares_about(rest, stride, ones, line)
+        across[i] = by_S[i] / n
+    weighted(across, S, stride, line)
+    middle, spread = splat(S, dot(by_q, ones) / n), zero
+    for i in range(0, height, _W):
+        x = load(by_q, i) - load(ones, i) * middle
+        spread = spread + x * x
+    near = squares_about(S, stride, by_S, ones, line) + total(spread)
     out[0], out[1] = near / (n - 1.0), 2 * common
     out[2], out[3] = math.sqrt(total(worst) / n) * noise, total(off_q) / n
     every_one = -largest(zero - every) > 0
@@ -154,32 +140,58 @@ def _off_one_line(pair, exponents, n, space, out):
 
 
 @nb.njit(**_INNER)
+def _to_own_scales(full, stride, gone, own, factor, own_length):
+    """Multiply each row by a power of two, ``factor``, that brings its largest entry to [1, 2).
+
+    ``own``: its exponent.  Where ``gone`` is 1, and where a row is zero, factors are 0.
+    """
+    zero = splat(full, 0.0)
+    row_peaks(full, stride, own)
+    for i in range(0, own.size, _W):
+        size = where(load(gone, i) < 0.5, load(own, i), zero)
+        e = where(size > 0.0, exponent(size), zero)
+        store(factor, i, where(size > 0.0, powers(zero - e), zero))
+        store(own, i, e)
+    scale_rows(full, stride, factor)
+    row_squares(full, stride, own_length)
+
+
+@nb.njit(**_INNER)
 def _as_they_stand(pair, e_full, errors, known, are_zero, rounding, n, d, space, out):
-    """Write what is told by the rows as they are, each at its own scale; changes ``full``.
+    """Write what is told by the rows as they are, each at its own scale; may change ``full``.
 
     What is off by one row is off by that row only.  ``errors``: log2 of those of rows, where ``known``;
     ``are_zero``: rows that are exactly zero.
     """
     (_, full, _, other), columns, tokens, (numbers, ones, work, about) = space
     line = columns[2]
-    _, _, own_noise, own, factor, own_length, heights, along, lengths = tokens
+    _, _, own_noise, own, factor, own_length, heights, along, lengths, to_unit, of_full, gone = tokens
     stride, height = line.size, ones.size
     whole = log2(pair[5] + power_of_two(pair[2]) * pair[4]) + pair[1] - e_full
-    row_peaks(full, stride, own)
+    for i in range(height):
+        gone[i] = 1.0 - ones[i]
     for i in range(n):
         own_noise[i] = errors[i] - e_full if known else whole
         if are_zero[i]:
-            own[i], own_noise[i] = 0.0, _EMPTY
+            own_noise[i], gone[i] = _EMPTY, 1.0
     zero, one, two = splat(full, 0.0), splat(full, 1.0), splat(full, 2.0)
+    in_range = one
     for i in range(0, height, _W):
-        size = load(own, i)
-        e = where(size > 0.0, exponent(size), zero)
-        store(factor, i, where(size > 0.0, powers(zero - e), zero))
+        there, size = load(gone, i) < 0.5, load(of_full, i)
+        fine = there & (size > _LEAST) & (size < 1 / _LEAST)
+        in_range = minimum(in_range, where(fine, one, where(there, zero, one)))
+        e = where(fine, exponent(sqrt(where(fine, size, one))), zero)
+        by = where(fine, powers(zero - e), zero)
+        store(factor, i, by)
+        store(to_unit, i, by)
         store(own, i, e)
-    scale_rows(full, stride, factor)
-    row_squares(full, stride, own_length)
+        store(own_length, i, size * by * by)
+    if d == 1 or not -largest(zero - in_range) > 0:
+        _to_own_scales(full, stride, gone, own, factor, own_length)
+        for i in range(height):
+            to_unit[i] = 1.0
     turns = squares = present = zero
-    held = good = one
+    held, added_up = one, zero
     centre = math.sqrt(about[2])
     for i in range(0, height, _W):
         there, by, noise = load(numbers, i) < float(n), load(factor, i), load(own_noise, i)
@@ -199,24 +211,24 @@ def _as_they_stand(pair, e_full, errors, known, are_zero, rounding, n, d, space,
         held = minimum(held, where(there, fine, one))
         turns, squares = turns + turned, squares + turned * turned
         present = present + where(here, one, zero)
-        fine = where(long >= (load(lengths, i) + centre) * by * _SHORT, where(here, one, zero), zero)
-        good = minimum(good, where(there, fine, one))
+        # how much longer than a row what it is added up from is
+        ratio = (load(lengths, i) + centre) * by / long
+        added_up = added_up + where(there, where(here, ratio, splat(full, np.inf)), zero)
         store(lengths, i, where(here, by / long, zero))
-        store(own_length, i, where(here, one / long, zero))
+        store(to_unit, i, where(here, load(to_unit, i) / long, zero))
         store(factor, i, where(here, one, zero))
     if d == 1:  # a single number becomes 1 or -1 exactly
         for i in range(n):
-            full[i * stride] = math.copysign(factor[i], full[i * stride])
-    else:
-        scale_rows(full, stride, own_length)
+            full[i * stride], to_unit[i] = math.copysign(factor[i], full[i * stride]), factor[i]
     count = total(present)
-    weighted(factor, full, stride, line)
+    weighted(to_unit, full, stride, line)
     divide(line, count)
     out[4], out[5], out[6] = total(turns) / n, total(squares) / n, count
-    out[7], out[8] = length(line), squares_about(full, stride, factor, line)
-    if about[0] > 0 and d > 1 and -largest(zero - good) > 0:
+    out[7], out[8] = length(line), squares_about(full, stride, to_unit, factor, line)
+    if about[0] > 0 and d > 1 and total(added_up) <= _LONGER * n:
         out[9] = 2 * sum_of_cosines_about(work, about[1], along, about[2], lengths, n, numbers)
     else:
+        scale_rows(full, stride, to_unit)
         transposed(full, height, stride, other)
         out[9] = 2 * sum_of_cosines(full, n, d, stride, other, numbers, work)
     if not -largest(zero - held) > 0:
@@ -225,7 +237,7 @@ def _as_they_stand(pair, e_full, errors, known, are_zero, rounding, n, d, space,
 
 @nb.njit(**_INNER)
 def angles_of(pair, exponents, errors, known, are_zero, rounding, n, d, space, out):
-    """Write ANGLES of a state that is put together, leading pair known; destroys rest and full."""
+    """Write ANGLES of a state that is put together, leading pair known; may change full."""
     _off_one_line(pair, exponents, n, space, out)
     _as_they_stand(pair, exponents[2], errors, known, are_zero, rounding, n, d, space, out)
 

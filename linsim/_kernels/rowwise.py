@@ -12,26 +12,42 @@ import math
 import numba as nb
 import numpy as np
 
-from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total, transpose, where
+from .lanes import (
+    WIDTH,
+    fma,
+    largest,
+    load,
+    magnitude,
+    maximum,
+    splat,
+    store,
+    total,
+    totals,
+    transpose,
+    where,
+)
 
 __all__ = [
-    "add_rows",
     "divide",
     "dot",
     "farthest",
     "fill",
     "length",
+    "less_row",
     "padded",
     "project",
     "row_peaks",
-    "row_products",
     "row_squares",
     "scale_rows",
+    "scaled",
+    "squares",
     "squares_about",
     "sum_of_cosines",
     "sum_of_cosines_about",
     "transposed",
+    "unfill",
     "weighted",
+    "with_dyads",
 ]
 
 #: rows and columns are padded to a multiple of this
@@ -75,30 +91,41 @@ def divide(x, by):
 
 @nb.njit(**_INNER)
 def row_squares(X, stride, out):
-    """Write the sum of squares of each row; return that of all."""
-    every = 0.0
-    for i in range(0, out.size, 4):
-        s0 = s1 = s2 = s3 = splat(X, 0.0)
+    """Write the sum of squares of each row."""
+    for i in range(0, out.size, 8):
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = splat(X, 0.0)
         for at in range(i * stride, (i + 1) * stride, _W):
-            x0, x1 = load(X, at), load(X, at + stride)
-            x2, x3 = load(X, at + 2 * stride), load(X, at + 3 * stride)
-            s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
-        out[i], out[i + 1], out[i + 2], out[i + 3] = total(s0), total(s1), total(s2), total(s3)
-        every += (out[i] + out[i + 1]) + (out[i + 2] + out[i + 3])
-    return every
+            s0, s1 = _square(X, at, s0), _square(X, at + stride, s1)
+            s2, s3 = _square(X, at + 2 * stride, s2), _square(X, at + 3 * stride, s3)
+            s4, s5 = _square(X, at + 4 * stride, s4), _square(X, at + 5 * stride, s5)
+            s6, s7 = _square(X, at + 6 * stride, s6), _square(X, at + 7 * stride, s7)
+        store(out, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
+
+
+@nb.njit(**_INNER)
+def _square(X, at, s):
+    x = load(X, at)
+    return fma(x, x, s)
 
 
 @nb.njit(**_INNER)
 def row_peaks(X, stride, out):
     """Write the largest modulus of each row."""
-    for i in range(0, out.size, 4):
-        s0 = s1 = s2 = s3 = splat(X, 0.0)
+    for i in range(out.size):
+        s = splat(X, 0.0)
         for at in range(i * stride, (i + 1) * stride, _W):
-            s0 = maximum(magnitude(load(X, at)), s0)
-            s1 = maximum(magnitude(load(X, at + stride)), s1)
-            s2 = maximum(magnitude(load(X, at + 2 * stride)), s2)
-            s3 = maximum(magnitude(load(X, at + 3 * stride)), s3)
-        out[i], out[i + 1], out[i + 2], out[i + 3] = largest(s0), largest(s1), largest(s2), largest(s3)
+            s = maximum(magnitude(load(X, at)), s)
+        out[i] = largest(s)
+
+
+@nb.njit(**_INNER)
+def squares(X):
+    """Return the sum of squares of all numbers."""
+    s0 = s1 = s2 = s3 = splat(X, 0.0)
+    for at in range(0, X.size, 4 * _W):
+        x0, x1, x2, x3 = load(X, at), load(X, at + _W), load(X, at + 2 * _W), load(X, at + 3 * _W)
+        s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
+    return total((s0 + s1) + (s2 + s3))
 
 
 @nb.njit(**_INNER)
@@ -117,18 +144,71 @@ def weighted(x, X, stride, out):
 
 
 @nb.njit(**_INNER)
-def add_rows(X, stride, x, row):
-    """Add x[i] row to row i."""
-    for i in range(0, x.size, 4):
-        f0, f1, f2, f3 = splat(X, x[i]), splat(X, x[i + 1]), splat(X, x[i + 2]), splat(X, x[i + 3])
+def less_row(X, stride, ones, row, y, out, squares, along):
+    """Write X less ``row``, taken off where ``ones`` is 1.
+
+    Also writes the sum of squares of each row that is left, and its product with y.
+    """
+    for i in range(0, ones.size, 8):
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = splat(X, 0.0)
         at = i * stride
         for k in range(0, stride, _W):
-            y = load(row, k)
-            store(X, at, fma(f0, y, load(X, at)))
-            store(X, at + stride, fma(f1, y, load(X, at + stride)))
-            store(X, at + 2 * stride, fma(f2, y, load(X, at + 2 * stride)))
-            store(X, at + 3 * stride, fma(f3, y, load(X, at + 3 * stride)))
+            z, x = load(row, k), load(y, k)
+            s0, t0 = _less(X, at, ones, i, z, x, out, s0, t0)
+            s1, t1 = _less(X, at + stride, ones, i + 1, z, x, out, s1, t1)
+            s2, t2 = _less(X, at + 2 * stride, ones, i + 2, z, x, out, s2, t2)
+            s3, t3 = _less(X, at + 3 * stride, ones, i + 3, z, x, out, s3, t3)
+            s4, t4 = _less(X, at + 4 * stride, ones, i + 4, z, x, out, s4, t4)
+            s5, t5 = _less(X, at + 5 * stride, ones, i + 5, z, x, out, s5, t5)
+            s6, t6 = _less(X, at + 6 * stride, ones, i + 6, z, x, out, s6, t6)
+            s7, t7 = _less(X, at + 7 * stride, ones, i + 7, z, x, out, s7, t7)
             at += _W
+        store(squares, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
+        store(along, i, totals(t0, t1, t2, t3, t4, t5, t6, t7))
+
+
+@nb.njit(**_INNER)
+def _less(X, at, ones, i, row, y, out, s, t):
+    x = load(X, at) - splat(X, ones[i]) * row
+    store(out, at, x)
+    return fma(x, x, s), fma(x, y, t)
+
+
+@nb.njit(**_INNER)
+def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full):
+    """Turn ``rest`` into factor rest + b z^T, and write v row^T + again rest to ``full``.
+
+    Also writes sums of squares of the rows of both; returns the largest modulus in ``full``.
+    """
+    one, two, peak = splat(rest, factor), splat(rest, again), splat(rest, 0.0)
+    for i in range(0, b.size, 8):
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = splat(rest, 0.0)
+        at = i * stride
+        for k in range(0, stride, _W):
+            y, x = load(z, k), load(row, k)
+            s0, t0, p0 = _put(rest, full, at, one, two, b, v, i, y, x, s0, t0)
+            s1, t1, p1 = _put(rest, full, at + stride, one, two, b, v, i + 1, y, x, s1, t1)
+            s2, t2, p2 = _put(rest, full, at + 2 * stride, one, two, b, v, i + 2, y, x, s2, t2)
+            s3, t3, p3 = _put(rest, full, at + 3 * stride, one, two, b, v, i + 3, y, x, s3, t3)
+            peak = maximum(maximum(p0, p1), maximum(maximum(p2, p3), peak))
+            s4, t4, p0 = _put(rest, full, at + 4 * stride, one, two, b, v, i + 4, y, x, s4, t4)
+            s5, t5, p1 = _put(rest, full, at + 5 * stride, one, two, b, v, i + 5, y, x, s5, t5)
+            s6, t6, p2 = _put(rest, full, at + 6 * stride, one, two, b, v, i + 6, y, x, s6, t6)
+            s7, t7, p3 = _put(rest, full, at + 7 * stride, one, two, b, v, i + 7, y, x, s7, t7)
+            peak = maximum(maximum(p0, p1), maximum(maximum(p2, p3), peak))
+            at += _W
+        store(of_rest, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
+        store(of_full, i, totals(t0, t1, t2, t3, t4, t5, t6, t7))
+    return largest(peak)
+
+
+@nb.njit(**_INNER)
+def _put(rest, full, at, one, two, b, v, i, z, row, s, t):
+    x = one * load(rest, at) + splat(rest, b[i]) * z
+    store(rest, at, x)
+    y = two * x + splat(rest, v[i]) * row
+    store(full, at, y)
+    return fma(x, x, s), fma(y, y, t), magnitude(y)
 
 
 @nb.njit(**_INNER)
@@ -244,32 +324,23 @@ def sum_of_cosines_about(products, factor, along, shift, inverse, n, numbers):
 
 
 @nb.njit(**_INNER)
-def row_products(X, stride, y, out):
-    """Write the product of each row with y."""
-    for i in range(0, out.size, 4):
-        s0 = s1 = s2 = s3 = splat(X, 0.0)
-        at = i * stride
-        for k in range(0, stride, _W):
-            x = load(y, k)
-            s0, s1 = fma(load(X, at), x, s0), fma(load(X, at + stride), x, s1)
-            s2, s3 = fma(load(X, at + 2 * stride), x, s2), fma(load(X, at + 3 * stride), x, s3)
-            at += _W
-        out[i], out[i + 1], out[i + 2], out[i + 3] = total(s0), total(s1), total(s2), total(s3)
-
-
-@nb.njit(**_INNER)
-def squares_about(X, stride, ones, line):
-    """The sum of |x_i - line|^2 over the rows where ``ones`` is 1, elsewhere 0."""
-    s0 = s1 = splat(X, 0.0)
-    for i in range(0, ones.size, 2):
-        f0, f1 = splat(X, -ones[i]), splat(X, -ones[i + 1])
+def squares_about(X, stride, x, ones, line):
+    """The sum of |x[i] x_i - line|^2 over the rows where ``ones`` is 1; elsewhere it is 0, and so is x."""
+    s0 = s1 = s2 = s3 = splat(X, 0.0)
+    for i in range(0, ones.size, 4):
+        f0, f1, f2, f3 = splat(X, x[i]), splat(X, x[i + 1]), splat(X, x[i + 2]), splat(X, x[i + 3])
+        g0, g1 = splat(X, -ones[i]), splat(X, -ones[i + 1])
+        g2, g3 = splat(X, -ones[i + 2]), splat(X, -ones[i + 3])
         at = i * stride
         for k in range(0, stride, _W):
             y = load(line, k)
-            x0, x1 = fma(f0, y, load(X, at)), fma(f1, y, load(X, at + stride))
-            s0, s1 = fma(x0, x0, s0), fma(x1, x1, s1)
+            x0 = fma(f0, load(X, at), g0 * y)
+            x1 = fma(f1, load(X, at + stride), g1 * y)
+            x2 = fma(f2, load(X, at + 2 * stride), g2 * y)
+            x3 = fma(f3, load(X, at + 3 * stride), g3 * y)
+            s0, s1, s2, s3 = fma(x0, x0, s0), fma(x1, x1, s1), fma(x2, x2, s2), fma(x3, x3, s3)
             at += _W
-    return total(s0 + s1)
+    return total((s0 + s1) + (s2 + s3))
 
 
 @nb.njit(**_INNER)
@@ -282,49 +353,56 @@ def scale_rows(X, stride, x):
 
 
 @nb.njit(**_INNER)
-def project(S, stride, alpha, x, q, main, f, y, ahead):
+def project(S, stride, alpha, x, q, main, f, y, off, ahead):
     """Take from S what lies along alpha (of which x is what it holds) and then along q.
 
-    Writes main alpha + f S q to ``y`` (what S still held along q) and y^T S to ``ahead``; returns the sum
-    of squares of S.
+    Writes main alpha + f S q to ``y``, what S still held along q to ``off``, and y^T S to ``ahead``; returns
+    the sum of squares of S.
     """
     zero = splat(S, 0.0)
     for k in range(0, stride, _W):
         store(ahead, k, zero)
-    squares = zero
-    for i in range(0, alpha.size, 4):
-        f0, f1 = splat(S, -alpha[i]), splat(S, -alpha[i + 1])
-        f2, f3 = splat(S, -alpha[i + 2]), splat(S, -alpha[i + 3])
-        t0 = t1 = t2 = t3 = zero
+    every = zero
+    for i in range(0, alpha.size, 8):
+        t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = zero
         at = i * stride
         for k in range(0, stride, _W):
-            along, other = load(x, k), load(q, k)
-            x0, x1 = fma(f0, along, load(S, at)), fma(f1, along, load(S, at + stride))
-            x2, x3 = fma(f2, along, load(S, at + 2 * stride)), fma(f3, along, load(S, at + 3 * stride))
-            store(S, at, x0)
-            store(S, at + stride, x1)
-            store(S, at + 2 * stride, x2)
-            store(S, at + 3 * stride, x3)
-            t0, t1, t2, t3 = fma(x0, other, t0), fma(x1, other, t1), fma(x2, other, t2), fma(x3, other, t3)
+            w, z = load(x, k), load(q, k)
+            t0 = fma(_less_along(S, at, alpha, i, w), z, t0)
+            t1 = fma(_less_along(S, at + stride, alpha, i + 1, w), z, t1)
+            t2 = fma(_less_along(S, at + 2 * stride, alpha, i + 2, w), z, t2)
+            t3 = fma(_less_along(S, at + 3 * stride, alpha, i + 3, w), z, t3)
+            t4 = fma(_less_along(S, at + 4 * stride, alpha, i + 4, w), z, t4)
+            t5 = fma(_less_along(S, at + 5 * stride, alpha, i + 5, w), z, t5)
+            t6 = fma(_less_along(S, at + 6 * stride, alpha, i + 6, w), z, t6)
+            t7 = fma(_less_along(S, at + 7 * stride, alpha, i + 7, w), z, t7)
             at += _W
-        y0, y1, y2, y3 = total(t0), total(t1), total(t2), total(t3)
-        y[i], y[i + 1] = main * alpha[i] + f * y0, main * alpha[i + 1] + f * y1
-        y[i + 2], y[i + 3] = main * alpha[i + 2] + f * y2, main * alpha[i + 3] + f * y3
-        f0, f1, f2, f3 = splat(S, -y0), splat(S, -y1), splat(S, -y2), splat(S, -y3)
-        t0, t1, t2, t3 = splat(S, y[i]), splat(S, y[i + 1]), splat(S, y[i + 2]), splat(S, y[i + 3])
+        t0 = totals(t0, t1, t2, t3, t4, t5, t6, t7)
+        store(off, i, t0)
+        store(y, i, load(alpha, i) * main + t0 * f)
         at = i * stride
         for k in range(0, stride, _W):
-            other = load(q, k)
-            x0, x1 = fma(f0, other, load(S, at)), fma(f1, other, load(S, at + stride))
-            x2, x3 = fma(f2, other, load(S, at + 2 * stride)), fma(f3, other, load(S, at + 3 * stride))
-            store(S, at, x0)
-            store(S, at + stride, x1)
-            store(S, at + 2 * stride, x2)
-            store(S, at + 3 * stride, x3)
-            squares = fma(x0, x0, fma(x1, x1, fma(x2, x2, fma(x3, x3, squares))))
-            store(ahead, k, fma(t0, x0, fma(t1, x1, fma(t2, x2, fma(t3, x3, load(ahead, k))))))
-            at += _W
-    return total(squares)
+            w, z = load(x, k), load(q, k)
+            s0 = s1 = zero
+            s2 = load(ahead, k)
+            for row in range(i, i + 8, 2):
+                # the first once more, which is cheaper than writing it
+                x0 = _less_along(S, at, alpha, row, w) - splat(S, off[row]) * z
+                x1 = _less_along(S, at + stride, alpha, row + 1, w) - splat(S, off[row + 1]) * z
+                store(S, at, x0)
+                store(S, at + stride, x1)
+                s0, s1 = fma(x0, x0, s0), fma(x1, x1, s1)
+                s2 = fma(splat(S, y[row]), x0, fma(splat(S, y[row + 1]), x1, s2))
+                at += 2 * stride
+            store(ahead, k, s2)
+            every = every + (s0 + s1)
+            at += _W - 8 * stride
+    return total(every)
+
+
+@nb.njit(**_INNER)
+def _less_along(S, at, alpha, i, x):
+    return load(S, at) - splat(S, alpha[i]) * x
 
 
 @nb.njit(**_INNER)
@@ -338,3 +416,24 @@ def fill(M, X, stride):
             store(X, i * stride + k, load(flat, i * d + k))
         for k in range(whole, d):
             X[i * stride + k] = flat[i * d + k]
+
+
+@nb.njit(**_INNER)
+def unfill(X, stride, M):
+    """Copy to a matrix (n, d), contiguous: the reverse of :func:`fill`."""
+    n, d = M.shape
+    flat = M.reshape(n * d)
+    whole = d // _W * _W
+    for i in range(n):
+        for k in range(0, whole, _W):
+            store(flat, i * d + k, load(X, i * stride + k))
+        for k in range(whole, d):
+            flat[i * d + k] = X[i * stride + k]
+
+
+@nb.njit(**_INNER)
+def scaled(X, factor, out):
+    """Write X times a number."""
+    f = splat(X, factor)
+    for at in range(0, X.size, _W):
+        store(out, at, load(X, at) * f)

@@ -13,10 +13,10 @@ import numpy as np
 
 from .angles import angles_of
 from .kept import KEPT
-from .lanes import WIDTH, load, splat, store
+from .lanes import WIDTH, fma, load, splat, store
 from .layer import power_of_two
 from .products import aligned
-from .rowwise import row_peaks
+from .rowwise import unfill
 from .singular import bidiagonalise, lay_out, squares, tile_work
 from .sums import assemble, content_of, leading_of, room
 from .values import angular_of, ranks_of, sizes_of
@@ -31,36 +31,36 @@ _W = WIDTH // 8
 
 
 @nb.njit(**_INNER)
-def _for_singular_values(pair, S, alpha, q, x, out, o):
-    """Write the minors to ``out`` from ``o`` on where the leading pair is split off, else all of the state.
-
-    ``x``: what S holds along alpha.
-    """
-    stride = q.size
-    apart = pair[3] > 0
-    f = 1.0 if apart else power_of_two(pair[2])
-    for i in range(S.size // stride):
-        along = splat(S, -alpha[i] if apart else pair[0] * alpha[i])
-        at = i * stride
-        for k in range(0, stride, _W):
-            y = load(x, k) if apart else load(q, k)
-            store(out, o + at, load(S, at) * f + along * y)
-            at += _W
+def _scale(pair, size_S):
+    """The power of two below the norm of what singular values are found of; NaN if it is not finite."""
+    size = (
+        math.sqrt(size_S) if pair[3] > 0 else math.hypot(pair[0], power_of_two(pair[2]) * math.sqrt(size_S))
+    )
+    if not math.isfinite(size):
+        return np.nan
+    return power_of_two(math.frexp(size)[1] - 1.0) if size > 0 else 1.0
 
 
 @nb.njit(**_INNER)
-def _entries_around_one(X, stride, o, size, peaks):
-    """Divide a matrix by a power of two, which is returned; 1 for a matrix that is zero or not finite."""
-    row_peaks(X[o : o + size], stride, peaks)
-    peak = peaks.max()
-    if not (peak > 0 and math.isfinite(peak)):
-        return 1.0
-    scale = power_of_two(math.frexp(peak)[1] - 1.0)
-    if scale == 1.0:
-        return 1.0
-    for at in range(o, o + size, _W):
-        store(X, at, load(X, at) / scale)
-    return scale
+def _for_singular_values(pair, S, alpha, q, x, scale, out, o):
+    """Write the minors to ``out`` from ``o`` on where the leading pair is split off, else all of the state.
+
+    ``x``: what S holds along alpha.  All is divided by ``scale``.
+    """
+    stride = q.size
+    apart = pair[3] > 0
+    f, main = (1.0, -1.0) if apart else (power_of_two(pair[2]), pair[0])
+    f, main = f / scale, main / scale
+    line = x if apart else q
+    by = splat(S, f)
+    for i in range(0, S.size // stride, 2):
+        one, two = splat(S, main * alpha[i]), splat(S, main * alpha[i + 1])
+        at = i * stride
+        for k in range(0, stride, _W):
+            y = load(line, k)
+            store(out, o + at, fma(one, y, load(S, at) * by))
+            store(out, o + at + stride, fma(two, y, load(S, at + stride) * by))
+            at += _W
 
 
 @nb.njit(**_INNER)
@@ -99,8 +99,8 @@ def _decreasing(squared, lane, scale, out):
 
 @nb.njit(**_COMPILE)
 def measure(
-    a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, values, errors,
-    pairs, largest, lost,
+    a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, minors, scales,
+    values, errors, pairs, largest, lost,
 ):  # fmt: skip
     """Write the default metrics of B states and their errors.
 
@@ -113,7 +113,9 @@ def measure(
     zero (B or 1, n) bool : rows that are exactly zero
     unit : eps of the dtype of the states
     wanted : whether to write SIZES, ANGULAR and RANKS of :mod:`.slots`, and whether singular values are
-        found here (else no RANKS are written)
+        found here (else no RANKS are written, and others find them)
+    minors (B or 0, n, d), scales (B,) : what others find singular values of, and are to multiply these by,
+        written
     values, errors (14, B) : SIZES, ANGULAR and RANKS, one below the other, written
     pairs (B, 6), largest (B,) : what :func:`linsim._kernels.values.ranks` starts from, written
     lost (B,) bool : whose singular values were not found, written
@@ -121,7 +123,7 @@ def measure(
     n, d = R.shape[1], R.shape[2]
     of_sizes, of_angles, of_ranks, in_lanes = wanted
     space = room(n, d, R)
-    S, x, q, alpha, peaks = space[0][2], space[1][2], space[1][1], space[2][0], space[2][3]
+    S, x, q, alpha = space[0][2], space[1][2], space[1][1], space[2][0]
     sums, around = np.empty(6), np.empty(13)
     log_unit = math.log2(unit)
     tall, wide, stride = max(n, d), min(n, d), q.size
@@ -131,7 +133,8 @@ def measure(
     stage, tile = aligned(held * at_once, R), aligned(tall * wide * at_once // 2, R)
     diagonal, above = aligned(max(wide, 2) * at_once, R), aligned(max(wide, 2) * at_once, R)
     squared, work = aligned(wide * at_once, R), aligned(tile_work(tall, wide) * at_once, R)
-    singular, scales, places = np.empty(wide), np.empty(2 * _W), np.zeros(2 * _W, np.int64)
+    singular, places = np.empty(wide), np.zeros(2 * _W, np.int64)
+    whole = aligned(0 if in_lanes else S.size, R)
     m, logs = np.zeros(wide), np.zeros(wide)
     filled = 0
     for s in range(R.shape[0]):
@@ -145,12 +148,16 @@ def measure(
             sizes_of(sums, e[s], noise[s], v[t], not of_mode, kept, n, unit, s, values[:6], errors[:6])
         if not (of_angles or of_ranks):
             continue
-        leading_of(a[s], r[s], b[s], R[s], e[s], noise[s], v[t], z[t], log_unit, space, pairs[s])
-        if in_lanes:
-            _for_singular_values(pairs[s], S, alpha, q, x, stage, filled * held)
-            scales[filled] = _entries_around_one(stage, stride, filled * held, S.size, peaks)
-            places[filled] = s
-            filled += 1
+        size_S = leading_of(a[s], r[s], R[s], e[s], noise[s], z[t], log_unit, space, pairs[s])
+        if of_ranks:
+            scales[s] = _scale(pairs[s], size_S)
+            if in_lanes:
+                _for_singular_values(pairs[s], S, alpha, q, x, scales[s], stage, filled * held)
+                places[filled] = s
+                filled += 1
+            else:
+                _for_singular_values(pairs[s], S, alpha, q, x, scales[s], whole, 0)
+                unfill(whole, stride, minors[s])
         if of_angles:
             of_rows, are_zero = rows[s if rows.shape[0] > 1 else 0], zero[s if zero.shape[0] > 1 else 0]
             angles_of(pairs[s], exponents, of_rows, known, are_zero, 4 * unit, n, d, space, around)
@@ -163,7 +170,7 @@ def measure(
             )  # fmt: skip
             for lane in range(filled):
                 p = places[lane]
-                lost[p] = not _decreasing(squared, lane, scales[lane], singular)
+                lost[p] = not _decreasing(squared, lane, scales[p], singular)
                 ranks_of(
                     singular, pairs[p], largest[p], noise[p], unit, m, logs, p, values[10:], errors[10:]
                 )  # fmt: skip
@@ -182,8 +189,7 @@ def matrices(a, r, b, R, e, noise, v, z, unit, pairs, out):
     whole = aligned(S.size, R)
     for s in range(R.shape[0]):
         t = s if v.shape[0] > 1 else 0
-        leading_of(a[s], r[s], b[s], R[s], e[s], noise[s], v[t], z[t], math.log2(unit), space, pairs[s])
-        _for_singular_values(pairs[s], S, alpha, q, x, whole, 0)
-        for i in range(n):
-            for j in range(d):
-                out[s, i, j] = whole[i * q.size + j]
+        assemble(a[s], r[s], b[s], R[s], e[s], v[t], z[t], space)
+        leading_of(a[s], r[s], R[s], e[s], noise[s], z[t], math.log2(unit), space, pairs[s])
+        _for_singular_values(pairs[s], S, alpha, q, x, 1.0, whole, 0)
+        unfill(whole, q.size, out[s])

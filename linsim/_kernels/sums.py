@@ -9,8 +9,9 @@ A state at work lies in ``space``, as :func:`room` makes it, padded as in :mod:`
 
     matrices  rest, full, minors S, room
     columns   the common row, q, what S holds along alpha, two of room
-    tokens    alpha, v, five of room, and two that :func:`content_of` leaves to ``angles_of``
-    others    numbers and ones of tokens, products of their rests, and what belongs to these
+    tokens    alpha, v, b, four of room, two that :func:`content_of` leaves to ``angles_of``, sums of
+              squares of the rows of rest and of full, and one more of room
+    others    numbers and ones of tokens, products of their rests, what belongs to these, the largest modulus
 """
 
 from __future__ import annotations
@@ -21,23 +22,24 @@ import numba as nb
 import numpy as np
 
 from .kept import KEPT
-from .lanes import WIDTH, load, splat, store
+from .lanes import WIDTH, load, store
 from .layer import log2, power_of_two
 from .products import aligned
 from .rowwise import (
-    add_rows,
     divide,
     dot,
     farthest,
     fill,
     length,
+    less_row,
     padded,
     project,
-    row_peaks,
-    row_products,
-    row_squares,
+    scaled,
+    squares,
     transposed,
+    unfill,
     weighted,
+    with_dyads,
 )
 
 __all__ = ["assemble", "content", "content_of", "leading", "leading_of", "room"]
@@ -68,7 +70,7 @@ def room(n, d, like):
          aligned(stride, like)),
         (aligned(height, like), aligned(height, like), aligned(height, like), aligned(height, like),
          aligned(height, like), aligned(height, like), aligned(height, like), aligned(height, like),
-         aligned(height, like)),
+         aligned(height, like), aligned(height, like), aligned(height, like), aligned(height, like)),
         (numbers, ones, aligned(height * (height if height <= _KEPT else 4), like), np.zeros(4)),
     )  # fmt: skip
 
@@ -77,8 +79,9 @@ def room(n, d, like):
 def assemble(a, r, b, R, e, v, z, space):
     """Put the parts of a state together, as rest and full; return the exponents of row, rest and full."""
     n, d = R.shape
-    (rest, full, _, _), columns, tokens, _ = space
-    row, own_z, own_v = columns[0], columns[1], tokens[1]
+    (rest, full, _, _), columns, tokens, (_, _, _, about) = space
+    row, own_z = columns[0], columns[1]
+    own_v, own_b, scaled_v, scaled_b = tokens[1], tokens[2], tokens[3], tokens[4]
     stride = row.size
     e_row, e_rest = max(e[0], e[1]), max(e[2], e[3])
     e_full = max(e_row, e_rest)
@@ -88,16 +91,16 @@ def assemble(a, r, b, R, e, v, z, space):
     for j in range(d):
         row[j] = f_a * z[j] + f_r * r[j]
         own_z[j] = z[j]
-    fill(R, rest, stride)
     for i in range(n):
-        own_v[i] = v[i]
-        x, y = splat(rest, b[i] * f_b), splat(rest, v[i] * f_row)
-        at = i * stride
-        for k in range(0, stride, _W):
-            t = x * load(own_z, k) + load(rest, at) * f_R
-            store(rest, at, t)
-            store(full, at, y * load(row, k) + t * f_rest)
-            at += _W
+        own_v[i], own_b[i] = v[i], b[i]
+    for i in range(n, own_v.size):
+        own_v[i] = own_b[i] = 0.0
+    for i in range(own_v.size):
+        scaled_v[i], scaled_b[i] = f_row * own_v[i], f_b * own_b[i]
+    fill(R, rest, stride)
+    about[3] = with_dyads(
+        rest, f_R, scaled_b, own_z, scaled_v, row, f_rest, full, stride, tokens[9], tokens[10]
+    )  # fmt: skip
     return e_row, e_rest, e_full
 
 
@@ -111,23 +114,20 @@ def content_of(mean, e, exponents, of_mode, kept, n, d, space, out):
     height, stride = ones.size, row.size
     # with v = 1 the rest alone differs between tokens: nothing cancels
     e_base = e_full if of_mode else e_rest
-    C[:] = full if of_mode else rest
+    base = full if of_mode else rest
     for i in range(height):
         coefficients[i] = ones[i] / n
-    weighted(coefficients, C, stride, line)
-    for i in range(height):
-        coefficients[i] = -ones[i]
-    add_rows(C, stride, coefficients, line)
-    high = row_squares(C, stride, squares)
-    transposed(C, height, stride, other)
-    apart = farthest(C, n, d, stride, other, squares, numbers, work)
+    weighted(coefficients, base, stride, line)
     # the tokens once more, as their mean and the rest of each: products of them follow from those of rests
     f_rest, f_row = 1.0, 0.0
     if not of_mode:
         f_rest, f_row = power_of_two(e_rest - e_full), power_of_two(e_row - e_full)
     for j in range(stride):
         centre[j] = f_row * row[j] + f_rest * line[j]
-    row_products(C, stride, centre, along)
+    less_row(base, stride, ones, line, centre, C, squares, along)
+    high = dot(squares, ones)
+    transposed(C, height, stride, other)
+    apart = farthest(C, n, d, stride, other, squares, numbers, work)
     for i in range(height):
         along[i] *= f_rest
         lengths[i] = f_rest * math.sqrt(squares[i])
@@ -143,35 +143,35 @@ def content_of(mean, e, exponents, of_mode, kept, n, d, space, out):
         line[:d] = mean
     else:
         e_low = e_full
-    row_peaks(full, stride, squares)
-    peak = 0.0
-    for i in range(n):
-        peak = max(peak, squares[i])
-    out[0], out[1], out[2] = peak, math.sqrt(high), e_base
+    out[0], out[1], out[2] = about[3], math.sqrt(high), e_base
     out[3], out[4], out[5] = length(line) * math.sqrt(float(n)), e_low, math.sqrt(apart)
 
 
 @nb.njit(**_INNER)
-def leading_of(a, r, b, R, e, noise, v, z, one_rounding, space, out):
+def leading_of(a, r, R, e, noise, z, one_rounding, space, out):
     """Take the leading pair of singular vectors off: ``leading_pair`` of metrics/_leading_pair.py.
 
-    S, alpha, q and what S holds along alpha are left in ``space``.
+    The state has been put together.  S, alpha, q and what S holds along alpha are left in ``space``;
+    returns the sum of squares of S.
     """
-    n, d = R.shape
-    (_, _, S, _), columns, tokens, _ = space
+    d = R.shape[1]
+    (rest, _, S, _), columns, tokens, (_, ones, _, _) = space
     q, x, ahead, line = columns[1], columns[2], columns[3], columns[4]
-    alpha, own_v, own_b, y, sums = tokens[0], tokens[1], tokens[2], tokens[3], tokens[4]
+    alpha, own_v, own_b, y, of_rest = tokens[0], tokens[1], tokens[2], tokens[3], tokens[9]
     stride = q.size
-    for i in range(n):
-        own_v[i], own_b[i] = v[i], b[i]
     for j in range(d):
         ahead[j], x[j] = r[j], z[j]
     e_a, e_r, e_b, e_R = e[0], e[1], e[2], e[3]
-    fill(R, S, stride)
-    size_R = row_squares(S, stride, sums)
+    size_b = length(own_b)
+    alone = size_b == 0 and e_b <= e_R  # R is all of the rest
+    if alone:
+        size_R = dot(of_rest, ones)
+    else:
+        fill(R, S, stride)
+        size_R = squares(S)
     L_v = log2(length(own_v))
     L_a, L_r = log2(abs(a)) + e_a + L_v, log2(length(ahead)) + e_r + L_v
-    L_b, L_R = log2(length(own_b)) + e_b, log2(math.sqrt(size_R)) + e_R
+    L_b, L_R = log2(size_b) + e_b, log2(math.sqrt(size_R)) + e_R
     # the same state is one dyad plus a rest in three ways; the smallest rest is the one without cancellation
     T_pair, T_row, T_column = max(L_R, L_b + L_r - L_a), max(L_R, L_b), max(L_R, L_r)
     noise_a, noise_r, noise_b, noise_R = noise[0] + L_v, noise[1], noise[2], noise[3]
@@ -192,12 +192,17 @@ def leading_of(a, r, b, R, e, noise, v, z, one_rounding, space, out):
         q[j] = keep_z * x[j] + keep_r * ahead[j]
         line[j] = by_z * x[j] + by_r * ahead[j]
         ahead[j] = by_v * ahead[j]
-    for i in range(n):
-        at = i * stride
-        for k in range(0, stride, _W):
-            t = load(S, at) * f_R + load(line, k) * own_b[i] + load(ahead, k) * own_v[i]
-            store(S, at, t)
-            at += _W
+    if alone:
+        scaled(rest, f_R, S)
+        first_S = math.sqrt(size_R) * f_R
+    else:
+        for i in range(R.shape[0]):
+            at = i * stride
+            for k in range(0, stride, _W):
+                t = load(S, at) * f_R + load(line, k) * own_b[i] + load(ahead, k) * own_v[i]
+                store(S, at, t)
+                at += _W
+        first_S = math.sqrt(squares(S))
     keep_v = power_of_two(e_a - e_main) * a if column else 1.0
     keep_b = power_of_two(e_b - e_a) * inverse_a if pair else (power_of_two(e_b - e_main) if column else 0.0)
     for i in range(alpha.size):
@@ -224,25 +229,30 @@ def leading_of(a, r, b, R, e, noise, v, z, one_rounding, space, out):
     divide(alpha, n_alpha)
     divide(q, n_q)
     first = main
-    first_S = math.sqrt(row_squares(S, stride, sums))
     weighted(alpha, S, stride, x)
-    size_S = 0.0
-    for _ in range(_SWEEPS):
+    # singular values see the square of what is left between dyad and minors: less than a rounding
+    small = 2.0 ** (0.5 * one_rounding)
+    size_S = cross = 0.0
+    for sweep in range(_SWEEPS):
         for j in range(stride):
             q[j] = main * q[j] + f * x[j]
         main = length(q)
         divide(q, main)
-        size_S = project(S, stride, alpha, x, q, main, f, y, ahead)
+        size_S = project(S, stride, alpha, x, q, main, f, y, tokens[4], ahead)
         main = length(y)
         by = main if main > 0 else 1.0
         for i in range(alpha.size):
             alpha[i] = y[i] / by
         for j in range(stride):
             x[j] = ahead[j] / by
-    cross = f * length(x)
-    # singular values see the square of what is left between dyad and minors: less than a rounding
-    apart = cross <= 2.0 ** (0.5 * one_rounding) * main
-    split_off = main > 0 and apart and f * math.sqrt(size_S) <= 0.5 * main
+        cross, far = f * length(x), f * math.sqrt(size_S)
+        if far <= 0.5 * main and cross <= 0.25 * small * main:
+            break
+        # a pair that will be split off has at least .8 of the squares in the end; it holds less than half of
+        # them after two sweeps, and leaves so little after four, only if it began within 1e-8 of being hidden
+        if sweep > 0 and far > main:
+            break
+    split_off = main > 0 and cross <= small * main and f * math.sqrt(size_S) <= 0.5 * main
     noise_S = power_of_two(math.floor(min(noise_S - e_S, 200.0)) + 1) if noise_S > _EMPTY / 2 else 0.0
     noise_main = (
         power_of_two(math.floor(min(noise_main - whole, 200.0)) + 1) if noise_main > _EMPTY / 2 else 0.0
@@ -251,6 +261,7 @@ def leading_of(a, r, b, R, e, noise, v, z, one_rounding, space, out):
     share = first_S / first if f * first_S < first else (1 / f if f > 0 else 1.0)
     out[0], out[1], out[2], out[3] = main, whole, delta, 1.0 if split_off else 0.0
     out[4], out[5] = noise_S + share * noise_main, noise_main
+    return size_S
 
 
 @nb.njit(**_COMPILE)
@@ -285,8 +296,7 @@ def leading(a, r, b, R, e, noise, v, z, unit, S, alphas, qs, out):
     minors, q, alpha = space[0][2], space[1][1], space[2][0]
     for s in range(R.shape[0]):
         t = s if v.shape[0] > 1 else 0
-        leading_of(a[s], r[s], b[s], R[s], e[s], noise[s], v[t], z[t], math.log2(unit), space, out[s])
+        assemble(a[s], r[s], b[s], R[s], e[s], v[t], z[t], space)
+        leading_of(a[s], r[s], R[s], e[s], noise[s], z[t], math.log2(unit), space, out[s])
         alphas[s, :], qs[s, :] = alpha[:n], q[:d]
-        for i in range(n):
-            for j in range(d):
-                S[s, i, j] = minors[i * q.size + j]
+        unfill(minors, q.size, S[s])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._gram import of_squares, singular_values, values_of_minors
 from .._kernels.slots import ANGLES, ANGULAR, RANKS, SIZES
 from .._namespace import namespace
 from .._state import PARTS, Split, State
@@ -109,27 +110,53 @@ class Compiled:
         in_lanes = of_ranks and max(n, d) <= _kernels.LARGEST
         values, errors = np.empty((2, len(_PLACES), size))
         pairs, largest, lost = np.empty((size, 6)), np.empty(size), np.empty(size, dtype=bool)
+        scales, minors = np.empty(size), np.empty((size if of_ranks and not in_lanes else 0, n, d))
         measure(
             self.a, self.r, self.b, self.R, self.mean, self.e, self.noise, self.v, self.z, *self._cut(),
-            *self._rows(zero_rows), self.unit, (of_sizes, of_angles, of_ranks, in_lanes), values, errors,
-            pairs, largest, lost,
+            *self._rows(zero_rows), self.unit, (of_sizes, of_angles, of_ranks, in_lanes), minors, scales,
+            values, errors, pairs, largest, lost,
         )  # fmt: skip
         redone = 0
-        if of_ranks and (not in_lanes or lost.any()):
-            redone = self._ranks(np.flatnonzero(lost | (not in_lanes)), largest, values, errors)
+        if len(minors):
+            redone = self._ranks_of_large(minors, scales, pairs, largest, values, errors)
+        elif of_ranks and lost.any():
+            which = np.flatnonzero(lost)
+            singular, redone = _kernels.singular_values(self._matrices()[0][which])
+            self._ranks(which, singular, pairs, largest, values, errors)
         values, errors = values[:, :, None, None], errors[:, :, None, None]
         return {name: Measured(values[_PLACES[name]], errors[_PLACES[name]]) for name in names}, redone
 
-    def _ranks(self, which: HostArray, largest: HostArray, values: HostArray, errors: HostArray) -> int:
-        """Write ranks of states that :func:`measure` left; return how many LAPACK did in its stead."""
+    def _ranks(
+        self, which: HostArray, singular: HostArray, pairs: HostArray, largest: HostArray, values: HostArray,
+        errors: HostArray,
+    ) -> None:  # fmt: skip
+        """Write ranks of states that :func:`measure` left, whose singular values others found."""
         from .._kernels.values import ranks
 
         _kernels.announce(ranks, "float64")
-        minors, pairs = self._matrices()
-        singular, redone = _kernels.singular_values(minors[which])
         found = np.empty((2, len(RANKS), len(which)))
         ranks(singular, pairs[which], largest[which], self.noise[which], self.unit, *found)
         values[-len(RANKS) :, which], errors[-len(RANKS) :, which] = found
+
+    def _ranks_of_large(
+        self, minors: HostArray, scales: HostArray, pairs: HostArray, largest: HostArray, values: HostArray,
+        errors: HostArray,
+    ) -> int:  # fmt: skip
+        """Write ranks of states too large for lanes; return how many LAPACK did in the end."""
+        split_off, several = pairs[:, 3] > 0, min(self.shape[1:])
+        singular, blurred = np.full((self.size, several), np.nan), np.zeros(self.size)
+        redone = 0
+        for k in np.flatnonzero(np.isfinite(scales)):
+            found = values_of_minors(minors[k]) if split_off[k] else singular_values(minors[k])
+            singular[k], by_svd, blurred[k] = found
+            redone += by_svd
+        self._ranks(np.arange(self.size), singular * scales[:, None], pairs, largest, values, errors)
+        which = np.flatnonzero(blurred > 0)
+        if several > 1 and which.size:
+            place = len(_PLACES) - len(RANKS)
+            errors[place:, which] += of_squares(
+                singular[which], blurred[which], split_off[which], values[place:, which]
+            )
         return redone
 
     def _matrices(self) -> tuple[HostArray, HostArray]:
