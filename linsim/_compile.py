@@ -83,7 +83,7 @@ def use(group: str, dtype: str) -> None:
     if group in ("laws", "symmetric"):
         from_values(Linear(A, H))
         return
-    others = {"jump": "modal", "powers": "squaring", "outlook": "parts"}
+    others = {"jump": "modal", "powers": "squaring"}
     others |= {"sums": "iterate", "stationary": "iterate"}
     method = others.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import _kernels
 from .._parallel import ahead, workers
-from .._recorded import Recorded, merged
+from .._recorded import Recorded
 from .._shadow import BUDGET
 from .._split import KINDS
 from .._state import Split, State
@@ -28,7 +28,6 @@ from .affine import drives
 from .compiled_parts import Group, groups_of, measured, walker
 from .lanes import not_compiled, stacks
 from .matrices import blunt, gentle, plain_split, split_of, told_apart, walked_heads
-from .outlook import DEEPEST, stays_apart
 from .protocol import Job
 from .task import Task, rounding
 
@@ -110,35 +109,25 @@ def jobs(task: Task) -> list[Job]:
             walked = _walked(task, _some(here, which), split, A, H, which + first, overlap)
             return recorded(walked, which, kinds)
 
-        def by_probe(which: HostArray, split: Split, kinds: HostArray) -> Recorded:
-            """Some of the systems, cut along their means, which are enough for those that are not rough."""
-            which_of, relative = (task, split, A, H, which + first), np.zeros((len(which), len(layers)))
+        def by_probe(split: Split, kinds: HostArray) -> Recorded:
+            """All of the systems, cut along their means, which is enough for those that are not rough."""
+            every, relative = np.arange(m), np.zeros((m, len(layers)))
+            which = (task, split, A, H, every + first, relative)
             if probed.small(task):
-                walked = probed.walked(*which_of, relative, _STAGES if overlap else 1)
-                found = recorded(ahead(walked) if overlap else walked, which, kinds)
+                walked = probed.walked(*which, _STAGES if overlap else 1)
+                found = recorded(ahead(walked) if overlap else walked, every, kinds)
             else:
-                threads, nothing = workers() if pieces == 1 else 1, recorded([], which, kinds)
-                found = probed.large(*which_of, relative, nothing, until[which], threads)
-            enlarged[which[~probed.rough(found, relative)]] = 1.0
+                threads = workers() if pieces == 1 else 1
+                found = probed.large(*which, recorded([], every, kinds), until, threads)
+            enlarged[~probed.rough(found, relative)] = 1.0
             return found
 
-        calm, enlarged = _calm(task, own, m), np.full(m, np.inf)
-        tried = []
-        for which in (np.flatnonzero(calm), np.flatnonzero(~calm)):
-            if not which.size:
-                continue
-
-            def among(M: HostArray, which: HostArray = which) -> HostArray:
-                return _some(own(M), which)
-
-            if calm[which[0]]:
-                cut, kinds = plain_split(task, among, heads), np.asarray([KINDS[0]])
-            else:
-                split, kinds, enlarged[which] = split_of(task, among, heads, equal)
-                cut, kinds = gentle(task, split, kinds, enlarged[which], among, heads)
-            probe = bool(calm[which[0]]) and probed.covers(task)
-            tried.append((which, (by_probe if probe else along)(which, cut, kinds)))
-        found = merged(tried, m, {})
+        if probed.covers(task):
+            enlarged = np.full(m, np.inf)
+            found = by_probe(plain_split(task, own, heads), np.asarray([KINDS[0]]))
+        else:
+            split, kinds, enlarged = split_of(task, own, heads, equal)
+            found = along(np.arange(m), *gentle(task, split, kinds, enlarged, own, heads))
         rough = blunt(found, enlarged, task.precision)
         far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
         if not far.size:
@@ -154,19 +143,6 @@ def jobs(task: Task) -> list[Job]:
         return [Job(slice(0, size), functools.partial(run, 0, 1))]
     edges = [size * k // pieces for k in range(pieces + 1)]
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
-
-
-def _calm(task: Task, own: Callable[[HostArray], HostArray], m: int) -> HostArray:
-    """Which systems need no modes to be cut along, as far as can be told beforehand, (m,) bool."""
-    rule, last = task.rule, task.last
-    if rule.single_head is None or not rule.stochastic or task.driven or not 0 < last <= DEEPEST:
-        return np.zeros(m, dtype=bool)
-    if task.precision != "float64" or not _kernels.ready("outlook", "float64"):
-        return np.zeros(m, dtype=bool)
-    if not probed.small(task) and probed.covers(task) and _kernels.ready("bands", "float64"):
-        return np.ones(m, dtype=bool)  # found out on the way
-    ((A, H),) = task.heads(0)
-    return np.broadcast_to(stays_apart(own(A), own(H), own(task.start), last, float(np.max(task.growth))), m)
 
 
 def _some(x: HostArray, which: HostArray) -> HostArray:

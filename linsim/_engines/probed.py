@@ -1,8 +1,10 @@
-"""Every metric of systems whose modes need not be kept apart, by the walk of :mod:`.lanes`.
+"""Every metric of systems whose modes need not be kept apart, on the walks of :mod:`.lanes`, :mod:`.bands`.
 
-Where tokens stay away from one line, or close to their mean, nothing cancels but what the mean keeps apart,
-and all errors of a state grow alike: then a probe, a fifth of a state, tells how fast, in the place of three
-errors that travel along.
+Two eigendecompositions find the dominant modes, and cost as much as a few dozen layers.  They are needed
+where tokens come close to one line other than that of equal tokens: then angles and ranks are differences of
+nearly equal numbers.  Elsewhere nothing cancels but what the mean keeps apart, and all errors of a state grow
+alike: then a probe, a fifth of a state, tells how fast, in the place of three errors that travel along.
+Which it is is told by the errors of what was measured.
 """
 
 from __future__ import annotations
@@ -30,8 +32,15 @@ __all__ = ["covers", "large", "rough", "small", "walked"]
 
 
 def covers(task: Task) -> bool:
-    """Whether systems of a task, of which nothing but matrices moves tokens, may go this way."""
-    return task.precision == "float64" and (small(task) or not task.keep_states)
+    """Whether systems of a task go this way first: of a few layers, moved by one head and nothing else."""
+    from .._kernels.layer import SHALLOW
+
+    rule = task.rule
+    if task.precision != "float64" or rule.single_head is None or not rule.stochastic or task.driven:
+        return False
+    if not 0 < task.last <= SHALLOW:
+        return False
+    return small(task) or not (task.keep_states or not _kernels.ready("bands", "float64"))
 
 
 def small(task: Task) -> bool:

@@ -23,7 +23,6 @@ GROUPS = {
     "lanes": ("walk.walk",),
     "bands": ("layer.apply_layer",),
     "parts": ("shadows.walk", "begin.begin", "probed.probed"),
-    "outlook": ("outlook.ahead",),
     "jump": ("jump.jump",),
     "powers": ("powers.powered",),
     "sums": ("states.measure", "states.matrices", "values.ranks", "begin.given"),

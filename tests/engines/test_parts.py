@@ -29,8 +29,8 @@ FAMILIES = [
 
 @pytest.fixture
 def cut_alike(monkeypatch):
-    """Whole arrays do not look ahead: both ways are compared cut alike."""
-    monkeypatch.setattr(parts, "stays_apart", lambda A, H, x0, *_: np.zeros(1, dtype=bool))
+    """Whole arrays know no probe: both ways are compared cut alike, with errors that travel along."""
+    monkeypatch.setattr(parts.probed, "covers", lambda task: False)
 
 
 def by_arrays(monkeypatch, rule, x0, depth, **options):

@@ -36,7 +36,7 @@ def test_errors_a_group_of_layers_behind_are_the_same(dtype, monkeypatch):
 
     monkeypatch.setattr(shadows, "walk", seen_by)
     # none of them by a probe
-    monkeypatch.setattr(parts, "_calm", lambda task, own, m: np.zeros(m, dtype=bool))
+    monkeypatch.setattr(parts.probed, "covers", lambda task: False)
     x0 = np.random.default_rng(6).standard_normal((7, 6))
     for rule in rules():
         for layers in (None, [3, 4, 30, 40]):

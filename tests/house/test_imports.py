@@ -43,7 +43,7 @@ MEASURES = (
     "linsim._kernels.layer",
     "linsim._kernels.measure",
     "linsim._kernels.noise",
-    "linsim._kernels.outlook",
+    "linsim._kernels.onward",
     "linsim._kernels.parts",
     "linsim._kernels.rounding",
     "linsim._kernels.rowwise",

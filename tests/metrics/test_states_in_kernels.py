@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import linsim
 from linsim import _kernels
-from linsim._engines import outlook
 from linsim._kernels import states
 from linsim._state import PARTS, State
 from linsim.metrics import _compiled, _evaluate
@@ -96,38 +94,6 @@ def test_lapack_does_what_lanes_did_not_find(monkeypatch):
     found, redone = measured(state)
     assert redone == 2
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
-
-
-@pytest.mark.parametrize("shape", [(5, 3), (3, 9), (33, 70), (70, 33), (4, 1)])
-@pytest.mark.parametrize("shared", [True, False])
-def test_an_outlook_is_that_of_a_plain_loop(shape, shared, monkeypatch):
-    (n, d), size, last = shape, 3, 12
-    rng = np.random.default_rng(n)
-    A = linsim.attention.softmax(n, 4, size=1 if shared else size, rng=rng).reshape(-1, n, n)
-    H = 0.3 * linsim.weights.gaussian(d, size=size, rng=rng)
-    x = rng.standard_normal((size, n, d)) * 10.0 ** rng.integers(-200, 200, (size, 1, 1))
-    seen = []
-
-    def spy(*args):
-        seen.append(args[-1])
-        ahead(*args)
-
-    from linsim._kernels import outlook as kernels
-
-    ahead = kernels.ahead
-    monkeypatch.setattr(kernels, "ahead", spy)
-    found = outlook.stays_apart(A, H, x, last, 2.0)
-    y = x / np.max(np.abs(x), axis=(-1, -2), keepdims=True)
-    for _ in range(last):
-        y = y + A @ y @ H
-    mean = np.mean(y, axis=-2, keepdims=True)
-    s = np.linalg.svd(y, compute_uv=False) ** 2
-    off = 1 - np.sum(s * s, axis=-1) / np.sum(s, axis=-1) ** 2
-    rest = np.sum((y - mean) ** 2, axis=(-1, -2)) / (n * np.sum(mean * mean, axis=(-1, -2)))
-    # a few dozen roundings of single precision, relative to one
-    np.testing.assert_allclose(seen[0][:, 0], off, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(seen[0][:, 1], rest, rtol=1e-4)
-    np.testing.assert_array_equal(found, (seen[0][:, 0] > 1e-4) | (seen[0][:, 1] < 1e-4))
 
 
 @pytest.mark.parametrize("small", [1.0, 1e-3, 1e-9])
