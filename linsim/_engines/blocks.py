@@ -96,7 +96,8 @@ def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
             methods = np.full(len(every_row), found.methods[0], dtype=object)
             methods[rows] = "iterate"
             found = filled(found, rows, closer, task.allowed)
-            return replace(found, methods=methods.astype(str), fallbacks={"iterate": len(rows)})
+            counts = {"clouds" if found.methods[0] == "iterate" else "iterate": len(rows)}
+            return replace(found, methods=methods.astype(str), fallbacks=counts)
         found = walk(here.start, len(at), every_row, tape)
 
         def in_float64(rows: Any, count: int) -> Recorded:
