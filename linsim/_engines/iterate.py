@@ -40,5 +40,5 @@ def jobs(task: Task) -> list[Job]:
     if moves == "draws":
         return draws.jobs(cast(RandomWeights, task.rule), task)
     if moves == "block":
-        return blocks.jobs(task.rule, task, tangents.walk if tangents.covers(task) else None)
+        return tangents.jobs(task) if tangents.covers(task) else blocks.jobs(task.rule, task)
     return matrices.jobs(task) if moves == "matrices" else functions.jobs(task)

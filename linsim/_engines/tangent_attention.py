@@ -50,7 +50,9 @@ def attended(way: Tangents, x: Tokens, values: Tokens, at: Projections) -> Token
         return _far(*of_all)
     if near.all():
         return _near(*of_all)
-    one, other = _near(*of_all), _far(*of_all)
+    count, one = way.count, _near(*of_all)
+    way.count = count  # numbers do not depend on what else is in the batch
+    other = _far(*of_all)
     return Tokens(
         np.where(near[:, None, None], one.X, other.X), np.where(near[:, None, None, None], one.E, other.E)
     )

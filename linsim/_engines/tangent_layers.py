@@ -228,6 +228,7 @@ class Tangents:
             return self._relu(x)
         activation = ACTIVATIONS[name]
         assert activation is not None
+        count = self.count
         # contiguous whatever the batch: one rounding for all
         c, largest, out = np.ascontiguousarray(x.X[:, -1]), np.empty(len(x.X)), self._room(x)
         self.call("widest", frozen(x.X), self.h, largest)
@@ -240,6 +241,7 @@ class Tangents:
             self.call("gelu_far", *of_all, frozen(~close), *to)
         elif not close.all():
             self._far(x, activation, value, weight, ~close, out)
+        self.count = count + 2  # whatever the other systems are
         return Tokens(*out)
 
     def _far(
@@ -257,10 +259,10 @@ class Tangents:
         c, z, dc, dz = X[:, -1:], X[:, :-1], E[:, :, -1:], E[:, :, :-1]
         moved = activation.value(c + h * z)
         before, slope = (activation.derivatives(y, 1)[0] for y in (c, c + h * z))
-        tokens = np.concatenate([(moved - value) / h, value], axis=-2)
+        tokens: Any = np.concatenate([(moved - value) / h, value], axis=-2)
         turned = ((slope - before) / h).astype(np.float32)[:, None]
         first, second = (y.astype(np.float32)[:, None] for y in (before, slope))
-        errors = np.concatenate([second * dz + turned * dc, first * dc], axis=-2)
+        errors: Any = np.concatenate([second * dz + turned * dc, first * dc], axis=-2)
         size = np.abs(value) * weight
         sizes = (np.abs(moved) * activation.weight(c + h * z) + size) / h
         self.round(errors, np.concatenate([sizes, size], axis=-2))
@@ -277,8 +279,8 @@ class Tangents:
         crossing = np.where(here, -c, moved) * over
         alike = (here == there) | (c == 0)
         rest = np.where(alike, z * there, crossing)
-        keeps, turned = there.astype(np.float32)[:, None], (there * 1.0 - here) * over
-        turned = np.where(alike, 0.0, turned).astype(np.float32)[:, None]
+        keeps = there.astype(np.float32)[:, None]
+        turned = np.where(alike, 0.0, (there * 1.0 - here) * over).astype(np.float32)[:, None]
         errors = np.concatenate([keeps * dz + turned * dc, here.astype(np.float32)[:, None] * dc], axis=-2)
         self.round(errors, np.concatenate([np.where(alike, 0.0, np.abs(rest)), 0 * c], axis=-2))
         # an error that may reach over the kink is none that a derivative tells

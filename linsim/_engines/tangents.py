@@ -27,10 +27,14 @@ from ..block import Block
 from ..metrics._registry import needing
 from . import blocks
 from .block_parts import Parts, Streams, attention_of_layer, given, weights_of_layer
+from .protocol import Job
 from .tangent_layers import Tangents
 from .task import Task, go_on, placed, rounding
 
-__all__ = ["covers", "walk"]
+__all__ = ["covers", "jobs", "walk"]
+
+# numbers that a few systems hold: more leave the cache, fewer are spent on calls
+_AT_ONCE = 2**22
 
 
 def covers(task: Task) -> bool:
@@ -49,6 +53,11 @@ def covers(task: Task) -> bool:
 def _differentiated(block: Block) -> bool:
     turned = isinstance(block.A, FromTokens) and block.A.rotary is not None
     return not turned and not block.deescalation
+
+
+def jobs(task: Task) -> list[Job]:
+    """Return the work on a few systems at a time."""
+    return blocks.jobs(task.rule, task, walk, _AT_ONCE)
 
 
 # what leaves the range of doubles is not known, and goes another way
