@@ -26,7 +26,7 @@ from .._types import EPS
 from ..block import Block
 from ..metrics._registry import needing
 from . import blocks
-from .block_parts import Parts, Streams, attention_of_layer, given, weights_of_layer
+from .block_parts import Map, Parts, Streams, attention_of_layer, given, weights_of_layer
 from .protocol import Job
 from .tangent_layers import Tangents
 from .task import Task, go_on, placed, rounding
@@ -34,7 +34,7 @@ from .task import Task, go_on, placed, rounding
 __all__ = ["covers", "jobs", "walk"]
 
 # numbers that a few systems hold: more leave the cache, fewer are spent on calls
-_AT_ONCE = 2**22
+_AT_ONCE = 2**21
 
 
 def covers(task: Task) -> bool:
@@ -70,12 +70,13 @@ def walk(task: Task, parts: Callable[[int], Parts], streams: Streams) -> Recorde
 
     def states() -> Iterator[State]:
         layer, before, same = 0, None, False
+        weights: dict[str, Map] = {}
         for target in task.at:
             while layer < target:
                 go_on(task.stop)
                 own = parts(layer)
                 if own is not before or not same:
-                    way.single = {}
+                    way.single, weights = {}, {}  # room for others
                     attention = attention_of_layer(own, x, streams, layer)
                     weights = weights_of_layer(own, x, streams, layer)
                     before, same = own, given(own)
