@@ -91,7 +91,9 @@ class Tangents:
         self.call("seen", frozen(X), frozen(E), self.h, R, r, noise, off)
         e = self.e.astype(np.float64)[:, None, None]
         unit = float(np.log2(SAFETY[self.p] * EPS))
-        known = self.known & np.all(np.isfinite(noise), axis=-1)
+        self.known &= np.all(np.isfinite(noise), axis=-1) & np.all(np.isfinite(r), axis=-1)
+        known = self.known
+        R[~known], r[~known] = 0.0, 1.0  # whatever they are, nobody looks at them
         with np.errstate(divide="ignore"):
             noise, off = (np.maximum(np.log2(x) + unit, EMPTY) for x in (noise, off))
         noise[~known], off[~known] = np.inf, np.inf

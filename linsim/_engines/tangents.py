@@ -14,6 +14,7 @@ leave the range of single precision, nothing is told, and systems go as clouds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,11 +23,12 @@ from .._from_tokens import FromTokens
 from .._recorded import Recorded, record
 from .._split import KINDS, row_split
 from .._state import State
-from .._types import EPS
+from .._types import EPS, BoolArray
 from ..block import Block
 from ..metrics._registry import needing
 from . import blocks
 from .block_parts import Map, Parts, Streams, attention_of_layer, given, weights_of_layer
+from .digits import TAPE
 from .protocol import Job
 from .tangent_layers import Tangents
 from .task import Task, go_on, placed, rounding
@@ -46,6 +48,7 @@ def covers(task: Task) -> bool:
         and not task.keep_states  # whose errors nobody tells
         and not needing("attention", task.names)
         and all(map(_differentiated, blocks.blocks_of(task.rule)))
+        and _seen_again(task)
         and _kernels.ready("tangents", "float64")
     )
 
@@ -53,6 +56,16 @@ def covers(task: Task) -> bool:
 def _differentiated(block: Block) -> bool:
     turned = isinstance(block.A, FromTokens) and block.A.rotary is not None
     return not turned and not block.deescalation
+
+
+def _seen_again(task: Task) -> bool:
+    """Whether what a user's functions draw can be kept for systems that go again."""
+    numbers = sum(
+        (task.d * task.d if callable(block.weights) else 0) + (task.n * task.n if callable(block.A) else 0)
+        for block in blocks.blocks_of(task.rule)
+    )
+    layers = task.last if len(blocks.blocks_of(task.rule)) == 1 else 1
+    return 8 * layers * task.size * numbers <= TAPE
 
 
 def jobs(task: Task) -> list[Job]:
@@ -67,6 +80,8 @@ def walk(task: Task, parts: Callable[[int], Parts], streams: Streams) -> Recorde
     x = task.start
     way = Tangents(x)
     split = placed(row_split([np.full((1, task.n, task.n), 1 / task.n)], task.d, EPS), x)
+
+    unknown: list[BoolArray] = []
 
     def states() -> Iterator[State]:
         layer, before, same = 0, None, False
@@ -83,11 +98,18 @@ def walk(task: Task, parts: Callable[[int], Parts], streams: Streams) -> Recorde
                 layer += 1
                 if way.known.any():
                     way.through(own, attention, weights, layer)
-            yield way.state(split)
+            state = way.state(split)
+            unknown.append(
+                np.zeros_like(way.known) if target == 0 else ~way.known
+            )  # the input is measured as it is
+            yield state
 
     zero = task.zero_until[:, :, None].astype(np.float64)
     error = rounding(x, task.layers)
     tokens = task.tokens_beside(x)
-    return record(
+    found = record(
         states(), task.at, task.names, x, zero, task.keep_states, "iterate", KINDS[0], error, tokens
     )
+    nothing = np.stack(unknown, axis=-1)
+    errors = {name: np.where(nothing, np.inf, told) for name, told in found.errors.items()}
+    return replace(found, errors=errors)

@@ -168,6 +168,22 @@ def test_what_derivatives_do_not_tell_goes_as_clouds(monkeypatch):
             assert (off <= (run.errors[metric] + far.errors[metric])[seen]).all(), metric
 
 
+def test_a_system_that_leaves_the_range_hides_nothing_and_tells_nothing_wrong(monkeypatch):
+    """One of two systems grows beyond what errors in single precision hold; the other one is told as alone."""
+    x0 = np.random.default_rng(0).standard_normal((2, N, D))
+    block = Block(
+        FromTokens(), weights="gaussian", norm=None, feed_forward="linear", heads=2, std=[1.0, 1e12]
+    )
+    run = simulate(block, x0, 25, rng=1)
+    far = _by_clouds(monkeypatch, block, x0, 25, rng=1)
+    assert run.info.fallbacks["clouds"] == 1
+    for metric, values in far.metrics.items():
+        seen = np.isfinite(values)
+        np.testing.assert_array_equal(seen, np.isfinite(run.metrics[metric]), err_msg=metric)
+        off = np.abs(run.metrics[metric][seen] - values[seen])
+        assert (off <= (run.errors[metric] + far.errors[metric])[seen]).all(), metric
+
+
 def test_errors_beyond_what_derivatives_tell_are_not_told(monkeypatch):
     """An error of a thousandth of a token at once: nothing is said of what it becomes."""
     task = task_of(BLOCKS["post"], tokens.gaussian(N, D, size=2, rng=3), 1, rng=0)
