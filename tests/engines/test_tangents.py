@@ -169,7 +169,7 @@ def test_what_derivatives_do_not_tell_goes_as_clouds(monkeypatch):
 
 
 def test_a_system_that_leaves_the_range_hides_nothing_and_tells_nothing_wrong(monkeypatch):
-    """One of two systems grows beyond what errors in single precision hold; the other one is told as alone."""
+    """One of two systems grows beyond what errors in single precision hold; the other is told as alone."""
     x0 = np.random.default_rng(0).standard_normal((2, N, D))
     block = Block(
         FromTokens(), weights="gaussian", norm=None, feed_forward="linear", heads=2, std=[1.0, 1e12]
