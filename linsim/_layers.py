@@ -271,7 +271,8 @@ def _smooth(cloud: Cloud, activation: Activation | None) -> Cloud:
     if bool(xp.any(near)):
         biggest = float(xp.max(xp.where(near, largest, xp.zeros_like(largest))))
         bits = 24 if single else 53
-        terms = 1 if biggest == 0 else min(TERMS, 1 + int(np.ceil(bits / -np.log2(biggest))))
+        terms = 1 if biggest == 0 else min(TERMS, 1 + int(np.ceil(bits / max(1.0, -np.log2(biggest)))))
+        h = xp.clip(h, -1.0, 1.0)  # copies of which nothing is known are anywhere
         slopes = activation.derivatives(x, terms)
         slope = slopes[-1] / _factorial(terms)
         for k in range(terms - 1, 0, -1):

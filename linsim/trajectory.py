@@ -148,7 +148,8 @@ class RunInfo:
     fallbacks : dict of str to int
         How often something had to be done another way: "lapack", matrices whose
         singular values a kernel did not find; "iterate", systems that went layer by layer
-        after all, or again where errors are measured and not only bounded; "float64" and
+        after all, or again where errors are measured and not only bounded; "clouds", those of
+        blocks that went again where errors did not stay small; "float64" and
         "double-double", systems that went through the layers again with more digits for
         values that rounding hid.
     unmeasured_from : dict of str to ndarray of int, batch shape

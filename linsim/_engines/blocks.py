@@ -47,10 +47,11 @@ def blocks_of(rule: Rule) -> list[Block]:
 First = Callable[[Task, Callable[[int], Parts], Streams], Recorded]
 
 
-def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
+def jobs(rule: Rule, task: Task, first: First | None = None, at_once: int = 0) -> list[Job]:
     """Return the work on chunks of systems through Transformer blocks.
 
-    With ``first`` only systems that it cannot tell enough of go as clouds.
+    With ``first`` only systems that it cannot tell enough of go as clouds; it gets those of about
+    ``at_once`` numbers at a time.
     """
     xp, start, size = namespace(task.start), task.start, task.size
     n, d = task.n, task.d
@@ -96,7 +97,8 @@ def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
             methods = np.full(len(every_row), found.methods[0], dtype=object)
             methods[rows] = "iterate"
             found = filled(found, rows, closer, task.allowed)
-            return replace(found, methods=methods.astype(str), fallbacks={"iterate": len(rows)})
+            counts = {"clouds" if found.methods[0] == "iterate" else "iterate": len(rows)}
+            return replace(found, methods=methods.astype(str), fallbacks=counts)
         found = walk(here.start, len(at), every_row, tape)
 
         def in_float64(rows: Any, count: int) -> Recorded:
@@ -109,8 +111,8 @@ def jobs(rule: Rule, task: Task, first: First | None = None) -> list[Job]:
 
     numbers = max(numbers_of(block, n, d) for block in blocks)
     parts = pieces(size, (1 + copies_for(d)) * numbers, start)
-    if first is not None and namespace(start) is np:  # a few at a time stay in the cache
-        count = min(size, max(len(parts), -(-2 * numbers * size // _CACHED)))
+    if first is not None and namespace(start) is np:  # a few at a time
+        count = min(size, max(len(parts), -(-2 * numbers * size // (at_once or _CACHED))))
         parts = [slice(size * i // count, size * (i + 1) // count) for i in range(count)]
     return [Job(part, functools.partial(run, part)) for part in parts]
 

@@ -20,12 +20,12 @@ from ..metrics._registry import metric_of
 from . import doubled
 from .task import Task, go_on
 
-__all__ = ["MORE_DIGITS", "Tape", "hidden", "in_pairs_of_doubles", "last_of", "with_more_digits"]
+__all__ = ["MORE_DIGITS", "TAPE", "Tape", "hidden", "in_pairs_of_doubles", "last_of", "with_more_digits"]
 
 #: the most operations that are spent on more digits for values that rounding hides: some seconds
 MORE_DIGITS = 1e11
-# bytes of a user's draws that are kept for a second pass, for each piece of the work
-_TAPE = 2**27
+#: bytes of a user's draws that are kept for a second pass, for each piece of the work
+TAPE = 2**27
 
 # goes again through the first layers (their number comes second) of some systems
 _Again = Callable[[np.ndarray[Any, Any], int], Recorded]
@@ -128,7 +128,7 @@ class Tape:
     @property
     def complete(self) -> bool:
         """Whether all can be seen again."""
-        return self.bytes <= _TAPE
+        return self.bytes <= TAPE
 
     def again(self, rows: np.ndarray[Any, Any]) -> Callable[[Any], np.ndarray[Any, Any]]:
         """Return what hands out the kept matrices of some of the systems, in the order they were drawn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from ..rules import RandomWeights
-from . import blocks, draws, functions, matrices
+from . import blocks, draws, functions, matrices, tangents
 from .protocol import Job
 from .task import Task
 
@@ -40,5 +40,5 @@ def jobs(task: Task) -> list[Job]:
     if moves == "draws":
         return draws.jobs(cast(RandomWeights, task.rule), task)
     if moves == "block":
-        return blocks.jobs(task.rule, task)
+        return tangents.jobs(task) if tangents.covers(task) else blocks.jobs(task.rule, task)
     return matrices.jobs(task) if moves == "matrices" else functions.jobs(task)

@@ -18,7 +18,7 @@ from numba.extending import intrinsic, overload
 
 from .kept import KEPT
 
-__all__ = ["exponential", "exponentials", "gelu", "gelu_of"]
+__all__ = ["exponential", "exponential32", "exponentials", "gelu", "gelu_of"]
 
 _COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, **KEPT}
 _INLINE: dict[str, Any] = {"inline": "always", "error_model": "numpy", "fastmath": {"contract"}}
@@ -140,7 +140,7 @@ def exponential(y):
 
 
 @nb.njit(**_INLINE)
-def _exponential32(y):
+def exponential32(y):
     y = max(y, _LEAST32)
     t = y * _LOG2E32 + _MAGIC32
     k = t - _MAGIC32
@@ -211,7 +211,7 @@ def _gelu32(x):
     p = p * t + _w2
     p = p * t + _w1
     p = p * t + _w0
-    tail = _HALF32 * _exponential32(-z * z) * p * u * r
+    tail = _HALF32 * exponential32(-z * z) * p * u * r
     return x * (tail if x < 0 else _ONE32 - tail)
 
 
@@ -227,7 +227,7 @@ def gelu_of(x):
 def _choose_exponential(y):
     if y == types.float64:
         return lambda y: exponential(y)
-    return lambda y: _exponential32(y)
+    return lambda y: exponential32(y)
 
 
 @overload(gelu_of, inline="always")

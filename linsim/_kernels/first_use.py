@@ -41,6 +41,16 @@ GROUPS = {
         "clouds.gelu_differences",
         "clouds.layer_norm",
     ),
+    "tangents": (
+        "tangents.rounded",
+        "tangents.summed",
+        "tangents.normed",
+        "tangents.widest",
+        "tangents.near",
+        "tangents.gelu_far",
+        "tangents.settled",
+        "tangents.seen",
+    ),
     "elementary": ("elementary.gelu", "elementary.exponentials"),
     "tridiagonal": ("tridiagonal.eigenvalues",),
 }
@@ -93,7 +103,8 @@ def compile_all(processes: int) -> None:
     # the longest first
     both = ("parts", "lanes", "bands", "clouds", "elementary")
     keys = [(group, dtype) for group in both for dtype in ("float64", "float32")]
-    keys += [(group, "float64") for group in ("jump", "powers", "draws", "symmetric", "laws", "blocks")]
+    others = ("jump", "powers", "draws", "symmetric", "laws", "blocks", "tangents")
+    keys += [(group, "float64") for group in others]
     missing = [key for key in keys if not compiled(*key)]
 
     def one(key: tuple[str, str]) -> None:

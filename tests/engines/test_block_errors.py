@@ -12,7 +12,7 @@ from oracles import blocks as block_oracle
 import linsim
 from linsim import Block, Deescalation, attention, simulate, tokens
 from linsim._cloud import FLOOR, gather, normalise, rescaled
-from linsim._engines import blocks
+from linsim._engines import blocks, tangents
 from linsim._state import EMPTY, assemble
 from linsim.attention import FromTokens
 
@@ -55,10 +55,11 @@ STARTS = {
 
 
 def _states(monkeypatch, *args, **kwargs):
-    """What the engine hands over at each layer, and the run."""
+    """What clouds hand over at each layer, and the run."""
     kept, made = [], blocks.state_of
     with monkeypatch.context() as patch:
         patch.setattr(blocks, "state_of", lambda *a: kept.append(made(*a)) or kept[-1])
+        patch.setattr(tangents, "covers", lambda task: False)
         return kept, simulate(*args, **kwargs)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from linsim import Block, _cloud_passes, _kernels, attention, masks, simulate, tokens
-from linsim._engines import forward, forward_shards, forward_small
+from linsim._engines import forward, forward_shards, forward_small, tangents
 from linsim.attention import FromTokens
 from linsim.metrics import _plainly
 
@@ -175,6 +175,7 @@ def test_clouds_are_those_of_arrays(dtype, norm, monkeypatch):
     gain, bias = (rng.standard_normal(24).astype(dtype) for _ in range(2))
     A = attention.softmax(N, 3, size=2, rng=0).astype(dtype)
     block = Block(A, norm=norm, gain=gain, bias=bias, feed_forward="gelu")
+    monkeypatch.setattr(tangents, "covers", lambda task: False)
     compiled = simulate(block, x0, 6, rng=3, method="iterate", dtype=dtype)
     monkeypatch.setattr(_cloud_passes, "usable", lambda x: False)
     arrays = simulate(block, x0, 6, rng=3, method="iterate", dtype=dtype)
