@@ -43,6 +43,7 @@ GROUPS = {
         "clouds.layer_norm",
     ),
     "elementary": ("elementary.gelu", "elementary.exponentials"),
+    "linear": ("linear.to_panels", "linear.linear"),
     "tridiagonal": ("tridiagonal.eigenvalues",),
 }
 
@@ -92,7 +93,7 @@ def compile_all(processes: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     # the longest first
-    both = ("parts", "lanes", "bands", "clouds", "elementary")
+    both = ("parts", "lanes", "bands", "clouds", "elementary", "linear")
     keys = [(group, dtype) for group in both for dtype in ("float64", "float32")]
     keys += [(group, "float64") for group in ("jump", "powers", "draws", "symmetric", "laws", "blocks")]
     missing = [key for key in keys if not compiled(*key)]
