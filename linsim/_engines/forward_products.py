@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -77,19 +77,20 @@ def in_precision(M: HostArray, dtype: np.dtype[Any], threads: Threads) -> HostAr
     return out
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Product:
-    """x W + bias of tokens and copies, its GELU if asked for, and then ``steps``: still to be worked out."""
+    """x W + bias of tokens and copies, GELU of it if asked for, and ``steps``; ``found`` once worked out."""
 
     x: Pair
     W: tuple[Factor, Factor]
     bias: Pair | None
     gelu: bool = False
     steps: tuple[Step, ...] = ()
+    found: Pair | None = None
 
     def then(self, step: Step) -> Product:
         """The same with one more step."""
-        return replace(self, steps=(*self.steps, step))
+        return replace(self, steps=(*self.steps, step), found=None)
 
     def pieces(self, count: int) -> list[Piece]:
         """What each of ``count`` threads does."""
@@ -140,22 +141,19 @@ def _in_panels(
 
 def worked_out(products: Sequence[Pair | Product], threads: Threads) -> list[Pair]:
     """Work out those that are not, all threads meeting once."""
-    found: list[Pair] = []
-    work: list[list[tuple[Product, Any, Piece]]] = [[] for _ in range(threads.count)]
+    work: list[list[tuple[Product, list[HostArray], Piece]]] = [[] for _ in range(threads.count)]
     for one in products:
-        if not isinstance(one, Product):
-            found.append(one)
-            continue
-        out = one.room()
-        tokens, copies = (y[None, None, :, : W.shape[1]] for y, W in zip(out, one.W, strict=True))
-        found.append((tokens, copies))
-        for own, piece in zip(work, one.pieces(threads.count), strict=False):
-            own.append((one, out, piece))
+        if isinstance(one, Product) and one.found is None:
+            out = one.room()
+            tokens, copies = (y[None, None, :, : W.shape[1]] for y, W in zip(out, one.W, strict=True))
+            one.found = tokens, copies
+            for own, piece in zip(work, one.pieces(threads.count), strict=False):
+                own.append((one, out, piece))
 
-    def do(own: list[tuple[Product, Any, Piece]]) -> None:
+    def do(own: list[tuple[Product, list[HostArray], Piece]]) -> None:
         for one, out, piece in own:
             one.work_out(out, piece)
 
     if some := [own for own in work if own]:
         threads.each(do, some)
-    return found
+    return [cast(Pair, one.found) if isinstance(one, Product) else one for one in products]

@@ -253,7 +253,7 @@ class Shards:
     def activate(self, x: Pair | Product, name: str) -> Pair | Product:
         if name == "linear":
             return x
-        if name == "gelu" and isinstance(x, Product) and not x.steps:
+        if name == "gelu" and isinstance(x, Product) and not (x.steps or _known(x)):
             return replace(x, gelu=True)
 
         def activated(y: HostArray, which: int, piece: Any) -> None:
@@ -271,16 +271,17 @@ class Shards:
 
     def _with(self, x: Pair | Product, y: Pair | Product, ufunc: Any) -> Pair | Product:
         """Entries of x and y, which is worked out later if either is."""
-        if not isinstance(y, Product):
+        if _known(y):
             x, y = y, x
         others = self._whole(x)
         return self._changed(y, lambda own, which, piece: ufunc(own, others[which][..., *piece], out=own))
 
     def _changed(self, x: Pair | Product, step: Step) -> Pair | Product:
         """Take a step of a :class:`.forward_pieces.Product`: at once, on a copy, where there is none."""
-        if isinstance(x, Product):
+        if isinstance(x, Product) and not _known(x):
             return x.then(step)
-        out = x[0].copy(), x[1].copy()
+        tokens, copies = self._whole(x)
+        out = tokens.copy(), copies.copy()
 
         def own(rows: slice) -> None:
             for which in (0, 1):
@@ -288,6 +289,11 @@ class Shards:
 
         self.threads.each(own, self.rows)
         return out
+
+
+def _known(x: Pair | Product) -> bool:
+    """Whether it has been worked out."""
+    return not isinstance(x, Product) or x.found is not None
 
 
 def _share(off: HostArray, squares: HostArray) -> float:

@@ -14,11 +14,11 @@ import numba as nb
 
 from .elementary import gelu_of
 from .kept import KEPT
-from .lanes import WIDTH, fma, load, splat, store
+from .lanes import WIDTH, copies, fma, load, splat, store
 
 __all__ = ["PANEL", "TERMS", "WIDTH", "linear", "to_panels"]
 
-_COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", **KEPT}
+_COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, **KEPT}
 _INNER: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True}
 _INNER |= {"no_cfunc_wrapper": True}
 
@@ -70,21 +70,21 @@ def _tile(A, a, step, rows, B, b, C, c, stride, terms, fresh):
     for t in range(terms):
         b0, b1, b2 = load(B, b), load(B, b + w), load(B, b + 2 * w)
         b += PANEL * w
-        s = splat(A, A[a0 + t])
+        s = copies(A, a0 + t)
         c00, c01, c02 = fma(s, b0, c00), fma(s, b1, c01), fma(s, b2, c02)
-        s = splat(A, A[a1 + t])
+        s = copies(A, a1 + t)
         c10, c11, c12 = fma(s, b0, c10), fma(s, b1, c11), fma(s, b2, c12)
-        s = splat(A, A[a2 + t])
+        s = copies(A, a2 + t)
         c20, c21, c22 = fma(s, b0, c20), fma(s, b1, c21), fma(s, b2, c22)
-        s = splat(A, A[a3 + t])
+        s = copies(A, a3 + t)
         c30, c31, c32 = fma(s, b0, c30), fma(s, b1, c31), fma(s, b2, c32)
-        s = splat(A, A[a4 + t])
+        s = copies(A, a4 + t)
         c40, c41, c42 = fma(s, b0, c40), fma(s, b1, c41), fma(s, b2, c42)
-        s = splat(A, A[a5 + t])
+        s = copies(A, a5 + t)
         c50, c51, c52 = fma(s, b0, c50), fma(s, b1, c51), fma(s, b2, c52)
-        s = splat(A, A[a6 + t])
+        s = copies(A, a6 + t)
         c60, c61, c62 = fma(s, b0, c60), fma(s, b1, c61), fma(s, b2, c62)
-        s = splat(A, A[a7 + t])
+        s = copies(A, a7 + t)
         c70, c71, c72 = fma(s, b0, c70), fma(s, b1, c71), fma(s, b2, c72)
     _keep(C, c, c00, c01, c02, fresh)
     if rows > 1:
