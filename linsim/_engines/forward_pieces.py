@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .._types import HostArray
 
-__all__ = ["Pair", "Threads", "by_rows", "cut"]
+__all__ = ["Pair", "Threads", "by_heads", "by_rows", "cut"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,6 +21,8 @@ Pair = tuple[HostArray, HostArray]
 
 # pieces have multiples of so many tokens or features: BLAS then rounds each as if it were beside all others
 _MULTIPLE = 48
+# and no fewer products of numbers: for a million OpenBLAS has other kernels, which add up in another order
+_PRODUCTS = 2**21
 
 
 class Threads:
@@ -49,8 +51,9 @@ class Threads:
             self.pool.shutdown()
 
 
-def cut(length: int, count: int) -> list[slice]:
-    """Cut ``length`` rows or columns into ``count`` pieces, or fewer."""
+def cut(length: int, count: int, products: float = np.inf) -> list[slice]:
+    """Cut ``length`` rows or columns into ``count`` pieces, or fewer if all take few ``products`` of numbers."""
+    count = max(1, int(min(count, products // _PRODUCTS)))
     edges = [min(length, round(length * i / count / _MULTIPLE) * _MULTIPLE) for i in range(count)]
     return [slice(a, b) for a, b in pairwise([*edges, length]) if a < b]
 
@@ -63,11 +66,33 @@ def by_rows(
     threads: Threads,
 ) -> Pair:
     """Ask for rows (1, 1, m, columns) of tokens (0) and copies (1), and put them together."""
-    out: Pair = tuple(np.empty((*x.shape[:-1], columns), dtype=x.dtype) for x in like)  # type: ignore[assignment]
+    return _together(function, like, columns, [(..., own, slice(None)) for own in rows], rows, threads)
 
-    def do(own: slice) -> None:
-        for which in (0, 1):
-            out[which][..., own, :] = function(which, own)
 
-    threads.each(do, rows)
-    return out
+def by_heads(
+    function: Callable[[int, slice], HostArray], like: Pair, width: int, heads: int, threads: Threads
+) -> Pair:
+    """Ask for some heads' features, (1, 1, n, heads width), of tokens (0) and copies (1)."""
+    count = min(threads.count, heads)
+    groups = [slice(heads * i // count, heads * (i + 1) // count) for i in range(count)]
+    places = [(..., slice(own.start * width, own.stop * width)) for own in groups]
+    return _together(function, like, heads * width, places, groups, threads)
+
+
+def _together(
+    function: Callable[[int, slice], HostArray],
+    like: Pair,
+    columns: int,
+    places: Sequence[Any],
+    pieces: Sequence[slice],
+    threads: Threads,
+) -> Pair:
+    tokens, copies = (np.empty((*x.shape[:-1], columns), dtype=x.dtype) for x in like)
+
+    def do(piece: tuple[Any, slice]) -> None:
+        place, own = piece
+        for which, out in enumerate((tokens, copies)):
+            out[place] = function(which, own)
+
+    threads.each(do, list(zip(places, pieces, strict=True)))
+    return tokens, copies

@@ -25,8 +25,6 @@ Piece = tuple[slice, slice]
 #: changes a piece of tokens (0) or copies (1) in place: their entries, which of the two, which columns
 Step = Callable[[HostArray, int, Piece], object]
 
-# OpenBLAS has kernels of their own for a million products, which add up in another order: pieces have more
-_PRODUCTS = 2**21
 # panels that are written together
 _TOGETHER = 8
 _ALL = slice(None)
@@ -95,10 +93,10 @@ class Product:
     def pieces(self, count: int) -> list[Piece]:
         """What each of ``count`` threads does."""
         rows, (terms, columns) = self.x[0].shape[-2], self.W[0].shape
-        count = max(1, min(count, rows * columns * terms // _PRODUCTS))
+        products = rows * columns * terms
         if rows > columns:
-            return [(own, slice(0, columns)) for own in cut(rows, count)]
-        return [(slice(0, rows), own) for own in cut(columns, count)]
+            return [(own, slice(0, columns)) for own in cut(rows, count, products)]
+        return [(slice(0, rows), own) for own in cut(columns, count, products)]
 
     def room(self) -> list[HostArray]:
         """Where tokens and copies go to, (n, columns of all panels) each."""

@@ -19,7 +19,7 @@ from .._types import EPS, HostArray
 from .block_parts import Map, Parts
 from .block_step import step
 from .forward_error import FAR, normal
-from .forward_pieces import Pair, Threads, by_rows, cut
+from .forward_pieces import Pair, Threads, by_heads, by_rows, cut
 from .forward_products import Factor, Product, Step, in_precision, worked_out
 
 __all__ = ["Shards"]
@@ -192,32 +192,48 @@ class Shards:
         value_heads: int,
     ) -> Pair:
         whole = self._whole(x)
+        n, d = whole[0].shape[-2:]
         if not isinstance(attention, Projections):
             V, A = self._whole(values(whole)), self._of(attention)
-            return self._by_rows(
+            columns = V[0].shape[-1]
+            rows = cut(n, self.threads.count, n * n * columns // heads)
+            return by_rows(
                 lambda which, rows: _plain_layers.mixed(A[which][..., rows, :], V[which], heads),
                 V,
-                V[0].shape[-1],
+                columns,
+                rows,
+                self.threads,
             )
         looking = whole
         if attention.normalized:
             looking = self._by_rows(
-                lambda which, rows: _plain_layers.of_equal_length(whole[which][..., rows, :]),
-                whole,
-                whole[0].shape[-1],
+                lambda which, rows: _plain_layers.of_equal_length(whole[which][..., rows, :]), whole, d
             )
         Q = self.linear(looking, attention.query, attention.query_bias)
         K = looking if attention.key is None else self.linear(looking, attention.key, attention.key_bias)
         queries, keys, V = worked_out([Q, K, values(whole)], self.threads)
         added = None if attention.bias is None else self._of(attention.bias)
+        width, wide = queries[0].shape[-1] // heads, V[0].shape[-1] // value_heads
 
-        def own(which: int, rows: slice) -> HostArray:
+        def of_rows(which: int, rows: slice) -> HostArray:
             at = replace(attention, bias=None if added is None else added[which])
             return _plain_layers.looked_up(
                 queries[which], keys[which], V[which], at, heads, value_heads, rows
             )
 
-        return self._by_rows(own, V, V[0].shape[-1] * heads // value_heads)
+        def of_heads(which: int, own: slice) -> HostArray:
+            count, bias = own.stop - own.start, None if added is None else added[which]
+            if bias is not None and bias.shape[1] > 1:
+                bias = bias[:, own]
+            at = replace(attention, heads=count, key_heads=count, bias=bias)
+            narrow, broad = (slice(own.start * w, own.stop * w) for w in (width, wide))
+            Q, K = queries[which][..., narrow], keys[which][..., narrow]
+            return _plain_layers.looked_up(Q, K, V[which][..., broad], at, count, count)
+
+        if heads == attention.key_heads == value_heads > 1:
+            return by_heads(of_heads, V, wide, heads, self.threads)
+        rows = cut(n, self.threads.count, n * n * min(width, wide))
+        return by_rows(of_rows, V, wide * heads, rows, self.threads)
 
     def deescalated(self, x: Pair | Product, step: Any, strength: HostArray | None, layer: int) -> Pair:
         tokens, copies = self._whole(x)
