@@ -52,7 +52,7 @@ class Threads:
 
 
 def cut(length: int, count: int, products: float = np.inf) -> list[slice]:
-    """Cut ``length`` rows or columns into ``count`` pieces, or fewer if all take few ``products`` of numbers."""
+    """Cut ``length`` numbers into ``count`` pieces, or fewer if all have few ``products`` of numbers."""
     count = max(1, int(min(count, products // _PRODUCTS)))
     edges = [min(length, round(length * i / count / _MULTIPLE) * _MULTIPLE) for i in range(count)]
     return [slice(a, b) for a, b in pairwise([*edges, length]) if a < b]
