@@ -43,7 +43,13 @@ class Threads:
         if self.pool is None:
             return [quietly(item) for item in (first, *others)]
         waiting = [self.pool.submit(quietly, item) for item in others]
-        return [quietly(first), *(one.result() for one in waiting)]
+        found = [quietly(first)]
+        # whatever nobody has begun is done here, the last ones first
+        later = [
+            quietly(item) if one.cancel() else one.result()
+            for item, one in zip(others[::-1], waiting[::-1], strict=True)
+        ]
+        return found + later[::-1]
 
     def close(self) -> None:
         """End the threads."""
