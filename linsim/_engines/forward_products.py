@@ -1,9 +1,9 @@
 """Products of tokens and of their copy with matrices, by several threads that meet once for each.
 
 A product waits until somebody needs it, with what is then done to its entries: a thread works out a piece,
-adds the bias and applies the activation, and threads meet once for all that.  Pieces are columns where there
-are more features than tokens, else rows.  Compiled products take matrices in panels
-(:mod:`linsim._kernels.linear`); where these do not pay, or nothing is compiled yet, BLAS does the same.
+adds the bias and applies the activation, and threads meet once for all that.  Compiled products take
+matrices in panels (:mod:`linsim._kernels.linear`), a thread some of them where there are more features than
+tokens; where these do not pay, or nothing is compiled yet, BLAS does the same, some rows on each thread.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Product:
         """What each of ``count`` threads does."""
         rows, (terms, columns) = self.x[0].shape[-2], self.W[0].shape
         products = rows * columns * terms
-        if rows > columns:
+        if rows > columns or self.W[0].panels is None:  # (BLAS may add up fewer columns in another order)
             return [(own, slice(0, columns)) for own in cut(rows, count, products)]
         return [(slice(0, rows), own) for own in cut(columns, count, products)]
 

@@ -84,7 +84,8 @@ def test_pieces_change_no_bit(n, d, panels, monkeypatch):
     for threads in (1, 3):
         monkeypatch.setattr(forward, "workers", lambda threads=threads: threads)
         runs.append(simulate(block, tokens.gaussian(n, d, rng=3), 2, metrics="plain", method="forward"))
-    assert pieces == {1, 3}
+    assert 1 in pieces
+    assert max(pieces) > 1
     for name, values in runs[0].metrics.items():
         np.testing.assert_array_equal(values, runs[1].metrics[name])
         np.testing.assert_array_equal(runs[0].errors[name], runs[1].errors[name])
