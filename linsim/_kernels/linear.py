@@ -2,7 +2,7 @@
 
 W is cut into panels of three vectors of columns (see :mod:`.lanes`), each of which is read from end to end.
 Eight rows and a panel are 24 sums that stay in the 32 registers of AVX-512, and a step of all takes three
-vectors of W and eight numbers of x.  At 197 x 768 that is a tenth faster than OpenBLAS, which rearranges W
+vectors of W and eight numbers of x.  At 197 x 768 that is a sixth faster than OpenBLAS, which rearranges W
 for each product.  Each number is a sum of sums of :data:`TERMS` products, in an order that nothing changes.
 """
 
