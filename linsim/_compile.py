@@ -57,6 +57,14 @@ def use(group: str, dtype: str) -> None:
 
         _kernels.exponentials(_kernels.gelu(np.ones((1, 2), dtype=dtype)))
         return
+    if group == "linear":
+        from ._engines.forward_pieces import Threads
+        from ._engines.forward_products import Factor, Product, worked_out
+
+        x, threads = np.ones((1, 1, 2, 2), dtype=dtype), Threads(1)
+        W = Factor(np.ones((1, 2, 2)), x.dtype, threads)
+        worked_out([Product((x, x), (W, W), None)], threads)
+        return
     if group == "tridiagonal":  # of linsim.torch
         from ._kernels import frozen
         from ._kernels.tridiagonal import eigenvalues

@@ -28,6 +28,7 @@ __all__ = [
     "looked_up",
     "mixed",
     "norm",
+    "of_equal_length",
     "product",
     "queries_and_keys",
     "stretch",
@@ -92,8 +93,13 @@ def mixed(A: Array, values: Array, heads: int) -> Array:
 
 def queries_and_keys(x: Array, at: Projections) -> tuple[Array, Array]:
     """Return what scores are made of, before positions turn it."""
-    y = _over(x, _sum_of_squares(x) / x.shape[-1]) if at.normalized else x
+    y = of_equal_length(x) if at.normalized else x
     return linear(y, at.query, at.query_bias), y if at.key is None else linear(y, at.key, at.key_bias)
+
+
+def of_equal_length(x: Array) -> Array:
+    """Return tokens of mean square 1."""
+    return _over(x, _sum_of_squares(x) / x.shape[-1])
 
 
 def looked_up(

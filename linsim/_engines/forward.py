@@ -87,7 +87,7 @@ def walk(task: Task, parts: Callable[[int], Parts], streams: Streams, threads: i
     x = namespace(task.start).astype(task.start, namespace(task.start).float64, copy=False)
     if task.size == 1 and task.on_host and blocks.numbers_of(parts(0).block, task.n, task.d) > LARGE:
         with contextlib.closing(Shards(x, threads)) as shards:
-            return _walked(task, parts, streams, shards, Recorder(task, shards.each, threads))
+            return _walked(task, parts, streams, shards, Recorder(task, shards.threads.each, threads))
     layers = min(task.last, len(blocks.blocks_of(task.rule)))  # those of one block are alike
     if layers and all(small(parts(layer), task.n, task.d) for layer in range(layers)):
         return _in_calls(task, parts, streams, Small(x), Recorder(task))

@@ -26,6 +26,8 @@ __all__ = [
     "LARGEST",
     "MEASURED",
     "announce",
+    "at_cache_line",
+    "columns_of_panels",
     "exponentials",
     "frozen",
     "gelu",
@@ -180,6 +182,31 @@ def exponentials(x: HostArray) -> HostArray:
     announce(elementary.exponentials, x.dtype)
     elementary.exponentials(x.reshape(-1, x.shape[-1]))
     return x
+
+
+@functools.cache
+def _wide_registers() -> bool:
+    """Whether the processor has registers for a whole vector of :mod:`.lanes`, and 32 of them."""
+    from llvmlite import binding
+
+    return bool(binding.get_host_cpu_features().get("avx512f", False))
+
+
+def columns_of_panels(dtype: Any) -> int:
+    """How many columns a panel of :mod:`.linear` has; 0 where BLAS is faster, or nothing is compiled yet."""
+    if not (ready("linear", dtype) and _wide_registers()):
+        return 0
+    from .linear import PANEL, WIDTH
+
+    return PANEL * WIDTH // int(np.dtype(dtype).itemsize)
+
+
+def at_cache_line(size: int, dtype: Any) -> HostArray:
+    """A flat array, not filled, that starts where a cache line does."""
+    itemsize = np.dtype(dtype).itemsize
+    out = np.empty(size + 64 // itemsize, dtype=dtype)
+    start = -out.ctypes.data % 64 // itemsize
+    return out[start : start + size]
 
 
 def frozen(x: HostArray) -> HostArray:

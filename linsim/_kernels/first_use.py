@@ -52,6 +52,7 @@ GROUPS = {
         "tangents.seen",
     ),
     "elementary": ("elementary.gelu", "elementary.exponentials"),
+    "linear": ("linear.to_panels", "linear.linear"),
     "tridiagonal": ("tridiagonal.eigenvalues",),
 }
 
@@ -101,7 +102,7 @@ def compile_all(processes: int) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     # the longest first
-    both = ("parts", "lanes", "bands", "clouds", "elementary")
+    both = ("parts", "lanes", "bands", "clouds", "elementary", "linear")
     keys = [(group, dtype) for group in both for dtype in ("float64", "float32")]
     others = ("jump", "powers", "draws", "symmetric", "laws", "blocks", "tangents")
     keys += [(group, "float64") for group in others]

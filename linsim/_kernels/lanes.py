@@ -22,6 +22,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 __all__ = [
     "WIDTH",
     "bits",
+    "copies",
     "copysign",
     "exponent",
     "fma",
@@ -162,6 +163,19 @@ def _splatted(lanes: LanesType, array: Any, scalar: Any) -> Any:
 def splat(typing: Any, array: Any, scalar: Any) -> Any:
     """Return lanes of the dtype of ``array`` that all hold ``scalar``."""
     return _splatted(LanesType(array.dtype), array, scalar)
+
+
+@intrinsic
+def copies(typing: Any, array: Any, offset: Any) -> Any:
+    """Return lanes that all hold the number at ``offset``, which is not counted from the end of the array."""
+    lanes = LanesType(array.dtype)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        at = context.cast(builder, args[1], sig.args[1], types.intp)
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return _spread(builder, builder.load(builder.gep(data, [at])), lanes)
+
+    return lanes(array, offset), generate
 
 
 @intrinsic
