@@ -74,7 +74,7 @@ def test_an_error_is_at_least_the_deviation_of_the_samples_and_no_bound():
 
 
 def test_samples_that_agree_do_not_make_known_what_a_bound_leaves_open():
-    """Of tokens below their noise every direction is open: cosines from -1 to 1, whatever three samples say."""
+    """Of tokens below their noise every direction is open: cosines from -1 to 1, whatever samples say."""
     x = np.ones((1, 4, 3))
     state = replace(state_of(x, noise=8.0), samples=(state_of(x, noise=8.0),) * 3)
     found, _ = measured(state, ["cosine", "abs_cosine", "token_similarity"])
