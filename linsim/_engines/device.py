@@ -16,7 +16,6 @@ from typing import cast
 import array_api_compat
 import numpy as np
 
-from .. import _validate
 from .._cuda import layout
 from .._cuda.launch import Uncompiled, kernel, room_of_a_block
 from .._namespace import Array, namespace, on_device_of
@@ -25,7 +24,6 @@ from .._shadow import BUDGET
 from .._split import KINDS
 from .._state import Split
 from .._types import HostArray
-from ..errors import BackendError
 from ..metrics._registry import needing
 from ..rules import RandomWeights
 from . import draws
@@ -87,28 +85,13 @@ def jobs(task: Task) -> list[Job]:
 
 
 def _run(task: Task) -> Recorded:
-    import cupy
-
     try:
         kernel("walk_float64")
     except Uncompiled as error:
         refused = np.full(task.size, f"the CUDA kernel does not compile here: {error}")
         none = (np.asarray([name]), np.asarray([KINDS[0]]), np.zeros(1))
         return Recorded({}, {}, *none, {}, task.size, refused=refused, left=np.arange(task.size))
-    try:
-        return _drawn(task) if task.rule.moves_by == "draws" else _recorded(task)
-    except Exception as error:  # others may have taken, meanwhile, what was free before
-        if type(error).__name__ != "OutOfMemoryError":
-            raise
-        raise _validate.refusal(
-            BackendError,
-            "backend",
-            "a GPU whose memory is full",
-            "room for the systems",
-            "Free memory there (nvidia-smi says who holds it), or pass backend='numpy'.",
-        ) from error
-    finally:
-        cupy.get_default_memory_pool().free_all_blocks()
+    return _drawn(task) if task.rule.moves_by == "draws" else _recorded(task)
 
 
 def _recorded(task: Task) -> Recorded:
