@@ -220,8 +220,22 @@ def cupy_status() -> str | None:
     try:
         cupy.zeros(1).get()
     except Exception as error:  # CuPy raises driver errors of many classes
-        return f"CuPy is installed but no GPU answers ({type(error).__name__}: {error})"
+        return f"no GPU answers CuPy ({_why(cupy, error)})"
     return None
+
+
+def _why(cupy: Any, error: Exception) -> str:
+    """One line on what CuPy raised; of a driver that is missing CUDA says that it is too old."""
+    said = str(error).strip() or "no reason given"
+    if "InsufficientDriver" not in said:
+        return f"{type(error).__name__}: {said.splitlines()[0]}"
+    driver, needed = (
+        f"{version // 1000}.{version % 1000 // 10}" if version else ""
+        for version in (cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion())
+    )
+    if not driver:
+        return "no NVIDIA driver is installed"
+    return f"the driver is of CUDA {driver}, CuPy of {needed}"
 
 
 def to_backend(x: Array, backend: str | None) -> Array:
@@ -232,10 +246,11 @@ def to_backend(x: Array, backend: str | None) -> Array:
         return to_host(x)
     reason = cupy_status()
     if reason is not None:
+        from ._cuda.remedies import remedy
+
         raise BackendError(
-            f"backend: found 'cupy', but {reason}; expected a usable CUDA GPU. "
-            "Install 'linsim[cuda12]' or 'linsim[cuda13]' on a machine with a driver, "
-            "or leave backend out to compute on the CPU."
+            f"backend: found 'cupy', but {reason}; expected a GPU that CuPy can use. "
+            f"Leave backend out to compute on the CPU, or {remedy(reason)}; linsim doctor checks all of it."
         )
     import cupy
 

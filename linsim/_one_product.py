@@ -1,16 +1,18 @@
-"""Products of a stack of matrices with one that several of them share, as one large product.
+"""Products of a stack of matrices with one that several share, as one large product; and of rows.
 
 On a GPU a product whose batch axes are broadcast goes through a table of pointers, at a fraction of the rate
-of a plain one; NumPy loops over matrices in any case, and keeps its own way.
+of a plain one; NumPy loops over matrices in any case, and keeps its own way.  What goes over a large array
+once needs a kernel there, too.
 """
 
 from __future__ import annotations
 
+import array_api_compat
 import numpy as np
 
 from ._namespace import Array, namespace
 
-__all__ = ["attended", "weighted"]
+__all__ = ["attended", "lengths", "weighted", "without"]
 
 
 def weighted(X: Array, H: Array) -> Array:
@@ -45,6 +47,39 @@ def attended(A: Array, X: Array) -> Array:
     found = xp.reshape(xp.reshape(A, (*kept, m, n)) @ wide, (*kept, m, *between, d))
     back = (*range(first), *range(first + 1, X.ndim - 1), first, X.ndim - 1)
     return xp.permute_dims(found, back)
+
+
+def without(X: Array, column: Array, row: Array) -> Array:
+    """X less the product of a column (..., n, 1) and a row (..., 1, d); X, of a GPU, is changed.
+
+    >>> X = np.ones((1, 2, 2))
+    >>> without(X, np.asarray([[[1.0], [2.0]]]), np.asarray([[[0.0, 1.0]]]))
+    array([[[ 1.,  0.],
+            [ 1., -1.]]])
+    """
+    if array_api_compat.is_cupy_array(X):
+        from ._cuda.large import without_product
+
+        found = without_product(X, column, row)
+        if found is not None:
+            return found
+    return X - column * row
+
+
+def lengths(X: Array) -> Array:
+    """Lengths of rows, (..., n, 1) of X (..., n, d).
+
+    >>> lengths(np.asarray([[[3.0, 4.0]]]))
+    array([[[5.]]])
+    """
+    xp = namespace(X)
+    if array_api_compat.is_cupy_array(X):
+        from ._cuda.large import lengths as on_device
+
+        found = on_device(X)
+        if found is not None:
+            return found
+    return xp.sqrt(xp.sum(X * X, axis=-1, keepdims=True))
 
 
 def _shared(X: Array, M: Array) -> int:

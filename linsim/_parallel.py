@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,16 +25,30 @@ R = TypeVar("R")
 _NUMBERS = 2**23
 # Below this the threads would wait for the interpreter and not for each other's arithmetic.
 _WORTH_IT = 2**17
+# what whole arrays hold beside the numbers of a piece, on a device, and the part of its memory they may take
+_COPIES, _SHARE = 8, 0.5
 
 
 def pieces(size: int, per_system: int, like: Array) -> list[slice]:
     """Cut ``size`` systems of ``per_system`` numbers each into slices for :func:`in_parallel`."""
     if not array_api_compat.is_numpy_array(like):
-        return [slice(0, size)]  # a device wants the whole batch at once
+        return _that_fit(size, per_system, like)
     if size * per_system < _WORTH_IT:
         return [slice(0, size)]
     rounds = -(-size * per_system // (_NUMBERS * workers()))
     count = min(size, workers() * rounds)
+    edges = [size * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _that_fit(size: int, per_system: int, like: Array) -> list[slice]:
+    """As many systems at once as the memory of a device holds: it wants the whole batch."""
+    count = 1
+    if array_api_compat.is_cupy_array(like):
+        import cupy
+
+        free = float(cupy.cuda.runtime.memGetInfo()[0])
+        count = min(size, max(1, math.ceil(size * per_system * _COPIES * 8 / (_SHARE * free))))
     edges = [size * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 

@@ -27,7 +27,7 @@ import array_api_compat
 import numpy as np
 
 from ._namespace import Array, exponent_of, namespace
-from ._one_product import attended, weighted
+from ._one_product import attended, lengths, weighted
 from ._small_rows import SmallRows, lengths_of
 from ._state import (
     EMPTY,
@@ -61,6 +61,51 @@ _SUM, _ENTRY = 0.2, 0.3
 
 # sizes of what a layer rounds in a part, its exponents, and what the layer changes
 _Rounded = tuple[Array, Array, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rest:
+    """What a layer rounds in R, (b or 1, n, d), before it is worked out entry by entry.
+
+    Its size: the root of plain^2 and of the square of each of ``turned`` (b or 1, n, 1) times its column
+    (b or 1, 1, d).
+    """
+
+    before: Array
+    after: Array
+    plain: Array
+    turned: list[Array]
+    columns: list[Array]
+    condition: Array
+    exponent: Array
+
+    def whole(self) -> _Rounded:
+        """Sizes, exponents and changes."""
+        xp, size = namespace(self.plain), self.plain
+        for turned, column in zip(self.turned, self.columns, strict=True):
+            size = xp.hypot(size, turned * column)
+        return size * self.condition, self.exponent, self.after - self.before
+
+    def rows(self) -> _Rounded:
+        """The largest size of each row, at least, (b or 1, n, 1), in their place; and no changes."""
+        xp, size = namespace(self.plain), self.plain
+        for turned, column in zip(self.turned, self.columns, strict=True):
+            size = xp.hypot(size, turned * xp.max(column, axis=-1, keepdims=True))
+        return size * self.condition, self.exponent, xp.zeros_like(size)
+
+    def moved(
+        self, errors: Array, e: Array, patterns: tuple[Array, Array, Array], sign: float
+    ) -> tuple[Array, Array] | None:
+        """Errors (b, COUNT, n, d) and their exponents behind the layer; None where no kernel does that."""
+        from ._cuda.large import moved
+
+        xp, exponent = namespace(errors), self.exponent[:, None, :, :]
+        top = xp.maximum(e, exponent)
+        one = xp.ones((1, 1, 1, 1), dtype=errors.dtype)
+        keep, add = scaled(one, e - top), scaled(one, exponent - top)
+        sizes = self.plain * self.condition, [x * self.condition for x in self.turned]
+        found = moved(errors, self.before, self.after, *sizes, self.columns, patterns, sign, keep, add)
+        return None if found is None else (found, top)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +165,22 @@ class Shadows:
         """Take the errors through the layer that led from ``before`` to ``after``, of the same exponents."""
         errors = advance(_cast(self.errors, "float64") if heads.wide else self.errors, heads.pairs)
         moved: dict[str, Array] = {}
-        errors, rounded, hopes = _in_range(errors, _rounded(before, after, heads, self.condition), self.hopes)
+        rest, others = _rounded(before, after, heads, self.condition)
+        place, sign = layer % _POOL, 1.0 if layer // _POOL % 2 else -1.0
+        # a kernel has no array of sizes, and keeps to the range that everything is hoped to stay in
+        in_kernel = None
+        if self.hopes is not None and not heads.wide and array_api_compat.is_cupy_array(errors.R):
+            patterns = self.pools["R"][place, ...], self.fixed["R"], self.drift["R"]
+            in_kernel = rest.moved(errors.R, errors.e_R, patterns, sign)
+        rounded = {"R": rest.rows() if in_kernel else rest.whole()} | others
+        errors, rounded, hopes = _in_range(errors, rounded, self.hopes)
+        if in_kernel:
+            moved["R"], moved["e_R"] = in_kernel
+            del rounded["R"]
         for name, (size, exponent, change) in rounded.items():
             xp = namespace(size)
-            pattern = self.pools[name][layer % _POOL, ...]
-            pattern = (pattern if layer // _POOL % 2 else -pattern) + self.fixed[name]
+            pattern = self.pools[name][place, ...]
+            pattern = (pattern if sign > 0 else -pattern) + self.fixed[name]
             held, e = getattr(errors, name), getattr(errors, f"e_{name}")
             move = xp.astype(size[:, None, :, :], held.dtype) * pattern
             move = move + xp.astype(change[:, None, :, :], held.dtype) * self.drift[name]
@@ -227,8 +283,12 @@ def _mean_square(lengths: Array) -> Array:
     return (top + 0.5 * xp.log2(square) + float(np.log2(SAFETY)))[:, 0, ...]
 
 
-def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dict[str, _Rounded]:
-    """What a layer rounds in each part: sizes (b, ., .), exponents (b, 1, 1), and its changes in that unit.
+def _rounded(
+    before: State, after: State, heads: Heads, condition: Array
+) -> tuple[_Rest, dict[str, _Rounded]]:
+    """What a layer rounds in R, and in every other part.
+
+    Of those sizes (b, ., .), exponents (b, 1, 1), and its changes in that unit.
 
     What is the same at every layer, as the rounding of A or of an eigenvalue, is in proportion to
     what the layer changes, with its sign: it adds up where the state alternates as well.
@@ -239,21 +299,18 @@ def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dic
     unit = float(np.log2(float(xp.finfo(before.R.dtype).eps)))
     by_weights, by_attention = _SUM * float(np.sqrt(1 + n / d)), _SUM * float(np.sqrt(n))
 
-    def each(x: Array) -> Array:
-        return xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
-
     entry = _ENTRY / float(np.sqrt(d))
-    rows, row = each(before.R), each(before.r)
-    R, r = entry * each(after.R), entry * each(after.r)
+    rows, row = lengths(before.R), lengths(before.r)
+    r, turned = entry * lengths(after.r), []
     for A, column in zip(heads.squares, heads.columns, strict=True):
-        R = xp.hypot(R, by_weights * xp.sqrt(attended(A, rows * rows)) * column)
+        turned.append(by_weights * xp.sqrt(attended(A, rows * rows)))
         r = r + by_weights * row * column
+    rest = _Rest(
+        before.R, after.R, entry * lengths(after.R), turned, heads.columns, condition, before.e_R + unit
+    )
     # where the eigenvalue is 1 nothing of it is the same at every layer
     change = xp.where(split.constant, 0.3 * (after.r - before.r), after.r - before.r)
-    out = {
-        "R": (R * condition, before.e_R + unit, after.R - before.R),
-        "r": (r * condition, before.e_r + unit, change),
-    }
+    out = {"r": (r * condition, before.e_r + unit, change)}
     if split.any_coupled:
         # what R feeds into r, at the larger of their scales
         fed = by_attention * norm(split.u) * norm(after.R) / float(np.sqrt(d))
@@ -274,11 +331,11 @@ def _rounded(before: State, after: State, heads: Heads, condition: Array) -> dic
         mode = _ENTRY * xp.abs(after.a) + 0.3 * xp.astype(turned, before.a.dtype) * xp.abs(before.a)
         out["a"] = (mode, before.e_a + unit, after.a if unit < -30 else xp.zeros_like(after.a))
     if split.any_mean:
-        mean, size = each(before.mean), entry * each(after.mean)
+        mean, size = lengths(before.mean), entry * lengths(after.mean)
         for column in heads.columns:
             size = size + by_weights * mean * column
         out["mean"] = (size, before.e_mean + unit, after.mean - before.mean)
-    return out
+    return rest, out
 
 
 def begin(state: State, growth: float, hope: bool = False) -> Shadows:

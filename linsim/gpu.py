@@ -1,8 +1,6 @@
 """What can be said of a GPU, for code beside the library: its commands and benchmarks.
 
 The library itself takes these from where they are written.
-
-
 """
 
 from ._cuda.check import Finding, findings

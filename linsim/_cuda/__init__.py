@@ -11,7 +11,7 @@ from importlib import resources
 __all__ = ["SOURCES", "source"]
 
 #: in the order in which they need each other
-SOURCES = ("block", "parts", "shadows", "singular", "measure", "walk", "philox", "normals")
+SOURCES = ("block", "parts", "shadows", "singular", "measure", "walk", "large", "philox", "normals")
 
 
 def source() -> str:

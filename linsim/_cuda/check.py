@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .._namespace import cupy_status
+from .remedies import INSTALL, remedy
 
 __all__ = ["Finding", "findings", "missing_names"]
 
@@ -20,7 +21,7 @@ __all__ = ["Finding", "findings", "missing_names"]
 _OWN = (
     "ndarray", "asarray", "ascontiguousarray", "reshape", "zeros", "from_dlpack", "RawModule",
     "get_default_memory_pool", "cuda.Device", "cuda.Stream", "cuda.runtime.memGetInfo",
-    "cuda.runtime.getDeviceProperties",
+    "cuda.runtime.getDeviceProperties", "cuda.runtime.driverGetVersion", "cuda.runtime.runtimeGetVersion",
 )  # fmt: skip
 
 
@@ -37,13 +38,7 @@ def findings() -> Iterator[Finding]:
     """Look at one thing after the other, until one stands in the way of the rest."""
     yield _accelerator()
     installed = _installed()
-    yield Finding(
-        "CuPy",
-        installed or "not installed",
-        ""
-        if installed
-        else "pip install 'linsim[cuda12]' (driver 525 or later) or 'linsim[cuda13]' (580 or later)",
-    )
+    yield Finding("CuPy", installed or "not installed", "" if installed else INSTALL)
     if not installed:
         return
     if missing := missing_names():
@@ -52,7 +47,7 @@ def findings() -> Iterator[Finding]:
         )
         return
     reason = cupy_status()
-    yield Finding("an array on the GPU", reason or "allocated", _remedy(reason) if reason else "")
+    yield Finding("an array on the GPU", reason or "allocated", remedy(reason) if reason else "")
     if reason is None:
         yield _kernel()
 
@@ -109,18 +104,6 @@ def _called() -> list[str]:
     for path in Path(__file__).parents[1].rglob("*.py"):
         called.update(re.findall(r"\bxp\.((?:linalg\.)?[a-z]\w*)", path.read_text(encoding="utf-8")))
     return sorted(called - {"name"})
-
-
-def _remedy(reason: str) -> str:
-    if "InsufficientDriver" in reason:
-        return (
-            "install a newer driver, or the CuPy of an older CUDA: linsim[cuda12] instead of linsim[cuda13]"
-        )
-    if "NoDevice" in reason:
-        return "no GPU is visible: look at CUDA_VISIBLE_DEVICES, and at the machine"
-    if "OutOfMemory" in reason or "MemoryAllocation" in reason:
-        return "free memory on the GPU: nvidia-smi says who holds it"
-    return "run python -c 'import cupy; cupy.show_config()'"
 
 
 def _kernel() -> Finding:

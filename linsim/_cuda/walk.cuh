@@ -5,8 +5,10 @@ template <class real> struct Walk {
     int n, d, heads, copies;  // copies: shadows of a state, 0: noise is given
     int with_numbers, with_values, with_states;  // what is written: numbers, singular values among them, states
     int several_A, several_H, several_drive;  // a matrix, or a row, for each system, or one for all
-    int changing, driven;     // matrices and rows of their own at each layer, or the same at all; rows at all
+    int changing_A, changing_H, changing_drive;  // one for each layer, or the same at all
+    int driven;               // rows at all
     long long systems, first, last, recorded;  // b; layers from `first` to `last`; recorded ones
+    long long given;          // the layer of the first of several matrices and rows
     long long bytes, bytes_far;  // of shared memory, and of `far` for each block
     double safety;
     // (layers or 1, heads, b or 1, n, n), (layers or 1, heads, b or 1, d, d), (b, 2n + 2d)
@@ -31,7 +33,7 @@ template <class real> struct Walk {
     double *out_error_exponents;
 };
 
-#define TABLE 1328
+#define TABLE 1344
 
 // Where everything lies that a block holds, itself in shared memory; `place` tells how much all of it is.
 // What is small comes first: it is to lie in shared memory, whatever has to lie elsewhere.
@@ -162,8 +164,9 @@ template <class real> INLINED void place_matrices(long long system, long long la
     if (at.placed == layer) return;
     bool fresh = t.copies > 0 && at.placed32 != layer;
     long long next_A = (t.several_A ? t.systems : 1) * s.n * s.n, next_H = (t.several_H ? t.systems : 1) * s.d * s.d;
-    const real *A = t.A + layer * t.heads * next_A + (t.several_A ? system * s.n * s.n : 0);
-    const real *H = t.H + layer * t.heads * next_H + (t.several_H ? system * s.d * s.d : 0);
+    long long at_A = t.changing_A ? layer : 0, at_H = t.changing_H ? layer : 0;
+    const real *A = t.A + at_A * t.heads * next_A + (t.several_A ? system * s.n * s.n : 0);
+    const real *H = t.H + at_H * t.heads * next_H + (t.several_H ? system * s.d * s.d : 0);
     __syncthreads();
     if (at.A) {
         load_matrices(at.A, A, t.heads, next_A, s.n, s.high);
@@ -260,9 +263,9 @@ template <class real> __device__ void walk() {
         for (long long layer = t.first;; layer++) {
             if (next < t.recorded && t.wanted[next] == layer) record<real>(system, layer, next++);
             if (layer == t.last) break;
-            long long wanted = t.changing ? layer : 0;
-            place_matrices<real>(system, wanted);
-            go_through<real>(t.several_drive ? wanted * t.systems + system : wanted);
+            long long own = layer - t.given, row = t.changing_drive ? own : 0;
+            place_matrices<real>(system, t.changing_A || t.changing_H ? own : 0);
+            go_through<real>(t.several_drive ? row * t.systems + system : row);
             if (t.copies > 0) round_off<real>(layer);
             rescale<real>(system, layer + 1);
         }
@@ -272,18 +275,20 @@ template <class real> __device__ void walk() {
 
 #define ARGUMENTS(real)                                                                                                \
     int n, int d, int heads, int copies, int with_numbers, int with_values, int with_states, int several_A,            \
-        int several_H, int several_drive, int changing, int driven, long long systems, long long first,                \
-        long long last, long long recorded, long long bytes, long long bytes_far, double safety, const real *A,        \
-        const real *H, const real *vectors, const real *drive, const double *drive_exponents, const Facts *facts,      \
-        const long long *wanted, const long long *zero_until, const long long *every, const float *pool,               \
-        const float *fixed, const float *drift, real *held, double *exponents, float *errors,                          \
-        double *error_exponents, const double *noise, const double *noise_rows, char *far, double *out,                \
-        real *out_held, double *out_exponents, double *out_noise, float *out_errors, double *out_error_exponents
+        int several_H, int several_drive, int changing_A, int changing_H, int changing_drive, int driven,              \
+        long long systems, long long first, long long last, long long recorded, long long given, long long bytes,      \
+        long long bytes_far, double safety, const real *A, const real *H, const real *vectors, const real *drive,      \
+        const double *drive_exponents, const Facts *facts, const long long *wanted, const long long *zero_until,       \
+        const long long *every, const float *pool, const float *fixed, const float *drift, real *held,                 \
+        double *exponents, float *errors, double *error_exponents, const double *noise, const double *noise_rows,      \
+        char *far, double *out, real *out_held, double *out_exponents, double *out_noise, float *out_errors,           \
+        double *out_error_exponents
 #define GIVEN                                                                                                          \
-    n, d, heads, copies, with_numbers, with_values, with_states, several_A, several_H, several_drive, changing,        \
-        driven, systems, first, last, recorded, bytes, bytes_far, safety, A, H, vectors, drive, drive_exponents,       \
-        facts, wanted, zero_until, every, pool, fixed, drift, held, exponents, errors, error_exponents, noise,         \
-        noise_rows, far, out, out_held, out_exponents, out_noise, out_errors, out_error_exponents
+    n, d, heads, copies, with_numbers, with_values, with_states, several_A, several_H, several_drive, changing_A,      \
+        changing_H, changing_drive, driven, systems, first, last, recorded, given, bytes, bytes_far, safety, A, H,     \
+        vectors, drive, drive_exponents, facts, wanted, zero_until, every, pool, fixed, drift, held, exponents,        \
+        errors, error_exponents, noise, noise_rows, far, out, out_held, out_exponents, out_noise, out_errors,          \
+        out_error_exponents
 
 // Three blocks are to find their registers on a multiprocessor, which leaves a thread as many as it uses.
 #define KERNEL_OF(real, name)                                                                                          \

@@ -2,36 +2,38 @@
 
 What :mod:`.parts` does on a CPU: parts of the state, their errors, both rescaled, every recorded state
 reduced to a few numbers where it is (:mod:`linsim._cuda`).  Metrics follow from these, for all states at
-once, on the device.  CuPy arrays only; what the kernel does not take goes to :mod:`.iterate`.
+once, on the device.  Weights that a rule draws are drawn there, some layers ahead.  CuPy arrays only; what
+the kernel does not take goes to :mod:`.iterate`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import array_api_compat
 import numpy as np
 
-from .. import _validate
 from .._cuda import layout
 from .._cuda.launch import Uncompiled, kernel, room_of_a_block
 from .._namespace import Array, namespace, on_device_of
 from .._recorded import Recorded
-from .._shadow import BUDGET, COUNT, begin
+from .._shadow import BUDGET
 from .._split import KINDS
 from .._state import Split
 from .._types import HostArray
-from ..errors import BackendError
 from ..metrics._registry import needing
-from ..metrics._written import METRICS
-from .device_records import Records, together
-from .device_walk import Batch, Walked, drive_of, rescaled
+from ..rules import RandomWeights
+from . import draws
+from .device_part import by_arrays, free, parts, recorded
+from .device_records import together
+from .device_walk import Batch, drive_of
 from .lanes import METRICS as WITHOUT_MODES
 from .matrices import Heads, blunt, gentle, plain_split, split_of, walked_heads
 from .protocol import Job
-from .task import Task, go_on, rounding, started
+from .task import Task, budget, go_on, rounding
 
 __all__ = ["about", "covers", "jobs", "kernels", "name", "operations", "worthwhile"]
 
@@ -39,29 +41,26 @@ name = "device"
 about = "CUDA: layer by layer, a block of threads for each small system; metrics without leaving the chip"
 kernels = ""
 
-# operations of a launch: about a second on a fast card, so that nothing waits long for it
-_LAUNCH = 5e12
-# numbers that working out metrics holds for each state at a time, beside what the kernel wrote
-_HELD = 100
-# whole arrays of the size of a state, and of its pairs of tokens, that measuring one holds
-_STATES = 40
-# part of the free memory that a run may take
-_SHARE = 0.5
+# layers that are drawn at a time, and the part of the free memory that they may take
+_AHEAD, _DRAWN = 64, 0.1
 
 
 def covers(task: Task) -> str:
     """Return what the kernel cannot do of a task, "" if it does all."""
     if not array_api_compat.is_cupy_array(task.start):
         return "arrays that are not CuPy's"
-    if task.rule.moves_by != "matrices":
+    if task.rule.moves_by == "draws":
+        if reason := draws.not_taken(task):
+            return reason
+    elif task.rule.moves_by != "matrices":
         return f"{type(task.rule).__name__} has no matrices that are known beforehand"
-    if not task.alike:
+    elif not task.alike:
         return "layers with different numbers of heads"
     if looking := needing("attention", task.names):
         return f"{', '.join(looking)}: attention stays in the kernel"
     if max(task.n, task.d) > layout.LARGEST:
         return f"n = {task.n}, d = {task.d}: one of them is above {layout.LARGEST}"
-    if float(np.max(task.growth)) > BUDGET:
+    if task.rule.moves_by == "matrices" and float(np.max(task.growth)) > BUDGET:
         return f"layers that enlarge entries by more than 2^{BUDGET:.0f}"
     enough = room_of_a_block() >= layout.LEAST
     return "" if enough else f"a block of this card has less than {layout.LEAST // 1024} KiB"
@@ -74,17 +73,10 @@ def worthwhile(task: Task) -> str:
 
 def operations(task: Task) -> float:
     """Products of a layer, on the state and its three shadows, and singular values of what is recorded."""
-    n, d, heads = task.n, task.d, len(task.rule.checked_heads(0))
+    n, d = task.n, task.d
+    heads = len(task.rule.checked_heads(0)) if task.rule.moves_by == "matrices" else 1
     products = 4 * task.last * heads * 2.0 * n * d * (n + d)
     return task.size * (products + len(task.layers) * 20.0 * n * d * min(n, d))
-
-
-def _fits(task: Task) -> bool:
-    """Whether a block has room for all but matrices, which may lie elsewhere."""
-    itemsize, limit = 8 if task.precision == "float64" else 4, room_of_a_block()
-    heads = len(walked_heads(task)[0](0))
-    small, _ = layout.room(task.n, task.d, itemsize, COUNT, heads, limit)
-    return small <= limit and limit >= layout.LEAST
 
 
 def jobs(task: Task) -> list[Job]:
@@ -93,28 +85,13 @@ def jobs(task: Task) -> list[Job]:
 
 
 def _run(task: Task) -> Recorded:
-    import cupy
-
     try:
         kernel("walk_float64")
     except Uncompiled as error:
         refused = np.full(task.size, f"the CUDA kernel does not compile here: {error}")
         none = (np.asarray([name]), np.asarray([KINDS[0]]), np.zeros(1))
         return Recorded({}, {}, *none, {}, task.size, refused=refused, left=np.arange(task.size))
-    try:
-        return _recorded(task)
-    except Exception as error:  # others may have taken, meanwhile, what was free before
-        if type(error).__name__ != "OutOfMemoryError":
-            raise
-        raise _validate.refusal(
-            BackendError,
-            "backend",
-            "a GPU whose memory is full",
-            "room for the systems",
-            "Free memory there (nvidia-smi says who holds it), or pass backend='numpy'.",
-        ) from error
-    finally:
-        cupy.get_default_memory_pool().free_all_blocks()
+    return _drawn(task) if task.rule.moves_by == "draws" else _recorded(task)
 
 
 def _recorded(task: Task) -> Recorded:
@@ -159,17 +136,18 @@ def _walked(task: Task, split: Split, kinds: HostArray, heads: Callable[[int], H
     if task.tokens is not None:
         alone.append(len(task.tokens))
     size = max(alone)
-    parts = []
-    for part in _parts(task, size):
+    found = []
+    for part in parts(task, size):
         go_on(task.stop)
-        parts.append(_part(task, split, part, A, H, rows))
+        found.append(_part(task, split, part, A, H, rows))
 
-    return replace(
-        together(parts, axis=0),
-        methods=np.asarray([name]),
-        kinds=np.atleast_1d(kinds),
-        rounding=np.asarray([rounding(task.start, task.layers)]),
-    )
+    return _told(together(found, axis=0), kinds, task)
+
+
+def _told(found: Recorded, kinds: HostArray, task: Task) -> Recorded:
+    """Who found it, how systems were cut, and what layers round."""
+    error = np.asarray([rounding(task.start, task.layers)])
+    return replace(found, methods=np.asarray([name]), kinds=np.atleast_1d(kinds), rounding=error)
 
 
 def _matrices(task: Task, heads: Callable[[int], Heads]) -> tuple[Array, Array]:
@@ -197,100 +175,60 @@ def _rows(task: Task) -> list[Array]:
     return [nothing if row is None else row for row in rows]
 
 
-def _by_arrays(task: Task) -> bool:
-    """Whether metrics are worked out of states in whole arrays: of weighted tokens, or not the kernel's."""
-    return task.tokens is not None or not set(task.names) <= set(METRICS)
-
-
-def _bytes(task: Task) -> tuple[float, float]:
-    """What a system takes on its way, with all that is recorded of it, and measuring one state of it."""
-    n, d, count, single = task.n, task.d, len(task.layers), task.precision != "float64"
-    each = 8.0 * layout.flat(n, d) * (8 + 3 * COUNT) + 16.0 * count * len(task.names)
-    if task.keep_states:
-        each += 8.0 * count * (n * d + 1)
-    if not _by_arrays(task):
-        each += 8.0 * count * (3 * layout.width(n, d) + 6 * min(n, d) + _HELD)
-    state = 8.0 * _STATES * (n * d + n * n) * (1 + COUNT * single)
-    return each, state * (_by_arrays(task) or task.keep_states)
-
-
-def _parts(task: Task, size: int) -> Iterator[slice]:
-    """Cut systems so that what a piece holds fits the free memory."""
-    each = sum(_bytes(task))
-    free = _free()
-    at_once = int(_SHARE * free // each)
-    if at_once < 1:
-        raise _validate.refusal(
-            BackendError,
-            "backend",
-            f"a GPU with {free / 2**20:.0f} MiB free",
-            f"{each / _SHARE / 2**20:.3g} MiB for one system of {len(task.layers)} recorded layers",
-            "Record fewer layers, free memory there, or pass backend='numpy'.",
-        )
-    pieces = -(-size // at_once)
-    for k in range(pieces):
-        yield slice(size * k // pieces, size * (k + 1) // pieces)
-
-
-def _free() -> int:
-    import cupy
-
-    return int(cupy.cuda.runtime.memGetInfo()[0])
-
-
 def _part(task: Task, split: Split, part: slice, A: Array, H: Array, rows: Sequence[Array]) -> Recorded:
-    """Metrics of some systems, (systems, layers), and their states where these are kept."""
-    n, d, m = task.n, task.d, part.stop - part.start
+    """Metrics of some systems whose matrices are known."""
+    m = part.stop - part.start
 
     def own(x: Array) -> Array:
         return x if x.shape[0] == 1 else x[part, ...]
 
     start, cut = own(task.start), split.map(own)
-    until = on_device_of(np.ascontiguousarray(np.broadcast_to(own(task.zero_until), (m, n))), start)
     A, H = (M if M.shape[2] == 1 else M[:, :, part, ...] for M in (A, H))
-    by_arrays = _by_arrays(task)
-    batch = Batch(
-        m, n, d, A, H, until,
-        numbers=not by_arrays, singular=bool(needing("singular values", task.names)),
-        states=by_arrays or task.keep_states,
-        drive=drive_of([own(row) for row in rows], cut) if rows else None,
-    )  # fmt: skip
+    batch = _batch(task, m, A, H, own(task.zero_until))
+    if rows:
+        batch = replace(batch, drive=drive_of([own(row) for row in rows], cut))
     weights = task.tokens_beside(start, None)
-    weights = None if weights is None else own(weights)
-    records = Records(task, batch, cut, weights)
-    found, layers = [], task.at
-    if layers[0] == 0:
-        found.append(records.given(start))
-        layers = layers[1:]
-    if layers:
-        growth = own(task.growth)
-        state = started(start, cut)
-        shadows = begin(state, float(np.max(growth)))
-        walked = Walked(batch, state, shadows, rescaled(growth, m, state, shadows))
-        each, of_state = _bytes(task)
-        at_once = int((_SHARE * _free() - m * each) // (m * of_state)) if of_state else len(layers)
-        written = []
-        for first, last, wanted in _runs(m, n, d * A.shape[1], layers, max(1, at_once)):
-            go_on(task.stop)
-            out = walked.to(first, last, wanted)
-            if batch.states and wanted:
-                found.append(records.states(out, wanted, shadows))
-            elif wanted:
-                written.append(out)
-        if written:
-            found.append(records.numbers(written))
-    return together(found, axis=1)
+    return recorded(task, batch, start, cut, own(task.growth), None if weights is None else own(weights))
 
 
-def _runs(
-    m: int, n: int, d: int, layers: Sequence[int], at_once: int
-) -> Iterator[tuple[int, int, list[int]]]:
-    """Cut layers into launches: the first and the last layer of each, and which of them are recorded."""
-    most, first = max(1, int(_LAUNCH // (m * 8.0 * n * d * (n + d)))), 0
-    while first < layers[-1]:
-        last = min(first + most, layers[-1])
-        wanted = [layer for layer in layers if first < layer <= last][:at_once]
-        if len(wanted) == at_once:
-            last = wanted[-1]
-        yield first, last, wanted
-        first = last
+def _batch(task: Task, m: int, A: Array, H: Array, until: HostArray) -> Batch:
+    """So many systems of a task, with nothing added to their tokens."""
+    wide = np.ascontiguousarray(np.broadcast_to(until, (m, task.n)))
+    return Batch(
+        m, task.n, task.d, A, H, on_device_of(wide, task.start),
+        numbers=not by_arrays(task), singular=bool(needing("singular values", task.names)),
+        states=by_arrays(task) or task.keep_states,
+    )  # fmt: skip
+
+
+def _drawn(task: Task) -> Recorded:
+    """Systems whose weights are drawn at each layer, as many at a time as memory allows."""
+    rule = cast(RandomWeights, task.rule)
+    xp, n, d = namespace(task.start), task.n, task.d
+
+    def through(here: Task, split: Split, heads: Callable[[int], Heads]) -> Recorded:
+        m, precision = here.size, here.start.dtype
+
+        def laid(first: int, last: int) -> tuple[Array, Array]:
+            """Attention and weights of layers from one to before another, one behind the other."""
+            looks, weights = [], xp.empty((last - first, 1, m, d, d), dtype=precision)
+            for layer in range(first, last):
+                ((attention, W),) = heads(layer)
+                weights[layer - first, 0, ...] = W
+                if layer == first or not rule.fixed:
+                    looks.append(attention[None, ...])
+            return xp.stack(looks), weights
+
+        none = xp.zeros((1, 1, 1, 1, 1), dtype=precision)  # before the first layer
+        batch = _batch(here, m, none, none, here.zero_until)
+        weights = here.tokens_beside(here.start, None)
+        of_layer = m * d * d + (0 if rule.fixed else m * n * n)
+        ahead = max(1, int(min(_AHEAD, _DRAWN * free() / (8.0 * of_layer))))
+        # each layer may use the whole range, so each is rescaled
+        growth = np.full(1, float(budget(here.start)))
+        found = recorded(here, batch, here.start, split, growth, weights, laid, ahead)
+        return _told(found, np.asarray([KINDS[0]]), here)
+
+    pieces = list(parts(task, task.size))
+    jobs = draws.jobs(rule, task, through=through, parts=pieces)
+    return together([job.run() for job in jobs], axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,13 +128,23 @@ def together(parts: Sequence[Recorded], axis: int) -> Recorded:
         states, log_scale = (
             xp.concat([getattr(x, k) for x in parts], axis=axis) for k in ("states", "log_scale")
         )
+
+    def each(name: str) -> Any:
+        own = [getattr(x, name) for x in parts]
+        if axis == 1 or all(len(x) == 1 for x in own):
+            return own[0]
+        return np.concatenate([np.broadcast_to(x, part.size) for x, part in zip(own, parts, strict=True)])
+
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.fallbacks)
     return Recorded(
         {metric: xp.concat([x.values[metric] for x in parts], axis=axis) for metric in first.values},
         {metric: xp.concat([x.errors[metric] for x in parts], axis=axis) for metric in first.errors},
-        first.methods,
-        first.kinds,
-        first.rounding,
-        {},
+        each("methods"),
+        each("kinds"),
+        each("rounding"),
+        dict(counts),
         sum(x.size for x in parts) if axis == 0 else first.size,
         states,
         log_scale,

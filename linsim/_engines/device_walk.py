@@ -47,7 +47,8 @@ class Written(NamedTuple):
 class Batch:
     """Some systems of a task, on the device.
 
-    ``A`` (layers or 1, heads, m or 1, n, n), ``H`` (layers or 1, heads, m or 1, d, d): their matrices;
+    ``A`` (layers or 1, heads, m or 1, n, n), ``H`` (layers or 1, heads, m or 1, d, d): their matrices, of
+    layer ``given`` and the next ones, or of all;
     ``until`` (m, n) int64: the layer up to which a token is exactly zero; ``numbers``: whether metrics are
     worked out of what the kernel measures, ``singular``: of singular values among it; ``states``: whether
     states are written; ``drive``: what layers add to every token.
@@ -63,6 +64,7 @@ class Batch:
     singular: bool
     states: bool
     drive: Drive | None = None
+    given: int = 0
 
 
 def flat(state: State, m: int) -> tuple[Array, Array]:
@@ -150,8 +152,10 @@ class Walked:
             "drift": _pattern(shadows.drift),
         }
 
-    def to(self, first: int, last: int, wanted: Sequence[int]) -> Written:
-        """Go from the first layer, where they are, to the last."""
+    def to(self, first: int, last: int, wanted: Sequence[int], drawn: tuple[Array, Array] | None) -> Written:
+        """Go from the first layer, where they are, to the last; ``drawn``: its and the next ones' A and H."""
+        if drawn is not None:
+            self.batch = replace(self.batch, A=drawn[0], H=drawn[1], given=first)
         return _launched(
             self.batch, self.held, self.split, self.condition, self.known, COUNT, first, last, wanted
         )
@@ -294,12 +298,15 @@ def _launched(
         "several_A": np.int32(batch.A.shape[2] > 1),
         "several_H": np.int32(batch.H.shape[2] > 1),
         "several_drive": np.int32(drive is not None and drive.parts.shape[1] > 1),
-        "changing": np.int32(max(batch.A.shape[0], 1 if drive is None else drive.parts.shape[0]) > 1),
+        "changing_A": np.int32(batch.A.shape[0] > 1),
+        "changing_H": np.int32(batch.H.shape[0] > 1),
+        "changing_drive": np.int32(drive is not None and drive.parts.shape[0] > 1),
         "driven": np.int32(drive is not None),
         "systems": np.int64(m),
         "first": np.int64(first),
         "last": np.int64(last),
         "recorded": np.int64(k),
+        "given": np.int64(batch.given),
         "bytes": np.int64(near),
         "bytes_far": np.int64(far),
         "safety": np.float64(SAFETY),

@@ -27,25 +27,43 @@ from .task import SINGLE, Task, budget, go_on, placed, rounding, rows_of, starte
 
 __all__ = ["jobs", "not_compiled"]
 
+# goes through some systems, given what cuts them and the matrices of each layer
+_Through = Callable[[Task, Split, Callable[[int], Sequence[tuple[Array, Array]]]], Recorded]
+
 # layers that are drawn before the kernel goes through them, if they take no more than so many bytes
 _AHEAD, _BYTES = 16, 2**26
 
 
 def not_compiled(task: Task) -> str:
     """Return why layers that are drawn cannot go through the kernels, "" if they can."""
-    rule = cast(RandomWeights, task.rule)
     if not task.on_host:
         return "arrays that are not NumPy's"
+    return not_taken(task) or ("" if _kernels.usable() else "numba does not work here")
+
+
+def not_taken(task: Task) -> str:
+    """Return why no kernel of a CPU or a GPU takes layers that are drawn, "" if they do."""
+    rule = cast(RandomWeights, task.rule)
     if callable(rule.kind):
         return "weights drawn by a function, of any size"
     # entries are beyond six deviations once in 1e9 draws, and what is beyond a few bits more in none
     if float(np.max(rule.std)) * 16 * np.sqrt(task.d) > 2.0**BUDGET:
         return f"layers that may enlarge entries by more than 2^{BUDGET:.0f}"
-    return "" if _kernels.usable() else "numba does not work here"
+    return ""
 
 
-def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
-    """Return the work on chunks of systems, each system with its own key; ``compiled``: in kernels."""
+def jobs(
+    rule: RandomWeights,
+    task: Task,
+    compiled: bool = False,
+    through: _Through | None = None,
+    parts: Sequence[slice] | None = None,
+) -> list[Job]:
+    """Return the work on chunks of systems, each system with its own key.
+
+    ``compiled``: in kernels of the CPU; ``through``: by this, which is given some of the systems, what cuts
+    them, and the matrices of each layer; ``parts``: the chunks, None for as many as cores like.
+    """
     xp = namespace(task.start)
     precision, size = task.precision, task.size
     n, d = task.n, task.d
@@ -85,6 +103,7 @@ def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
             eps = float(xp.finfo(start.dtype).eps)
             split = placed(row_split(known, d, eps), start)
             split = split.map(lambda x: x if x.shape[0] == 1 else rows_of(x[piece, ...], rows))
+            own_dtype = start.dtype == task.start.dtype  # all systems and layers, then
             single = start.dtype != xp.float64
 
             def heads(layer: int) -> Sequence[tuple[Array, Array]]:
@@ -96,11 +115,13 @@ def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
                     out.append(tuple(xp.astype(M, start.dtype, copy=False) for M in (attention, W)))
                 return out
 
+            if through is not None and own_dtype:
+                return through(here, split, heads)
             zero = on_device_of(until[piece][rows][:, :, None].astype(np.float64), start)
             keep = task.keep_states
             error = rounding(start, task.layers)
             tokens, names = here.tokens_beside(start, rows), task.names
-            if compiled and start.dtype == task.start.dtype:
+            if compiled and own_dtype:
                 groups = _walked(start, split, heads, at[:count], task.stop)
                 layers = np.asarray(at[:count])
                 return measured(groups, start, layers, names, zero, keep, KINDS[0], error, tokens)
@@ -132,7 +153,8 @@ def jobs(rule: RandomWeights, task: Task, compiled: bool = False) -> list[Job]:
             return found
         return with_more_digits(here, found, in_float64, in_pairs, 1)
 
-    parts = pieces(size, 3 * n * d + n * n + d * d, task.start)
+    if parts is None:
+        parts = pieces(size, 3 * n * d + n * n + d * d, task.start)
     return [Job(part, functools.partial(run, part)) for part in parts]
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
+from .. import _validate
 from .._namespace import Array, namespace, on_device_of, to_host
 from .._parallel import in_parallel
 from .._recorded import Recorded, merged
+from ..errors import BackendError
 from .choose import WALKING
 from .protocol import Engine, Job
 from .task import Task
@@ -32,13 +36,13 @@ def execute(task: Task, engines: Sequence[Engine], *, parallel: bool = True) -> 
     def run(job: Job) -> Recorded:
         # kernels of BLAS may compute with what lies beside a matrix in a vector register, and raise the flag
         # of an invalid operation for it: what is invalid in the matrix itself shows as a value without digits
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"), _on_a_device(task.start):
             found = job.run()
         if found.left.size:
             found = _with_the_rest(task, job.systems, found, others)
         return found if task.on_host else _moved(found, task.start)
 
-    if not parallel:
+    if not (parallel and task.on_host):  # a device has memory for one piece at a time
         return _joined([run(job) for job in first.jobs(task)], task)
     work = task.size * task.last * float(task.n * task.d) * (task.n + task.d)
 
@@ -46,6 +50,30 @@ def execute(task: Task, engines: Sequence[Engine], *, parallel: bool = True) -> 
         task.stop[0] = True
 
     return _joined(in_parallel(run, first.jobs(task), abandon if work > _LONG else None), task)
+
+
+@contextlib.contextmanager
+def _on_a_device(start: Array) -> Iterator[None]:
+    """Give memory of a GPU back behind a piece of work, and say in a line where there was too little."""
+    if not array_api_compat.is_cupy_array(start):
+        yield
+        return
+    import cupy
+
+    try:
+        yield
+    except Exception as error:  # others may have taken, meanwhile, what was free before
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        raise _validate.refusal(
+            BackendError,
+            "backend",
+            "a GPU whose memory is full",
+            "room for the systems",
+            "Free memory there (nvidia-smi says who holds it), or pass backend='numpy'.",
+        ) from error
+    finally:
+        cupy.get_default_memory_pool().free_all_blocks()
 
 
 def _with_the_rest(task: Task, systems: slice, found: Recorded, engines: Sequence[Engine]) -> Recorded:

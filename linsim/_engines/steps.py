@@ -15,7 +15,7 @@ from typing import Any
 import array_api_compat
 
 from .._namespace import Array, namespace
-from .._one_product import attended, weighted
+from .._one_product import attended, weighted, without
 from .._shadow import begin, heads_of
 from .._state import EMPTY, PARTS, Split, State, between_rescalings, norm, normalise, scaled
 from ._ahead import kept
@@ -129,14 +129,14 @@ def _step(state: State, heads: Sequence[tuple[Array, Array]]) -> State:
     R = state.R + _total(attended(A, weighted(state.R, H)) for A, H in heads)
     r = state.r + lam * _total(weighted(state.r, H) for _, H in heads)
     fed = attended(split.u, R)
-    R = R - split.v * fed
+    R = without(R, split.v, fed)
     if split.any_coupled:
         r = r + split.coupled * scaled(fed, state.e_R - state.e_r)
     changes: dict[str, Any] = {}
     if split.any_z:
         # a z of its own belongs to one head only, so the sums have one term
         ((A, _),) = heads
-        R = R - weighted(R, split.w) * split.z
+        R = without(R, weighted(R, split.w), split.z)
         r = r - weighted(r, split.w) * split.z
         b = state.b + mu * attended(A, state.b)
         changes["b"] = b - split.v * attended(split.u, b)

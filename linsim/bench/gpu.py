@@ -67,7 +67,7 @@ def run(*, repeats: int = 3, quick: bool = False) -> Report:
     if reason is not None:
         raise BackendError(
             f"--backend: found 'cupy', but {reason}; expected a GPU that CuPy can use. "
-            "Run linsim doctor, or leave --backend out to time the CPU."
+            "Run linsim doctor, which says what to do, or leave --backend out to time the CPU."
         )
     import cupy
 

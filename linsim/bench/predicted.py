@@ -15,12 +15,14 @@ __all__ = ["H100", "Card", "blocks_of", "layer_seconds", "peer_seconds", "record
 _BY_REGISTERS = 3
 # barriers that a layer passes in the kernel, of the state and of three shadows, and clocks between two
 _PHASES, _PHASE = 48, 220
-# of singular values: sweeps until no pair turns, clocks of a round (dot products, one quotient, a barrier)
-_SWEEPS, _ROUND = 8, 650
+# of singular values: sweeps until no pair turns (9 to 13, counted for states of n = 32 after 1 to 64 layers),
+# clocks of a round (dot products, one quotient, a barrier)
+_SWEEPS, _ROUND = 11, 650
 # other barriers of a recorded state, and clocks between two
 _MEASURED, _MEASURE = 70, 260
-# calls of whole arrays for a layer and for a recorded state, counted on a CuPy that only pretends
-_CALLS, _CALLS_OF_RECORD = 171, 500
+# calls of whole arrays for a layer and for a recorded state, and how often a layer reads or writes something
+# of the size of states and errors beside its products: counted on a CuPy that only pretends
+_CALLS, _CALLS_OF_RECORD, _PASSES = 380, 500, 16.5
 # rows of two columns that a thread works out at a time: operands a warp fetches for 256 products
 _FETCHED = {8: 8, 4: 6}
 
@@ -36,7 +38,8 @@ class Card:
     products_64, products_32 : fused products and sums per clock of a multiprocessor
     gemm_64, gemm_32 : flops per second of large matrix products, of float64 and float32
     memory, cache : bytes per second, of the memory and of the cache that all multiprocessors share
-    launch : seconds of a call of whole arrays, as Python and driver take them
+    launch, small : seconds of a call of whole arrays, as Python and driver take them, and of the device for
+        one that has next to nothing to do
     """
 
     processors: int
@@ -49,10 +52,11 @@ class Card:
     memory: float
     cache: float
     launch: float
+    small: float
 
 
-#: an H100 SXM: rates of its data sheet, GEMM at nine tenths of them (tensor cores); cache and launch: guesses
-H100 = Card(132, 1.7e9, 228 * 1024, 64, 128, 0.9 * 67e12, 0.9 * 67e12, 3.35e12, 5.5e12, 8e-6)
+#: an H100 SXM: rates of its data sheet, GEMM at nine tenths of them (tensor cores); the last three: guesses
+H100 = Card(132, 1.7e9, 228 * 1024, 64, 128, 0.9 * 67e12, 0.9 * 67e12, 3.35e12, 5.5e12, 8e-6, 3e-6)
 
 
 def blocks_of(n: int, d: int, card: Card = H100) -> int:
@@ -73,8 +77,8 @@ def layer_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[floa
     """Return seconds of a layer of all systems together: by the kernel (NaN where it takes none), by arrays.
 
     The kernel: products of the state and of three shadows, bounded by operands from shared memory, or by the
-    chain of barriers, which as many blocks hide as fit.  Whole arrays: products at the rate of GEMM, some
-    forty passes over the states, and a launch for each call.
+    chain of barriers, which as many blocks hide as fit.  Whole arrays: products at the rate of GEMM, passes
+    over the states, and calls that have little to do; or Python, where that takes longer: it runs ahead.
     """
     products = float(n * d * (n + d))
     fetched = products / 256 * (_FETCHED[8] + 3 * _FETCHED[4])
@@ -88,8 +92,9 @@ def layer_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[floa
         chain = max(fetched, arithmetic) + _PHASES * _PHASE
         kernel = _waves(systems, blocks, card) * max(max(fetched, arithmetic) * blocks, chain) / card.clock
     flops = 2 * products * systems
-    passes = 40.0 * systems * n * d * (8 + 3 * 4) / card.memory
-    return kernel, flops / card.gemm_64 + 3 * flops / card.gemm_32 + passes + _CALLS * card.launch
+    passes = _PASSES * systems * n * d * (8 + 3 * 4) / card.memory
+    device = flops / card.gemm_64 + 3 * flops / card.gemm_32 + passes + _CALLS * card.small
+    return kernel, max(device, _CALLS * card.launch)
 
 
 def record_seconds(n: int, d: int, systems: int, card: Card = H100) -> tuple[float, float]:

@@ -9,7 +9,9 @@ double precision, so that nothing of their differences is lost.
 
 Their root mean square deviation estimates the standard deviation of the metric's error.  With c samples
 the true error divided by it follows Student's t with c degrees of freedom, whose tails are long for few
-of them; so a share of the bound, which is never small by chance, is added (as squares).
+of them; so a share of the bound, which is never small by chance, is added (as squares).  Where the bound
+leaves open the whole of a value, it is no longer one of first order, a share of it says nothing, and samples
+that happen to agree say no more: the bound stands.
 """
 
 from __future__ import annotations
@@ -111,6 +113,9 @@ def _error(value: Array, bound: Array, share: float, others: Array, unit: Array)
     apart = xp.where(known[None, ...], others, xp.zeros_like(others)) - here[None, ...]
     deviation = xp.sqrt(xp.mean(apart * apart, axis=0)) * unit
     seen = xp.hypot(SAFETY[int(others.shape[0])] * deviation, share * at_most)
+    # nothing that is told by default is withheld: the least share of it is above that resolution already
+    open_to_all = at_most >= xp.maximum(xp.abs(here), xp.ones_like(here))
+    seen = xp.where(open_to_all, xp.maximum(seen, at_most), seen)
     return xp.where(known, seen + 4 * EPS * xp.abs(here), bound)
 
 

@@ -2,6 +2,12 @@
 
 KERNEL(walk_float64)
 KERNEL(walk_float32)
+KERNEL(move_large_float64)
+KERNEL(move_large_float32)
+KERNEL(take_product_off_float64)
+KERNEL(take_product_off_float32)
+KERNEL(find_lengths_float64)
+KERNEL(find_lengths_float32)
 KERNEL(uniforms)
 KERNEL(normals_float64)
 KERNEL(normals_float32)
@@ -10,6 +16,12 @@ extern "C" const char *launch(const char *name, int blocks, int threads, size_t 
     void (*function)(void **) = nullptr;
     if (!strcmp(name, "walk_float64")) function = call_walk_float64;
     if (!strcmp(name, "walk_float32")) function = call_walk_float32;
+    if (!strcmp(name, "move_large_float64")) function = call_move_large_float64;
+    if (!strcmp(name, "move_large_float32")) function = call_move_large_float32;
+    if (!strcmp(name, "take_product_off_float64")) function = call_take_product_off_float64;
+    if (!strcmp(name, "take_product_off_float32")) function = call_take_product_off_float32;
+    if (!strcmp(name, "find_lengths_float64")) function = call_find_lengths_float64;
+    if (!strcmp(name, "find_lengths_float32")) function = call_find_lengths_float32;
     if (!strcmp(name, "uniforms")) function = call_uniforms;
     if (!strcmp(name, "normals_float64")) function = call_normals_float64;
     if (!strcmp(name, "normals_float32")) function = call_normals_float32;

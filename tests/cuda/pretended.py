@@ -256,7 +256,10 @@ def _install(monkeypatch, settings):
 
     pool = types.SimpleNamespace(free_all_blocks=lambda: setattr(CARD, "freed", CARD.freed + 1))
     runtime = types.SimpleNamespace(
-        memGetInfo=lambda: (CARD.free, 2**37), getDeviceProperties=lambda number: {"name": b"no card at all"}
+        memGetInfo=lambda: (CARD.free, 2**37),
+        getDeviceProperties=lambda number: {"name": b"no card at all"},
+        driverGetVersion=lambda: 13020,
+        runtimeGetVersion=lambda: 13020,
     )
     own = {
         "ndarray": ndarray, "asarray": asarray, "RawModule": RawModule,

@@ -8,7 +8,7 @@ import pytest
 import linsim
 from linsim import Linear, attention, simulate
 from linsim._cuda import layout
-from linsim._engines import device
+from linsim._engines import device, device_part
 from linsim.errors import BackendError, LinsimError
 
 from . import emulated, pretended
@@ -63,7 +63,7 @@ def test_memory_cuts_systems_and_launches_cut_layers(card, monkeypatch):
     same(simulate(rule, x0, 20, backend="cupy", resolution=1e300), whole)
     assert len(card.launches) > 2 * launches
     card.free = 2**33
-    monkeypatch.setattr(device, "_LAUNCH", 1.0)  # a launch for each layer
+    monkeypatch.setattr(device_part, "_LAUNCH", 1.0)  # a launch for each layer
     same(simulate(rule, x0, 20, backend="cupy", resolution=1e300), whole)
 
 
@@ -94,8 +94,8 @@ def test_a_closed_form_is_followed_by_whole_arrays_where_the_kernel_does_not_com
 
 
 def test_a_kernel_that_does_not_compile_is_done_without(card):
-    expected = simulate(*systems(), 6, backend="cupy", method="iterate")
     card.compiles = False
+    expected = simulate(*systems(), 6, backend="cupy", method="iterate")
     run = simulate(*systems(), 6, backend="cupy")
     assert set(run.info.methods) == {"iterate"}
     assert run.info.fallbacks["iterate"] == 3

@@ -6,9 +6,11 @@ import json
 import subprocess
 import types
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import linsim
 from linsim._cuda import check
 from linsim.app.cli import app
 
@@ -38,7 +40,8 @@ def test_nothing_is_there(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        ("cudaErrorInsufficientDriver: CUDA driver version is insufficient", "newer driver"),
+        ("no GPU answers CuPy (the driver is of CUDA 12.4, CuPy of 13.0)", "newer driver"),
+        ("no GPU answers CuPy (no NVIDIA driver is installed)", "install a driver"),
         ("cudaErrorNoDevice: no CUDA-capable device is detected", "CUDA_VISIBLE_DEVICES"),
         ("OutOfMemoryError: Out of memory allocating 512 bytes", "free memory"),
         ("something else", "show_config"),
@@ -51,6 +54,32 @@ def test_cupy_is_there_and_no_gpu_answers(monkeypatch, error, remedy):
     last = list(check.findings())[-1]
     assert last.found == error
     assert remedy in last.remedy
+
+
+@pytest.mark.parametrize(
+    ("version", "told", "remedy"),
+    [
+        (0, "no NVIDIA driver is installed", "install a driver"),
+        (12040, "CUDA 12.4, CuPy of 13.2", "newer driver"),
+    ],
+)
+def test_cuda_says_that_a_driver_is_too_old_where_there_is_none(monkeypatch, version, told, remedy):
+    def refused(*_):
+        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient\nand more")
+
+    runtime = types.SimpleNamespace(driverGetVersion=lambda: version, runtimeGetVersion=lambda: 13020)
+    with pretended.gpu():
+        import cupy
+
+        monkeypatch.setitem(vars(cupy), "zeros", refused)
+        monkeypatch.setitem(vars(cupy), "cuda", types.SimpleNamespace(runtime=runtime))
+        with pytest.raises(linsim.errors.BackendError) as caught:
+            linsim.simulate(
+                linsim.Linear(linsim.attention.uniform(2), np.eye(1)), np.eye(2, 1), 1, backend="cupy"
+            )
+    assert told in str(caught.value)
+    assert remedy in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_driver_that_is_broken(monkeypatch):

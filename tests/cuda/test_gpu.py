@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from linsim import Linear, _draws, attention, simulate
+from linsim import Linear, RandomWeights, _draws, attention, simulate
 from linsim._cuda.check import findings
 from linsim._namespace import cupy_status
 
@@ -34,6 +34,20 @@ def test_ten_thousand_systems(dtype):
         found = simulate(rule, x0, 64, backend="cupy", **options)
         assert set(found.info.methods) == {"device"}
         emulation.agree(found, simulate(rule, x0, 64, backend="numpy", **options), dtype, same_errors=False)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_layers_that_are_drawn_and_large_systems(dtype):
+    rng = np.random.default_rng(1)
+    drawn = RandomWeights(attention.softmax(24, 8, size=(512,), rng=rng), std=0.5)
+    large = Linear(attention.softmax(200, 8, rng=rng), rng.standard_normal((160, 160)) / 26)
+    for rule, shape, engine in ((drawn, (512, 24, 16), "device"), (large, (4, 200, 160), "iterate")):
+        options = {"layers": [0, 1, 8, 32], "dtype": dtype, "resolution": 1e300, "rng": 5}
+        x0 = rng.standard_normal(shape)
+        found = simulate(rule, x0, 32, backend="cupy", **options)
+        assert set(found.info.methods.ravel()) == {engine}
+        expected = simulate(rule, x0, 32, backend="numpy", **options)
+        emulation.agree(found, expected, dtype, same_errors=False, many=True)
 
 
 def test_the_doctor_finds_nothing():

@@ -43,9 +43,19 @@ def both(rule, x0, depth, **options):
         return found, simulate(rule, x0, depth, method="iterate", **options)
 
 
-def agree(found, expected, dtype, same_errors=True):
-    """Values are as close as both say; in double precision, errors are the same."""
-    eps = np.finfo(dtype).eps
+#: share of values that may be further apart than their errors, and how many times these none may be: what
+#: errors promise, and what the count of wrong values in tests/reliability.py allows them
+BEYOND, FARTHEST = 1e-3, 10.0
+
+
+def agree(found, expected, dtype, same_errors=True, many=False):
+    """Values are as close as both say; in double precision, errors are the same.
+
+    An error is told from three samples.  Where all that rounding does goes one way, as through weights far
+    from normal, it divides by these as Student's t with three degrees of freedom, which is beyond 3 in one
+    of seventeen, and beyond 30 in one of twelve thousand; of ``many`` systems a share of ``BEYOND`` may be.
+    """
+    eps, beyond, count = np.finfo(dtype).eps, 0, 0
     for name in expected.metrics:
         a, b = found.metrics[name], expected.metrics[name]
         off_a, off_b = found.errors[name], expected.errors[name]
@@ -54,7 +64,9 @@ def agree(found, expected, dtype, same_errors=True):
         known = np.isfinite(a) & np.isfinite(b)
         # what measuring rounds, in another order: 16 eps in all, as for the kernels of CPUs
         size = 16 * eps * np.maximum(1, np.abs(b[known]))
-        assert np.all(np.abs(a[known] - b[known]) <= off_a[known] + off_b[known] + size), name
+        apart, said = np.abs(a[known] - b[known]), off_a[known] + off_b[known]
+        assert np.all(apart <= (FARTHEST if many else 1.0) * said + size), name
+        beyond, count = beyond + np.sum(apart > said + size), count + apart.size
         # errors are worked out from the same shadows: they differ by what single precision rounds, and by
         # a factor of two where a noise lies beside a power of two
         told = known & (off_b < 0.1) & (off_b > 64 * eps * np.maximum(1, np.abs(b)))
@@ -62,6 +74,7 @@ def agree(found, expected, dtype, same_errors=True):
             ratio = off_a[told] / off_b[told]
             assert ratio.min() > 0.45, (name, ratio.min())
             assert ratio.max() < 2.2, (name, ratio.max())
+    assert beyond <= BEYOND * count, (beyond, count)
 
 
 def one_of(seed, index, family, dtype, deepest=32):
@@ -135,7 +148,7 @@ def judge_many(family, index, dtype, count):
     assert set(found.info.methods) == {"device"}
     # whole arrays rescale the errors of a batch together, the kernel those of each system: where they die out
     # they are not the same, but values are within both
-    agree(found, expected, dtype, same_errors=False)
+    agree(found, expected, dtype, same_errors=False, many=True)
 
 
 @pytest.mark.full

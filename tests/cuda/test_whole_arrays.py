@@ -93,3 +93,26 @@ def test_a_plain_run_is_gone_through_once(card, monkeypatch):
     )
     run("shared", 8)
     assert walks == [True]
+
+
+def test_memory_cuts_systems(card):
+    whole = run("of each system", 8)
+    card.free, card.freed = 12_000, 0
+    cut = run("of each system", 8)
+    assert card.freed == B  # a piece for each system
+    for name in whole.metrics:
+        # of one system a product is another call of BLAS
+        np.testing.assert_allclose(cut.metrics[name], whole.metrics[name], rtol=1e-11, atol=1e-12)
+
+
+def test_memory_that_others_took_is_one_line(card, monkeypatch):
+    def full(*_):
+        raise pretended.OutOfMemoryError("Out of memory allocating 8,388,608 bytes.\nand more")
+
+    monkeypatch.setattr(pretended.ndarray, "__matmul__", full)
+    with pytest.raises(
+        linsim.errors.BackendError, match="backend: found a GPU whose memory is full"
+    ) as caught:
+        run("shared", 8)
+    assert "\n" not in str(caught.value)
+    assert card.freed == 1

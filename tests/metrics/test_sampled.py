@@ -73,6 +73,16 @@ def test_an_error_is_at_least_the_deviation_of_the_samples_and_no_bound():
         assert found[name].error.item() <= bounds[name].error.item() + 1.01 * SAFETY[3] * deviation
 
 
+def test_samples_that_agree_do_not_make_known_what_a_bound_leaves_open():
+    """Of tokens below their noise every direction is open: cosines from -1 to 1, whatever samples say."""
+    x = np.ones((1, 4, 3))
+    state = replace(state_of(x, noise=8.0), samples=(state_of(x, noise=8.0),) * 3)
+    found, _ = measured(state, ["cosine", "abs_cosine", "token_similarity"])
+    assert found["cosine"].value.item() - found["cosine"].error.item() <= -1
+    assert found["abs_cosine"].value.item() - found["abs_cosine"].error.item() <= 0
+    assert found["token_similarity"].value.item() - found["token_similarity"].error.item() <= 0
+
+
 def unscaled(state):
     """The parts of a state of plain tokens with exponent 0."""
     return replace(
