@@ -65,12 +65,14 @@ def singular_values(X: HostArray, ratio: float = np.inf) -> tuple[HostArray, boo
     return np.linalg.svd(X, compute_uv=False), True, 0.0
 
 
-def values_of_minors(S: HostArray) -> tuple[HostArray, bool, float]:
+def values_of_minors(S: HostArray, share: float = 1.0) -> tuple[HostArray, bool, float]:
     """Singular values of minors, whose leading pair is off: some unit u has u^T S = 0, and some q S q = 0.
 
     Parameters
     ----------
     S : (n, d) float64 or float32, entries around 1
+    share : one over the leading singular value, in units of S: how much minors weigh in what the whole's
+        effective rank is off; gaps are held to a bound five times as large
 
     Returns
     -------
@@ -86,7 +88,10 @@ def values_of_minors(S: HostArray) -> tuple[HostArray, bool, float]:
     # that value is known: its square is what the Gram matrix rounds
     s = np.append(_roots(short @ short.T)[:-1], S.dtype.type(0))
     blurred = _error(s[:-1], 0.0)
-    if blurred <= _wanted(S):
+    # the entropy of all, of a first value of 1 and the others, is at most this
+    part = min(1.0, share * float(s.sum()))
+    entropy = part * (1 + np.log(len(s) / part)) if part > 0 else 0.0
+    if blurred * min(1.0, max(0.2, entropy)) <= _wanted(S):
         return s, False, blurred
     return np.linalg.svd(S, compute_uv=False), True, 0.0
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import numba as nb
-import numpy as np
 
 from .lanes import (
     WIDTH,
@@ -55,8 +54,15 @@ BLOCK = 16
 # numbers of a vector
 _W = WIDTH // 8
 
-# called from compiled code alone: no wrappers, and kept with their callers
-_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# called from compiled code alone: no wrappers, and kept with their callers.  Nothing is allocated there: that
+# nobody counts who holds an array, an atomic step for each, saves a tenth of the time of a small state
+_INNER = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
 
 
 @nb.njit(**_INNER)
@@ -220,45 +226,79 @@ def transposed(X, height, stride, out):
 
 
 @nb.njit(**_INNER)
-def _products(X, i, stride, d, XT, height, out, o):
-    """Write the products of rows i to i + 3 with row i + 3 and all before, from ``o`` on.
+def _eight_by_two(X, at, stride, d, XT, k, height, out, to):
+    """Write the products of eight rows, from ``at`` on, with 2 _W others, from k on."""
+    a0 = a1 = b0 = b1 = c0 = c1 = e0 = e1 = f0 = f1 = g0 = g1 = h0 = h1 = i0 = i1 = splat(X, 0.0)
+    for j in range(at, at + d):
+        y0, y1 = load(XT, k), load(XT, k + _W)
+        k += height
+        x = splat(X, X[j])
+        a0, a1 = fma(x, y0, a0), fma(x, y1, a1)
+        x = splat(X, X[j + stride])
+        b0, b1 = fma(x, y0, b0), fma(x, y1, b1)
+        x = splat(X, X[j + 2 * stride])
+        c0, c1 = fma(x, y0, c0), fma(x, y1, c1)
+        x = splat(X, X[j + 3 * stride])
+        e0, e1 = fma(x, y0, e0), fma(x, y1, e1)
+        x = splat(X, X[j + 4 * stride])
+        f0, f1 = fma(x, y0, f0), fma(x, y1, f1)
+        x = splat(X, X[j + 5 * stride])
+        g0, g1 = fma(x, y0, g0), fma(x, y1, g1)
+        x = splat(X, X[j + 6 * stride])
+        h0, h1 = fma(x, y0, h0), fma(x, y1, h1)
+        x = splat(X, X[j + 7 * stride])
+        i0, i1 = fma(x, y0, i0), fma(x, y1, i1)
+    _put_rows(out, to, height, a0, b0, c0, e0, f0, g0, h0, i0)
+    _put_rows(out, to + _W, height, a1, b1, c1, e1, f1, g1, h1, i1)
 
-    ``height`` numbers for each of the four.
+
+@nb.njit(**_INNER)
+def _eight_by_one(X, at, stride, d, XT, k, height, out, to):
+    """Do the same with _W others."""
+    a = b = c = e = f = g = h = i = splat(X, 0.0)
+    for j in range(at, at + d):
+        y = load(XT, k)
+        k += height
+        a, b = fma(splat(X, X[j]), y, a), fma(splat(X, X[j + stride]), y, b)
+        c, e = fma(splat(X, X[j + 2 * stride]), y, c), fma(splat(X, X[j + 3 * stride]), y, e)
+        f, g = fma(splat(X, X[j + 4 * stride]), y, f), fma(splat(X, X[j + 5 * stride]), y, g)
+        h, i = fma(splat(X, X[j + 6 * stride]), y, h), fma(splat(X, X[j + 7 * stride]), y, i)
+    _put_rows(out, to, height, a, b, c, e, f, g, h, i)
+
+
+@nb.njit(**_INNER)
+def _put_rows(out, to, step, a, b, c, e, f, g, h, i):
+    store(out, to, a)
+    store(out, to + step, b)
+    store(out, to + 2 * step, c)
+    store(out, to + 3 * step, e)
+    store(out, to + 4 * step, f)
+    store(out, to + 5 * step, g)
+    store(out, to + 6 * step, h)
+    store(out, to + 7 * step, i)
+
+
+@nb.njit(**_INNER)
+def _products(X, i, stride, d, XT, height, k, out, o):
+    """Write the products of rows i to i + 7 with rows k to k + 2 _W - 1, or as many as are not behind them.
+
+    Those of each of the eight go from ``o`` on, ``height`` numbers apart.  i, k: multiples of 8 and of 2 _W.
     """
-    at = i * stride
-    for k in range(0, i + 4, 2 * _W):
-        a0 = a1 = b0 = b1 = c0 = c1 = e0 = e1 = splat(X, 0.0)
-        to = k
-        for j in range(at, at + d):
-            y0, y1 = load(XT, to), load(XT, to + _W)
-            x = splat(X, X[j])
-            a0, a1 = fma(x, y0, a0), fma(x, y1, a1)
-            x = splat(X, X[j + stride])
-            b0, b1 = fma(x, y0, b0), fma(x, y1, b1)
-            x = splat(X, X[j + 2 * stride])
-            c0, c1 = fma(x, y0, c0), fma(x, y1, c1)
-            x = splat(X, X[j + 3 * stride])
-            e0, e1 = fma(x, y0, e0), fma(x, y1, e1)
-            to += height
-        to = o + k
-        store(out, to, a0)
-        store(out, to + _W, a1)
-        store(out, to + height, b0)
-        store(out, to + height + _W, b1)
-        store(out, to + 2 * height, c0)
-        store(out, to + 2 * height + _W, c1)
-        store(out, to + 3 * height, e0)
-        store(out, to + 3 * height + _W, e1)
+    if k < i:
+        _eight_by_two(X, i * stride, stride, d, XT, k, height, out, o + k)
+    else:
+        _eight_by_one(X, i * stride, stride, d, XT, k, height, out, o + k)
 
 
 @nb.njit(**_INNER)
 def sum_of_cosines(X, n, d, stride, XT, numbers, work):
-    """The sum of |x_i x_k| over pairs of rows; ``numbers``: 0, 1, ... for each row; ``work``: four rows."""
+    """The sum of |x_i x_k| over pairs of rows; ``numbers``: 0, 1, ... for each row; ``work``: eight rows."""
     height, zero = numbers.size, splat(X, 0.0)
     out = zero
-    for i in range(0, n, 4):
-        _products(X, i, stride, d, XT, height, work, 0)
-        for row in range(4):
+    for i in range(0, n, 8):
+        for k in range(0, i + 1, 2 * _W):
+            _products(X, i, stride, d, XT, height, k, work, 0)
+        for row in range(8):
             for k in range(0, i + row, _W):
                 x = magnitude(load(work, row * height + k))
                 out = out + where(load(numbers, k) < float(i + row), x, zero)
@@ -266,19 +306,25 @@ def sum_of_cosines(X, n, d, stride, XT, numbers, work):
 
 
 @nb.njit(**_INNER)
-def farthest(X, n, d, stride, XT, squares, numbers, work):
+def farthest(X, n, d, stride, XT, squares, numbers, found, work):
     """The square of the largest distance between two rows, whose ``squares`` of lengths are given.
 
     Which two they are their products tell; the distance itself is then found without cancellation.
-    ``work``: room for the products, which are left there, or for those of four rows.
+    ``work``: room for the products, which are left there, or for those of eight rows; ``found``: 2 _W more.
     """
     height, zero = numbers.size, splat(X, 0.0)
     most, which = zero, zero
-    apart_by = height if work.size >= height * height else 0
-    for i in range(0, n, 4):
-        o = i * apart_by
-        _products(X, i, stride, d, XT, height, work, o)
-        for row in range(4):
+    kept = work.size >= height * height
+    if kept:  # some columns at a time, which stay in the cache
+        for k in range(0, n, 2 * _W):
+            for i in range(k, n, 8):
+                _products(X, i, stride, d, XT, height, k, work, i * height)
+    for i in range(0, n, 8):
+        o = i * height if kept else 0
+        if not kept:
+            for k in range(0, i + 1, 2 * _W):
+                _products(X, i, stride, d, XT, height, k, work, o)
+        for row in range(8):
             own, pair = squares[i + row], float((i + row) * height)
             for k in range(0, i + row, _W):
                 at = load(numbers, k)
@@ -286,7 +332,6 @@ def farthest(X, n, d, stride, XT, squares, numbers, work):
                 apart = where(at < float(i + row), apart, zero)
                 which = where(apart > most, at + pair, which)
                 most = maximum(apart, most)
-    found = np.empty(2 * _W)
     store(found, 0, most)
     store(found, _W, which)
     best, pair = 0.0, -1

@@ -234,8 +234,22 @@ def squares(q, e, d, out, work):
         last = before_last = zero
         smallest_before, smallest_earlier = huge, huge
         length = active - 1.0
-        step = zero
-        for k in range(0, (remaining - 1) * w, w):
+        # up to the last two steps of whichever lane ends first all do the same: what is remembered of a step
+        # is that of the last ones
+        ends = where(active > 1.0, active, zero + float(d))
+        alike = max(d - int(largest(zero + float(d) - ends)) - 3, 0)
+        for k in range(0, alike * w, w):
+            ek, next_q = load_pair(work, b + k), load_pair(work, a + k + w)
+            sum_ = pivot + (ek + floor)
+            t = next_q / sum_
+            apart = ek <= absolute
+            store(work, b2 + k, where(apart, zero, ek * t))
+            store(work, a2 + k, sum_)
+            smallest_before = minimum(smallest_before, pivot)
+            pivot = where(apart, next_q, pivot * t) - shift
+            smallest = minimum(smallest, pivot)
+        step = zero + float(alike)
+        for k in range(alike * w, (remaining - 1) * w, w):
             inside = step < length
             ek, next_q = load_pair(work, b + k), load_pair(work, a + k + w)
             sum_ = pivot + (ek + floor)

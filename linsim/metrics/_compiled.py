@@ -147,7 +147,11 @@ class Compiled:
         singular, blurred = np.full((self.size, several), np.nan), np.zeros(self.size)
         redone = 0
         for k in np.flatnonzero(np.isfinite(scales)):
-            found = values_of_minors(minors[k]) if split_off[k] else singular_values(minors[k])
+            if split_off[k]:
+                share = 2.0 ** max(pairs[k, 2], -1000.0) * scales[k] / pairs[k, 0]
+                found = values_of_minors(minors[k], share)
+            else:
+                found = singular_values(minors[k])
             singular[k], by_svd, blurred[k] = found
             redone += by_svd
         self._ranks(np.arange(self.size), singular * scales[:, None], pairs, largest, values, errors)
