@@ -41,7 +41,7 @@ from .rowwise import (
     transposed,
     weighted,
 )
-from .sums import assemble, room
+from .sums import assemble, clear, room
 
 __all__ = ["angles", "angles_of"]
 
@@ -278,3 +278,5 @@ def angles(a, r, b, R, e, v, z, S, alphas, qs, pairs, rows, known, zero, unit, o
             space,
             out[s],
         )
+        if not (pairs[s, 0] < np.inf and pairs[s, 4] < np.inf):
+            clear(space)

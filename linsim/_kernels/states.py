@@ -18,7 +18,7 @@ from .layer import power_of_two
 from .products import aligned
 from .rowwise import unfill
 from .singular import bidiagonalise, lay_out, squares, tile_work
-from .sums import assemble, content_of, leading_of, room
+from .sums import assemble, clear, content_of, leading_of, room
 from .values import angular_of, ranks_of, sizes_of
 
 __all__ = ["matrices", "measure"]
@@ -144,12 +144,16 @@ def measure(
         exponents = assemble(a[s], r[s], b[s], R[s], e[s], v[t], z[t], space)
         content_of(mean[s], e[s], exponents, of_mode, kept, n, d, space, sums)
         largest[s], lost[s] = sums[0], False
-        if of_sizes:
+        finite = sums[0] < np.inf and sums[1] < np.inf and sums[3] < np.inf
+        if not finite:
+            values[:, s], errors[:, s], largest[s], scales[s], pairs[s] = np.nan, np.inf, np.inf, np.nan, 0.0
+            clear(space)  # no number may stay behind, not even times zero
+        if of_sizes and finite:
             sizes_of(sums, e[s], noise[s], v[t], not of_mode, kept, n, unit, s, values[:6], errors[:6])
-        if not (of_angles or of_ranks):
-            continue
-        size_S = leading_of(a[s], r[s], R[s], e[s], noise[s], z[t], log_unit, space, pairs[s])
-        if of_ranks:
+        size_S = 0.0
+        if (of_angles or of_ranks) and finite:
+            size_S = leading_of(a[s], r[s], R[s], e[s], noise[s], z[t], log_unit, space, pairs[s])
+        if of_ranks and finite:
             scales[s] = _scale(pairs[s], size_S)
             if in_lanes:
                 _for_singular_values(pairs[s], S, alpha, q, x, scales[s], stage, filled * held)
@@ -158,7 +162,7 @@ def measure(
             else:
                 _for_singular_values(pairs[s], S, alpha, q, x, scales[s], whole, 0)
                 unfill(whole, stride, minors[s])
-        if of_angles:
+        if of_angles and finite:
             of_rows, are_zero = rows[s if rows.shape[0] > 1 else 0], zero[s if zero.shape[0] > 1 else 0]
             angles_of(pairs[s], exponents, of_rows, known, are_zero, 4 * unit, n, d, space, around)
             angular_of(

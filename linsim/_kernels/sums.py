@@ -42,7 +42,7 @@ from .rowwise import (
     with_dyads,
 )
 
-__all__ = ["assemble", "content", "content_of", "leading", "leading_of", "room"]
+__all__ = ["assemble", "clear", "content", "content_of", "leading", "leading_of", "room"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers.  Nothing is allocated there: that
@@ -80,6 +80,18 @@ def room(n, d, like):
          aligned(height, like), aligned(height, like), aligned(height, like), aligned(height, like)),
         (numbers, ones, aligned(height * (height if height <= _KEPT else 8), like), np.zeros(4)),
     )  # fmt: skip
+
+
+@nb.njit(**_INNER)
+def clear(space):
+    """Make the room of a state zero again."""
+    matrices, columns, tokens, _ = space
+    for x in matrices:
+        x[:] = 0.0
+    for x in columns:
+        x[:] = 0.0
+    for x in tokens:
+        x[:] = 0.0
 
 
 @nb.njit(**_INNER)
@@ -286,6 +298,8 @@ def content(a, r, b, R, mean, e, v, z, constant, preserves, out):
         kept = preserves[s if preserves.size > 1 else 0]
         exponents = assemble(a[s], r[s], b[s], R[s], e[s], v[t], z[t], space)
         content_of(mean[s], e[s], exponents, of_mode, kept, n, d, space, out[s])
+        if not (out[s, 0] < np.inf and out[s, 1] < np.inf and out[s, 3] < np.inf):
+            clear(space)
 
 
 @nb.njit(**_COMPILE)
@@ -304,3 +318,5 @@ def leading(a, r, b, R, e, noise, v, z, unit, S, alphas, qs, out):
         leading_of(a[s], r[s], R[s], e[s], noise[s], z[t], math.log2(unit), space, out[s])
         alphas[s, :], qs[s, :] = alpha[:n], q[:d]
         unfill(minors, q.size, S[s])
+        if not (out[s, 0] < np.inf and out[s, 4] < np.inf):
+            clear(space)

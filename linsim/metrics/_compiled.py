@@ -123,6 +123,10 @@ class Compiled:
             which = np.flatnonzero(lost)
             singular, redone = _kernels.singular_values(self._matrices()[0][which])
             self._ranks(which, singular, pairs, largest, values, errors)
+        # sums in kernels may pass over what is no number: then nothing is known
+        unknown = ~((np.max(self.noise, axis=-1) < np.inf) & (largest < np.inf))
+        if unknown.any():
+            errors[:, unknown] = np.inf
         values, errors = values[:, :, None, None], errors[:, :, None, None]
         return {name: Measured(values[_PLACES[name]], errors[_PLACES[name]]) for name in names}, redone
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -58,6 +58,41 @@ def some(state: State, which: np.ndarray) -> State:
 def measured(state: State) -> tuple[np.ndarray, int]:
     found, redone = _compiled.Compiled(state).metrics(DEFAULT, None)
     return np.array([(one.value[:, 0, 0], one.error[:, 0, 0]) for one in found.values()]), redone
+
+
+@pytest.mark.parametrize("part", ["r", "R", "noise"])
+@pytest.mark.parametrize("what", [np.nan, np.inf])
+def test_of_what_is_no_number_nothing_is_known(part, what):
+    """Sums, maxima and minima in kernels may pass over it."""
+    state = several(5)
+    (expected, _), spoilt = measured(state), np.array(getattr(state, part))
+    for place in range(spoilt.shape[-1]):
+        one = spoilt.copy()
+        one[2, ..., place] = what
+        found, _ = measured(replace(state, **{part: one}))
+        if part == "noise" and PARTS[place] in ("a", "b", "mean"):
+            continue  # nothing of them is there
+        values, errors = found[:, 0], found[:, 1]
+        assert np.all(np.isnan(values[:, 2]) | np.isinf(errors[:, 2])), (part, place)
+        others = np.arange(5) != 2
+        np.testing.assert_array_equal(found[:, :, others], expected[:, :, others])
+
+
+@pytest.mark.parametrize("part", ["r", "R"])
+@pytest.mark.parametrize("what", [np.nan, np.inf])
+def test_what_is_no_number_stays_with_its_state(part, what):
+    """Of the kernels that whole arrays ask for what some tokens share."""
+    state = several(5)
+    spoilt = np.array(getattr(state, part))
+    spoilt[2, ..., 1] = what
+    others, zero = np.arange(5) != 2, np.zeros((5, 7, 1), dtype=bool)
+    found, expected = (_compiled.Compiled(x) for x in (replace(state, **{part: spoilt}), state))
+    for name in ("content", "leading", "angles"):
+        given = (zero,) if name == "angles" else ()
+        one, other = getattr(found, name)(*given), getattr(expected, name)(*given)
+        for place in fields(one):
+            x, y = getattr(one, place.name), getattr(other, place.name)
+            np.testing.assert_array_equal(x[others], y[others], err_msg=place.name)
 
 
 def test_what_is_measured_beside_a_state_changes_nothing_of_it():
