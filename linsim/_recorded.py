@@ -28,6 +28,7 @@ __all__ = [
     "record",
     "record_together",
     "sharper",
+    "too_far_off",
 ]
 
 _LN2 = float(np.log(2.0))
@@ -252,8 +253,13 @@ def merged(
 def missing(found: Recorded, allowed: Mapping[str, float]) -> Array:
     """Whether each value is too far off to be reported, (metrics, b, layers) bool, in the order of found."""
     error, value = (_together(x) for x in (found.errors, found.values))
+    return too_far_off(value, error, tuple(found.errors), allowed)
+
+
+def too_far_off(value: Array, error: Array, names: tuple[str, ...], allowed: Mapping[str, float]) -> Array:
+    """As :func:`missing`, of values and errors (metrics, b, layers)."""
     xp = namespace(error)
-    bounds = _bounds(tuple(found.errors), tuple(allowed[name] for name in found.errors))
+    bounds = _bounds(names, tuple(allowed[name] for name in names))
     limit, most, at_most = bounds if xp is np else (on_device_of(x, error) for x in bounds)
     size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
     with np.errstate(over="ignore"):

@@ -119,7 +119,8 @@ def jobs(task: Task) -> list[Job]:
             else:
                 threads = workers() if pieces == 1 else 1
                 found = probed.large(*which, recorded([], every, kinds), until, threads)
-            enlarged[~probed.rough(found, relative)] = 1.0
+            values, errors = (np.array([x[name] for name in names]) for x in (found.values, found.errors))
+            enlarged[~probed.rough(values, errors, names, relative)] = 1.0
             return found
 
         if probed.covers(task):

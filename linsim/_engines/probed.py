@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
-from .._recorded import Recorded, missing
+from .._recorded import Recorded, too_far_off
 from .._state import EMPTY, PARTS, Split, State, between_rescalings
 from .._types import HostArray
 from ..metrics._metric import Layer
@@ -61,15 +61,16 @@ def _relative_noise(e: HostArray, noise: HostArray, n: int) -> HostArray:
     return share
 
 
-def rough(found: Recorded, relative: HostArray) -> HostArray:
+def rough(values: HostArray, errors: HostArray, names: tuple[str, ...], relative: HostArray) -> HostArray:
     """Of which systems a metric is off by more than anyone would see and than their states explain, (b,).
 
-    ``relative`` (b, layers): how much of a state is rounding.  To keep modes apart helps against what
-    cancels, not against that.
+    ``values``, ``errors`` (metrics, b, layers); ``relative`` (b, layers): how much of a state is
+    rounding.  To keep modes apart helps against what cancels, not against that.
     """
     less = FINE / np.maximum(FINE, _CANCELLED * relative)
-    scaled = replace(found, errors={name: x * less for name, x in found.errors.items()})
-    gone: HostArray = np.any(missing(scaled, dict.fromkeys(found.errors, FINE)), axis=(0, -1))
+    gone: HostArray = np.any(
+        too_far_off(values, errors * less, names, dict.fromkeys(names, FINE)), axis=(0, -1)
+    )
     return gone
 
 
@@ -97,10 +98,14 @@ def walked(
     compressible = A.shape[0] == 1 and A.shape[1] == 1 and task.last <= SHALLOW
     x0 = _kernels.frozen(task.start)
     room = room_for(layout(n, d, compressible, dtype.itemsize), A.shape[1], x0)
-    for some, places, wanted, layer in groups_of(len(numbers), task.layers[skipped:], n * d, stages):
+    groups = list(groups_of(len(numbers), task.layers[skipped:], n * d, stages))
+    most = max(((some.stop - some.start) * len(wanted) for some, _, wanted, _ in groups), default=0)
+    shapes = ((n, d), (d,), (len(PARTS),), (len(PARTS),))
+    # one is measured while the next is filled: fresh memory costs as much as what is written there
+    held = [[np.empty((most, *shape), dtype) for shape in shapes] for _ in range(min(2, len(groups)))]
+    for turn, (some, places, wanted, layer) in enumerate(groups):
         m, k = some.stop - some.start, len(wanted)
-        R, r = np.empty((m, k, n, d), dtype), np.empty((m, k, d), dtype)
-        e, noise = np.empty((m, k, len(PARTS))), np.empty((m, k, len(PARTS)))
+        R, r, e, noise = (x[: m * k].reshape(m, k, *x.shape[1:]) for x in held[turn % 2])
         probed(
             A, H, shape.sums, shape.turns, False, drive, sizes, x0, numbers[some], layer == 0, wanted,
             every[some], kept[some], generic, compressible, room, R, r, e, noise, task.stop,
@@ -180,15 +185,13 @@ class _Walk(Walk):
         state = _state(self.cut, slice(0, 1), *room)
         zero = self.until[None] >= self.layers[t]
         found, lapack = measured_with_samples(state, self.every, zero, self.beside)
-        one = {name: (np.ravel(x.value)[0], np.ravel(x.error)[0]) for name, x in found.items()}
         for k, name in enumerate(self.every):
-            self.found[:, k, t] = one[name]
+            self.found[:, k, t] = found[name].value.item(), found[name].error.item()
         relative = _relative_noise(room[2][0], room[3][0], self.lay.n)
         self.relative[t], self.lapack = relative[0], self.lapack + lapack
         self._free(room)
-        values, errors = ({name: np.full((1, 1), pair[k]) for name, pair in one.items()} for k in range(2))
-        nobody = np.asarray([""])
-        if rough(Recorded(values, errors, nobody, nobody, np.zeros(1), {}, 1), relative).any():
+        values, errors = self.found[:, :, None, t : t + 1]
+        if rough(values, errors, self.every, relative[:, None]).any():
             raise _RoughError
 
 

@@ -25,8 +25,8 @@ def by_probe(monkeypatch):
     """Which systems the probe was not enough for, as it goes."""
     seen, rough = [], probed.rough
 
-    def looked(found, relative):
-        of_all = rough(found, relative)
+    def looked(values, errors, names, relative):
+        of_all = rough(values, errors, names, relative)
         if relative.shape[-1] > 1:  # not a single layer, on the way
             seen.extend(of_all)
         return of_all
