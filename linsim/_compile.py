@@ -14,6 +14,7 @@ from . import attention, weights
 from ._kernels import singular_values
 from ._simulate import simulate
 from .block import Block
+from .metrics._compiled import Compiled
 from .metrics._evaluate import as_given, of_view
 from .metrics._registry import DEFAULT
 from .metrics._view import View
@@ -71,9 +72,11 @@ def use(group: str, dtype: str) -> None:
 
         eigenvalues(frozen(np.ones((1, 2))), frozen(np.zeros((1, 2))), np.empty((2, 1, 2)))
         return
-    if group == "clouds":
+    if group in ("clouds", "tangents"):  # states are kept by clouds alone
         block = Block(np.eye(4, dtype=dtype), feed_forward="gelu")
-        simulate(block, np.eye(4, 3, dtype=dtype), 1, dtype=dtype, method="iterate", rng=0)
+        # tokens that are far apart, and others that are close
+        x0 = np.stack([np.eye(4, 3), 1 + 1e-4 * np.eye(4, 3)]).astype(dtype)
+        simulate(block, x0, 1, dtype=dtype, method="iterate", rng=0, keep_states=group == "clouds")
         return
     if group == "blocks":
         simulate(Block(np.full((2, 2), 0.5)), np.eye(2), 1, metrics="plain", method="forward")
@@ -84,6 +87,8 @@ def use(group: str, dtype: str) -> None:
     if group == "views":
         of_view(View(as_given(np.eye(4, 3)[None])[0]), DEFAULT)
         return
+    if group == "sums":
+        Compiled(as_given(np.eye(4, 3)[None])[0]).for_singular_values()
     # (singular values of large matrices are left to LAPACK, and what follows is a kernel of its own)
     x0 = np.eye(300 if group in ("bands", "sums") else 4, 3, dtype=dtype)
     n = len(x0)
@@ -93,5 +98,7 @@ def use(group: str, dtype: str) -> None:
         return
     others = {"jump": "modal", "powers": "squaring"}
     others |= {"sums": "iterate", "stationary": "iterate"}
+    if group == "parts":  # with a bias no probe tells how rounding grows
+        simulate(Linear(A, H, bias=np.ones(3, dtype=dtype)), x0, 3, method="parts")
     method = others.get(group, group)
     simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")
