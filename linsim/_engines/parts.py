@@ -109,8 +109,23 @@ def jobs(task: Task) -> list[Job]:
             walked = _walked(task, _some(here, which), split, A, H, which + first, overlap)
             return recorded(walked, which, kinds)
 
-        def by_probe(split: Split, kinds: HostArray) -> Recorded:
-            """All of the systems, cut along their means, which is enough for those that are not rough."""
+        def by_modes(which: HostArray) -> Recorded:
+            """Some of the systems, cut along their modes where that is better."""
+
+            def among(M: HostArray) -> HostArray:
+                return _some(own(M), which)
+
+            split, kinds, enlarged = split_of(task, among, heads, equal)
+            found = along(which, *gentle(task, split, kinds, enlarged, among, heads))
+            rough = blunt(found, enlarged, task.precision)
+            far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(len(which), bool)))
+            if not far.size:
+                return found
+            split, kinds, _ = split_of(task, lambda M: _some(among(M), far), heads, equal)
+            return told_apart(found, _among(len(which), far, along(which[far], split, kinds)), rough)
+
+        def by_probe(split: Split, kinds: HostArray) -> tuple[Recorded, HostArray]:
+            """All of the systems, cut along their means, and for which of them that is too rough."""
             every, relative = np.arange(m), np.zeros((m, len(layers)))
             which = (task, split, A, H, every + first, relative)
             if probed.small(task):
@@ -120,21 +135,15 @@ def jobs(task: Task) -> list[Job]:
                 threads = workers() if pieces == 1 else 1
                 found = probed.large(*which, recorded([], every, kinds), until, threads)
             values, errors = (np.array([x[name] for name in names]) for x in (found.values, found.errors))
-            enlarged[~probed.rough(values, errors, names, relative)] = 1.0
-            return found
+            return found, probed.rough(values, errors, names, relative)
 
-        if probed.covers(task):
-            enlarged = np.full(m, np.inf)
-            found = by_probe(plain_split(task, own, heads), np.asarray([KINDS[0]]))
-        else:
-            split, kinds, enlarged = split_of(task, own, heads, equal)
-            found = along(np.arange(m), *gentle(task, split, kinds, enlarged, own, heads))
-        rough = blunt(found, enlarged, task.precision)
-        far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(m, dtype=bool)))
+        if not probed.covers(task):
+            return by_modes(np.arange(m))
+        found, rough = by_probe(plain_split(task, own, heads), np.asarray([KINDS[0]]))
+        far = np.flatnonzero(rough)
         if not far.size:
             return found
-        split, kinds, _ = split_of(task, lambda M: _some(own(M), far), heads, equal)
-        return told_apart(found, _among(m, far, along(far, split, kinds)), rough)
+        return told_apart(found, _among(m, far, by_modes(far)), dict.fromkeys(names, rough))
 
     pieces, work = 1, operations(task)
     if several and work > _WORTH_IT:

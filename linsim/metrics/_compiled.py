@@ -77,7 +77,10 @@ class Compiled:
         e = np.empty((size, 5))
         for k, name in enumerate(PARTS):
             e[:, k] = getattr(state, f"e_{name}")[:, 0, 0]
-        self.e, self.noise = _kernels.frozen(e), self._of(state.noise, size, 5)
+        noise = self._of(state.noise, size, 5)
+        if np.isnan(noise).any():  # maxima in kernels may pass over what is no number
+            noise = _kernels.frozen(np.where(np.isnan(noise), np.inf, noise))
+        self.e, self.noise = _kernels.frozen(e), noise
         self.v, self.z = (self._of(x, len(x), k) for x, k in ((split.v, n), (split.z, d)))
         if len(self.v) != len(self.z):  # one for all, or each its own
             self.v, self.z = self._of(split.v, size, n), self._of(split.z, size, d)
@@ -123,8 +126,7 @@ class Compiled:
             which = np.flatnonzero(lost)
             singular, redone = _kernels.singular_values(self._matrices()[0][which])
             self._ranks(which, singular, pairs, largest, values, errors)
-        # sums in kernels may pass over what is no number: then nothing is known
-        unknown = ~((np.max(self.noise, axis=-1) < np.inf) & (largest < np.inf))
+        unknown = ~(largest < np.inf)  # singular values of what is no number are none
         if unknown.any():
             errors[:, unknown] = np.inf
         values, errors = values[:, :, None, None], errors[:, :, None, None]

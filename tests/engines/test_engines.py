@@ -30,7 +30,7 @@ from oracles.systems import (
 )
 
 import linsim
-from linsim import Layered, Linear, MultiHead, _kernels, _parallel, simulate
+from linsim import Layered, Linear, MultiHead, _gram, _kernels, _parallel, simulate
 from linsim._engines import bands, lanes, rescue
 from linsim._engines import digits as digits_
 
@@ -718,7 +718,7 @@ def check_large(seed, n, d, kind, dtype):
     rng = np.random.default_rng(seed)
     X, ratio = one_matrix(kind, n, d, rng)
     X = X.astype(dtype)
-    found, by_svd, blurred = bands.singular_values(X, ratio)
+    found, by_svd, blurred = _gram.singular_values(X, ratio)
     true = np.linalg.svd(X.astype("float64"), compute_uv=False)
     eps = float(np.finfo(dtype).eps)
     assert found.shape == (min(n, d),)
@@ -726,7 +726,7 @@ def check_large(seed, n, d, kind, dtype):
     assert np.all(found >= 0)
     found = found.astype("float64")
     # what the method is held to, and what an SVD reaches
-    claim = bands._WANTED * eps / 2.0**-52 + 4 * np.sqrt(n + d) * eps
+    claim = _gram._WANTED * eps / 2.0**-52 + 4 * np.sqrt(n + d) * eps
     off = abs(effective_rank(found) / effective_rank(true) - 1)
     assert off <= 4 * claim * (1 + np.log(min(n, d)))
     # and what it says of this matrix, beside the rounding of any method
@@ -760,7 +760,7 @@ def test_rows_that_sum_to_nothing(dtype):
     """Nothing to start power steps from, if one starts at the sum."""
     X = np.array([[1.0, 2, 0, 1], [-3, 1, 1, 0], [2, -3, -1, -1]], dtype)
     for M in (X, X.T, X[:, :1] * X[:1], np.outer([1.0, -1.0], [1.0, 0, 0]).astype(dtype)):
-        found, *_ = bands.singular_values(np.ascontiguousarray(M))
+        found, *_ = _gram.singular_values(np.ascontiguousarray(M))
         true = np.linalg.svd(M.astype("float64"), compute_uv=False)
         np.testing.assert_allclose(found, true, rtol=0, atol=16 * np.finfo(dtype).eps * true[0])
 
@@ -770,7 +770,7 @@ def test_collapsed_matrices_need_no_svd():
     for shape in ((40, 30), (30, 40)):
         for size in (1e-3, 1e-6, 1e-9):
             row, rest = rng.normal(size=(1, shape[1])), rng.normal(size=shape)
-            _, by_svd, _ = bands.singular_values(row + size * (rest - rest.mean(axis=0)), size)
+            _, by_svd, _ = _gram.singular_values(row + size * (rest - rest.mean(axis=0)), size)
             assert not by_svd
 
 
@@ -786,13 +786,13 @@ def test_the_error_claim_bites():
     rng = np.random.default_rng(17)
     X = np.outer(np.ones(30), rng.normal(size=40)) + 1e-9 * rng.normal(size=(30, 40))
     true = np.linalg.svd(X, compute_uv=False)
-    plain = bands._roots(X @ X.T)
+    plain = _gram._roots(X @ X.T)
     assert np.max(np.abs(plain - true)) > 1e-9  # wrong by what it should find
-    claimed = bands._error(plain, 0.0)
-    assert claimed > bands._WANTED
+    claimed = _gram._error(plain, 0.0)
+    assert claimed > _gram._WANTED
     assert abs(effective_rank(plain) / effective_rank(true) - 1) <= claimed
-    assert bands._error(true[:0], 1.0) == 0
-    assert bands._error(np.zeros(3), 1.0) == 0
+    assert _gram._error(true[:0], 1.0) == 0
+    assert _gram._error(np.zeros(3), 1.0) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -802,9 +802,9 @@ def test_the_error_claim_holds_for_a_plain_gram_matrix(kind):
         n, d = (int(k) for k in rng.integers(2, 60, size=2))
         X, _ = one_matrix(kind, n, d, rng)
         X = X if n <= d else X.T
-        true, plain = np.linalg.svd(X, compute_uv=False), bands._roots(X @ X.T)
+        true, plain = np.linalg.svd(X, compute_uv=False), _gram._roots(X @ X.T)
         error = abs(np.log(effective_rank(plain) / effective_rank(true)))
-        assert error <= bands._error(plain, 0.0) + 1e-14 * np.sqrt(n + d)
+        assert error <= _gram._error(plain, 0.0) + 1e-14 * np.sqrt(n + d)
 
 
 # --- faults -------------------------------------------------------------------------------------------------

@@ -368,7 +368,7 @@ def test_cupy_without_a_gpu_is_one_clear_error(small):
     with pytest.raises(BackendError, match="backend: found 'cupy'") as caught:
         simulate(*small, 2, backend="cupy")
     assert isinstance(caught.value, RuntimeError)
-    assert "leave backend out" in str(caught.value)
+    assert "Leave backend out" in str(caught.value)
     assert cupy_status() in str(caught.value)
 
 

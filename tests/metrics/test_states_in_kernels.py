@@ -9,6 +9,7 @@ import pytest
 
 from linsim import _kernels
 from linsim._kernels import states
+from linsim._kernels.slots import RANKS
 from linsim._state import PARTS, State
 from linsim.metrics import _compiled, _evaluate
 from linsim.metrics._registry import DEFAULT
@@ -60,7 +61,7 @@ def measured(state: State) -> tuple[np.ndarray, int]:
     return np.array([(one.value[:, 0, 0], one.error[:, 0, 0]) for one in found.values()]), redone
 
 
-@pytest.mark.parametrize("part", ["r", "R", "noise"])
+@pytest.mark.parametrize("part", ["r", "R"])
 @pytest.mark.parametrize("what", [np.nan, np.inf])
 def test_of_what_is_no_number_nothing_is_known(part, what):
     """Sums, maxima and minima in kernels may pass over it."""
@@ -70,12 +71,25 @@ def test_of_what_is_no_number_nothing_is_known(part, what):
         one = spoilt.copy()
         one[2, ..., place] = what
         found, _ = measured(replace(state, **{part: one}))
-        if part == "noise" and PARTS[place] in ("a", "b", "mean"):
-            continue  # nothing of them is there
         values, errors = found[:, 0], found[:, 1]
         assert np.all(np.isnan(values[:, 2]) | np.isinf(errors[:, 2])), (part, place)
         others = np.arange(5) != 2
         np.testing.assert_array_equal(found[:, :, others], expected[:, :, others])
+
+
+def test_a_noise_that_is_no_number_is_infinite():
+    state = several(5)
+    (expected, _), ranks = measured(state), [name in RANKS for name in DEFAULT]
+    for place in (PARTS.index("r"), PARTS.index("R")):
+        found = []
+        for what in (np.nan, np.inf):
+            noise = np.array(state.noise)
+            noise[2, :, place] = what
+            found.append(measured(replace(state, noise=noise))[0])
+        np.testing.assert_array_equal(*found)
+        assert np.all(found[0][ranks, 1, 2] > 1e100)
+        others = np.arange(5) != 2
+        np.testing.assert_array_equal(found[0][:, :, others], expected[:, :, others])
 
 
 @pytest.mark.parametrize("part", ["r", "R"])
