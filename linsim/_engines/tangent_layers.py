@@ -31,6 +31,8 @@ __all__ = ["Tangents"]
 # differences of an activation come from its Taylor series where all are below this
 _NEAR = 2.0**-6
 _OFFSETS = 4099
+# a token so much smaller than others, of those that are far apart, keeps digits of its own
+_SMALL = 2.0**-10
 
 
 class Tangents:
@@ -75,6 +77,12 @@ class Tangents:
     def _settle(self) -> None:
         x = self.tokens
         self.call("settled", x.X, x.E, self.h, self.e, FAR, self.drawn(x.X), self.known)
+        # attention adds the mean of all tokens to each and takes it off again: a token that is far smaller
+        # than others, and that these are nothing to, would take over their rounding
+        sizes = np.max(np.abs(x.X), axis=-1)
+        tokens, apart = sizes[:, :-1], sizes[:, -1] == 0
+        small = (tokens > 0) & (tokens < _SMALL * np.max(tokens, axis=-1, keepdims=True))
+        self.known &= ~(apart & np.any(small, axis=-1))
 
     def through(self, parts: Parts, attention: Any, weights: Mapping[str, Map], layer: int) -> None:
         """Go through a layer; ``weights`` and ``attention`` as for :func:`.block_step.step`."""
