@@ -167,6 +167,9 @@ def choose_split(
     if not stochastic:  # a left vector of another eigenvalue has u 1 = 0 wherever A 1 = s 1
         centre = known.there[pick, None]
     u[pick] = left - np.where(centre, np.mean(left, axis=-1, keepdims=True), 0)
+    # where A keeps means no better than single precision tells, that has turned vectors further
+    product = np.vecdot(u[pick], v[pick])[:, None]
+    u[pick] = np.where(np.abs(product - 1) > 1e-9, u[pick] / product, u[pick])
     lam[pick] = value
     constant, off = np.array(known.there), np.ones(size)
     constant[pick] = False

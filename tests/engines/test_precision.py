@@ -9,6 +9,7 @@ from oracles.iterated import trajectory
 
 from linsim import MultiHead, attention, predict, weights
 from linsim._eigen import attention_eigensystem
+from linsim._split import choose_split
 from linsim.theory.bounds import GAPS
 from linsim.theory.rounding import hidden, mean_free
 
@@ -344,3 +345,12 @@ def test_means_that_are_zero_exactly_are_found(seed):
     A[2, 1] *= 1 + 2.0**-51  # no twins any more
     system = attention_eigensystem(A[None])
     assert not np.any(mean_free(A[None], system, off))
+
+
+def test_vectors_that_cut_a_state_belong_together():
+    """Attention a rounding of single precision away from the identity keeps means, as far as it tells."""
+    A = np.array([[[0.99999994, 6.9157380e-08], [3.2056690e-08, 0.99999994]]], dtype=np.float32)
+    H, x0 = -np.diag([0.055, 0.4, 0.9])[None], np.random.default_rng(1).standard_normal((1, 2, 3))
+    split, _, _ = choose_split(A.astype(np.float64), H, x0, float(np.finfo(np.float32).eps))
+    assert not split.constant
+    np.testing.assert_allclose(split.u @ split.v, 1, rtol=1e-9)
