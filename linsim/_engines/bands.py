@@ -23,12 +23,11 @@ from .._gram import singular_values
 from .._parallel import workers
 from .._recorded import Recorded
 from .._split import KINDS
-from .._state import between_rescalings
 from .._types import HostArray
 from .affine import RowStructure, drives, packed_drive, row_structure
-from .lanes import in_the_way, operations, place_of, ranks, slots, stacks
+from .lanes import in_the_way, operations, pauses, place_of, ranks, slots, stacks
 from .protocol import Job
-from .task import Task, budget
+from .task import Task
 
 __all__ = [
     "Walk",
@@ -72,8 +71,7 @@ def jobs(task: Task) -> list[Job]:
     _kernels.announce(apply_layer, task.start.dtype)
     A, H, x0 = (_kernels.frozen(x) for x in (*stacks(task), task.start))
     drive = packed_drive(drives(task), task.d, x0.dtype)
-    growth = np.maximum(task.growth, 1.0)
-    every = np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)).astype(int)
+    every = pauses(task)
     # enough systems keep all threads busy by themselves
     threads = workers() if size < 2 * workers() else 1
 

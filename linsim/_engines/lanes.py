@@ -35,6 +35,7 @@ __all__ = [
     "name",
     "not_compiled",
     "operations",
+    "pauses",
     "place_of",
     "ranks",
     "slots",
@@ -130,8 +131,7 @@ def jobs(task: Task) -> list[Job]:
     drive, sizes = (_kernels.frozen(x) for x in packed_drive(drives(task), d, x0.dtype))
     sums, turns, uneven = (_kernels.frozen(x) for x in (shape.sums, shape.turns, shape.uneven))
     depth, count, heads = task.last, len(layers), A.shape[1]
-    growth = np.maximum(task.growth, 1.0)
-    every = np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)).astype(np.int64)
+    every = pauses(task)
     slot = slots(names)
     values, errors = np.empty((len(names), size, count)), np.empty((len(names), size, count))
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
@@ -169,6 +169,13 @@ def jobs(task: Task) -> list[Job]:
         pieces = min(size, workers() * max(1, round(work * size / (_JOB * workers()))))
     edges = [size * k // pieces for k in range(pieces + 1)]
     return [Job(slice(a, b), functools.partial(run, a, b)) for a, b in itertools.pairwise(edges)]
+
+
+def pauses(task: Task) -> HostArray:
+    """Layers between two rescalings, (b or 1,) int64."""
+    growth = np.maximum(task.growth, 1.0)
+    most = between_rescalings(task.start, 2)
+    return np.asarray(np.clip(budget(task.start) // growth, 1, most).astype(np.int64))
 
 
 def place_of(metric: str) -> int:

@@ -18,15 +18,16 @@ import numpy as np
 
 from .. import _kernels
 from .._recorded import Recorded, too_far_off
-from .._state import EMPTY, PARTS, Split, State, between_rescalings
+from .._state import EMPTY, PARTS, Split, State
 from .._types import HostArray
 from ..metrics._metric import Layer
 from ..metrics._sampled import measured as measured_with_samples
 from .affine import packed_drive, row_structure
 from .bands import Walk
 from .compiled_parts import Group, groups_of
+from .lanes import pauses
 from .matrices import FINE
-from .task import StoppedError, Task, budget
+from .task import StoppedError, Task
 
 __all__ = ["covers", "large", "rough", "small", "walked"]
 
@@ -91,8 +92,7 @@ def walked(
     skipped = int(task.layers[0] == 0)  # tokens are measured as they are given
     shape = row_structure(task, A)
     drive, sizes = (_kernels.frozen(x) for x in packed_drive([], d, dtype))
-    growth = np.broadcast_to(np.maximum(task.growth, 1.0), task.size)[numbers]
-    every = np.clip(budget(task.start) // growth, 1, between_rescalings(task.start, 2)).astype(np.int64)
+    every = np.broadcast_to(pauses(task), task.size)[numbers]
     kept = np.broadcast_to(cut.preserves_mean.ravel(), len(numbers))
     generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
     compressible = A.shape[0] == 1 and A.shape[1] == 1 and task.last <= SHALLOW
@@ -153,8 +153,7 @@ class _Walk(Walk):
         """``cut``: of this system, ``s``; ``zero`` (n, 1): the layer up to which tokens are zero."""
         own_A, own_H = (M[:, :, s if M.shape[2] > 1 else 0] for M in (A, H))
         x0, skipped = task.start[s if len(task.start) > 1 else 0], int(task.layers[0] == 0)
-        growth = max(float(task.growth[s if task.growth.size > 1 else 0]), 1.0)
-        pause = int(np.clip(budget(x0) // growth, 1, between_rescalings(x0, 2)))
+        pause = int(np.broadcast_to(pauses(task), task.size)[s])
         rows = row_structure(task, own_A[:, :, None])
         drive = tuple(x[0] for x in packed_drive([], task.d, x0.dtype))
         super().__init__(

@@ -28,7 +28,7 @@ from .layer import (
 from .measure import layer_rounding, start_rounding
 from .products import aligned, columns, rows
 
-__all__ = ["LAYER", "Room", "begin", "onward", "room_for"]
+__all__ = ["Room", "begin", "onward", "room_for"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 # called from compiled code alone: no wrappers, and kept with their callers
@@ -36,7 +36,7 @@ _INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no
 
 # places in Room.at: the layer where the system is, how many layers ago its noise was worked out and it was
 # rescaled, and which matrices are placed
-LAYER, _SINCE, _UNSCALED, _OF_A, _OF_H = range(5)
+_LAYER, _SINCE, _UNSCALED, _OF_A, _OF_H = range(5)
 
 
 class Room(NamedTuple):
@@ -91,10 +91,10 @@ def onward(
     n, d, heads, at, ledger, Y = lay.n, lay.d, A.shape[1], room.at, room.ledger, room.Y
     log_rounding = math.log2(layer_rounding(n, d, eps))
     own_turns = room.turns if as_one else room.turns[:0]
-    while at[LAYER] < wanted:
+    while at[_LAYER] < wanted:
         if stop[0]:
             return
-        layer = at[LAYER]
+        layer = at[_LAYER]
         if at[_UNSCALED] == pause:
             if as_one:
                 settle_as_one(lay, base, stride, at[_SINCE], log_rounding, Y, ledger)
@@ -132,7 +132,7 @@ def onward(
         if drive.shape[1] > 0:
             row, e = drive[own_drive, of_drive], sizes[own_drive, of_drive, 0]
             add_row(lay, base, stride, row, e, Y, ledger)
-        at[LAYER] += 1
+        at[_LAYER] += 1
         at[_SINCE] += 1
         at[_UNSCALED] += 1
     if as_one:

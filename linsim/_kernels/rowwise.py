@@ -11,6 +11,7 @@ import math
 
 import numba as nb
 
+from .kept import UNCOUNTED
 from .lanes import (
     WIDTH,
     fma,
@@ -54,24 +55,14 @@ BLOCK = 16
 # numbers of a vector
 _W = WIDTH // 8
 
-# called from compiled code alone: no wrappers, and kept with their callers.  Nothing is allocated there: that
-# nobody counts who holds an array, an atomic step for each, saves a tenth of the time of a small state
-_INNER = {
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-    "_nrt": False,
-}
 
-
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def padded(n):
     """n rounded up to a multiple of BLOCK."""
     return -(-n // BLOCK) * BLOCK
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def dot(x, y):
     """The sum of x[j] y[j]."""
     s = t = splat(x, 0.0)
@@ -81,13 +72,13 @@ def dot(x, y):
     return total(s + t)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def length(x):
     """Euclidean length."""
     return math.sqrt(dot(x, x))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def divide(x, by):
     """Divide x by ``by``, unless that is 0."""
     by = by if by > 0 else 1.0
@@ -95,7 +86,7 @@ def divide(x, by):
         x[j] /= by
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def row_squares(X, stride, out):
     """Write the sum of squares of each row."""
     for i in range(0, out.size, 8):
@@ -108,13 +99,13 @@ def row_squares(X, stride, out):
         store(out, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _square(X, at, s):
     x = load(X, at)
     return fma(x, x, s)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def row_peaks(X, stride, out):
     """Write the largest modulus of each row."""
     for i in range(out.size):
@@ -124,7 +115,7 @@ def row_peaks(X, stride, out):
         out[i] = largest(s)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def squares(X):
     """Return the sum of squares of all numbers."""
     s0 = s1 = s2 = s3 = splat(X, 0.0)
@@ -134,7 +125,7 @@ def squares(X):
     return total((s0 + s1) + (s2 + s3))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def weighted(x, X, stride, out):
     """Write the sum of x[i] times row i."""
     for k in range(0, stride, _W):
@@ -149,7 +140,7 @@ def weighted(x, X, stride, out):
         store(out, k, (s0 + s1) + (s2 + s3))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def less_row(X, stride, ones, row, y, out, squares, along):
     """Write X less ``row``, taken off where ``ones`` is 1.
 
@@ -173,14 +164,14 @@ def less_row(X, stride, ones, row, y, out, squares, along):
         store(along, i, totals(t0, t1, t2, t3, t4, t5, t6, t7))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _less(X, at, ones, i, row, y, out, s, t):
     x = load(X, at) - splat(X, ones[i]) * row
     store(out, at, x)
     return fma(x, x, s), fma(x, y, t)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full):
     """Turn ``rest`` into factor rest + b z^T, and write v row^T + again rest to ``full``.
 
@@ -208,7 +199,7 @@ def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full
     return largest(peak)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _put(rest, full, at, one, two, b, v, i, z, row, s, t):
     x = one * load(rest, at) + splat(rest, b[i]) * z
     store(rest, at, x)
@@ -217,7 +208,7 @@ def _put(rest, full, at, one, two, b, v, i, z, row, s, t):
     return fma(x, x, s), fma(y, y, t), magnitude(y)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def transposed(X, height, stride, out):
     """Write the matrix with rows and columns changed."""
     for i in range(0, height, _W):
@@ -225,7 +216,7 @@ def transposed(X, height, stride, out):
             transpose(out, k * height + i, height, X, i * stride + k, stride)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _eight_by_two(X, at, stride, d, XT, k, height, out, to):
     """Write the products of eight rows, from ``at`` on, with 2 _W others, from k on."""
     a0 = a1 = b0 = b1 = c0 = c1 = e0 = e1 = f0 = f1 = g0 = g1 = h0 = h1 = i0 = i1 = splat(X, 0.0)
@@ -252,7 +243,7 @@ def _eight_by_two(X, at, stride, d, XT, k, height, out, to):
     _put_rows(out, to + _W, height, a1, b1, c1, e1, f1, g1, h1, i1)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _eight_by_one(X, at, stride, d, XT, k, height, out, to):
     """Do the same with _W others."""
     a = b = c = e = f = g = h = i = splat(X, 0.0)
@@ -266,7 +257,7 @@ def _eight_by_one(X, at, stride, d, XT, k, height, out, to):
     _put_rows(out, to, height, a, b, c, e, f, g, h, i)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _put_rows(out, to, step, a, b, c, e, f, g, h, i):
     store(out, to, a)
     store(out, to + step, b)
@@ -278,7 +269,7 @@ def _put_rows(out, to, step, a, b, c, e, f, g, h, i):
     store(out, to + 7 * step, i)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _products(X, i, stride, d, XT, height, k, out, o):
     """Write the products of rows i to i + 7 with rows k to k + 2 _W - 1, or as many as are not behind them.
 
@@ -290,7 +281,7 @@ def _products(X, i, stride, d, XT, height, k, out, o):
         _eight_by_one(X, i * stride, stride, d, XT, k, height, out, o + k)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def sum_of_cosines(X, n, d, stride, XT, numbers, work):
     """The sum of |x_i x_k| over pairs of rows; ``numbers``: 0, 1, ... for each row; ``work``: eight rows."""
     height, zero = numbers.size, splat(X, 0.0)
@@ -305,7 +296,7 @@ def sum_of_cosines(X, n, d, stride, XT, numbers, work):
     return total(out)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def farthest(X, n, d, stride, XT, squares, numbers, found, work):
     """The square of the largest distance between two rows, whose ``squares`` of lengths are given.
 
@@ -348,7 +339,7 @@ def farthest(X, n, d, stride, XT, squares, numbers, found, work):
     return total(s)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def sum_of_cosines_about(products, factor, along, shift, inverse, n, numbers):
     """What :func:`sum_of_cosines` returns, of rows that are a common row and a rest each.
 
@@ -368,7 +359,7 @@ def sum_of_cosines_about(products, factor, along, shift, inverse, n, numbers):
     return total(out)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def squares_about(X, stride, x, ones, line):
     """The sum of |x[i] x_i - line|^2 over the rows where ``ones`` is 1; elsewhere it is 0, and so is x."""
     s0 = s1 = s2 = s3 = splat(X, 0.0)
@@ -388,7 +379,7 @@ def squares_about(X, stride, x, ones, line):
     return total((s0 + s1) + (s2 + s3))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def scale_rows(X, stride, x):
     """Multiply row i by x[i]."""
     for i in range(x.size):
@@ -397,7 +388,7 @@ def scale_rows(X, stride, x):
             store(X, at, load(X, at) * f)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def project(S, stride, alpha, x, q, main, f, y, off, ahead):
     """Take from S what lies along alpha (of which x is what it holds) and then along q.
 
@@ -445,38 +436,37 @@ def project(S, stride, alpha, x, q, main, f, y, off, ahead):
     return total(every)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _less_along(S, at, alpha, i, x):
     return load(S, at) - splat(S, alpha[i]) * x
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
+def _copied(X, stride, out, step, n, d):
+    """Copy n rows of d numbers that begin ``stride`` apart to where they begin ``step`` apart."""
+    whole = d // _W * _W
+    for i in range(n):
+        for k in range(0, whole, _W):
+            store(out, i * step + k, load(X, i * stride + k))
+        for k in range(whole, d):
+            out[i * step + k] = X[i * stride + k]
+
+
+@nb.njit(**UNCOUNTED)
 def fill(M, X, stride):
     """Copy a matrix (n, d), contiguous."""
     n, d = M.shape
-    flat = M.reshape(n * d)
-    whole = d // _W * _W
-    for i in range(n):
-        for k in range(0, whole, _W):
-            store(X, i * stride + k, load(flat, i * d + k))
-        for k in range(whole, d):
-            X[i * stride + k] = flat[i * d + k]
+    _copied(M.reshape(n * d), d, X, stride, n, d)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def unfill(X, stride, M):
     """Copy to a matrix (n, d), contiguous: the reverse of :func:`fill`."""
     n, d = M.shape
-    flat = M.reshape(n * d)
-    whole = d // _W * _W
-    for i in range(n):
-        for k in range(0, whole, _W):
-            store(flat, i * d + k, load(X, i * stride + k))
-        for k in range(whole, d):
-            flat[i * d + k] = X[i * stride + k]
+    _copied(X, stride, M.reshape(n * d), d, n, d)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def scaled(X, factor, out):
     """Write X times a number."""
     f = splat(X, factor)

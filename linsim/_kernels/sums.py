@@ -21,7 +21,7 @@ import math
 import numba as nb
 import numpy as np
 
-from .kept import KEPT
+from .kept import KEPT, UNCOUNTED
 from .lanes import WIDTH, load, store
 from .layer import log2, power_of_two
 from .products import aligned
@@ -45,15 +45,6 @@ from .rowwise import (
 __all__ = ["assemble", "clear", "content", "content_of", "leading", "leading_of", "room"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
-# called from compiled code alone: no wrappers, and kept with their callers.  Nothing is allocated there: that
-# nobody counts who holds an array, an atomic step for each, saves a tenth of the time of a small state
-_INNER = {
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-    "_nrt": False,
-}
 
 # the exponent of a part that is exactly zero, as in linsim._state
 _EMPTY = -(2.0**60)
@@ -63,7 +54,7 @@ _KEPT = 256
 _W = WIDTH // 8
 
 
-@nb.njit(**{**_INNER, "_nrt": True})
+@nb.njit(**{**UNCOUNTED, "_nrt": True})
 def room(n, d, like):
     """Return room for a state (n, d), zero beyond them; ``like``: an array of its dtype."""
     height, stride = padded(n), padded(d)
@@ -82,7 +73,7 @@ def room(n, d, like):
     )  # fmt: skip
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def clear(space):
     """Make the room of a state zero again."""
     matrices, columns, tokens, _ = space
@@ -94,7 +85,7 @@ def clear(space):
         x[:] = 0.0
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def assemble(a, r, b, R, e, v, z, space):
     """Put the parts of a state together, as rest and full; return the exponents of row, rest and full."""
     n, d = R.shape
@@ -123,7 +114,7 @@ def assemble(a, r, b, R, e, v, z, space):
     return e_row, e_rest, e_full
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def content_of(mean, e, exponents, of_mode, kept, n, d, space, out):
     """Take the mean over tokens off a state that is put together, and write CONTENT."""
     (rest, full, C, other), columns, tokens, (numbers, ones, work, about) = space
@@ -167,7 +158,7 @@ def content_of(mean, e, exponents, of_mode, kept, n, d, space, out):
     out[3], out[4], out[5] = length(line) * math.sqrt(float(n)), e_low, math.sqrt(apart)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def leading_of(a, r, R, e, noise, z, one_rounding, space, out):
     """Take the leading pair of singular vectors off: ``leading_pair`` of metrics/_leading_pair.py.
 

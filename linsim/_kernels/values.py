@@ -13,21 +13,12 @@ import math
 import numba as nb
 import numpy as np
 
-from .kept import KEPT
+from .kept import KEPT, UNCOUNTED
 from .layer import power_of_two
 
 __all__ = ["angular_of", "ranks", "ranks_of", "sizes_of"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
-# called from compiled code alone: no wrappers, and kept with their callers.  Nothing is allocated there: that
-# nobody counts who holds an array, an atomic step for each, saves a tenth of the time of a small state
-_INNER = {
-    "nogil": True,
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-    "_nrt": False,
-}
 
 # the exponent of a part that is exactly zero, as in linsim._state
 _EMPTY = -(2.0**60)
@@ -36,30 +27,30 @@ _LN2 = math.log(2.0)
 _TINY = 1e-300
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _less(x, y):
     """The smaller of two numbers, NaN if either is."""
     return x if x < y or x != x else y
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _more(x, y):
     """The larger of two numbers, NaN if either is."""
     return x if x > y or x != x else y
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _between(x, low, high):
     return low if x < low else (high if x > high else x)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _log(x, exponent):
     """ln(x 2**exponent), -inf at 0."""
     return math.log(x) + exponent * _LN2 if x > 0 else -np.inf
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _exp(x):
     """exp(x), 0 and infinite out of the range of doubles."""
     if x > 709.0:
@@ -67,19 +58,19 @@ def _exp(x):
     return 0.0 if x < -750.0 else math.exp(x)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _difference(x, y):
     """x - y for logarithms, NaN where both are of nothing."""
     return np.nan if x == -np.inf and y == -np.inf else x - y
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _log_error(relative):
     """Error of the logarithm of what is known to ``relative``."""
     return -math.log1p(-relative) if relative < 1 else np.inf
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _share(noise, ln_value):
     """2**noise / exp(ln_value): 0 without noise, else infinite beside nothing."""
     if noise <= _EMPTY / 2:
@@ -88,20 +79,20 @@ def _share(noise, ln_value):
     return _exp(_between(ln, -1e3, 1e3))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _add_log2(x, y):
     """log2(2**x + 2**y)."""
     return _more(x, y) + math.log2(1 + math.exp(-_LN2 * min(abs(x - y), 100.0)))
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _top(e):
     """The exponent of a state, 0 for nothing."""
     top = max(max(e[0], e[1]), max(e[2], e[3]))
     return top if top > _EMPTY / 2 else 0.0
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _write(values, errors, k, s, value, error, exists, hidden, of_size):
     """Write a metric, its own rounding added; of nothing only sizes are known, all else is no number."""
     if not (exists or of_size):
@@ -112,7 +103,7 @@ def _write(values, errors, k, s, value, error, exists, hidden, of_size):
     values[k, s], errors[k, s] = value, error if exists else hidden
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _hidden(noise):
     """The error of what came out as zero: what did by cancelling is rounding, and not known to be zero."""
     for p in range(noise.size):
@@ -121,7 +112,7 @@ def _hidden(noise):
     return 0.0
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def sizes_of(sums, e, noise, v, of_row, kept, n, unit, s, values, errors):
     """Write :data:`.slots.SIZES` of a state, and their errors, at place ``s``: ``metrics/_similarity.py``.
 
@@ -189,7 +180,7 @@ def sizes_of(sums, e, noise, v, of_row, kept, n, unit, s, values, errors):
     _write(values, errors, 5, s, ln_spread + back, off + more, exists, hidden, True)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def angular_of(sums, pair, largest, noise, n, d, unit, s, values, errors):
     """Write :data:`.slots.ANGULAR` of a state of n > 1 tokens, and errors, at place ``s``: ``_angle.py``.
 
@@ -245,7 +236,7 @@ def angular_of(sums, pair, largest, noise, n, d, unit, s, values, errors):
         _write(values, errors, 2 * k + 1, s, logarithm, error, exists, hidden, False)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def ranks_of(singular, pair, largest, noise, unit, m, logs, s, values, errors):
     """Write :data:`.slots.RANKS` of a state, and errors, at place ``s``: ``_singular.py``, ``_rank.py``.
 
