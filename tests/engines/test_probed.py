@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reliability as harness
 from oracles.contract import OF_TOKENS as METRICS
 
 from linsim import Linear, attention, simulate
@@ -21,7 +22,7 @@ def system(n, d, seed, strength=0.4, count=3):
     return Linear(A, H), rng.standard_normal((count, n, d))
 
 
-def by_probe(monkeypatch):
+def by_probe(monkeypatch, on_the_way=None):
     """Which systems the probe was not enough for, as it goes."""
     seen, rough = [], probed.rough
 
@@ -29,6 +30,8 @@ def by_probe(monkeypatch):
         of_all = rough(values, errors, names, relative)
         if relative.shape[-1] > 1:  # not a single layer, on the way
             seen.extend(of_all)
+        elif on_the_way is not None:
+            on_the_way.extend(of_all)
         return of_all
 
     monkeypatch.setattr(probed, "rough", looked)
@@ -95,16 +98,34 @@ def of_kind(kind, n=6):
 def test_tokens_that_come_to_one_line_go_along_their_modes(kind, large, monkeypatch):
     """Where one mode of tokens and features wins they come to a line; to be equal they need no modes."""
     rule, x0 = of_kind(kind)
-    depth = 60 if kind != "apart" else 4
+    depth = 30 if kind != "apart" else 4  # deep enough to cancel digits, and not all of them
     with monkeypatch.context() as patch:
         along(patch)
         expected = simulate(rule, x0, depth, method="parts")
-    seen = by_probe(monkeypatch)
+    seen = by_probe(monkeypatch, on_the_way := [])
     monkeypatch.setattr(probed, "small", lambda task: not large)
     run = simulate(rule, x0, depth, method="parts")
     assert seen == [kind == "to one line"]
+    if large:  # a walk ends where it turns out to be of no use
+        assert (len(on_the_way) == depth) == (kind != "to one line")
     assert (run.info.split == "constant direction") == (kind != "to one line")
     assert_within_errors(run, expected)
+
+
+@pytest.mark.parametrize("index", [23, 143])
+def test_a_row_is_off_by_what_all_rows_share_too(index, monkeypatch):
+    """Tokens on one line through the origin, some of them small: the error of the mean is that of each."""
+    drawn = harness.draw(5, index, "tokens: one mode")
+    seen = by_probe(monkeypatch)
+    monkeypatch.setattr(parts, "told_apart", lambda found, other, rough: found)  # as the probe found it
+    run, (true, _) = harness.run(drawn, method="parts"), harness.truth(drawn)
+    assert len(seen) == 1
+    for name in ("abs_cosine", "log_abs_cosine_gap", "cosine", "log_cosine_gap"):
+        middle = np.array([np.mean(at[name]) for at in true])
+        values, errors = run.metrics[name], run.errors[name]
+        told = np.isfinite(middle) & ~np.isnan(values)
+        assert told.any()
+        assert np.all(np.abs(values - middle)[told] <= errors[told]), name
 
 
 def test_states_that_are_kept_are_those_of_the_walk(monkeypatch):

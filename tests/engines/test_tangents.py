@@ -168,6 +168,15 @@ def test_what_derivatives_do_not_tell_goes_as_clouds(monkeypatch):
             assert (off <= (run.errors[metric] + far.errors[metric])[seen]).all(), metric
 
 
+def test_a_token_far_below_others_goes_as_clouds():
+    """The mean of all, which attention adds to each and takes off again, would round it; not a zero one."""
+    x0 = tokens.gaussian(4, 3, rng=0)
+    for size, again in ((1e-2, 0), (1e-9, 1), (1e-200, 1), (0.0, 0)):
+        start = x0 * np.array([1.0, 1.0, size, 1.0])[:, None]
+        run = simulate(Block(0.9 * np.eye(4) + 0.025, norm=None, weights=0.3 * np.eye(3)), start, 1)
+        assert run.info.fallbacks.get("clouds", 0) == again, size
+
+
 def test_a_system_that_leaves_the_range_hides_nothing_and_tells_nothing_wrong(monkeypatch):
     """One of two systems grows beyond what errors in single precision hold; the other is told as alone."""
     x0 = np.random.default_rng(0).standard_normal((2, N, D))
