@@ -105,3 +105,28 @@ def test_eight_sums_over_lanes_are_those_of_each():
     x, out = 2.0 ** np.arange(64) % 8191.0, np.zeros(8)
     summed(x, out)
     np.testing.assert_array_equal(out, x.reshape(8, 8).sum(axis=1))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_what_squaring_may_have_rounded_is_told(apart, monkeypatch):
+    """Eigenvalues of the Gram matrix off by as much as its bound says, in either direction."""
+    monkeypatch.setattr(_kernels, "LARGEST", 1)
+    rng = np.random.default_rng(5)
+    s = np.append(np.geomspace(1.0, 0.01, 149), 0.0 if apart else 0.009)
+    x = with_values(s, 150, 180, rng)
+    state = of_plain_tokens((1e3 if apart else 0.0) + x[None])
+    roots, calls = _gram._roots, []
+
+    def off(G):
+        calls.append(len(G))
+        found = roots(G)
+        signs = np.random.default_rng(6).choice([-1.0, 1.0], len(found))
+        return np.sqrt(np.maximum(found**2 + 4 * EPS * signs * found[0] ** 2, 0))
+
+    names = ("effective_rank", "log_effective_rank_gap", "stable_rank", "log_rank_gap")
+    exact, _ = _compiled.in_kernels(state, names, None)
+    monkeypatch.setattr(_gram, "_roots", off)
+    found, by_svd = _compiled.in_kernels(state, names, None)
+    assert calls and not by_svd
+    for name in names:
+        assert np.abs(found[name].value - exact[name].value) <= found[name].error, name
