@@ -184,17 +184,9 @@ def exponentials(x: HostArray) -> HostArray:
     return x
 
 
-@functools.cache
-def _wide_registers() -> bool:
-    """Whether the processor has registers for a whole vector of :mod:`.lanes`, and 32 of them."""
-    from llvmlite import binding
-
-    return bool(binding.get_host_cpu_features().get("avx512f", False))
-
-
 def columns_of_panels(dtype: Any) -> int:
-    """How many columns a panel of :mod:`.linear` has; 0 where BLAS is faster, or nothing is compiled yet."""
-    if not (ready("linear", dtype) and _wide_registers()):
+    """How many columns a panel of :mod:`.linear` has; 0 where nothing is compiled yet."""
+    if not ready("linear", dtype):
         return 0
     from .linear import PANEL, WIDTH
 

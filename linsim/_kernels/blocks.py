@@ -13,12 +13,15 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from .elementary import exponential, gelu
+from .elementary import exponential_of, gelu
 from .kept import KEPT
+from .lanes import WIDTH, alike, load, store, where
 
 __all__ = ["walk"]
 
 _COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, **KEPT}
+# numbers of a vector
+_W = WIDTH // 8
 
 
 @nb.njit(**_COMPILE)
@@ -112,11 +115,17 @@ def _scores(Q, K, added, s, total):
             top[i] = max(top[i], row[i])
     for i in range(n):
         total[i] = 0.0
+    whole = n - n % _W
     for j in range(n):
         row = s[j]
-        for i in range(n):
+        for i in range(0, whole, _W):
+            y = load(row, i) - load(top, i)
+            p = where(y <= -np.inf, alike(y, 0.0), exponential_of(y))
+            store(row, i, p)
+            store(total, i, load(total, i) + p)
+        for i in range(whole, n):
             y = row[i] - top[i]
-            p = 0.0 if y == -np.inf else exponential(y)
+            p = 0.0 if y == -np.inf else exponential_of(y)
             row[i] = p
             total[i] += p
 

@@ -10,7 +10,7 @@ import math
 import numba as nb
 import numpy as np
 
-from .kept import KEPT
+from .kept import KEPT, NOTHING_NEW
 from .lanes import fma, load, splat, store
 from .layer import ABSENT, E_MEAN, E_REST, SIZE_MEAN, SIZE_REST, dot, power_of_two, rescale, times
 
@@ -76,7 +76,7 @@ def feed(A, H, s):
     return math.sqrt(uneven * square)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def lower(lay, base, stride, as_one, e, Y, ledger):
     """Hold the mean at no smaller a scale than 2**e, as what is added to it; ``as_one``: the rest too."""
     if e <= ledger[E_MEAN]:
@@ -90,7 +90,7 @@ def lower(lay, base, stride, as_one, e, Y, ledger):
         ledger[E_REST] = e
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def add_row(lay, base, stride, row, e, Y, ledger):
     """Add 2**e times a row, as long as there are stored columns, to every token."""
     w = row.size // base.size
@@ -100,7 +100,7 @@ def add_row(lay, base, stride, row, e, Y, ledger):
         store(Y, at, fma(load(row, k * w), splat(Y, factor), load(Y, at)))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def rescale_as_one(lay, base, stride, Y, ledger):
     """As :func:`.layer.rescale`, both parts at one scale: each must be seen at the other's."""
     rest = ledger[SIZE_REST]

@@ -1,4 +1,7 @@
-"""Exponentials and GELU of many numbers: loops without calls, of which LLVM takes several numbers at a time.
+"""Exponentials and GELU of many numbers, a cache line of them at a time (:mod:`.lanes`), or of a single one.
+
+Polynomials are long chains of steps; of a whole line two of them hide each other's latency where registers
+hold half of it, which loops over numbers do not.  A number gets the same steps alone as among others.
 
 exp(y) = 2^k exp(r) with r within log(2)/2 of 0 and Taylor's series of exp(r).  GELU(x) = x Phi(x) with
 erfc(z) = exp(-z^2) q(t) / (1 + 2 z), t = (z - 3) / (z + 3): q is smooth for z >= 0, and a polynomial of
@@ -17,8 +20,21 @@ from numba.core import types
 from numba.extending import intrinsic, overload
 
 from .kept import KEPT
+from .lanes import (
+    WIDTH,
+    LanesType,
+    alike,
+    largest,
+    load,
+    magnitude,
+    maximum,
+    minimum,
+    store,
+    two_to,
+    where,
+)
 
-__all__ = ["exponential", "exponential32", "exponentials", "gelu", "gelu_of"]
+__all__ = ["exponential_of", "exponentials", "gelu", "gelu_of"]
 
 _COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, **KEPT}
 _INLINE: dict[str, Any] = {"inline": "always", "error_model": "numpy", "fastmath": {"contract"}}
@@ -30,7 +46,7 @@ _HIGH32, _LOW32 = np.float32(0.693145751953125), np.float32(1.42860677e-06)
 _MAGIC, _MAGIC32 = 6755399441055744.0, np.float32(12582912.0)
 # exponentials below these have no reciprocal
 _LEAST, _LEAST32 = -708.0, np.float32(-87.0)
-_ONE32, _TWO32, _HALF32, _THREE32 = (np.float32(x) for x in (1.0, 2.0, 0.5, 3.0))
+_ZERO32, _ONE32, _TWO32, _HALF32, _THREE32 = (np.float32(x) for x in (0.0, 1.0, 2.0, 0.5, 3.0))
 _LOG2E32, _ROOT32 = np.float32(_LOG2E), np.float32(0.5**0.5)
 _FAR32 = np.float32(9.0)
 
@@ -115,13 +131,75 @@ _w12 = np.float32(3.86184914e-06)
 _w13 = np.float32(-1.105723e-05)
 
 
+# --- what numbers and lines of them (LanesType) have in common -----------------------------------
+
+
+def _at_least(y, least):
+    """y, or ``least`` where that is larger; a NaN stays one."""
+
+
+def _at_most(y, most):
+    """y, or ``most`` where that is smaller; a NaN stays one."""
+
+
+def _size(y):
+    """|y|."""
+
+
+def _below_zero(y, yes, no):
+    """``yes`` where y < 0, else ``no``."""
+
+
+def _two_to(t):
+    """2^k of a normal number, where the last bits of t hold the integer k."""
+
+
+@overload(_at_least, inline="always")
+def _choose_at_least(y, least):
+    if isinstance(y, LanesType):
+        return lambda y, least: maximum(alike(y, least), y)
+    return lambda y, least: max(y, least)
+
+
+@overload(_at_most, inline="always")
+def _choose_at_most(y, most):
+    if isinstance(y, LanesType):
+        return lambda y, most: minimum(alike(y, most), y)
+    return lambda y, most: min(y, most)
+
+
+@overload(_size, inline="always")
+def _choose_size(y):
+    if isinstance(y, LanesType):
+        return lambda y: magnitude(y)
+    return lambda y: abs(y)
+
+
+@overload(_below_zero, inline="always")
+def _choose_below_zero(y, yes, no):
+    if isinstance(y, LanesType):
+        return lambda y, yes, no: where(y < 0.0, yes, no)
+    return lambda y, yes, no: yes if y < 0 else no
+
+
+@overload(_two_to, inline="always")
+def _choose_two_to(t):
+    if isinstance(t, LanesType):
+        return lambda t: two_to(t)
+    if t == types.float64:
+        return lambda t: _double((_bits(t) << 52) + (1023 << 52))
+    return lambda t: _single((_bits32(t) << nb.int32(23)) + nb.int32(127 << 23))
+
+
+# --- the functions ------------------------------------------------------------------------------
+
+
 @nb.njit(**_INLINE)
-def exponential(y):
-    """exp(y), and exp(-708) below that."""
-    y = max(y, _LEAST)
-    t = y * _LOG2E + _MAGIC
-    k = t - _MAGIC
-    t_bits = _bits(t)
+def _exponential(y):
+    y = _at_least(y, _LEAST)
+    k = y * _LOG2E + _MAGIC
+    power = _two_to(k)
+    k = k - _MAGIC
     t = (y - k * _HIGH) - k * _LOW
     p = _E11
     p = p * t + _E10
@@ -136,15 +214,16 @@ def exponential(y):
     p = p * t + _E1
     p = p * t + _E0
     p = (p * t + 1.0) * t + 1.0
-    return p * _double((t_bits << 52) + (1023 << 52))
+    return p * power
 
 
 @nb.njit(**_INLINE)
 def exponential32(y):
-    y = max(y, _LEAST32)
-    t = y * _LOG2E32 + _MAGIC32
-    k = t - _MAGIC32
-    t_bits = _bits32(t)
+    """exp(y) in single precision, and exp(-87) below that."""
+    y = _at_least(y, _LEAST32)
+    k = y * _LOG2E32 + _MAGIC32
+    power = _two_to(k)
+    k = k - _MAGIC32
     t = (y - k * _HIGH32) - k * _LOW32
     p = _S5
     p = p * t + _S4
@@ -153,12 +232,12 @@ def exponential32(y):
     p = p * t + _S1
     p = p * t + _S0
     p = (p * t + _ONE32) * t + _ONE32
-    return p * _single((t_bits << nb.int32(23)) + nb.int32(127 << 23))
+    return p * power
 
 
 @nb.njit(**_INLINE)
 def _gelu(x):
-    z = min(abs(x) * 0.7071067811865476, 38.0)
+    z = _at_most(_size(x) * 0.7071067811865476, 38.0)
     u, v = z + 3.0, 1.0 + 2.0 * z
     r = 1.0 / (u * v)
     t = (z - 3.0) * v * r
@@ -187,13 +266,13 @@ def _gelu(x):
     p = p * t + _q2
     p = p * t + _q1
     p = p * t + _q0
-    tail = 0.5 * exponential(-z * z) * p * u * r
-    return x * (tail if x < 0 else 1.0 - tail)
+    tail = 0.5 * _exponential(0.0 - z * z) * p * u * r
+    return x * _below_zero(x, tail, 1.0 - tail)
 
 
 @nb.njit(**_INLINE)
 def _gelu32(x):
-    z = min(abs(x) * _ROOT32, _FAR32)
+    z = _at_most(_size(x) * _ROOT32, _FAR32)
     u, v = z + _THREE32, _ONE32 + _TWO32 * z
     r = _ONE32 / (u * v)
     t = (z - _THREE32) * v * r
@@ -211,28 +290,32 @@ def _gelu32(x):
     p = p * t + _w2
     p = p * t + _w1
     p = p * t + _w0
-    tail = _HALF32 * exponential32(-z * z) * p * u * r
-    return x * (tail if x < 0 else _ONE32 - tail)
+    tail = _HALF32 * exponential32(_ZERO32 - z * z) * p * u * r
+    return x * _below_zero(x, tail, _ONE32 - tail)
 
 
-def _exponential_of(y):
-    """The one for the dtype of its argument."""
+def exponential_of(y):
+    """exp(y) in the precision of y, a number or a line of them; exp(-708) below that, or exp(-87)."""
 
 
 def gelu_of(x):
-    """The one for the dtype of its argument."""
+    """GELU in the precision of x, a number or a line of them."""
 
 
-@overload(_exponential_of, inline="always")
+def _precision(x):
+    return x.dtype if isinstance(x, LanesType) else x
+
+
+@overload(exponential_of, inline="always")
 def _choose_exponential(y):
-    if y == types.float64:
-        return lambda y: exponential(y)
+    if _precision(y) == types.float64:
+        return lambda y: _exponential(y)
     return lambda y: exponential32(y)
 
 
 @overload(gelu_of, inline="always")
 def _choose_gelu(x):
-    if x == types.float64:
+    if _precision(x) == types.float64:
         return lambda x: _gelu(x)
     return lambda x: _gelu32(x)
 
@@ -240,18 +323,33 @@ def _choose_gelu(x):
 @nb.njit(**_COMPILE)
 def gelu(x, out):
     """GELU of a flat array."""
-    for i in range(x.size):
+    w = WIDTH // x.itemsize
+    whole = x.size - x.size % w
+    for i in range(0, whole, w):
+        store(out, i, gelu_of(load(x, i)))
+    for i in range(whole, x.size):
         out[i] = gelu_of(x[i])
 
 
 @nb.njit(**_COMPILE)
 def exponentials(x):
     """Exponentials of rows (m, n) less the largest of each row, in place; exp(-inf) is exactly 0."""
-    zero = x.dtype.type(0)
+    n, zero = x.shape[1], x.dtype.type(0)
+    w = WIDTH // x.itemsize
+    whole = n - n % w
     for i in range(x.shape[0]):
-        top = x[i, 0]
-        for j in range(x.shape[1]):
-            top = max(top, x[i, j])
-        for j in range(x.shape[1]):
-            y = x[i, j] - top
-            x[i, j] = zero if y == -np.inf else _exponential_of(y)
+        row = x[i]
+        top = row[0]
+        if whole:
+            tops = load(row, 0)
+            for j in range(w, whole, w):
+                tops = maximum(load(row, j), tops)
+            top = largest(tops)
+        for j in range(whole, n):
+            top = max(top, row[j])
+        for j in range(0, whole, w):
+            y = load(row, j) - top
+            store(row, j, where(y <= -np.inf, alike(y, 0.0), exponential_of(y)))
+        for j in range(whole, n):
+            y = row[j] - top
+            row[j] = zero if y == -np.inf else exponential_of(y)

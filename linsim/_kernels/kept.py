@@ -26,7 +26,7 @@ import numba
 import numpy as np
 from numba.core import caching
 
-__all__ = ["KEPT", "UNCOUNTED", "folder"]
+__all__ = ["KEPT", "NOTHING_NEW", "UNCOUNTED", "folder"]
 
 _HERE = Path(__file__).parent
 # what no process has used for so many days is removed
@@ -108,9 +108,11 @@ def _registered() -> bool:
 #: options of a kernel that is kept
 KEPT: dict[str, Any] = {"cache": _registered()}
 
-#: options of functions called from compiled code alone, without wrappers and kept with their callers, where
-#: nothing is allocated: that nobody counts who holds an array, an atomic step for each, saves a tenth of the
-#: time of a small state
+#: options of a kernel that is kept and allocates nothing: nobody counts who holds an array, which is an
+#: atomic step for each and a tenth of the time of a small state
+NOTHING_NEW: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, **KEPT}
+
+#: the same, of functions called from compiled code alone: without wrappers, and kept with their callers
 UNCOUNTED: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",

@@ -14,13 +14,16 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from llvmlite import ir
-from numba.core import cgutils, types
+from llvmlite import binding, ir
+from numba.core import cgutils, config, types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 __all__ = [
+    "REGISTERS",
     "WIDTH",
+    "LanesType",
+    "alike",
     "bits",
     "copies",
     "copysign",
@@ -30,6 +33,7 @@ __all__ = [
     "largest",
     "load",
     "load_for",
+    "load_half",
     "load_pair",
     "magnitude",
     "mantissa",
@@ -44,12 +48,23 @@ __all__ = [
     "total",
     "totals",
     "transpose",
+    "two_to",
     "where",
     "widen",
 ]
 
 #: bytes of one value: a cache line, which is also the widest vector register there is
 WIDTH = 64
+
+
+def _features() -> str:
+    """What of the processor Numba compiles for."""
+    given = config.CPU_FEATURES
+    return str(given) if given is not None else str(binding.get_host_cpu_features().flatten())
+
+
+#: vector registers, of a cache line with AVX-512 and of less elsewhere; nothing but speed may depend on it
+REGISTERS = 32 if "+avx512f" in _features().split(",") else 16
 
 _LLVM = {types.float64: ir.DoubleType(), types.float32: ir.FloatType()}
 # a * b + c may be rounded once
@@ -59,9 +74,9 @@ _FLAGS = ("contract",)
 class LanesType(types.Type):
     """The type of a vector of ``lines`` cache lines of numbers."""
 
-    def __init__(self, dtype: Any, lines: int = 1) -> None:
+    def __init__(self, dtype: Any, lines: float = 1) -> None:
         self.dtype = dtype
-        self.count = lines * WIDTH * 8 // dtype.bitwidth
+        self.count = int(lines * WIDTH * 8) // dtype.bitwidth
         super().__init__(name=f"Lanes({dtype}, {self.count})")
 
 
@@ -120,6 +135,12 @@ def load_pair(typing: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def load_half(typing: Any, array: Any, offset: Any) -> Any:
+    """Return half as many lanes: where a line takes two registers, and there are few."""
+    return _loaded(LanesType(array.dtype, 0.5), array, offset)
+
+
+@intrinsic
 def load_for(typing: Any, like: Any, array: Any, offset: Any) -> Any:
     """Return as many numbers as :func:`load` does of ``like``, of an array of at least its precision."""
     lanes = LanesType(array.dtype, array.dtype.bitwidth // like.dtype.bitwidth)
@@ -163,6 +184,17 @@ def _splatted(lanes: LanesType, array: Any, scalar: Any) -> Any:
 def splat(typing: Any, array: Any, scalar: Any) -> Any:
     """Return lanes of the dtype of ``array`` that all hold ``scalar``."""
     return _splatted(LanesType(array.dtype), array, scalar)
+
+
+@intrinsic
+def alike(typing: Any, value: Any, scalar: Any) -> Any:
+    """Return lanes of the kind of ``value`` that all hold ``scalar``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        number = context.cast(builder, args[1], sig.args[1], sig.args[0].dtype)
+        return _spread(builder, number, sig.args[0])
+
+    return value(value, scalar), generate
 
 
 @intrinsic
@@ -484,6 +516,21 @@ def power_of_two(typing: Any, x: Any) -> Any:
         pattern = builder.shl(pattern, _constant(lanes, integer, bits_))
         nothing = ir.Constant(vector, [0.0] * lanes.count)
         return builder.select(fits, builder.bitcast(pattern, vector), nothing)
+
+    return x(x), generate
+
+
+@intrinsic
+def two_to(typing: Any, x: Any) -> Any:
+    """2**k of lanes whose last bits are the integer k, where that is a normal number."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes = sig.args[0]
+        integer, bits_, _, one = _bits_of(lanes.dtype)
+        pattern = builder.bitcast(args[0], ir.VectorType(integer, lanes.count))
+        pattern = builder.shl(pattern, _constant(lanes, integer, bits_))
+        pattern = builder.add(pattern, _constant(lanes, integer, one << bits_))
+        return builder.bitcast(pattern, _vector(lanes))
 
     return x(x), generate
 

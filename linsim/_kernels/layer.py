@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numba as nb
 import numpy as np
 
-from .kept import KEPT
-from .lanes import WIDTH, fma, load, splat, store, total
+from .kept import KEPT, NOTHING_NEW
+from .lanes import WIDTH, copies, fma, load, splat, store, total
 from .products import add_product, columns, index, pack, rows
 
 __all__ = [
@@ -110,7 +110,7 @@ class Layout(NamedTuple):
     stored: int
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def layout(n, d, compressed, itemsize):
     """Return the layout of one system; the probe is full where A cannot be compressed."""
     m = min(n - 1, PROBE) if compressed else n
@@ -122,7 +122,7 @@ def layout(n, d, compressed, itemsize):
 # --- small things -------------------------------------------------------------------------
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def add_log2(x, y):
     """log2(2**x + 2**y)."""
     top, low = max(x, y), min(x, y)
@@ -131,13 +131,13 @@ def add_log2(x, y):
     return top + math.log2(1.0 + math.exp2(low - top))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def log2(x):
     """log2 of x >= 0, ABSENT for 0."""
     return math.log2(x) if x > 0 else ABSENT
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def power_of_two(exponent):
     """2**exponent, 0 far below the range."""
     return math.ldexp(1.0, int(min(max(exponent, -1100.0), 1023.0)))
@@ -155,7 +155,7 @@ def places(d, count, itemsize):
     return base, stride
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _square(Y, base, stride, first, last):
     """The sum of squares of some rows."""
     s0 = s1 = s2 = s3 = splat(Y, 0.0)
@@ -173,7 +173,7 @@ def _square(Y, base, stride, first, last):
     return float(total((s0 + s1) + (s2 + s3)))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def times(Y, base, stride, first, last, factor):
     """Multiply some rows."""
     for k in range(base.size):
@@ -182,7 +182,7 @@ def times(Y, base, stride, first, last, factor):
             store(Y, at, load(Y, at) * factor)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def centre(Y, base, stride, first, n, into, factor):
     """Take the mean off rows first .. first + n; add ``factor`` times it to row ``into`` if >= 0."""
     share = 1.0 / n
@@ -288,7 +288,7 @@ def _krylov(A, n, m, start, apart, out, lda):
 
 
 # the sum may be taken in any order
-@nb.njit(**_COMPILE, fastmath={"reassoc", "contract", "nsz"})
+@nb.njit(**NOTHING_NEW, fastmath={"reassoc", "contract", "nsz"})
 def dot(x, y):
     result = 0.0
     for i in range(x.size):
@@ -316,7 +316,7 @@ def place_attention(A, generic, compressed, apart, lay, left, small, h):
             at[i * m + j] = A[i, j]
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def place_weights(H, lay, right, h):
     """Write head h's weights in panels to ``right``."""
     pack(H, lay.d, right, h * lay.d * columns(lay.d, right.itemsize))
@@ -325,7 +325,7 @@ def place_weights(H, lay, right, h):
 # --- a layer ------------------------------------------------------------------------------
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def apply_layer(
     lay, base, stride, heads, left, small, right, sums, turns, old, T, new, in_place, start, stop
 ):  # fmt: skip
@@ -357,7 +357,7 @@ def apply_layer(
                 mean = load(old, base[k] + lay.mean * stride[k])
                 for i in range(start, min(stop, n)):
                     at = o + base[k] + i * stride[k]
-                    store(T, at, fma(splat(T, turns[h * n + i]), mean, load(T, at)))
+                    store(T, at, fma(copies(turns, h * n + i), mean, load(T, at)))
     if not in_place:
         for k in range(base.size):
             for i in range(start, stop):
@@ -378,7 +378,7 @@ def apply_layer(
                 )  # fmt: skip
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def finish_layer(lay, base, stride, compressed, coupled, Y, ledger):
     """Move what the rest has in common into the mean row, once all rows are there."""
     factor = power_of_two(ledger[E_REST] - ledger[E_MEAN]) if coupled else 0.0
@@ -390,7 +390,7 @@ def finish_layer(lay, base, stride, compressed, coupled, Y, ledger):
 # --- scales and noise -----------------------------------------------------------------------
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def look(lay, base, stride, Y, ledger):
     """Write sums of squares and sizes of both parts to the ledger."""
     high = _square(Y, base, stride, 0, lay.n) if ledger[E_REST] > ABSENT / 2 else 0.0
@@ -400,7 +400,7 @@ def look(lay, base, stride, Y, ledger):
     ledger[SIZE_MEAN] = ledger[E_MEAN] + 0.5 * math.log2(low) if low > 0 else ABSENT
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _look_at_all(lay, base, stride, Y, ledger):
     look(lay, base, stride, Y, ledger)
     if lay.m > 0:
@@ -408,7 +408,7 @@ def _look_at_all(lay, base, stride, Y, ledger):
     ledger[_PROBE_MEAN] = 0.5 * log2(_square(Y, base, stride, lay.probe_mean, lay.probe_mean + 1))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
     """Look at the state ``since`` layers after the last time: rounding has grown as the probe has.
 
@@ -433,7 +433,7 @@ def settle(lay, base, stride, coupled, since, log_rounding, Y, ledger):
         ledger[NOISE_MEAN] = add_log2(ledger[NOISE_MEAN], fed + layers + ledger[FEED])
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def settle_as_one(lay, base, stride, since, log_rounding, Y, ledger):
     """As :func:`settle` where each part turns into the other, so that one noise is that of both."""
     probe, half = ledger[_PROBE_REST], 0.5 * math.log2(float(lay.n))
@@ -448,14 +448,14 @@ def settle_as_one(lay, base, stride, since, log_rounding, Y, ledger):
     ledger[NOISE_REST], ledger[NOISE_MEAN] = noise, noise - half
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _several(since):
     """log2 of how roundings of several layers add up: like a root, but for what each layer repeats."""
     several = math.sqrt(float(since))
     return math.log2(several * (1.0 + 0.15 * several)) if since > 1 else 0.0
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def grown(lay, noise, size, now, pace, since, added, gain):
     """Return the noise of a part after ``since`` layers, and what these have added to it.
 
@@ -472,7 +472,7 @@ def grown(lay, noise, size, now, pace, since, added, gain):
     return add_log2(noise + pace, new), new
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def rescale(lay, base, stride, coupled, Y, ledger):
     """Bring both parts and the probe to size 1, exactly, after :func:`settle`."""
     new_rest, new_mean = math.floor(ledger[SIZE_REST]), math.floor(ledger[SIZE_MEAN])

@@ -2,8 +2,9 @@
 
 W is cut into panels of three vectors of columns (see :mod:`.lanes`), each of which is read from end to end.
 Eight rows and a panel are 24 sums that stay in the 32 registers of AVX-512, and a step of all takes three
-vectors of W and eight numbers of x.  At 197 x 768 that is a sixth faster than OpenBLAS, which rearranges W
-for each product.  Each number is a sum of sums of :data:`TERMS` products, in an order that nothing changes.
+vectors of W and eight numbers of x; elsewhere six rows and one vector are 12 sums in registers of half a
+vector.  At 197 x 768 that is a sixth faster than OpenBLAS, which rearranges W for each product.  Each number
+is a sum of sums of :data:`TERMS` products, in an order that nothing changes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numba as nb
 
 from .elementary import gelu_of
 from .kept import KEPT
-from .lanes import WIDTH, copies, fma, load, splat, store
+from .lanes import REGISTERS, WIDTH, copies, fma, load, splat, store
 
 __all__ = ["PANEL", "TERMS", "WIDTH", "linear", "to_panels"]
 
@@ -26,8 +27,6 @@ _INNER |= {"no_cfunc_wrapper": True}
 PANEL = 3
 #: products that are added up before they are added to others: rounding grows with the root of their number
 TERMS = 256
-# rows that go through a panel together
-_ROWS = 8
 
 
 @nb.njit(**_COMPILE)
@@ -58,7 +57,7 @@ def _keep(C, c, s0, s1, s2, fresh):
 
 
 @nb.njit(**_INNER)
-def _tile(A, a, step, rows, B, b, C, c, stride, terms, fresh):
+def _eight_rows(A, a, step, rows, B, b, C, c, stride, terms, fresh):
     """C (+)= A B for ``rows`` rows, at most eight, ``step`` apart, and a panel."""
     w = WIDTH // C.itemsize
     a0, a1, a2, a3 = a, a + min(1, rows - 1) * step, a + min(2, rows - 1) * step, a + min(3, rows - 1) * step
@@ -103,6 +102,60 @@ def _tile(A, a, step, rows, B, b, C, c, stride, terms, fresh):
         _keep(C, c + 7 * stride, c70, c71, c72, fresh)
 
 
+@nb.njit(**_INNER)
+def _keep_vector(C, c, s, fresh):
+    """Write a vector of sums, or add it to what is there."""
+    if not fresh:
+        s = s + load(C, c)
+    store(C, c, s)
+
+
+@nb.njit(**_INNER)
+def _six_rows(A, a, step, rows, B, b, C, c, stride, terms, fresh):
+    """C (+)= A B for ``rows`` rows, at most six, and one vector of a panel."""
+    w = WIDTH // C.itemsize
+    a0, a1, a2 = a, a + min(1, rows - 1) * step, a + min(2, rows - 1) * step
+    a3, a4, a5 = a + min(3, rows - 1) * step, a + min(4, rows - 1) * step, a + min(5, rows - 1) * step
+    c0 = c1 = c2 = c3 = c4 = c5 = splat(C, 0.0)
+    for t in range(terms):
+        x = load(B, b)
+        b += PANEL * w
+        c0, c1 = fma(copies(A, a0 + t), x, c0), fma(copies(A, a1 + t), x, c1)
+        c2, c3 = fma(copies(A, a2 + t), x, c2), fma(copies(A, a3 + t), x, c3)
+        c4, c5 = fma(copies(A, a4 + t), x, c4), fma(copies(A, a5 + t), x, c5)
+    _keep_vector(C, c, c0, fresh)
+    if rows > 1:
+        _keep_vector(C, c + stride, c1, fresh)
+    if rows > 2:
+        _keep_vector(C, c + 2 * stride, c2, fresh)
+    if rows > 3:
+        _keep_vector(C, c + 3 * stride, c3, fresh)
+    if rows > 4:
+        _keep_vector(C, c + 4 * stride, c4, fresh)
+    if rows > 5:
+        _keep_vector(C, c + 5 * stride, c5, fresh)
+
+
+@nb.njit(**_INNER)
+def _wide(A, a, step, rows, B, b, C, c, stride, terms, fresh):
+    """C (+)= A B for a panel: sums in 32 registers of a line."""
+    for i in range(0, rows, 8):
+        _eight_rows(A, a + i * step, step, min(8, rows - i), B, b, C, c + i * stride, stride, terms, fresh)
+
+
+@nb.njit(**_INNER)
+def _narrow(A, a, step, rows, B, b, C, c, stride, terms, fresh):
+    """As :func:`_wide`; sums in 16 registers of half a line, and a vector of a panel stays in the cache."""
+    w = WIDTH // C.itemsize
+    for v in range(0, PANEL * w, w):
+        for i in range(0, rows, 6):
+            at = c + i * stride + v
+            _six_rows(A, a + i * step, step, min(6, rows - i), B, b + v, C, at, stride, terms, fresh)
+
+
+_panel = _wide if REGISTERS == 32 else _narrow
+
+
 @nb.njit(**_COMPILE)
 def linear(x, panels, bias, with_gelu, out, start, stop, first, last):
     """Write x W + bias, or GELU of it: some of its rows, and some panels of columns.
@@ -124,13 +177,13 @@ def linear(x, panels, bias, with_gelu, out, start, stop, first, last):
     """
     terms, stride = x.shape[1], out.shape[1]
     A, C = x.reshape(-1), out.reshape(-1)
-    p = PANEL * (WIDTH // out.itemsize)
+    w = WIDTH // out.itemsize
+    p = PANEL * w
     for q in range(first, last):
         for k in range(0, terms, TERMS):
             b, count = (q * terms + k) * p, min(TERMS, terms - k)
-            for i in range(start, stop, _ROWS):
-                rows = min(_ROWS, stop - i)
-                _tile(A, i * terms + k, terms, rows, panels, b, C, i * stride + q * p, stride, count, k == 0)
+            a, c = start * terms + k, start * stride + q * p
+            _panel(A, a, terms, stop - start, panels, b, C, c, stride, count, k == 0)
     for i in range(start, stop):
         row = out[i, first * p : last * p]
         if bias.size:
@@ -138,5 +191,5 @@ def linear(x, panels, bias, with_gelu, out, start, stop, first, last):
             for j in range(row.size):
                 row[j] += own[j]
         if with_gelu:
-            for j in range(row.size):
-                row[j] = gelu_of(row[j])
+            for j in range(0, row.size, w):
+                store(row, j, gelu_of(load(row, j)))

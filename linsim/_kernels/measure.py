@@ -7,8 +7,8 @@ import math
 import numba as nb
 import numpy as np
 
-from .kept import KEPT
-from .lanes import WIDTH, fma, load, splat, store, total
+from .kept import NOTHING_NEW
+from .lanes import WIDTH, copies, fma, load, splat, store, total
 from .layer import (
     ABSENT,
     E_MEAN,
@@ -43,7 +43,6 @@ __all__ = [
     "write_spread",
 ]
 
-_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 # places in MEASURED, by name: the order there may change
 SIMILARITY = MEASURED.index("token_similarity")
@@ -63,32 +62,32 @@ _LN2 = math.log(2.0)
 # --- one recorded state -----------------------------------------------------------------
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _put(values, errors, slot, s, t, value, error):
     if slot >= 0:
         values[slot, s, t] = value
         errors[slot, s, t] = error if error >= 0 else np.inf
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def start_rounding(eps):
     """What cutting tokens into mean and rest rounds, relative to a part: once for every entry."""
     return 0.5 * eps
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def layer_rounding(n, d, eps):
     """What a layer rounds, relative to its terms: sums of n and of d numbers, each off at random."""
     return 0.1 * math.sqrt(float(n + d)) * eps
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def row_noise(noise, n):
     """The noise of one token where that of all is ``noise``: twice an even share."""
     return noise * min(1.0, 2.0 / math.sqrt(float(n)))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _share(noise, ln_value):
     """2**noise / exp(ln_value): 0 without noise, else infinite beside nothing."""
     if noise <= ABSENT / 2:
@@ -98,13 +97,13 @@ def _share(noise, ln_value):
     return math.exp(min(noise * _LN2 - ln_value, 700.0))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _log_error(relative):
     """Error of the logarithm of what is known to ``relative``."""
     return -math.log1p(-relative) if relative < 1 else np.inf
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
     """Write the metrics that tell the mean of the tokens from the rest; errors as in linsim.metrics.
 
@@ -162,7 +161,7 @@ def write_content(s, t, n, coupled, eps, slot, values, errors, ledger):
     return scale, noise, True
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def write_spread(s, t, n, base, stride, eps, slot, values, errors, Y, ledger):
     """Write the largest distance between two tokens, from the rest alone."""
     farthest = 0.0
@@ -182,7 +181,7 @@ def write_spread(s, t, n, base, stride, eps, slot, values, errors, Y, ledger):
     _put(values, errors, slot[SPREAD], s, t, value, error + (1e-15 * abs(value) if there else 0.0))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def stage(n, mean, base, stride, own, scale, Y, ledger, out, o, sums):
     """Write the whole state divided by 2**scale to ``out[o:]``, n rows in panels.
 
@@ -208,7 +207,7 @@ def stage(n, mean, base, stride, own, scale, Y, ledger, out, o, sums):
                 store(sums, i * w, fma(x, x, load(sums, i * w)))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def write_angles(
     s, t, d, layer, zero_until, own, stride, noise, eps, slot, values, errors, X, o, sums, heights,
 ):  # fmt: skip
@@ -253,13 +252,13 @@ def write_angles(
                 u0 = u1 = u2 = u3 = splat(X, 0.0)
                 at, step = o + own[k], stride[k]
                 for i in range(0, n - 3, 4):
-                    u0 = fma(load(X, at), splat(X, heights[i]), u0)
-                    u1 = fma(load(X, at + step), splat(X, heights[i + 1]), u1)
-                    u2 = fma(load(X, at + 2 * step), splat(X, heights[i + 2]), u2)
-                    u3 = fma(load(X, at + 3 * step), splat(X, heights[i + 3]), u3)
+                    u0 = fma(load(X, at), copies(heights, i), u0)
+                    u1 = fma(load(X, at + step), copies(heights, i + 1), u1)
+                    u2 = fma(load(X, at + 2 * step), copies(heights, i + 2), u2)
+                    u3 = fma(load(X, at + 3 * step), copies(heights, i + 3), u3)
                     at += 4 * step
                 for i in range(n - n % 4, n):
-                    u0 = fma(load(X, at), splat(X, heights[i]), u0)
+                    u0 = fma(load(X, at), copies(heights, i), u0)
                     at += step
                 u0 = (u0 + u1) + (u2 + u3)
                 acc = fma(u0, u0, acc)
@@ -287,7 +286,7 @@ def write_angles(
         _put(values, errors, slot[ABS_COSINE], s, t, cosine, error)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def flush(
     stage, held, tile, q, e, squared, work, n, d, full, table, filled, slot, values, errors, lost, counts,
 ):  # fmt: skip
@@ -332,7 +331,7 @@ def flush(
         _put(values, errors, slot[STABLE], s, t, 1 + energy, off_stable)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def rank_errors(wide, off, tail, entropy, ln_sum, ln_squares, energy):
     """Errors of effective and stable rank, with noise ``off`` times sigma_1.
 

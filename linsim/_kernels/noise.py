@@ -6,6 +6,7 @@ import math
 
 import numba as nb
 
+from .kept import UNCOUNTED
 from .lanes import WIDTH, fma, load, load_pair, magnitude, splat, splat_pair, total, where, widen
 from .layer import power_of_two
 from .parts import EMPTY, IN_A, IN_B, IN_MEAN, IN_R, IN_ROW
@@ -13,10 +14,8 @@ from .products import columns, rows
 
 __all__ = ["measure"]
 
-# called from compiled code alone: no wrappers, and kept with their callers
-_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # sums in any order, as many terms at once as registers hold
-_SUMMED = {**_INNER, "fastmath": {"reassoc", "contract", "nsz"}}
+_SUMMED = {**UNCOUNTED, "fastmath": {"reassoc", "contract", "nsz"}}
 
 # the least normal number of single precision
 _LEAST = 2.0**-126
@@ -31,7 +30,7 @@ def _square(x):
     return out
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _row_squares(X, first, count, n, d, x, y, along, across, factor, out):
     """Write sums of squares of the rows of x along + y across + factor R; return that of R itself.
 
@@ -63,7 +62,7 @@ def _row_squares(X, first, count, n, d, x, y, along, across, factor, out):
     return whole
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _mean_square(squares, exponents, safety):
     """log2 of ``safety`` times the root mean square of lengths of which squares and exponents are given."""
     top = EMPTY
@@ -76,7 +75,7 @@ def _mean_square(squares, exponents, safety):
     return top + 0.5 * math.log2(mean / squares.size) + math.log2(safety) if mean > 0 else EMPTY
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def measure(errors, n, d, cut, safety, noise, noise_rows, room):
     """Write the noise of every part (5,) and of every token (n,), log2 of ``safety`` times a mean length.
 

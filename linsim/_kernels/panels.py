@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numba as nb
 
-from .lanes import WIDTH, fma, largest, load, magnitude, maximum, splat, store, total
+from .kept import UNCOUNTED
+from .lanes import WIDTH, copies, fma, largest, load, magnitude, maximum, splat, store, total
 from .products import columns
 
 __all__ = [
@@ -21,11 +22,8 @@ __all__ = [
     "weighted_rows",
 ]
 
-# called from compiled code alone: no wrappers, and kept with their callers
-_COMPILE = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-
-@nb.njit(**_COMPILE)
+@nb.njit(**UNCOUNTED)
 def weighted_rows(x, X, o, first, count, n, d, out):
     """Write sum_i x_i X_i, a row, to ``out``."""
     w = WIDTH // X.itemsize
@@ -37,15 +35,15 @@ def weighted_rows(x, X, o, first, count, n, d, out):
             even = odd = splat(X, 0.0)
             at = base + j
             for i in range(0, n - 1, 2):
-                even = fma(load(X, at), splat(X, x[i]), even)
-                odd = fma(load(X, at + width), splat(X, x[i + 1]), odd)
+                even = fma(load(X, at), copies(x, i), even)
+                odd = fma(load(X, at + width), copies(x, i + 1), odd)
                 at += 2 * width
             if n % 2:
-                even = fma(load(X, at), splat(X, x[n - 1]), even)
+                even = fma(load(X, at), copies(x, n - 1), even)
             store(out, column + j, even + odd)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**UNCOUNTED)
 def add_outer(X, first, count, n, d, x, y):
     """X += x y^T."""
     w = WIDTH // X.itemsize
@@ -57,11 +55,11 @@ def add_outer(X, first, count, n, d, x, y):
             along = load(y, column + j)
             at = base + j
             for i in range(n):
-                store(X, at, fma(splat(X, x[i]), along, load(X, at)))
+                store(X, at, fma(copies(x, i), along, load(X, at)))
                 at += width
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**UNCOUNTED)
 def row_products(X, first, count, n, d, y, out):
     """Write X y, one number for each row, to ``out``."""
     w = WIDTH // X.itemsize
@@ -77,7 +75,7 @@ def row_products(X, first, count, n, d, y, out):
             at += width
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**UNCOUNTED)
 def row_squares(X, first, count, n, d, out):
     """Write the sum of squares of each row to ``out``."""
     w = WIDTH // X.itemsize
@@ -94,7 +92,7 @@ def row_squares(X, first, count, n, d, out):
             at += width
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**UNCOUNTED)
 def peak(X, first, count, n, d):
     """Return the largest |entry|."""
     w = WIDTH // X.itemsize
@@ -108,7 +106,7 @@ def peak(X, first, count, n, d):
     return float(largest(top))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**UNCOUNTED)
 def scale_rows(X, first, count, n, d, factor, again):
     """X *= factor * again: two factors, for one may leave the range of the dtype."""
     w = WIDTH // X.itemsize

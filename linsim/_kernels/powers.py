@@ -13,7 +13,7 @@ import numba as nb
 import numpy as np
 
 from .kept import KEPT
-from .lanes import WIDTH, fma, load, splat, store
+from .lanes import WIDTH, copies, fma, load, splat, store
 from .layer import power_of_two
 from .parts import EMPTY
 from .products import ROWS, aligned, rows
@@ -45,13 +45,13 @@ def _real_block(M, m, X, x, out, o, row, wide, first, last):
     for k in range(first, last):
         at = x + k * wide
         p, q = load(X, at), load(X, at + w)
-        s = splat(X, M[m + k])
+        s = copies(M, m + k)
         a0, a1 = fma(s, p, a0), fma(s, q, a1)
-        s = splat(X, M[m + row + k])
+        s = copies(M, m + row + k)
         b0, b1 = fma(s, p, b0), fma(s, q, b1)
-        s = splat(X, M[m + 2 * row + k])
+        s = copies(M, m + 2 * row + k)
         c0, c1 = fma(s, p, c0), fma(s, q, c1)
-        s = splat(X, M[m + 3 * row + k])
+        s = copies(M, m + 3 * row + k)
         d0, d1 = fma(s, p, d0), fma(s, q, d1)
     store(out, o, a0)
     store(out, o + w, a1)
@@ -75,22 +75,22 @@ def _complex_block(M, m, X, x, out, o, row, wide, first, last):
     for k in range(first, last):
         at = x + k * wide
         p, q, r, s = load(Xr, at), load(Xr, at + w), load(Xi, at), load(Xi, at + w)
-        y, z = splat(Xr, real[m + k]), splat(Xr, imaginary[m + k])
+        y, z = copies(real, m + k), copies(imaginary, m + k)
         a0, a1, e0, e1 = fma(y, p, a0), fma(y, q, a1), fma(y, r, e0), fma(y, s, e1)
         e0, e1 = fma(z, p, e0), fma(z, q, e1)
         z = zero - z
         a0, a1 = fma(z, r, a0), fma(z, s, a1)
-        y, z = splat(Xr, real[m + row + k]), splat(Xr, imaginary[m + row + k])
+        y, z = copies(real, m + row + k), copies(imaginary, m + row + k)
         b0, b1, f0, f1 = fma(y, p, b0), fma(y, q, b1), fma(y, r, f0), fma(y, s, f1)
         f0, f1 = fma(z, p, f0), fma(z, q, f1)
         z = zero - z
         b0, b1 = fma(z, r, b0), fma(z, s, b1)
-        y, z = splat(Xr, real[m + 2 * row + k]), splat(Xr, imaginary[m + 2 * row + k])
+        y, z = copies(real, m + 2 * row + k), copies(imaginary, m + 2 * row + k)
         c0, c1, g0, g1 = fma(y, p, c0), fma(y, q, c1), fma(y, r, g0), fma(y, s, g1)
         g0, g1 = fma(z, p, g0), fma(z, q, g1)
         z = zero - z
         c0, c1 = fma(z, r, c0), fma(z, s, c1)
-        y, z = splat(Xr, real[m + 3 * row + k]), splat(Xr, imaginary[m + 3 * row + k])
+        y, z = copies(real, m + 3 * row + k), copies(imaginary, m + 3 * row + k)
         d0, d1, h0, h1 = fma(y, p, d0), fma(y, q, d1), fma(y, r, h0), fma(y, s, h1)
         h0, h1 = fma(z, p, h0), fma(z, q, h1)
         z = zero - z

@@ -10,7 +10,7 @@ import math
 
 import numba as nb
 
-from .kept import KEPT
+from .kept import KEPT, NOTHING_NEW
 from .lanes import WIDTH, load, splat, store
 from .layer import (
     ABSENT,
@@ -34,7 +34,7 @@ __all__ = ["hand_out", "probed"]
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def hand_out(lay, base, stride, Y, ledger, R, r, e, noise):
     """Write the rest (n, d), the mean row (d,), and exponents and noise (5,) of one state; sizes about 1."""
     n, d = lay.n, lay.d

@@ -5,6 +5,10 @@ A matrix of d columns is stored as panels, one after the other: of four vectors
 Within a panel rows follow each other, so that a product reads and writes whole
 cache lines, and a panel of the right factor stays in the cache.  Rows come in
 multiples of :data:`ROWS`, the last ones zero.
+
+How many sums are worked on together depends on the registers of the processor,
+for where they do not fit a product takes three times as long.  Each sum adds its
+terms in the same order everywhere, so that no result depends on that.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from .kept import KEPT
-from .lanes import WIDTH, fma, load, load_for, narrow, splat, store
+from .kept import KEPT, NOTHING_NEW, UNCOUNTED
+from .lanes import REGISTERS, WIDTH, copies, fma, load, load_for, narrow, splat, store
 
 __all__ = ["ROWS", "add_product", "aligned", "columns", "index", "pack", "pack_rows", "rows", "unpack"]
 
@@ -23,13 +27,13 @@ ROWS = 4
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def rows(n: int) -> int:
     """Return n rounded up to a multiple of ROWS."""
     return -(-n // ROWS) * ROWS
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def columns(d: int, itemsize: int) -> int:
     """Return the number of stored columns."""
     w = WIDTH // itemsize
@@ -45,7 +49,7 @@ def aligned(size, like):
     return raw[start : start + size]
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def index(i, j, count, d, itemsize):
     """Return where entry (i, j) of a matrix with ``count`` stored rows lies."""
     w = WIDTH // itemsize
@@ -56,7 +60,7 @@ def index(i, j, count, d, itemsize):
     return full * count + i * (columns(d, itemsize) - full) + j - full
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def pack(M, count, out, o, row=0):
     """Write a 2-d matrix into panels of ``count`` rows at ``out[o:]``, from ``row`` on; padding is zero."""
     n, d = M.shape
@@ -70,7 +74,7 @@ def pack(M, count, out, o, row=0):
                 out[at + j] = M[i, j]
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def pack_rows(M, out, o):
     """As :func:`pack`, of a square matrix whose rows lie one behind the other: many numbers at a time."""
     n, d = M.shape
@@ -87,7 +91,7 @@ def pack_rows(M, out, o):
                 out[at + j] = row[j]
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def unpack(a, o, count, row, M):
     """Read a 2-d matrix from panels of ``count`` rows at ``a[o:]``, from ``row`` on."""
     n, d = M.shape
@@ -101,7 +105,7 @@ def unpack(a, o, count, row, M):
                 M[i, j] = a[at + j]
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _four_by_four(A, a, lda, B, b, C, c, k, fresh):
     """C (+)= A B for 4 rows and one panel of four vectors."""
     w = WIDTH // C.itemsize
@@ -147,7 +151,7 @@ def _four_by_four(A, a, lda, B, b, C, c, k, fresh):
     store(C, c + 3 * p + 3 * w, c33)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _four_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     """C (+)= A B for 4 rows and two vectors of a panel of p columns."""
     w = WIDTH // C.itemsize
@@ -175,7 +179,7 @@ def _four_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     store(C, c + 3 * p + w, c31)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _eight_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     """C (+)= A B for 8 rows and two vectors of a panel of p columns."""
     w = WIDTH // C.itemsize
@@ -229,7 +233,7 @@ def _eight_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     store(C, c + 7 * p + w, c71)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _four_by_one(A, a, lda, B, b, C, c, p, k, fresh):
     """C (+)= A B for 4 rows and one vector of a panel of p columns, two terms at a time."""
     z = splat(C, 0.0)
@@ -257,7 +261,106 @@ def _four_by_one(A, a, lda, B, b, C, c, p, k, fresh):
     store(C, c + 3 * p, c3 + d3)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**UNCOUNTED)
+def _six_by_one(A, a, lda, B, b, C, c, p, k, fresh):
+    """C (+)= A B for 6 rows and one vector of a panel of p columns."""
+    c0 = c1 = c2 = c3 = c4 = c5 = splat(C, 0.0)
+    if not fresh:
+        c0, c1, c2 = load(C, c), load(C, c + p), load(C, c + 2 * p)
+        c3, c4, c5 = load(C, c + 3 * p), load(C, c + 4 * p), load(C, c + 5 * p)
+    for t in range(a, a + k):
+        x = load(B, b)
+        b += p
+        c0, c1 = fma(copies(A, t), x, c0), fma(copies(A, t + lda), x, c1)
+        c2, c3 = fma(copies(A, t + 2 * lda), x, c2), fma(copies(A, t + 3 * lda), x, c3)
+        c4, c5 = fma(copies(A, t + 4 * lda), x, c4), fma(copies(A, t + 5 * lda), x, c5)
+    store(C, c, c0)
+    store(C, c + p, c1)
+    store(C, c + 2 * p, c2)
+    store(C, c + 3 * p, c3)
+    store(C, c + 4 * p, c4)
+    store(C, c + 5 * p, c5)
+
+
+@nb.njit(**UNCOUNTED)
+def _four_rows(A, a, lda, B, b, C, c, p, k, fresh):
+    """C (+)= A B for 4 rows and one vector of a panel of p columns."""
+    c0 = c1 = c2 = c3 = splat(C, 0.0)
+    if not fresh:
+        c0, c1, c2, c3 = load(C, c), load(C, c + p), load(C, c + 2 * p), load(C, c + 3 * p)
+    for t in range(a, a + k):
+        x = load(B, b)
+        b += p
+        c0, c1 = fma(copies(A, t), x, c0), fma(copies(A, t + lda), x, c1)
+        c2, c3 = fma(copies(A, t + 2 * lda), x, c2), fma(copies(A, t + 3 * lda), x, c3)
+    store(C, c, c0)
+    store(C, c + p, c1)
+    store(C, c + 2 * p, c2)
+    store(C, c + 3 * p, c3)
+
+
+@nb.njit(**UNCOUNTED)
+def _two_by_one(A, a, lda, B, b, C, c, p, k, fresh):
+    """As :func:`_four_by_one`, for 2 rows."""
+    c0 = c1 = d0 = d1 = splat(C, 0.0)
+    if not fresh:
+        c0, c1 = load(C, c), load(C, c + p)
+    for t in range(a, a + k // 2 * 2, 2):
+        x, y = load(B, b), load(B, b + p)
+        b += 2 * p
+        c0, d0 = fma(copies(A, t), x, c0), fma(copies(A, t + 1), y, d0)
+        c1, d1 = fma(copies(A, t + lda), x, c1), fma(copies(A, t + lda + 1), y, d1)
+    if k % 2:
+        x, t = load(B, b), a + k - 1
+        c0, c1 = fma(copies(A, t), x, c0), fma(copies(A, t + lda), x, c1)
+    store(C, c, c0 + d0)
+    store(C, c + p, c1 + d1)
+
+
+@nb.njit(**UNCOUNTED)
+def _wide(A, a, lda, B, b, C, c, width, count, k, fresh):
+    """C (+)= A B for ``count`` rows and a panel of ``width`` columns; sums in 32 registers of a line."""
+    w = WIDTH // C.itemsize
+    i = 0
+    while i < count:
+        ap, at = a + i * lda, c + i * width
+        if width == 2 * w and i + 8 <= count:
+            _eight_by_two(A, ap, lda, B, b, C, at, width, k, fresh)
+            i += 8
+            continue
+        if width == 4 * w:
+            _four_by_four(A, ap, lda, B, b, C, at, k, fresh)
+        elif width >= 2 * w:
+            _four_by_two(A, ap, lda, B, b, C, at, width, k, fresh)
+        if width in (w, 3 * w):
+            _four_by_one(A, ap, lda, B, b + width - w, C, at + width - w, width, k, fresh)
+        i += 4
+
+
+@nb.njit(**UNCOUNTED)
+def _narrow(A, a, lda, B, b, C, c, width, count, k, fresh):
+    """As :func:`_wide`; sums in 16 registers of half a line."""
+    w = WIDTH // C.itemsize
+    for j in range(0, width, w):
+        odd = j + w == width and (width // w) % 2 == 1
+        i = 0
+        while i < count:
+            ap, at = a + i * lda, c + i * width + j
+            if odd:
+                _two_by_one(A, ap, lda, B, b + j, C, at, width, k, fresh)
+                i += 2
+            elif (count - i) % 6 == 0 or count - i > 8:
+                _six_by_one(A, ap, lda, B, b + j, C, at, width, k, fresh)
+                i += 6
+            else:
+                _four_rows(A, ap, lda, B, b + j, C, at, width, k, fresh)
+                i += 4
+
+
+_panel = _wide if REGISTERS == 32 else _narrow
+
+
+@nb.njit(**NOTHING_NEW)
 def add_product(A, a, lda, B, b, b_rows, first, C, c, c_rows, start, stop, k, d, fresh):
     """C[start:stop] (+)= A B for C and B in panels of d columns.
 
@@ -269,18 +372,5 @@ def add_product(A, a, lda, B, b, b_rows, first, C, c, c_rows, start, stop, k, d,
     stored = columns(d, C.itemsize)
     for column in range(0, d, 4 * w):
         width = min(4 * w, stored - column)
-        cp, bp = c + column * c_rows, b + column * b_rows + first * width
-        i = start
-        while i < stop:
-            ap, at = a + (i - start) * lda, cp + i * width
-            if width == 2 * w and i + 8 <= stop:
-                _eight_by_two(A, ap, lda, B, bp, C, at, width, k, fresh)
-                i += 8
-                continue
-            if width == 4 * w:
-                _four_by_four(A, ap, lda, B, bp, C, at, k, fresh)
-            elif width >= 2 * w:
-                _four_by_two(A, ap, lda, B, bp, C, at, width, k, fresh)
-            if width in (w, 3 * w):
-                _four_by_one(A, ap, lda, B, bp + width - w, C, at + width - w, width, k, fresh)
-            i += 4
+        bp, cp = b + column * b_rows + first * width, c + column * c_rows + start * width
+        _panel(A, a, lda, B, bp, C, cp, width, stop - start, k, fresh)

@@ -9,6 +9,7 @@ import math
 
 import numba as nb
 
+from .kept import UNCOUNTED
 from .lanes import WIDTH, fma, largest, load, load_for, maximum, narrow, splat, sqrt, store, where
 from .layer import power_of_two
 from .panels import row_squares
@@ -28,7 +29,7 @@ _EPS = 2.0**-52
 _BUDGET = 50.0
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def look(parts, n, d, sizes, row):
     """Sizes of a state: ``sizes[0]`` of its rows, ``sizes[1]`` |b_i|; ``row``: |a|, |r|, |R|, |mean|."""
     X, r, b, a, mean, _ = parts
@@ -43,7 +44,7 @@ def look(parts, n, d, sizes, row):
     row[IN_R] = math.sqrt(square)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def change(X, Y, n, d, factor, out):
     """Write (X - Y) times a factor, one matrix each in panels of its dtype, in panels of single precision."""
     height, stored, stored32 = rows(n), columns(d, X.itemsize), columns(d, out.itemsize)
@@ -62,7 +63,7 @@ def change(X, Y, n, d, factor, out):
             to += step
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _joined(e, p, to):
     """Exponent of the sum of what stands at e[p] and at ``to``, and the factors that both get; sets e[p]."""
     top = max(e[p], to)
@@ -71,14 +72,14 @@ def _joined(e, p, to):
     return old, new
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _joined_all(e, p, to, factors):
     """:func:`_joined` of every copy, factors to (2, copies)."""
     for k in range(e.shape[0]):
         factors[0, k], factors[1, k] = _joined(e[k], p, to)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _move_rows(X, copies, n, d, pool, o, fixed, drift, sign, x, y, c, heads, off, factors):
     """X = old X + new (s (sign pool + fixed) + off drift), entry by entry, old and new of each copy.
 
@@ -107,7 +108,7 @@ def _move_rows(X, copies, n, d, pool, o, fixed, drift, sign, x, y, c, heads, off
                 at_off += width
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _move_row(x, copies, size, pool, o, fixed, drift, sign, s, off, factors):
     """x = old x + new (s (sign pool + fixed) + off drift) of rows of ``size`` numbers each."""
     for k in range(copies):
@@ -120,7 +121,7 @@ def _move_row(x, copies, size, pool, o, fixed, drift, sign, s, off, factors):
             own[j] = old * own[j] + new * moved
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _sizes_of_rows(squares, heads, n, rows_before, rows_after, by_head, by_entry, x, y):
     """What a layer rounds in each row: own_i = by_entry |after_i|, and y_hi = by_head_h |A_h,i: before|.
 
@@ -153,7 +154,7 @@ def _sizes_of_rows(squares, heads, n, rows_before, rows_after, by_head, by_entry
     return largest(peak)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _weighted_sizes(M, o, x, n):
     """Return the sum of |M[o + j]| x[j]."""
     out = 0.0

@@ -13,7 +13,9 @@ import numba as nb
 
 from .kept import UNCOUNTED
 from .lanes import (
+    REGISTERS,
     WIDTH,
+    copies,
     fma,
     largest,
     load,
@@ -90,13 +92,22 @@ def divide(x, by):
 def row_squares(X, stride, out):
     """Write the sum of squares of each row."""
     for i in range(0, out.size, 8):
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = splat(X, 0.0)
-        for at in range(i * stride, (i + 1) * stride, _W):
-            s0, s1 = _square(X, at, s0), _square(X, at + stride, s1)
-            s2, s3 = _square(X, at + 2 * stride, s2), _square(X, at + 3 * stride, s3)
-            s4, s5 = _square(X, at + 4 * stride, s4), _square(X, at + 5 * stride, s5)
-            s6, s7 = _square(X, at + 6 * stride, s6), _square(X, at + 7 * stride, s7)
+        s0, s1, s2, s3 = _four_squares(X, i * stride, stride)
+        s4, s5, s6, s7 = _four_squares(X, (i + 4) * stride, stride)
         store(out, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
+
+
+# of four rows at a time, here and below: 16 registers hold no more sums
+
+
+@nb.njit(**UNCOUNTED)
+def _four_squares(X, at, stride):
+    s0 = s1 = s2 = s3 = splat(X, 0.0)
+    for _ in range(0, stride, _W):
+        s0, s1 = _square(X, at, s0), _square(X, at + stride, s1)
+        s2, s3 = _square(X, at + 2 * stride, s2), _square(X, at + 3 * stride, s3)
+        at += _W
+    return s0, s1, s2, s3
 
 
 @nb.njit(**UNCOUNTED)
@@ -132,10 +143,10 @@ def weighted(x, X, stride, out):
         s0 = s1 = s2 = s3 = splat(X, 0.0)
         at = k
         for i in range(0, x.size, 4):
-            s0 = fma(splat(X, x[i]), load(X, at), s0)
-            s1 = fma(splat(X, x[i + 1]), load(X, at + stride), s1)
-            s2 = fma(splat(X, x[i + 2]), load(X, at + 2 * stride), s2)
-            s3 = fma(splat(X, x[i + 3]), load(X, at + 3 * stride), s3)
+            s0 = fma(copies(x, i), load(X, at), s0)
+            s1 = fma(copies(x, i + 1), load(X, at + stride), s1)
+            s2 = fma(copies(x, i + 2), load(X, at + 2 * stride), s2)
+            s3 = fma(copies(x, i + 3), load(X, at + 3 * stride), s3)
             at += 4 * stride
         store(out, k, (s0 + s1) + (s2 + s3))
 
@@ -147,26 +158,30 @@ def less_row(X, stride, ones, row, y, out, squares, along):
     Also writes the sum of squares of each row that is left, and its product with y.
     """
     for i in range(0, ones.size, 8):
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = splat(X, 0.0)
         at = i * stride
-        for k in range(0, stride, _W):
-            z, x = load(row, k), load(y, k)
-            s0, t0 = _less(X, at, ones, i, z, x, out, s0, t0)
-            s1, t1 = _less(X, at + stride, ones, i + 1, z, x, out, s1, t1)
-            s2, t2 = _less(X, at + 2 * stride, ones, i + 2, z, x, out, s2, t2)
-            s3, t3 = _less(X, at + 3 * stride, ones, i + 3, z, x, out, s3, t3)
-            s4, t4 = _less(X, at + 4 * stride, ones, i + 4, z, x, out, s4, t4)
-            s5, t5 = _less(X, at + 5 * stride, ones, i + 5, z, x, out, s5, t5)
-            s6, t6 = _less(X, at + 6 * stride, ones, i + 6, z, x, out, s6, t6)
-            s7, t7 = _less(X, at + 7 * stride, ones, i + 7, z, x, out, s7, t7)
-            at += _W
+        s0, s1, s2, s3, t0, t1, t2, t3 = _four_less(X, at, stride, ones, i, row, y, out)
+        at += 4 * stride
+        s4, s5, s6, s7, t4, t5, t6, t7 = _four_less(X, at, stride, ones, i + 4, row, y, out)
         store(squares, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
         store(along, i, totals(t0, t1, t2, t3, t4, t5, t6, t7))
 
 
 @nb.njit(**UNCOUNTED)
+def _four_less(X, at, stride, ones, i, row, y, out):
+    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = splat(X, 0.0)
+    for k in range(0, stride, _W):
+        z, x = load(row, k), load(y, k)
+        s0, t0 = _less(X, at, ones, i, z, x, out, s0, t0)
+        s1, t1 = _less(X, at + stride, ones, i + 1, z, x, out, s1, t1)
+        s2, t2 = _less(X, at + 2 * stride, ones, i + 2, z, x, out, s2, t2)
+        s3, t3 = _less(X, at + 3 * stride, ones, i + 3, z, x, out, s3, t3)
+        at += _W
+    return s0, s1, s2, s3, t0, t1, t2, t3
+
+
+@nb.njit(**UNCOUNTED)
 def _less(X, at, ones, i, row, y, out, s, t):
-    x = load(X, at) - splat(X, ones[i]) * row
+    x = load(X, at) - copies(ones, i) * row
     store(out, at, x)
     return fma(x, x, s), fma(x, y, t)
 
@@ -177,33 +192,41 @@ def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full
 
     Also writes sums of squares of the rows of both; returns the largest modulus in ``full``.
     """
-    one, two, peak = splat(rest, factor), splat(rest, again), splat(rest, 0.0)
+    peak = splat(rest, 0.0)
     for i in range(0, b.size, 8):
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = splat(rest, 0.0)
         at = i * stride
-        for k in range(0, stride, _W):
-            y, x = load(z, k), load(row, k)
-            s0, t0, p0 = _put(rest, full, at, one, two, b, v, i, y, x, s0, t0)
-            s1, t1, p1 = _put(rest, full, at + stride, one, two, b, v, i + 1, y, x, s1, t1)
-            s2, t2, p2 = _put(rest, full, at + 2 * stride, one, two, b, v, i + 2, y, x, s2, t2)
-            s3, t3, p3 = _put(rest, full, at + 3 * stride, one, two, b, v, i + 3, y, x, s3, t3)
-            peak = maximum(maximum(p0, p1), maximum(maximum(p2, p3), peak))
-            s4, t4, p0 = _put(rest, full, at + 4 * stride, one, two, b, v, i + 4, y, x, s4, t4)
-            s5, t5, p1 = _put(rest, full, at + 5 * stride, one, two, b, v, i + 5, y, x, s5, t5)
-            s6, t6, p2 = _put(rest, full, at + 6 * stride, one, two, b, v, i + 6, y, x, s6, t6)
-            s7, t7, p3 = _put(rest, full, at + 7 * stride, one, two, b, v, i + 7, y, x, s7, t7)
-            peak = maximum(maximum(p0, p1), maximum(maximum(p2, p3), peak))
-            at += _W
+        s0, s1, s2, s3, t0, t1, t2, t3, peak = _four_put(
+            rest, full, at, stride, factor, again, b, v, i, z, row, peak
+        )
+        at += 4 * stride
+        s4, s5, s6, s7, t4, t5, t6, t7, peak = _four_put(
+            rest, full, at, stride, factor, again, b, v, i + 4, z, row, peak
+        )
         store(of_rest, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
         store(of_full, i, totals(t0, t1, t2, t3, t4, t5, t6, t7))
     return largest(peak)
 
 
 @nb.njit(**UNCOUNTED)
+def _four_put(rest, full, at, stride, factor, again, b, v, i, z, row, peak):
+    one, two = splat(rest, factor), splat(rest, again)
+    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = splat(rest, 0.0)
+    for k in range(0, stride, _W):
+        y, x = load(z, k), load(row, k)
+        s0, t0, p0 = _put(rest, full, at, one, two, b, v, i, y, x, s0, t0)
+        s1, t1, p1 = _put(rest, full, at + stride, one, two, b, v, i + 1, y, x, s1, t1)
+        s2, t2, p2 = _put(rest, full, at + 2 * stride, one, two, b, v, i + 2, y, x, s2, t2)
+        s3, t3, p3 = _put(rest, full, at + 3 * stride, one, two, b, v, i + 3, y, x, s3, t3)
+        peak = maximum(maximum(p0, p1), maximum(maximum(p2, p3), peak))
+        at += _W
+    return s0, s1, s2, s3, t0, t1, t2, t3, peak
+
+
+@nb.njit(**UNCOUNTED)
 def _put(rest, full, at, one, two, b, v, i, z, row, s, t):
-    x = one * load(rest, at) + splat(rest, b[i]) * z
+    x = one * load(rest, at) + copies(b, i) * z
     store(rest, at, x)
-    y = two * x + splat(rest, v[i]) * row
+    y = two * x + copies(v, i) * row
     store(full, at, y)
     return fma(x, x, s), fma(y, y, t), magnitude(y)
 
@@ -223,21 +246,21 @@ def _eight_by_two(X, at, stride, d, XT, k, height, out, to):
     for j in range(at, at + d):
         y0, y1 = load(XT, k), load(XT, k + _W)
         k += height
-        x = splat(X, X[j])
+        x = copies(X, j)
         a0, a1 = fma(x, y0, a0), fma(x, y1, a1)
-        x = splat(X, X[j + stride])
+        x = copies(X, j + stride)
         b0, b1 = fma(x, y0, b0), fma(x, y1, b1)
-        x = splat(X, X[j + 2 * stride])
+        x = copies(X, j + 2 * stride)
         c0, c1 = fma(x, y0, c0), fma(x, y1, c1)
-        x = splat(X, X[j + 3 * stride])
+        x = copies(X, j + 3 * stride)
         e0, e1 = fma(x, y0, e0), fma(x, y1, e1)
-        x = splat(X, X[j + 4 * stride])
+        x = copies(X, j + 4 * stride)
         f0, f1 = fma(x, y0, f0), fma(x, y1, f1)
-        x = splat(X, X[j + 5 * stride])
+        x = copies(X, j + 5 * stride)
         g0, g1 = fma(x, y0, g0), fma(x, y1, g1)
-        x = splat(X, X[j + 6 * stride])
+        x = copies(X, j + 6 * stride)
         h0, h1 = fma(x, y0, h0), fma(x, y1, h1)
-        x = splat(X, X[j + 7 * stride])
+        x = copies(X, j + 7 * stride)
         i0, i1 = fma(x, y0, i0), fma(x, y1, i1)
     _put_rows(out, to, height, a0, b0, c0, e0, f0, g0, h0, i0)
     _put_rows(out, to + _W, height, a1, b1, c1, e1, f1, g1, h1, i1)
@@ -250,10 +273,10 @@ def _eight_by_one(X, at, stride, d, XT, k, height, out, to):
     for j in range(at, at + d):
         y = load(XT, k)
         k += height
-        a, b = fma(splat(X, X[j]), y, a), fma(splat(X, X[j + stride]), y, b)
-        c, e = fma(splat(X, X[j + 2 * stride]), y, c), fma(splat(X, X[j + 3 * stride]), y, e)
-        f, g = fma(splat(X, X[j + 4 * stride]), y, f), fma(splat(X, X[j + 5 * stride]), y, g)
-        h, i = fma(splat(X, X[j + 6 * stride]), y, h), fma(splat(X, X[j + 7 * stride]), y, i)
+        a, b = fma(copies(X, j), y, a), fma(copies(X, j + stride), y, b)
+        c, e = fma(copies(X, j + 2 * stride), y, c), fma(copies(X, j + 3 * stride), y, e)
+        f, g = fma(copies(X, j + 4 * stride), y, f), fma(copies(X, j + 5 * stride), y, g)
+        h, i = fma(copies(X, j + 6 * stride), y, h), fma(copies(X, j + 7 * stride), y, i)
     _put_rows(out, to, height, a, b, c, e, f, g, h, i)
 
 
@@ -270,7 +293,22 @@ def _put_rows(out, to, step, a, b, c, e, f, g, h, i):
 
 
 @nb.njit(**UNCOUNTED)
-def _products(X, i, stride, d, XT, height, k, out, o):
+def _four_by_one(X, at, stride, d, XT, k, height, out, to):
+    """Write the products of four rows, from ``at`` on, with _W others, from k on."""
+    a = b = c = e = splat(X, 0.0)
+    for j in range(at, at + d):
+        y = load(XT, k)
+        k += height
+        a, b = fma(copies(X, j), y, a), fma(copies(X, j + stride), y, b)
+        c, e = fma(copies(X, j + 2 * stride), y, c), fma(copies(X, j + 3 * stride), y, e)
+    store(out, to, a)
+    store(out, to + height, b)
+    store(out, to + 2 * height, c)
+    store(out, to + 3 * height, e)
+
+
+@nb.njit(**UNCOUNTED)
+def _wide_products(X, i, stride, d, XT, height, k, out, o):
     """Write the products of rows i to i + 7 with rows k to k + 2 _W - 1, or as many as are not behind them.
 
     Those of each of the eight go from ``o`` on, ``height`` numbers apart.  i, k: multiples of 8 and of 2 _W.
@@ -279,6 +317,17 @@ def _products(X, i, stride, d, XT, height, k, out, o):
         _eight_by_two(X, i * stride, stride, d, XT, k, height, out, o + k)
     else:
         _eight_by_one(X, i * stride, stride, d, XT, k, height, out, o + k)
+
+
+@nb.njit(**UNCOUNTED)
+def _narrow_products(X, i, stride, d, XT, height, k, out, o):
+    """Do the same with fewer sums at a time."""
+    for column in range(k, k + 2 * _W if k < i else k + _W, _W):
+        _four_by_one(X, i * stride, stride, d, XT, column, height, out, o + column)
+        _four_by_one(X, (i + 4) * stride, stride, d, XT, column, height, out, o + 4 * height + column)
+
+
+_products = _wide_products if REGISTERS == 32 else _narrow_products
 
 
 @nb.njit(**UNCOUNTED)
@@ -350,7 +399,7 @@ def sum_of_cosines_about(products, factor, along, shift, inverse, n, numbers):
     zero = splat(products, 0.0)
     out = zero
     for i in range(1, n):
-        constant, own, row = along[i] + shift, splat(products, inverse[i]), zero
+        constant, own, row = along[i] + shift, copies(inverse, i), zero
         for k in range(0, i, _W):
             x = load(products, i * height + k) * factor + (load(along, k) + constant)
             x = where(load(numbers, k) < float(i), magnitude(x), zero)
@@ -364,7 +413,7 @@ def squares_about(X, stride, x, ones, line):
     """The sum of |x[i] x_i - line|^2 over the rows where ``ones`` is 1; elsewhere it is 0, and so is x."""
     s0 = s1 = s2 = s3 = splat(X, 0.0)
     for i in range(0, ones.size, 4):
-        f0, f1, f2, f3 = splat(X, x[i]), splat(X, x[i + 1]), splat(X, x[i + 2]), splat(X, x[i + 3])
+        f0, f1, f2, f3 = copies(x, i), copies(x, i + 1), copies(x, i + 2), copies(x, i + 3)
         g0, g1 = splat(X, -ones[i]), splat(X, -ones[i + 1])
         g2, g3 = splat(X, -ones[i + 2]), splat(X, -ones[i + 3])
         at = i * stride
@@ -383,7 +432,7 @@ def squares_about(X, stride, x, ones, line):
 def scale_rows(X, stride, x):
     """Multiply row i by x[i]."""
     for i in range(x.size):
-        f = splat(X, x[i])
+        f = copies(x, i)
         for at in range(i * stride, (i + 1) * stride, _W):
             store(X, at, load(X, at) * f)
 
@@ -400,19 +449,8 @@ def project(S, stride, alpha, x, q, main, f, y, off, ahead):
         store(ahead, k, zero)
     every = zero
     for i in range(0, alpha.size, 8):
-        t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = zero
-        at = i * stride
-        for k in range(0, stride, _W):
-            w, z = load(x, k), load(q, k)
-            t0 = fma(_less_along(S, at, alpha, i, w), z, t0)
-            t1 = fma(_less_along(S, at + stride, alpha, i + 1, w), z, t1)
-            t2 = fma(_less_along(S, at + 2 * stride, alpha, i + 2, w), z, t2)
-            t3 = fma(_less_along(S, at + 3 * stride, alpha, i + 3, w), z, t3)
-            t4 = fma(_less_along(S, at + 4 * stride, alpha, i + 4, w), z, t4)
-            t5 = fma(_less_along(S, at + 5 * stride, alpha, i + 5, w), z, t5)
-            t6 = fma(_less_along(S, at + 6 * stride, alpha, i + 6, w), z, t6)
-            t7 = fma(_less_along(S, at + 7 * stride, alpha, i + 7, w), z, t7)
-            at += _W
+        t0, t1, t2, t3 = _four_along(S, i * stride, stride, alpha, i, x, q)
+        t4, t5, t6, t7 = _four_along(S, (i + 4) * stride, stride, alpha, i + 4, x, q)
         t0 = totals(t0, t1, t2, t3, t4, t5, t6, t7)
         store(off, i, t0)
         store(y, i, load(alpha, i) * main + t0 * f)
@@ -423,12 +461,12 @@ def project(S, stride, alpha, x, q, main, f, y, off, ahead):
             s2 = load(ahead, k)
             for row in range(i, i + 8, 2):
                 # the first once more, which is cheaper than writing it
-                x0 = _less_along(S, at, alpha, row, w) - splat(S, off[row]) * z
-                x1 = _less_along(S, at + stride, alpha, row + 1, w) - splat(S, off[row + 1]) * z
+                x0 = _less_along(S, at, alpha, row, w) - copies(off, row) * z
+                x1 = _less_along(S, at + stride, alpha, row + 1, w) - copies(off, row + 1) * z
                 store(S, at, x0)
                 store(S, at + stride, x1)
                 s0, s1 = fma(x0, x0, s0), fma(x1, x1, s1)
-                s2 = fma(splat(S, y[row]), x0, fma(splat(S, y[row + 1]), x1, s2))
+                s2 = fma(copies(y, row), x0, fma(copies(y, row + 1), x1, s2))
                 at += 2 * stride
             store(ahead, k, s2)
             every = every + (s0 + s1)
@@ -437,8 +475,21 @@ def project(S, stride, alpha, x, q, main, f, y, off, ahead):
 
 
 @nb.njit(**UNCOUNTED)
+def _four_along(S, at, stride, alpha, i, x, q):
+    t0 = t1 = t2 = t3 = splat(S, 0.0)
+    for k in range(0, stride, _W):
+        w, z = load(x, k), load(q, k)
+        t0 = fma(_less_along(S, at, alpha, i, w), z, t0)
+        t1 = fma(_less_along(S, at + stride, alpha, i + 1, w), z, t1)
+        t2 = fma(_less_along(S, at + 2 * stride, alpha, i + 2, w), z, t2)
+        t3 = fma(_less_along(S, at + 3 * stride, alpha, i + 3, w), z, t3)
+        at += _W
+    return t0, t1, t2, t3
+
+
+@nb.njit(**UNCOUNTED)
 def _less_along(S, at, alpha, i, x):
-    return load(S, at) - splat(S, alpha[i]) * x
+    return load(S, at) - copies(alpha, i) * x
 
 
 @nb.njit(**UNCOUNTED)

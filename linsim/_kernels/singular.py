@@ -14,7 +14,7 @@ import math
 import numba as nb
 import numpy as np
 
-from .kept import KEPT
+from .kept import NOTHING_NEW
 from .lanes import (
     WIDTH,
     bits,
@@ -39,16 +39,14 @@ from .lanes import (
 
 __all__ = ["bidiagonalise", "entropies", "lay_out", "squares", "tile_work"]
 
-_COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
-
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def tile_work(n, d):
     """Return how many vectors the two steps need beside the tile itself."""
     return max(3 * n + 3 * d, 8 * d, 12)
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def lay_out(tile, n, d, j, stage, at, step, held):
     """Write columns from j on, a vector of them, of matrices (n, d) to a tile, whose longer side comes first.
 
@@ -65,7 +63,7 @@ def lay_out(tile, n, d, j, stage, at, step, held):
                 store(tile, to + k * further, gather(stage, at + i * step + k, held))
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def bidiagonalise(X, n, d, q, e, half, work):
     """Reduce a tile of (n, d) matrices, n >= d, to |diagonal| q and |superdiagonal| e.
 
@@ -187,7 +185,7 @@ def bidiagonalise(X, n, d, q, e, half, work):
         p, old_p = old_p, p
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def squares(q, e, d, out, work):
     """Write the d squared singular values of each lane's bidiagonal matrix to ``out``.
 
@@ -230,7 +228,7 @@ def squares(q, e, d, out, work):
     for _ in range(12 * d + 200):
         # one dqds step with every lane's own shift, up to its own length
         pivot = load_pair(work, a) - shift
-        smallest = before = pivot
+        before = pivot
         last = before_last = zero
         smallest_before, smallest_earlier = huge, huge
         length = active - 1.0
@@ -247,7 +245,6 @@ def squares(q, e, d, out, work):
             store(work, a2 + k, sum_)
             smallest_before = minimum(smallest_before, pivot)
             pivot = where(apart, next_q, pivot * t) - shift
-            smallest = minimum(smallest, pivot)
         step = zero + float(alike)
         for k in range(alike * w, (remaining - 1) * w, w):
             inside = step < length
@@ -266,9 +263,9 @@ def squares(q, e, d, out, work):
             smallest_earlier = where(inside, smallest_before, smallest_earlier)
             before = where(inside, pivot, before)
             smallest_before = where(inside, minimum(smallest_before, pivot), smallest_before)
-            smallest = where(inside, minimum(smallest, new_pivot), smallest)
             pivot = where(inside, new_pivot, pivot)
             step = step + 1.0
+        smallest = minimum(smallest_before, pivot)
         store(work, a2 + (remaining - 1) * w, pivot)
         running = active > 1.0
         good = smallest >= 0.0  # false for NaN too
@@ -335,7 +332,7 @@ def squares(q, e, d, out, work):
     return done
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def _ln(x):
     """Natural logarithm of positive normal lanes, to about an ulp.
 
@@ -356,7 +353,7 @@ def _ln(x):
     )
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def entropies(squared, d, out):
     """Sum up squared singular values, pairs of lanes, relative to the largest of each matrix.
 

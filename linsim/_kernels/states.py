@@ -12,7 +12,7 @@ import numba as nb
 import numpy as np
 
 from .angles import angles_of
-from .kept import KEPT
+from .kept import KEPT, UNCOUNTED
 from .lanes import WIDTH, fma, load, splat, store
 from .layer import power_of_two
 from .products import aligned
@@ -24,13 +24,11 @@ from .values import angular_of, ranks_of, sizes_of
 __all__ = ["matrices", "measure"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
-# called from compiled code alone: no wrappers, and kept with their callers
-_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 _W = WIDTH // 8
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _scale(pair, size_S):
     """The power of two below the norm of what singular values are found of; NaN if it is not finite."""
     size = (
@@ -41,7 +39,7 @@ def _scale(pair, size_S):
     return power_of_two(math.frexp(size)[1] - 1.0) if size > 0 else 1.0
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _for_singular_values(pair, S, alpha, q, x, scale, out, o):
     """Write the minors to ``out`` from ``o`` on where the leading pair is split off, else all of the state.
 
@@ -63,7 +61,7 @@ def _for_singular_values(pair, S, alpha, q, x, scale, out, o):
             at += _W
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _values_of_tiles(stage, held, stride, n, d, filled, tile, q, e, squared, work):
     """Write to ``squared`` the squares of the singular values of ``filled`` matrices, ``held`` apart."""
     tall, wide = max(n, d), min(n, d)
@@ -76,7 +74,7 @@ def _values_of_tiles(stage, held, stride, n, d, filled, tile, q, e, squared, wor
     squares(q, e, wide, squared, work)
 
 
-@nb.njit(**_INNER)
+@nb.njit(**UNCOUNTED)
 def _decreasing(squared, lane, scale, out):
     """Write the singular values of one lane; return whether they were found."""
     top = 0.0
@@ -121,21 +119,38 @@ def measure(
     lost (B,) bool : whose singular values were not found, written
     """
     n, d = R.shape[1], R.shape[2]
-    of_sizes, of_angles, of_ranks, in_lanes = wanted
+    in_lanes = wanted[3]
     space = room(n, d, R)
-    S, x, q, alpha = space[0][2], space[1][2], space[1][1], space[2][0]
     sums, around = np.empty(6), np.empty(13)
-    log_unit = math.log2(unit)
-    tall, wide, stride = max(n, d), min(n, d), q.size
+    tall, wide, size = max(n, d), min(n, d), space[0][2].size
     at_once = 2 * _W if in_lanes else 0
     # matrices begin a line apart in the cache, not at the same places of pages
-    held = S.size + _W
+    held = size + _W
     stage, tile = aligned(held * at_once, R), aligned(tall * wide * at_once // 2, R)
     diagonal, above = aligned(max(wide, 2) * at_once, R), aligned(max(wide, 2) * at_once, R)
     squared, work = aligned(wide * at_once, R), aligned(tile_work(tall, wide) * at_once, R)
     singular, places = np.empty(wide), np.zeros(2 * _W, np.int64)
-    whole = aligned(0 if in_lanes else S.size, R)
+    whole = aligned(0 if in_lanes else size, R)
     m, logs = np.zeros(wide), np.zeros(wide)
+    _measured(
+        a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, minors,
+        scales, values, errors, pairs, largest, lost, space, (sums, around),
+        (stage, tile, diagonal, above, squared, work), (whole, singular, m, logs), places, held,
+    )  # fmt: skip
+
+
+@nb.njit(**UNCOUNTED)
+def _measured(
+    a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, minors, scales,
+    values, errors, pairs, largest, lost, space, few, tiles, single, places, held,
+):  # fmt: skip
+    """What :func:`measure` does once there is room for it."""
+    n, d = R.shape[1], R.shape[2]
+    of_sizes, of_angles, of_ranks, in_lanes = wanted
+    S, x, q, alpha = space[0][2], space[1][2], space[1][1], space[2][0]
+    (sums, around), (whole, singular, m, logs) = few, single
+    stage, tile, diagonal, above, squared, work = tiles
+    log_unit, stride, at_once = math.log2(unit), q.size, places.size if in_lanes else 0
     filled = 0
     for s in range(R.shape[0]):
         t = s if v.shape[0] > 1 else 0

@@ -14,7 +14,7 @@ from linsim import _kernels
 
 nb = pytest.importorskip("numba")
 
-from linsim._kernels import drive, lanes, layer, measure, products, singular, walk  # noqa: E402
+from linsim._kernels import drive, lanes, layer, linear, measure, products, rowwise, singular, walk  # noqa: E402
 
 DTYPES = ("float64", "float32")
 both = pytest.mark.parametrize("dtype", DTYPES)
@@ -269,6 +269,80 @@ def test_products_of_any_size(dtype, case, seed):
 @hypothesis.settings(max_examples=20_000)
 def test_products_of_any_size_full(dtype, case, seed):
     check_product(case, dtype, seed)
+
+
+@nb.njit
+def every_tile(wide, A, lda, B, C, width, count, k, fresh):
+    if wide:
+        products._wide(A, 0, lda, B, 0, C, 0, width, count, k, fresh)
+    else:
+        products._narrow(A, 0, lda, B, 0, C, 0, width, count, k, fresh)
+
+
+@both
+@pytest.mark.parametrize("lines", [1, 2, 3, 4])
+def test_tiles_of_any_processor_give_the_same_bits(dtype, lines):
+    """As many sums at a time as there are registers for, each in the same order."""
+    rng = np.random.default_rng(lines)
+    width = lines * width_of(dtype)
+    for count, k, fresh in itertools.product((4, 8, 12, 16, 20, 28), (1, 2, 7, 32), (True, False)):
+        A = rng.normal(size=count * (k + 1)).astype(dtype)
+        B = flat(k * width, dtype)
+        B[:] = rng.normal(size=B.size)
+        begun = rng.normal(size=count * width).astype(dtype)
+        wide, narrow = flat(begun.size, dtype), flat(begun.size, dtype)
+        wide[:] = narrow[:] = begun
+        every_tile(True, A, k + 1, B, wide, width, count, k, fresh)
+        every_tile(False, A, k + 1, B, narrow, width, count, k, fresh)
+        np.testing.assert_array_equal(wide, narrow)
+        assert not np.array_equal(wide, begun)
+
+
+@nb.njit
+def every_panel(wide, A, rows, B, C, stride, terms, fresh):
+    if wide:
+        linear._wide(A, 0, terms, rows, B, 0, C, 0, stride, terms, fresh)
+    else:
+        linear._narrow(A, 0, terms, rows, B, 0, C, 0, stride, terms, fresh)
+
+
+@both
+def test_panels_of_any_processor_give_the_same_bits(dtype):
+    rng = np.random.default_rng(5)
+    stride = linear.PANEL * width_of(dtype)
+    for rows, terms, fresh in itertools.product((1, 5, 6, 7, 8, 9, 17), (1, 3, 40), (True, False)):
+        A, B = (rng.normal(size=size).astype(dtype) for size in (rows * terms, terms * stride))
+        begun = rng.normal(size=rows * stride).astype(dtype)
+        wide, narrow = begun.copy(), begun.copy()
+        every_panel(True, A, rows, B, wide, stride, terms, fresh)
+        every_panel(False, A, rows, B, narrow, stride, terms, fresh)
+        np.testing.assert_array_equal(wide, narrow)
+        whole = A.reshape(rows, terms).astype(float) @ B.reshape(terms, stride)
+        whole += 0 if fresh else begun.reshape(rows, stride)
+        size = terms * gamma(terms + 1, dtype) * 30
+        np.testing.assert_allclose(wide.reshape(rows, stride), whole, rtol=0, atol=size)
+
+
+@nb.njit
+def products_of_rows(wide, X, stride, d, XT, height, out):
+    for i in range(0, height, 8):
+        for k in range(0, i + 1, 16):
+            if wide:
+                rowwise._wide_products(X, i, stride, d, XT, height, k, out, i * height)
+            else:
+                rowwise._narrow_products(X, i, stride, d, XT, height, k, out, i * height)
+
+
+def test_products_of_rows_are_the_same_bits_on_any_processor():
+    rng = np.random.default_rng(3)
+    for n, d in ((16, 16), (48, 32)):
+        X = rng.normal(size=(n, d))
+        wide, narrow = flat(n * n, "float64"), flat(n * n, "float64")
+        products_of_rows(True, X.ravel(), d, d, X.T.ravel(), n, wide)
+        products_of_rows(False, X.ravel(), d, d, X.T.ravel(), n, narrow)
+        np.testing.assert_array_equal(wide, narrow)
+        below = np.tril(np.ones((n, n), dtype=bool))
+        np.testing.assert_allclose(wide.reshape(n, n)[below], (X @ X.T)[below], rtol=0, atol=1e-13 * d)
 
 
 # --- a layer -----------------------------------------------------------------------------------
