@@ -109,19 +109,21 @@ def jobs(task: Task) -> list[Job]:
             walked = _walked(task, _some(here, which), split, A, H, which + first, overlap)
             return recorded(walked, which, kinds)
 
-        def by_modes(which: HostArray) -> Recorded:
-            """Some of the systems, cut along their modes where that is better."""
+        def by_modes(which: HostArray, tried: bool) -> Recorded:
+            """Some of the systems, cut along modes where that is better; ``tried``: without looking."""
 
             def among(M: HostArray) -> HostArray:
                 return _some(own(M), which)
 
             split, kinds, enlarged = split_of(task, among, heads, equal)
+            if tried:
+                return along(which, split, kinds)
             found = along(which, *gentle(task, split, kinds, enlarged, among, heads))
             rough = blunt(found, enlarged, task.precision)
             far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(len(which), bool)))
             if not far.size:
                 return found
-            split, kinds, _ = split_of(task, lambda M: _some(among(M), far), heads, equal)
+            split, kinds = split.map(lambda x: _some(x, far)), _some(kinds, far)
             return told_apart(found, _among(len(which), far, along(which[far], split, kinds)), rough)
 
         def by_probe(split: Split, kinds: HostArray) -> tuple[Recorded, HostArray]:
@@ -138,12 +140,12 @@ def jobs(task: Task) -> list[Job]:
             return found, probed.rough(values, errors, names, relative)
 
         if not probed.covers(task):
-            return by_modes(np.arange(m))
+            return by_modes(np.arange(m), tried=False)
         found, rough = by_probe(plain_split(task, own, heads), np.asarray([KINDS[0]]))
         far = np.flatnonzero(rough)
         if not far.size:
             return found
-        return told_apart(found, _among(m, far, by_modes(far)), dict.fromkeys(names, rough))
+        return told_apart(found, _among(m, far, by_modes(far, tried=True)), dict.fromkeys(names, rough))
 
     pieces, work = 1, operations(task)
     if several and work > _WORTH_IT:

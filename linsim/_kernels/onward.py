@@ -9,7 +9,7 @@ import numba as nb
 import numpy as np
 
 from .drive import add_row, feed, lower, reach, rescale_as_one
-from .kept import KEPT
+from .kept import KEPT, UNCOUNTED
 from .layer import (
     DRIVE,
     FEED,
@@ -78,6 +78,23 @@ def begin(x, generic, compressed, eps, lay, base, stride, room):
     room.at[_OF_A] = room.at[_OF_H] = -1
 
 
+@nb.njit(**UNCOUNTED)
+def _settle(lay, base, stride, room, coupled, as_one, since, log_rounding):
+    if as_one:
+        settle_as_one(lay, base, stride, since, log_rounding, room.Y, room.ledger)
+    else:
+        settle(lay, base, stride, coupled, since, log_rounding, room.Y, room.ledger)
+
+
+@nb.njit(**UNCOUNTED)
+def _layer(lay, base, stride, heads, room, compressed, coupled, as_one):
+    apply_layer(
+        lay, base, stride, heads, room.left, room.small, room.right, room.sums,
+        room.turns if as_one else room.turns[:0], room.Y, room.T, room.Y, True, 0, lay.height,
+    )  # fmt: skip
+    finish_layer(lay, base, stride, compressed or as_one, coupled, room.Y, room.ledger)
+
+
 @nb.njit(**_INNER)
 def onward(
     wanted, s, A, H, totals, turns, drive, sizes, generic, compressed, coupled, as_one, pause, eps, lay, base,
@@ -90,17 +107,15 @@ def onward(
     """
     n, d, heads, at, ledger, Y = lay.n, lay.d, A.shape[1], room.at, room.ledger, room.Y
     log_rounding = math.log2(layer_rounding(n, d, eps))
-    own_turns = room.turns if as_one else room.turns[:0]
     while at[_LAYER] < wanted:
         if stop[0]:
             return
         layer = at[_LAYER]
         if at[_UNSCALED] == pause:
+            _settle(lay, base, stride, room, coupled, as_one, at[_SINCE], log_rounding)
             if as_one:
-                settle_as_one(lay, base, stride, at[_SINCE], log_rounding, Y, ledger)
                 rescale_as_one(lay, base, stride, Y, ledger)
             else:
-                settle(lay, base, stride, coupled, at[_SINCE], log_rounding, Y, ledger)
                 rescale(lay, base, stride, coupled, Y, ledger)
             at[_SINCE] = at[_UNSCALED] = 0
         of_A, of_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
@@ -124,19 +139,12 @@ def onward(
             size = sizes[own_drive, of_drive, 1]
             ledger[DRIVE] = max(ledger[DRIVE], size) if at[_SINCE] > 0 else size
             lower(lay, base, stride, as_one, sizes[own_drive, of_drive, 0], Y, ledger)
-        apply_layer(
-            lay, base, stride, heads, room.left, room.small, room.right, room.sums, own_turns, Y, room.T, Y,
-            True, 0, lay.height,
-        )  # fmt: skip
-        finish_layer(lay, base, stride, compressed or as_one, coupled, Y, ledger)
+        _layer(lay, base, stride, heads, room, compressed, coupled, as_one)
         if drive.shape[1] > 0:
             row, e = drive[own_drive, of_drive], sizes[own_drive, of_drive, 0]
             add_row(lay, base, stride, row, e, Y, ledger)
         at[_LAYER] += 1
         at[_SINCE] += 1
         at[_UNSCALED] += 1
-    if as_one:
-        settle_as_one(lay, base, stride, at[_SINCE], log_rounding, Y, ledger)
-    else:
-        settle(lay, base, stride, coupled, at[_SINCE], log_rounding, Y, ledger)
+    _settle(lay, base, stride, room, coupled, as_one, at[_SINCE], log_rounding)
     at[_SINCE] = 0

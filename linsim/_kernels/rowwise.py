@@ -187,8 +187,8 @@ def _less(X, at, ones, i, row, y, out, s, t):
 
 
 @nb.njit(**UNCOUNTED)
-def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full):
-    """Turn ``rest`` into factor rest + b z^T, and write v row^T + again rest to ``full``.
+def with_dyads(given, factor, b, z, v, row, again, rest, full, stride, of_rest, of_full):
+    """Write factor given + b z^T to ``rest``, and v row^T + again rest to ``full``; given may be ``rest``.
 
     Also writes sums of squares of the rows of both; returns the largest modulus in ``full``.
     """
@@ -196,11 +196,11 @@ def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full
     for i in range(0, b.size, 8):
         at = i * stride
         s0, s1, s2, s3, t0, t1, t2, t3, peak = _four_put(
-            rest, full, at, stride, factor, again, b, v, i, z, row, peak
+            given, rest, full, at, stride, factor, again, b, v, i, z, row, peak
         )
         at += 4 * stride
         s4, s5, s6, s7, t4, t5, t6, t7, peak = _four_put(
-            rest, full, at, stride, factor, again, b, v, i + 4, z, row, peak
+            given, rest, full, at, stride, factor, again, b, v, i + 4, z, row, peak
         )
         store(of_rest, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
         store(of_full, i, totals(t0, t1, t2, t3, t4, t5, t6, t7))
@@ -208,23 +208,23 @@ def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full
 
 
 @nb.njit(**UNCOUNTED)
-def _four_put(rest, full, at, stride, factor, again, b, v, i, z, row, peak):
+def _four_put(given, rest, full, at, stride, factor, again, b, v, i, z, row, peak):
     one, two = splat(rest, factor), splat(rest, again)
     s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = splat(rest, 0.0)
     for k in range(0, stride, _W):
         y, x = load(z, k), load(row, k)
-        s0, t0, p0 = _put(rest, full, at, one, two, b, v, i, y, x, s0, t0)
-        s1, t1, p1 = _put(rest, full, at + stride, one, two, b, v, i + 1, y, x, s1, t1)
-        s2, t2, p2 = _put(rest, full, at + 2 * stride, one, two, b, v, i + 2, y, x, s2, t2)
-        s3, t3, p3 = _put(rest, full, at + 3 * stride, one, two, b, v, i + 3, y, x, s3, t3)
+        s0, t0, p0 = _put(given, rest, full, at, one, two, b, v, i, y, x, s0, t0)
+        s1, t1, p1 = _put(given, rest, full, at + stride, one, two, b, v, i + 1, y, x, s1, t1)
+        s2, t2, p2 = _put(given, rest, full, at + 2 * stride, one, two, b, v, i + 2, y, x, s2, t2)
+        s3, t3, p3 = _put(given, rest, full, at + 3 * stride, one, two, b, v, i + 3, y, x, s3, t3)
         peak = maximum(maximum(p0, p1), maximum(maximum(p2, p3), peak))
         at += _W
     return s0, s1, s2, s3, t0, t1, t2, t3, peak
 
 
 @nb.njit(**UNCOUNTED)
-def _put(rest, full, at, one, two, b, v, i, z, row, s, t):
-    x = one * load(rest, at) + copies(b, i) * z
+def _put(given, rest, full, at, one, two, b, v, i, z, row, s, t):
+    x = one * load(given, at) + copies(b, i) * z
     store(rest, at, x)
     y = two * x + copies(v, i) * row
     store(full, at, y)
