@@ -2,9 +2,9 @@
 
 W is cut into panels of three vectors of columns (see :mod:`.lanes`), each of which is read from end to end.
 Eight rows and a panel are 24 sums that stay in the 32 registers of AVX-512, and a step of all takes three
-vectors of W and eight numbers of x; elsewhere six rows and one vector are 12 sums in registers of half a
-vector.  At 197 x 768 that is a sixth faster than OpenBLAS, which rearranges W for each product.  Each number
-is a sum of sums of :data:`TERMS` products, in an order that nothing changes.
+vectors of W and eight numbers of x: at 197 x 768 a sixth faster than OpenBLAS, which rearranges W for each
+product.  Elsewhere six rows and one vector are 12 sums in registers of half a vector, as fast as OpenBLAS.
+Each number is a sum of sums of :data:`TERMS` products, in an order that nothing changes.
 """
 
 from __future__ import annotations
