@@ -109,15 +109,13 @@ def jobs(task: Task) -> list[Job]:
             walked = _walked(task, _some(here, which), split, A, H, which + first, overlap)
             return recorded(walked, which, kinds)
 
-        def by_modes(which: HostArray, tried: bool) -> Recorded:
-            """Some of the systems, cut along modes where that is better; ``tried``: without looking."""
+        def by_modes(which: HostArray) -> Recorded:
+            """Some of the systems, cut along their modes where that is better."""
 
             def among(M: HostArray) -> HostArray:
                 return _some(own(M), which)
 
             split, kinds, enlarged = split_of(task, among, heads, equal)
-            if tried:
-                return along(which, split, kinds)
             found = along(which, *gentle(task, split, kinds, enlarged, among, heads))
             rough = blunt(found, enlarged, task.precision)
             far = np.flatnonzero(functools.reduce(np.logical_or, rough.values(), np.zeros(len(which), bool)))
@@ -140,12 +138,12 @@ def jobs(task: Task) -> list[Job]:
             return found, probed.rough(values, errors, names, relative)
 
         if not probed.covers(task):
-            return by_modes(np.arange(m), tried=False)
+            return by_modes(np.arange(m))
         found, rough = by_probe(plain_split(task, own, heads), np.asarray([KINDS[0]]))
         far = np.flatnonzero(rough)
         if not far.size:
             return found
-        return told_apart(found, _among(m, far, by_modes(far, tried=True)), dict.fromkeys(names, rough))
+        return told_apart(found, _among(m, far, by_modes(far)), dict.fromkeys(names, rough))
 
     pieces, work = 1, operations(task)
     if several and work > _WORTH_IT:

@@ -141,10 +141,12 @@ def test_memory_cuts_states_by_layers(card):
     card.free = 2**18
     cut = simulate(rule, x0, 20, **options)
     assert len(card.launches) > 2 * launches
+    # arrays put states together and measure them: how many at a time decides in which order BLAS adds up
+    np.testing.assert_allclose(cut.states, whole.states, rtol=1e-14, atol=1e-14)
     for name in whole.metrics:
-        np.testing.assert_array_equal(cut.metrics[name], whole.metrics[name], err_msg=name)
-        np.testing.assert_array_equal(cut.errors[name], whole.errors[name], err_msg=name)
-    np.testing.assert_array_equal(cut.states, whole.states)
+        off = np.abs(cut.metrics[name] - whole.metrics[name])
+        assert np.all(off <= cut.errors[name] + whole.errors[name]), name
+        np.testing.assert_allclose(cut.errors[name], whole.errors[name], rtol=1e-3, atol=1e-18, err_msg=name)
 
 
 @pytest.mark.parametrize("shape", [(70, 9), (9, 70)])
