@@ -34,7 +34,7 @@ from .lanes import (
     where,
 )
 
-__all__ = ["exponential_of", "exponentials", "gelu", "gelu_of"]
+__all__ = ["exponential32", "exponential_of", "exponentials", "gelu", "gelu_of"]
 
 _COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, **KEPT}
 _INLINE: dict[str, Any] = {"inline": "always", "error_model": "numpy", "fastmath": {"contract"}}

@@ -33,7 +33,6 @@ __all__ = [
     "largest",
     "load",
     "load_for",
-    "load_half",
     "load_pair",
     "magnitude",
     "mantissa",
@@ -74,9 +73,9 @@ _FLAGS = ("contract",)
 class LanesType(types.Type):
     """The type of a vector of ``lines`` cache lines of numbers."""
 
-    def __init__(self, dtype: Any, lines: float = 1) -> None:
+    def __init__(self, dtype: Any, lines: int = 1) -> None:
         self.dtype = dtype
-        self.count = int(lines * WIDTH * 8) // dtype.bitwidth
+        self.count = lines * WIDTH * 8 // dtype.bitwidth
         super().__init__(name=f"Lanes({dtype}, {self.count})")
 
 
@@ -132,12 +131,6 @@ def load(typing: Any, array: Any, offset: Any) -> Any:
 def load_pair(typing: Any, array: Any, offset: Any) -> Any:
     """Return twice as many lanes: two chains of steps that hide each other's latency."""
     return _loaded(LanesType(array.dtype, 2), array, offset)
-
-
-@intrinsic
-def load_half(typing: Any, array: Any, offset: Any) -> Any:
-    """Return half as many lanes: where a line takes two registers, and there are few."""
-    return _loaded(LanesType(array.dtype, 0.5), array, offset)
 
 
 @intrinsic

@@ -19,7 +19,19 @@ import numpy as np
 from .kept import KEPT, NOTHING_NEW, UNCOUNTED
 from .lanes import REGISTERS, WIDTH, copies, fma, load, load_for, narrow, splat, store
 
-__all__ = ["ROWS", "add_product", "aligned", "columns", "index", "pack", "pack_rows", "rows", "unpack"]
+__all__ = [
+    "ROWS",
+    "add_product",
+    "aligned",
+    "columns",
+    "eight_by_two",
+    "four_by_one",
+    "index",
+    "pack",
+    "pack_rows",
+    "rows",
+    "unpack",
+]
 
 #: rows are padded to a multiple of this
 ROWS = 4
@@ -105,7 +117,7 @@ def unpack(a, o, count, row, M):
                 M[i, j] = a[at + j]
 
 
-@nb.njit(**NOTHING_NEW)
+@nb.njit(**UNCOUNTED)
 def _four_by_four(A, a, lda, B, b, C, c, k, fresh):
     """C (+)= A B for 4 rows and one panel of four vectors."""
     w = WIDTH // C.itemsize
@@ -125,13 +137,13 @@ def _four_by_four(A, a, lda, B, b, C, c, k, fresh):
     for t in range(k):
         b0, b1, b2, b3 = load(B, b), load(B, b + w), load(B, b + 2 * w), load(B, b + 3 * w)
         b += p
-        s = splat(A, A[a + t])
+        s = copies(A, a + t)
         c00, c01, c02, c03 = fma(s, b0, c00), fma(s, b1, c01), fma(s, b2, c02), fma(s, b3, c03)
-        s = splat(A, A[a + lda + t])
+        s = copies(A, a + lda + t)
         c10, c11, c12, c13 = fma(s, b0, c10), fma(s, b1, c11), fma(s, b2, c12), fma(s, b3, c13)
-        s = splat(A, A[a + 2 * lda + t])
+        s = copies(A, a + 2 * lda + t)
         c20, c21, c22, c23 = fma(s, b0, c20), fma(s, b1, c21), fma(s, b2, c22), fma(s, b3, c23)
-        s = splat(A, A[a + 3 * lda + t])
+        s = copies(A, a + 3 * lda + t)
         c30, c31, c32, c33 = fma(s, b0, c30), fma(s, b1, c31), fma(s, b2, c32), fma(s, b3, c33)
     store(C, c, c00)
     store(C, c + w, c01)
@@ -151,7 +163,7 @@ def _four_by_four(A, a, lda, B, b, C, c, k, fresh):
     store(C, c + 3 * p + 3 * w, c33)
 
 
-@nb.njit(**NOTHING_NEW)
+@nb.njit(**UNCOUNTED)
 def _four_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     """C (+)= A B for 4 rows and two vectors of a panel of p columns."""
     w = WIDTH // C.itemsize
@@ -165,9 +177,9 @@ def _four_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     for t in range(k):
         b0, b1 = load(B, b), load(B, b + w)
         b += p
-        s0, s1 = splat(A, A[a + t]), splat(A, A[a + lda + t])
+        s0, s1 = copies(A, a + t), copies(A, a + lda + t)
         c00, c01, c10, c11 = fma(s0, b0, c00), fma(s0, b1, c01), fma(s1, b0, c10), fma(s1, b1, c11)
-        s0, s1 = splat(A, A[a + 2 * lda + t]), splat(A, A[a + 3 * lda + t])
+        s0, s1 = copies(A, a + 2 * lda + t), copies(A, a + 3 * lda + t)
         c20, c21, c30, c31 = fma(s0, b0, c20), fma(s0, b1, c21), fma(s1, b0, c30), fma(s1, b1, c31)
     store(C, c, c00)
     store(C, c + w, c01)
@@ -179,9 +191,9 @@ def _four_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     store(C, c + 3 * p + w, c31)
 
 
-@nb.njit(**NOTHING_NEW)
-def _eight_by_two(A, a, lda, B, b, C, c, p, k, fresh):
-    """C (+)= A B for 8 rows and two vectors of a panel of p columns."""
+@nb.njit(**UNCOUNTED)
+def eight_by_two(A, a, lda, B, b, C, c, p, k, fresh):
+    """C (+)= A B for 8 rows and two vectors; rows of B and of C lie p numbers apart."""
     w = WIDTH // C.itemsize
     if fresh:
         z = splat(C, 0.0)
@@ -199,21 +211,21 @@ def _eight_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     for t in range(k):
         b0, b1 = load(B, b), load(B, b + w)
         b += p
-        s = splat(A, A[a + t])
+        s = copies(A, a + t)
         c00, c01 = fma(s, b0, c00), fma(s, b1, c01)
-        s = splat(A, A[a + lda + t])
+        s = copies(A, a + lda + t)
         c10, c11 = fma(s, b0, c10), fma(s, b1, c11)
-        s = splat(A, A[a + 2 * lda + t])
+        s = copies(A, a + 2 * lda + t)
         c20, c21 = fma(s, b0, c20), fma(s, b1, c21)
-        s = splat(A, A[a + 3 * lda + t])
+        s = copies(A, a + 3 * lda + t)
         c30, c31 = fma(s, b0, c30), fma(s, b1, c31)
-        s = splat(A, A[a + 4 * lda + t])
+        s = copies(A, a + 4 * lda + t)
         c40, c41 = fma(s, b0, c40), fma(s, b1, c41)
-        s = splat(A, A[a + 5 * lda + t])
+        s = copies(A, a + 5 * lda + t)
         c50, c51 = fma(s, b0, c50), fma(s, b1, c51)
-        s = splat(A, A[a + 6 * lda + t])
+        s = copies(A, a + 6 * lda + t)
         c60, c61 = fma(s, b0, c60), fma(s, b1, c61)
-        s = splat(A, A[a + 7 * lda + t])
+        s = copies(A, a + 7 * lda + t)
         c70, c71 = fma(s, b0, c70), fma(s, b1, c71)
     store(C, c, c00)
     store(C, c + w, c01)
@@ -233,8 +245,8 @@ def _eight_by_two(A, a, lda, B, b, C, c, p, k, fresh):
     store(C, c + 7 * p + w, c71)
 
 
-@nb.njit(**NOTHING_NEW)
-def _four_by_one(A, a, lda, B, b, C, c, p, k, fresh):
+@nb.njit(**UNCOUNTED)
+def _four_by_one_in_pairs(A, a, lda, B, b, C, c, p, k, fresh):
     """C (+)= A B for 4 rows and one vector of a panel of p columns, two terms at a time."""
     z = splat(C, 0.0)
     if fresh:
@@ -246,15 +258,15 @@ def _four_by_one(A, a, lda, B, b, C, c, p, k, fresh):
     while t + 1 < k:
         x, y = load(B, b), load(B, b + p)
         b += 2 * p
-        c0, d0 = fma(splat(A, A[a + t]), x, c0), fma(splat(A, A[a + t + 1]), y, d0)
-        c1, d1 = fma(splat(A, A[a + lda + t]), x, c1), fma(splat(A, A[a + lda + t + 1]), y, d1)
-        c2, d2 = fma(splat(A, A[a + 2 * lda + t]), x, c2), fma(splat(A, A[a + 2 * lda + t + 1]), y, d2)
-        c3, d3 = fma(splat(A, A[a + 3 * lda + t]), x, c3), fma(splat(A, A[a + 3 * lda + t + 1]), y, d3)
+        c0, d0 = fma(copies(A, a + t), x, c0), fma(copies(A, a + t + 1), y, d0)
+        c1, d1 = fma(copies(A, a + lda + t), x, c1), fma(copies(A, a + lda + t + 1), y, d1)
+        c2, d2 = fma(copies(A, a + 2 * lda + t), x, c2), fma(copies(A, a + 2 * lda + t + 1), y, d2)
+        c3, d3 = fma(copies(A, a + 3 * lda + t), x, c3), fma(copies(A, a + 3 * lda + t + 1), y, d3)
         t += 2
     if t < k:
         x = load(B, b)
-        c0, c1 = fma(splat(A, A[a + t]), x, c0), fma(splat(A, A[a + lda + t]), x, c1)
-        c2, c3 = fma(splat(A, A[a + 2 * lda + t]), x, c2), fma(splat(A, A[a + 3 * lda + t]), x, c3)
+        c0, c1 = fma(copies(A, a + t), x, c0), fma(copies(A, a + lda + t), x, c1)
+        c2, c3 = fma(copies(A, a + 2 * lda + t), x, c2), fma(copies(A, a + 3 * lda + t), x, c3)
     store(C, c, c0 + d0)
     store(C, c + p, c1 + d1)
     store(C, c + 2 * p, c2 + d2)
@@ -283,8 +295,8 @@ def _six_by_one(A, a, lda, B, b, C, c, p, k, fresh):
 
 
 @nb.njit(**UNCOUNTED)
-def _four_rows(A, a, lda, B, b, C, c, p, k, fresh):
-    """C (+)= A B for 4 rows and one vector of a panel of p columns."""
+def four_by_one(A, a, lda, B, b, C, c, p, k, fresh):
+    """C (+)= A B for 4 rows and one vector; rows of B and of C lie p numbers apart."""
     c0 = c1 = c2 = c3 = splat(C, 0.0)
     if not fresh:
         c0, c1, c2, c3 = load(C, c), load(C, c + p), load(C, c + 2 * p), load(C, c + 3 * p)
@@ -300,8 +312,8 @@ def _four_rows(A, a, lda, B, b, C, c, p, k, fresh):
 
 
 @nb.njit(**UNCOUNTED)
-def _two_by_one(A, a, lda, B, b, C, c, p, k, fresh):
-    """As :func:`_four_by_one`, for 2 rows."""
+def _two_by_one_in_pairs(A, a, lda, B, b, C, c, p, k, fresh):
+    """As :func:`_four_by_one_in_pairs`, for 2 rows."""
     c0 = c1 = d0 = d1 = splat(C, 0.0)
     if not fresh:
         c0, c1 = load(C, c), load(C, c + p)
@@ -325,7 +337,7 @@ def _wide(A, a, lda, B, b, C, c, width, count, k, fresh):
     while i < count:
         ap, at = a + i * lda, c + i * width
         if width == 2 * w and i + 8 <= count:
-            _eight_by_two(A, ap, lda, B, b, C, at, width, k, fresh)
+            eight_by_two(A, ap, lda, B, b, C, at, width, k, fresh)
             i += 8
             continue
         if width == 4 * w:
@@ -333,7 +345,7 @@ def _wide(A, a, lda, B, b, C, c, width, count, k, fresh):
         elif width >= 2 * w:
             _four_by_two(A, ap, lda, B, b, C, at, width, k, fresh)
         if width in (w, 3 * w):
-            _four_by_one(A, ap, lda, B, b + width - w, C, at + width - w, width, k, fresh)
+            _four_by_one_in_pairs(A, ap, lda, B, b + width - w, C, at + width - w, width, k, fresh)
         i += 4
 
 
@@ -347,13 +359,13 @@ def _narrow(A, a, lda, B, b, C, c, width, count, k, fresh):
         while i < count:
             ap, at = a + i * lda, c + i * width + j
             if odd:
-                _two_by_one(A, ap, lda, B, b + j, C, at, width, k, fresh)
+                _two_by_one_in_pairs(A, ap, lda, B, b + j, C, at, width, k, fresh)
                 i += 2
             elif (count - i) % 6 == 0 or count - i > 8:
                 _six_by_one(A, ap, lda, B, b + j, C, at, width, k, fresh)
                 i += 6
             else:
-                _four_rows(A, ap, lda, B, b + j, C, at, width, k, fresh)
+                four_by_one(A, ap, lda, B, b + j, C, at, width, k, fresh)
                 i += 4
 
 

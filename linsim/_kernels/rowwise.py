@@ -28,6 +28,7 @@ from .lanes import (
     transpose,
     where,
 )
+from .products import eight_by_two, four_by_one
 
 __all__ = [
     "divide",
@@ -187,8 +188,8 @@ def _less(X, at, ones, i, row, y, out, s, t):
 
 
 @nb.njit(**UNCOUNTED)
-def with_dyads(given, factor, b, z, v, row, again, rest, full, stride, of_rest, of_full):
-    """Write factor given + b z^T to ``rest``, and v row^T + again rest to ``full``; given may be ``rest``.
+def with_dyads(rest, factor, b, z, v, row, again, full, stride, of_rest, of_full):
+    """Turn ``rest`` into factor rest + b z^T, and write v row^T + again rest to ``full``.
 
     Also writes sums of squares of the rows of both; returns the largest modulus in ``full``.
     """
@@ -196,11 +197,11 @@ def with_dyads(given, factor, b, z, v, row, again, rest, full, stride, of_rest, 
     for i in range(0, b.size, 8):
         at = i * stride
         s0, s1, s2, s3, t0, t1, t2, t3, peak = _four_put(
-            given, rest, full, at, stride, factor, again, b, v, i, z, row, peak
+            rest, full, at, stride, factor, again, b, v, i, z, row, peak
         )
         at += 4 * stride
         s4, s5, s6, s7, t4, t5, t6, t7, peak = _four_put(
-            given, rest, full, at, stride, factor, again, b, v, i + 4, z, row, peak
+            rest, full, at, stride, factor, again, b, v, i + 4, z, row, peak
         )
         store(of_rest, i, totals(s0, s1, s2, s3, s4, s5, s6, s7))
         store(of_full, i, totals(t0, t1, t2, t3, t4, t5, t6, t7))
@@ -208,23 +209,23 @@ def with_dyads(given, factor, b, z, v, row, again, rest, full, stride, of_rest, 
 
 
 @nb.njit(**UNCOUNTED)
-def _four_put(given, rest, full, at, stride, factor, again, b, v, i, z, row, peak):
+def _four_put(rest, full, at, stride, factor, again, b, v, i, z, row, peak):
     one, two = splat(rest, factor), splat(rest, again)
     s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = splat(rest, 0.0)
     for k in range(0, stride, _W):
         y, x = load(z, k), load(row, k)
-        s0, t0, p0 = _put(given, rest, full, at, one, two, b, v, i, y, x, s0, t0)
-        s1, t1, p1 = _put(given, rest, full, at + stride, one, two, b, v, i + 1, y, x, s1, t1)
-        s2, t2, p2 = _put(given, rest, full, at + 2 * stride, one, two, b, v, i + 2, y, x, s2, t2)
-        s3, t3, p3 = _put(given, rest, full, at + 3 * stride, one, two, b, v, i + 3, y, x, s3, t3)
+        s0, t0, p0 = _put(rest, full, at, one, two, b, v, i, y, x, s0, t0)
+        s1, t1, p1 = _put(rest, full, at + stride, one, two, b, v, i + 1, y, x, s1, t1)
+        s2, t2, p2 = _put(rest, full, at + 2 * stride, one, two, b, v, i + 2, y, x, s2, t2)
+        s3, t3, p3 = _put(rest, full, at + 3 * stride, one, two, b, v, i + 3, y, x, s3, t3)
         peak = maximum(maximum(p0, p1), maximum(maximum(p2, p3), peak))
         at += _W
     return s0, s1, s2, s3, t0, t1, t2, t3, peak
 
 
 @nb.njit(**UNCOUNTED)
-def _put(given, rest, full, at, one, two, b, v, i, z, row, s, t):
-    x = one * load(given, at) + copies(b, i) * z
+def _put(rest, full, at, one, two, b, v, i, z, row, s, t):
+    x = one * load(rest, at) + copies(b, i) * z
     store(rest, at, x)
     y = two * x + copies(v, i) * row
     store(full, at, y)
@@ -240,91 +241,24 @@ def transposed(X, height, stride, out):
 
 
 @nb.njit(**UNCOUNTED)
-def _eight_by_two(X, at, stride, d, XT, k, height, out, to):
-    """Write the products of eight rows, from ``at`` on, with 2 _W others, from k on."""
-    a0 = a1 = b0 = b1 = c0 = c1 = e0 = e1 = f0 = f1 = g0 = g1 = h0 = h1 = i0 = i1 = splat(X, 0.0)
-    for j in range(at, at + d):
-        y0, y1 = load(XT, k), load(XT, k + _W)
-        k += height
-        x = copies(X, j)
-        a0, a1 = fma(x, y0, a0), fma(x, y1, a1)
-        x = copies(X, j + stride)
-        b0, b1 = fma(x, y0, b0), fma(x, y1, b1)
-        x = copies(X, j + 2 * stride)
-        c0, c1 = fma(x, y0, c0), fma(x, y1, c1)
-        x = copies(X, j + 3 * stride)
-        e0, e1 = fma(x, y0, e0), fma(x, y1, e1)
-        x = copies(X, j + 4 * stride)
-        f0, f1 = fma(x, y0, f0), fma(x, y1, f1)
-        x = copies(X, j + 5 * stride)
-        g0, g1 = fma(x, y0, g0), fma(x, y1, g1)
-        x = copies(X, j + 6 * stride)
-        h0, h1 = fma(x, y0, h0), fma(x, y1, h1)
-        x = copies(X, j + 7 * stride)
-        i0, i1 = fma(x, y0, i0), fma(x, y1, i1)
-    _put_rows(out, to, height, a0, b0, c0, e0, f0, g0, h0, i0)
-    _put_rows(out, to + _W, height, a1, b1, c1, e1, f1, g1, h1, i1)
-
-
-@nb.njit(**UNCOUNTED)
-def _eight_by_one(X, at, stride, d, XT, k, height, out, to):
-    """Do the same with _W others."""
-    a = b = c = e = f = g = h = i = splat(X, 0.0)
-    for j in range(at, at + d):
-        y = load(XT, k)
-        k += height
-        a, b = fma(copies(X, j), y, a), fma(copies(X, j + stride), y, b)
-        c, e = fma(copies(X, j + 2 * stride), y, c), fma(copies(X, j + 3 * stride), y, e)
-        f, g = fma(copies(X, j + 4 * stride), y, f), fma(copies(X, j + 5 * stride), y, g)
-        h, i = fma(copies(X, j + 6 * stride), y, h), fma(copies(X, j + 7 * stride), y, i)
-    _put_rows(out, to, height, a, b, c, e, f, g, h, i)
-
-
-@nb.njit(**UNCOUNTED)
-def _put_rows(out, to, step, a, b, c, e, f, g, h, i):
-    store(out, to, a)
-    store(out, to + step, b)
-    store(out, to + 2 * step, c)
-    store(out, to + 3 * step, e)
-    store(out, to + 4 * step, f)
-    store(out, to + 5 * step, g)
-    store(out, to + 6 * step, h)
-    store(out, to + 7 * step, i)
-
-
-@nb.njit(**UNCOUNTED)
-def _four_by_one(X, at, stride, d, XT, k, height, out, to):
-    """Write the products of four rows, from ``at`` on, with _W others, from k on."""
-    a = b = c = e = splat(X, 0.0)
-    for j in range(at, at + d):
-        y = load(XT, k)
-        k += height
-        a, b = fma(copies(X, j), y, a), fma(copies(X, j + stride), y, b)
-        c, e = fma(copies(X, j + 2 * stride), y, c), fma(copies(X, j + 3 * stride), y, e)
-    store(out, to, a)
-    store(out, to + height, b)
-    store(out, to + 2 * height, c)
-    store(out, to + 3 * height, e)
-
-
-@nb.njit(**UNCOUNTED)
 def _wide_products(X, i, stride, d, XT, height, k, out, o):
     """Write the products of rows i to i + 7 with rows k to k + 2 _W - 1, or as many as are not behind them.
 
     Those of each of the eight go from ``o`` on, ``height`` numbers apart.  i, k: multiples of 8 and of 2 _W.
     """
     if k < i:
-        _eight_by_two(X, i * stride, stride, d, XT, k, height, out, o + k)
+        eight_by_two(X, i * stride, stride, XT, k, out, o + k, height, d, True)
     else:
-        _eight_by_one(X, i * stride, stride, d, XT, k, height, out, o + k)
+        _narrow_products(X, i, stride, d, XT, height, k, out, o)
 
 
 @nb.njit(**UNCOUNTED)
 def _narrow_products(X, i, stride, d, XT, height, k, out, o):
     """Do the same with fewer sums at a time."""
     for column in range(k, k + 2 * _W if k < i else k + _W, _W):
-        _four_by_one(X, i * stride, stride, d, XT, column, height, out, o + column)
-        _four_by_one(X, (i + 4) * stride, stride, d, XT, column, height, out, o + 4 * height + column)
+        at, to = i * stride, o + column
+        four_by_one(X, at, stride, XT, column, out, to, height, d, True)
+        four_by_one(X, at + 4 * stride, stride, XT, column, out, to + 4 * height, height, d, True)
 
 
 _products = _wide_products if REGISTERS == 32 else _narrow_products

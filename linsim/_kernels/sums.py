@@ -107,16 +107,10 @@ def assemble(a, r, b, R, e, v, z, space):
         own_v[i] = own_b[i] = 0.0
     for i in range(own_v.size):
         scaled_v[i], scaled_b[i] = f_row * own_v[i], f_b * own_b[i]
-    if n == own_v.size and d == stride:  # nothing lies between rows
-        about[3] = with_dyads(
-            R.reshape(n * d), f_R, scaled_b, own_z, scaled_v, row, f_rest, rest, full, stride, tokens[9],
-            tokens[10],
-        )  # fmt: skip
-    else:
-        fill(R, rest, stride)
-        about[3] = with_dyads(
-            rest, f_R, scaled_b, own_z, scaled_v, row, f_rest, rest, full, stride, tokens[9], tokens[10]
-        )  # fmt: skip
+    fill(R, rest, stride)
+    about[3] = with_dyads(
+        rest, f_R, scaled_b, own_z, scaled_v, row, f_rest, full, stride, tokens[9], tokens[10]
+    )  # fmt: skip
     return e_row, e_rest, e_full
 
 

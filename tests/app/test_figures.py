@@ -221,9 +221,9 @@ def test_complex_disks_are_those_that_predict_finds(figure_data):
 def test_arithmetic_limit_plain_stops_and_split_goes_on(figure_data):
     ds = figure_data("arithmetic_limit")
     ten = np.log(10)
-    # squares of roundings, summed over the tokens: how small the least of some hundred is depends on the
-    # processor (a 9,000th of eps^2 on Zen 3)
-    assert float(ds.careful.min()) > 2 * np.log(np.finfo(float).eps) - 6 * ten
+    # squares of roundings, summed over the tokens: a thousandth of eps^2 is luck, which some layers have
+    deep = ds.careful.isel(layer=slice(ds.sizes["layer"] // 2, None))
+    assert float(deep.median("layer").min()) > 2 * np.log(np.finfo(float).eps) - 3 * ten
     # what is left of 1 is a multiple of half its rounding, and a ratio of singular values a rounding
     assert float(ds.naive[:2].min()) >= np.log(np.finfo(float).eps / 2)
     assert float(ds.naive[2].min()) > np.log(np.finfo(float).eps) - 3 * ten
