@@ -43,6 +43,7 @@ def test_a_seed_fixes_the_data_of_each(name, figure_data):
     test_a_seed_fixes_the_data(name, figure_data)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("name", "width"),
     [

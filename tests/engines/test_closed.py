@@ -75,9 +75,9 @@ def test_plain_metrics_at_depths_that_no_loop_reaches(case):
 def test_deep_systems_of_the_size_of_a_study():
     """n = d = 64: closed form, and layer by layer as far as that goes, in agreement to 1e-10."""
     A, H, x0 = batch(4, 64, 64)
-    layers = [1, 10, 100, 1000, 4000]
+    layers = [1, 10, 100, 500, 1500]
     runs = [
-        simulate(Linear(A, H), x0, 4000, layers=layers, metrics=lanes.METRICS, method=method)
+        simulate(Linear(A, H), x0, 1500, layers=layers, metrics=lanes.METRICS, method=method)
         for method in ("auto", "iterate")
     ]
     assert set(runs[0].info.methods) == {"modal"}
@@ -94,12 +94,13 @@ def never_lies(system, layers):
     assert_within_errors(run, truth)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", STRUCTURED)
 def test_structured_systems_are_true_or_nan(name):
     never_lies(STRUCTURED[name], (0, 1, 2, 3, 5, 20, 60, 200, 400))
 
 
-@hypothesis.settings(max_examples=100)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(systems())
 def test_a_rounding_floor_is_never_a_value(system):
     never_lies(system, (0, 1, 2, 5, 20, 60, 150))

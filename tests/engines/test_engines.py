@@ -228,6 +228,7 @@ def test_any_layers(engine):
         np.testing.assert_allclose(zero.metrics[name], full.metrics[name][:1], rtol=1e-14, err_msg=name)
 
 
+@pytest.mark.sample(3)
 @both
 @every_engine
 @pytest.mark.parametrize(
@@ -422,6 +423,7 @@ def test_an_error_in_any_thread_is_raised(number, monkeypatch):
 # --- within its error or NaN ---------------------------------------------------------------------------
 
 
+@pytest.mark.sample(3)
 @kernels
 @pytest.mark.parametrize("name", STRUCTURED)
 def test_structured_systems_are_true_or_nan(engine, name):
@@ -442,6 +444,7 @@ def truth_of(name, A, H, x0, layers, digits):
     return TRUTHS[name]
 
 
+@pytest.mark.sample(2)
 @kernels
 @pytest.mark.parametrize("name", MANY_HEADS)
 def test_structured_heads_are_true_or_nan(engine, name):

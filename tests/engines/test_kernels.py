@@ -258,7 +258,7 @@ def check_product(case, dtype, seed):
 
 @both
 @hypothesis.given(product_cases(), seeds)
-@hypothesis.settings(max_examples=80)
+@hypothesis.settings(max_examples=40)
 def test_products_of_any_size(dtype, case, seed):
     check_product(case, dtype, seed)
 
@@ -723,7 +723,7 @@ shapes = st.one_of(
 
 @both
 @hypothesis.given(seeds, shapes, st.integers(1, 40))
-@hypothesis.settings(max_examples=150)
+@hypothesis.settings(max_examples=80)
 def test_singular_values_of_any_matrix(dtype, seed, shape, b):
     check_singular_values(seed, *shape, b, dtype)
 

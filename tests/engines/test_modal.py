@@ -158,6 +158,7 @@ def test_the_oracle_agrees_with_matrix_powers():
 # --- the closed form ------------------------------------------------------------------------
 
 
+@pytest.mark.sample(3)
 @named
 def test_every_gap_to_depth_1200(case):
     found, verdict = solved(case.A, case.H, case.x0, case.layers)
@@ -396,6 +397,7 @@ def test_a_rounding_floor_is_never_a_value_full(engine, system):
     never_lies(system, engine)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("seed", [*range(8), 1077, 2241])
 def test_nearly_degenerate_systems_are_true_or_refused(seed, engine):
@@ -449,6 +451,7 @@ def test_ill_conditioned_causal_attention_is_true_or_refused(seed):
 # --- squaring -----------------------------------------------------------------------------------
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "case", [*LINEAR[::4], next(c for c in LINEAR if "causal" in c.name)], ids=lambda c: c.name
 )

@@ -81,6 +81,7 @@ def test_a_sharpening_head(tmp_path):
     assert (tmp_path / "here/it/is/pretrained_layer.pdf").exists()
 
 
+@pytest.mark.sample(3)
 @needs_model
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -25,6 +25,7 @@ queries_of = cache(lambda name: dict(STATEMENTS[name].second(smt.load())) if STA
 every_statement = pytest.mark.parametrize("name", STATEMENTS)
 
 
+@pytest.mark.sample(2)
 @every_statement
 def test_it_is_what_it_says(name):
     """Everything checks, and what is said to be needed stops the derivation where it is dropped."""
@@ -63,6 +64,7 @@ def test_the_catalogue_is_large_enough_and_covers_the_theory():
     assert "open" in aims
 
 
+@pytest.mark.sample(2)
 @every_statement
 def test_every_step_matters(name):
     """Each step with a wrong sign, a wrong side or a wrong limit is not accepted."""
@@ -169,6 +171,7 @@ def agreement(name, points, seed=0):
     return compared
 
 
+@pytest.mark.sample(2)
 @every_statement
 def test_the_two_forms_say_the_same(name):
     compared = agreement(name, points=8)

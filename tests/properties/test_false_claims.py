@@ -684,6 +684,7 @@ FALSE_CLAIMS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", [None, pytest.param(1, marks=pytest.mark.full)])
 @FALSE_CLAIMS
 def test_false_claims_are_refuted(claim, strategy, confirm, seed, tmp_path):
@@ -778,6 +779,7 @@ def support(claim, strategy, examples, directory, seed=None):
     assert found.tried >= examples / 2
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("claim", "strategy", "examples"), [pytest.param(*row, id=row[0].__name__) for row in TRUE]
 )

@@ -77,6 +77,7 @@ def here(tmp_path, monkeypatch):
 # --- attention -------------------------------------------------------------------------
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", ATTENTION)
 def test_attention_of_every_kind(kind):
     matrices = drawn(testing.attention_matrices((2, 5), kinds=kind))
@@ -123,6 +124,7 @@ def test_attention_reaches_what_theory_turns_on():
     assert any((A == 0).any() for A in masked)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", ATTENTION)
 def test_attention_shrinks_to_two_equal_tokens(kind):
     A = simplest(testing.attention_matrices(kinds=kind))
@@ -856,6 +858,7 @@ FALSE = [
 ]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("claim", "options"), FALSE, ids=lambda value: getattr(value, "__name__", ""))
 def test_false_statements_are_refuted(claim, options, here):
     result = falsify(claim, testing.systems(**options))

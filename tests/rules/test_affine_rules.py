@@ -133,6 +133,7 @@ def test_which_engines_carry_them():
     assert "not stochastic" in next(o.obstacle for o in declared.offers if o.name == "modal")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("bias", [ROW, 1e3 * ROW, 1e-6 * ROW])
 @pytest.mark.parametrize("shift", [0.0, -0.9])
 def test_closed_form_with_a_bias_against_layer_by_layer(bias, shift):

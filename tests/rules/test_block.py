@@ -209,6 +209,7 @@ def test_everything_may_have_batch_axes():
         np.testing.assert_allclose(value, run.metrics[name][2, 2], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "block",
     [

@@ -273,6 +273,7 @@ def test_an_error_is_raised_where_that_is_wanted(tmp_path):
 # --- other specifications ----------------------------------------------------------------
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -77,6 +77,7 @@ def check_bounds(declared, driven, seed):
             assert np.all(found[there] >= low[there] - ROUNDING), gap
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("declared", SUMS)
 @FEW
 @given(seed=seeds)
@@ -84,6 +85,7 @@ def test_bounds_with_a_bias_hold_at_every_depth(declared, seed):
     check_bounds(declared, True, seed)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("declared", SUMS[1:] + ANY)
 @FEW
 @given(seed=seeds)
@@ -350,6 +352,7 @@ def rest_does_not_see_it(system):
     return float(np.min(allowed[there] - np.abs(one[there] - other[there]), initial=1.0))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("claim", [never_changes_the_regime, always_smooths, angles_stay_faster_than_tokens])
 def test_false_claims_about_a_bias_are_refuted(claim, tmp_path):
     found = falsify(claim, systems(n=(2, 3), d=(1, 3)), path=tmp_path, max_examples=200)

@@ -132,6 +132,7 @@ def check(name, count, seed):
     return slacks(law, run.metrics) | lower_slacks(law, run.metrics)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_bound_is_violated(name):
     for gap, slack in check(name, 20, 0).items():
@@ -190,6 +191,7 @@ def real_systems(seed, count=40):
     return Linear(A, H), rng.normal(size=(count, 3, 2))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("gap", GAPS)
 def test_bounds_are_attained_as_depth_grows(seed, gap):

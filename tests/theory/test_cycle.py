@@ -226,6 +226,7 @@ EXACT = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", EXACT)
 def test_rates_are_the_slopes_of_exact_runs(name):
     rule, regime, rank, angle, tolerance = EXACT[name]

@@ -79,6 +79,7 @@ def test_means_are_those_of_the_law_to_a_fifth_of_a_percent(kind, d, s):
 # --- the rate one half, rigorously ----------------------------------------------------------------
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("kind", "d", "s"),
     [("gaussian", 8, 1.0), ("gaussian", 64, 0.5), ("orthogonal", 5, 1.0), ("gaussian", 2, 2.0)],
@@ -190,6 +191,7 @@ def test_energies_of_general_attention():
 # --- the mean rate near t = 1, for any attention --------------------------------------------------
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", ["gaussian", "orthogonal"])
 @pytest.mark.parametrize("s", [0.7, 1.5])
 def test_local_mean_rate_of_any_attention(kind, s):

@@ -19,6 +19,7 @@ BLOCKS = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_mean_and_deviation_are_those_of_simulated_blocks(name):
     """Within 4 standard errors and what is of second order, a third of the correction (1/d is 1/32)."""

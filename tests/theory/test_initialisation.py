@@ -48,6 +48,7 @@ BLOCKS = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_curve_is_that_of_simulated_blocks(name):
     """Within 5 standard errors, what is left out at order 1/d (a few times 4/d), and P and O (2 percent)."""

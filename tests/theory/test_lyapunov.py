@@ -167,6 +167,7 @@ def test_order_decides_where_weights_do_not_commute():
 # --- random layers -------------------------------------------------------------------
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("s", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("d", [1, 2, 8])
 def test_uniform_attention_and_gaussian_weights(d, s):

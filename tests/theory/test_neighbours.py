@@ -58,6 +58,7 @@ def exact_spreads(x0, M, H, depth, mask=None, digits=3000):
 # --- pure attention: doubly exponential collapse ---------------------------------------
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", range(6))
 def test_collapse_of_softmax_attention_stays_below_its_bound(seed):
     rng = np.random.default_rng(seed)

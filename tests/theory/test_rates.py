@@ -131,6 +131,7 @@ def errors(name, index, step):
     return out
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_rates_are_the_slopes_of_the_truth(name):
     bound = 1e-4 if FAMILIES[name][2] else 1e-3
