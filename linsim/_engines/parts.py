@@ -129,8 +129,12 @@ def jobs(task: Task) -> list[Job]:
             every, relative = np.arange(m), np.zeros((m, len(layers)))
             which = (task, split, A, H, every + first, relative)
             if probed.small(task):
-                walked = probed.walked(*which, _STAGES if overlap else 1)
-                found = recorded(ahead(walked) if overlap else walked, every, kinds)
+                found = None
+                if not (overlap or keep or weights is not None):
+                    found = probed.together(*which, recorded([], every, kinds), until)
+                if found is None:
+                    walked = probed.walked(*which, _STAGES if overlap else 1)
+                    found = recorded(ahead(walked) if overlap else walked, every, kinds)
             else:
                 threads = workers() if pieces == 1 else 1
                 found = probed.large(*which, recorded([], every, kinds), until, threads)

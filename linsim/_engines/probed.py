@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _kernels
+from .._kernels.slots import ANGULAR, RANKS, SIZES
 from .._recorded import Recorded, too_far_off
 from .._state import EMPTY, PARTS, Split, State
 from .._types import HostArray
@@ -26,10 +27,9 @@ from .affine import packed_drive, row_structure
 from .bands import Walk
 from .compiled_parts import Group, groups_of
 from .lanes import pauses
-from .matrices import FINE
 from .task import StoppedError, Task
 
-__all__ = ["covers", "large", "rough", "small", "walked"]
+__all__ = ["covers", "large", "rough", "small", "together", "walked"]
 
 
 def covers(task: Task) -> bool:
@@ -49,8 +49,9 @@ def small(task: Task) -> bool:
     return max(task.n, task.d) <= _kernels.LARGEST
 
 
-# by how much the error of a metric may exceed that of the state it is of, all of it relative
-_CANCELLED = 3000.0
+# a larger error of a metric is worth another way, a third of what every gap is held to; and by how much it
+# may exceed that of the state it is of, all of it relative
+_FINE, _CANCELLED = 3e-10, 3000.0
 
 
 def _relative_noise(e: HostArray, noise: HostArray, n: int) -> HostArray:
@@ -68,11 +69,89 @@ def rough(values: HostArray, errors: HostArray, names: tuple[str, ...], relative
     ``values``, ``errors`` (metrics, b, layers); ``relative`` (b, layers): how much of a state is
     rounding.  To keep modes apart helps against what cancels, not against that.
     """
-    less = FINE / np.maximum(FINE, _CANCELLED * relative)
+    less = _FINE / np.maximum(_FINE, _CANCELLED * relative)
     gone: HostArray = np.any(
-        too_far_off(values, errors * less, names, dict.fromkeys(names, FINE)), axis=(0, -1)
+        too_far_off(values, errors * less, names, dict.fromkeys(names, _FINE)), axis=(0, -1)
     )
     return gone
+
+
+class _Way(NamedTuple):
+    """What kernels need to know to take systems through the layers of a task."""
+
+    sums: HostArray
+    turns: HostArray
+    drive: tuple[HostArray, ...]
+    x0: HostArray
+    every: HostArray
+    kept: HostArray
+    generic: HostArray
+    compressible: bool
+    room: Any
+
+
+def _way(task: Task, cut: Split, A: HostArray, H: HostArray, numbers: HostArray) -> _Way:
+    """``cut``: along the mean; ``A``, ``H``: stacks of all layers; ``numbers``: which systems of these."""
+    from .._kernels.layer import SHALLOW, layout
+    from .._kernels.onward import room_for
+
+    n, d, x0 = task.n, task.d, _kernels.frozen(task.start)
+    shape = row_structure(task, A)
+    compressible = A.shape[0] == 1 and A.shape[1] == 1 and task.last <= SHALLOW
+    return _Way(
+        shape.sums,
+        shape.turns,
+        tuple(_kernels.frozen(x) for x in packed_drive([], d, x0.dtype)),
+        x0,
+        np.broadcast_to(pauses(task), task.size)[numbers],
+        np.broadcast_to(cut.preserves_mean.ravel(), len(numbers)),
+        np.random.default_rng(0).standard_normal((n + 1, max(n, d))),
+        compressible,
+        room_for(layout(n, d, compressible, x0.dtype.itemsize), A.shape[1], x0),
+    )
+
+
+def together(
+    task: Task,
+    cut: Split,
+    A: HostArray,
+    H: HostArray,
+    numbers: HostArray,
+    relative: HostArray,
+    nothing: Recorded,
+    until: HostArray,
+) -> Recorded | None:
+    """Record the default metrics of small systems in one call: each state while it is in the cache.
+
+    None where that is not possible: other metrics, or singular values that a kernel did not find.
+    ``nothing``, ``until``: as of :func:`large`; others as of :func:`walked`.
+    """
+    names = (*SIZES, *ANGULAR, *RANKS)
+    wanted = task.layers[int(task.layers[0] == 0) :]
+    if task.n == 1 or not set(names) >= set(task.names) or not len(wanted):
+        return None
+    from .._kernels.probed import measured
+
+    way, m, k = _way(task, cut, A, H, numbers), len(numbers), len(wanted)
+    e, noise = np.empty((2, m * k, len(PARTS)))
+    values, errors = np.empty((2, len(names), m * k))
+    lost = np.zeros(1, dtype=np.int64)
+    asked = tuple(not set(group).isdisjoint(task.names) for group in (SIZES, ANGULAR, RANKS))
+    measured(
+        A, H, way.sums, way.turns, *way.drive, way.x0, until[:, :, 0], numbers, wanted, way.every, way.kept,
+        way.generic, way.compressible, way.room, asked, e, noise, values, errors, lost, task.stop,
+    )  # fmt: skip
+    if task.stop[0]:
+        raise StoppedError
+    if lost[0]:
+        return None
+    relative[:, -k:] = _relative_noise(e, noise, task.n).reshape(m, k)
+    for name in task.names:
+        at = names.index(name)
+        nothing.values[name][:, -k:], nothing.errors[name][:, -k:] = (
+            x[at].reshape(m, k) for x in (values, errors)
+        )
+    return nothing
 
 
 def walked(
@@ -84,20 +163,11 @@ def walked(
     they are; ``relative`` (m, recorded layers): how much of them is rounding, written.
     The layers of a single system come in ``stages`` parts at least.
     """
-    from .._kernels.layer import SHALLOW, layout
-    from .._kernels.onward import room_for
     from .._kernels.probed import probed
 
     n, d, dtype = task.n, task.d, task.start.dtype
     skipped = int(task.layers[0] == 0)  # tokens are measured as they are given
-    shape = row_structure(task, A)
-    drive, sizes = (_kernels.frozen(x) for x in packed_drive([], d, dtype))
-    every = np.broadcast_to(pauses(task), task.size)[numbers]
-    kept = np.broadcast_to(cut.preserves_mean.ravel(), len(numbers))
-    generic = np.random.default_rng(0).standard_normal((n + 1, max(n, d)))
-    compressible = A.shape[0] == 1 and A.shape[1] == 1 and task.last <= SHALLOW
-    x0 = _kernels.frozen(task.start)
-    room = room_for(layout(n, d, compressible, dtype.itemsize), A.shape[1], x0)
+    way = _way(task, cut, A, H, numbers)
     groups = list(groups_of(len(numbers), task.layers[skipped:], n * d, stages))
     most = max(((some.stop - some.start) * len(wanted) for some, _, wanted, _ in groups), default=0)
     shapes = ((n, d), (d,), (len(PARTS),), (len(PARTS),))
@@ -107,8 +177,9 @@ def walked(
         m, k = some.stop - some.start, len(wanted)
         R, r, e, noise = (x[: m * k].reshape(m, k, *x.shape[1:]) for x in held[turn % 2])
         probed(
-            A, H, shape.sums, shape.turns, False, drive, sizes, x0, numbers[some], layer == 0, wanted,
-            every[some], kept[some], generic, compressible, room, R, r, e, noise, task.stop,
+            A, H, way.sums, way.turns, False, *way.drive, way.x0, numbers[some], layer == 0, wanted,
+            way.every[some], way.kept[some], way.generic, way.compressible, way.room, R, r, e, noise,
+            task.stop,
         )  # fmt: skip
         if task.stop[0]:
             raise StoppedError

@@ -31,8 +31,8 @@ from .products import aligned, columns, rows
 __all__ = ["Room", "begin", "onward", "room_for"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
-# called from compiled code alone: no wrappers, and kept with their callers
-_INNER = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# as functions that count nothing, but with what they call that needs memory of its own
+_INNER = {**UNCOUNTED, "_nrt": True}
 
 # places in Room.at: the layer where the system is, how many layers ago its noise was worked out and it was
 # rescaled, and which matrices are placed
@@ -96,6 +96,25 @@ def _layer(lay, base, stride, heads, room, compressed, coupled, as_one):
 
 
 @nb.njit(**_INNER)
+def _place(of_A, of_H, s, A, H, totals, turns, generic, compressed, as_one, lay, room):
+    """Write the matrices of a layer to where products want them, and what they can do to a state."""
+    n, ledger, at, fed, gain = lay.n, room.ledger, room.at, 0.0, 1.0
+    for h in range(A.shape[1]):
+        M, N = A[of_A, h, s if A.shape[2] > 1 else 0], H[of_H, h, s if H.shape[2] > 1 else 0]
+        place_attention(M, generic, compressed, not as_one, lay, room.left, room.small, h)
+        place_weights(N, lay, room.right, h)
+        room.sums[h] = totals[of_A if totals.shape[0] > 1 else 0, h, s if totals.shape[2] > 1 else 0]
+        for i in range(n if as_one else 0):
+            room.turns[h * n + i] = turns[of_A, h, s if turns.shape[2] > 1 else 0, i]
+        fed += feed(M, N, room.sums[h])
+        gain += reach(M, N)
+    fed, gain = log2(fed), math.log2(gain)
+    ledger[FEED] = max(ledger[FEED], fed) if at[_SINCE] > 0 else fed
+    ledger[GAIN] = max(ledger[GAIN], gain) if at[_SINCE] > 0 else gain
+    at[_OF_A], at[_OF_H] = of_A, of_H
+
+
+@nb.njit(**UNCOUNTED)
 def onward(
     wanted, s, A, H, totals, turns, drive, sizes, generic, compressed, coupled, as_one, pause, eps, lay, base,
     stride, room, stop,
@@ -120,20 +139,7 @@ def onward(
             at[_SINCE] = at[_UNSCALED] = 0
         of_A, of_H = 0 if A.shape[0] == 1 else layer, 0 if H.shape[0] == 1 else layer
         if at[_OF_A] != of_A or at[_OF_H] != of_H:
-            fed, gain = 0.0, 1.0
-            for h in range(heads):
-                M, N = A[of_A, h, s if A.shape[2] > 1 else 0], H[of_H, h, s if H.shape[2] > 1 else 0]
-                place_attention(M, generic, compressed, not as_one, lay, room.left, room.small, h)
-                place_weights(N, lay, room.right, h)
-                room.sums[h] = totals[of_A if totals.shape[0] > 1 else 0, h, s if totals.shape[2] > 1 else 0]
-                for i in range(n if as_one else 0):
-                    room.turns[h * n + i] = turns[of_A, h, s if turns.shape[2] > 1 else 0, i]
-                fed += feed(M, N, room.sums[h])
-                gain += reach(M, N)
-            fed, gain = log2(fed), math.log2(gain)
-            ledger[FEED] = max(ledger[FEED], fed) if at[_SINCE] > 0 else fed
-            ledger[GAIN] = max(ledger[GAIN], gain) if at[_SINCE] > 0 else gain
-            at[_OF_A], at[_OF_H] = of_A, of_H
+            _place(of_A, of_H, s, A, H, totals, turns, generic, compressed, as_one, lay, room)
         of_drive, own_drive = 0 if drive.shape[1] == 1 else layer, s if drive.shape[0] > 1 else 0
         if drive.shape[1] > 0:
             size = sizes[own_drive, of_drive, 1]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numba as nb
+import numpy as np
 
-from .kept import KEPT, NOTHING_NEW
+from .kept import KEPT, NOTHING_NEW, UNCOUNTED
 from .lanes import WIDTH, load, splat, store
 from .layer import (
     ABSENT,
@@ -22,14 +23,17 @@ from .layer import (
     NOISE_REST,
     SIZE_MEAN,
     SIZE_REST,
+    add_log2,
     layout,
     places,
     power_of_two,
 )
 from .onward import begin, onward
 from .parts import IN_MEAN, IN_R, IN_ROW
+from .products import aligned
+from .states import measure_in, room_to_measure
 
-__all__ = ["hand_out", "probed"]
+__all__ = ["hand_out", "measured", "probed"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
@@ -99,3 +103,96 @@ def probed(
             if stop[0]:
                 return
             hand_out(lay, base, stride, room.Y, room.ledger, R[p, t], r[p, t], e[p, t], noise[p, t])
+
+
+@nb.njit(**_COMPILE)
+def measured(
+    A, H, totals, turns, drive, sizes, x0, until, numbers, wanted, every, preserved, generic, compressed,
+    room, asked, e, noise, values, errors, lost, stop,
+):  # fmt: skip
+    """Take m systems through the layers, and write the default metrics of k wanted ones and their errors.
+
+    What :func:`probed` writes of some states stays in the cache, where :mod:`.states` measures it.
+
+    Parameters
+    ----------
+    until : (m or 1, n) int, the layer up to which a token is exactly zero, -1 for never
+    asked : whether SIZES, ANGULAR and RANKS of :mod:`.slots` are
+    e, noise : (m k, 5), exponents of the parts of states and log2 of their errors, written
+    values, errors : (14, m k), SIZES, ANGULAR and RANKS, one below the other, written
+    lost : (1,) int, how many states there are whose singular values were not found, written
+    others : as of :func:`probed`, where systems begin at layer 0 and rows of attention sum to one number
+    """
+    n, d = x0.shape[1], x0.shape[2]
+    lay = layout(n, d, compressed, x0.itemsize)
+    base, stride = places(d, lay.height, x0.itemsize)
+    # as many states as matrices lie side by side where singular values are found
+    B = 2 * (WIDTH // 8)
+    held = (
+        np.zeros(B), np.zeros((B, d)), np.zeros((B, n)), aligned(B * n * d, x0).reshape(B, n, d),
+        np.zeros((B, 5)), np.zeros((B, 5)), np.zeros(B, np.bool_), np.zeros((B, n)),
+        np.zeros((B, n), np.bool_),
+    )  # fmt: skip
+    cut = np.ones((1, n)), np.zeros((1, d)), np.ones(1, np.bool_)
+    out = (
+        np.zeros((0, n, d)), np.zeros(B), np.zeros((values.shape[0], B)), np.zeros((values.shape[0], B)),
+        np.zeros((B, 6)), np.zeros(B), np.zeros(B, np.bool_),
+    )  # fmt: skip
+    _measured(
+        A, H, totals, turns, drive, sizes, x0, until, numbers, wanted, every, preserved, generic, compressed,
+        room, asked, e, noise, values, errors, lost, stop, lay, base, stride, held, cut, out,
+        room_to_measure(n, d, True, held[3]),
+    )  # fmt: skip
+
+
+@nb.njit(**UNCOUNTED)
+def _measured(
+    A, H, totals, turns, drive, sizes, x0, until, numbers, wanted, every, preserved, generic, compressed,
+    room, asked, e, noise, values, errors, lost, stop, lay, base, stride, held, cut, out, place,
+):  # fmt: skip
+    """What :func:`measured` does once there is room for it."""
+    n, eps = lay.n, 2.220446049250313e-16
+    half_log_n = 0.5 * math.log2(float(n))
+    a, r, b, R, own_e, own_noise, kept, rows, zero = held
+    v, z, constant = cut
+    minors, scales, own_values, own_errors, pairs, largest, left_out = out
+    filled, done, every_one = 0, 0, numbers.size * wanted.size
+    for p in range(numbers.size):
+        s = numbers[p]
+        preserves = preserved[p if preserved.size > 1 else 0]
+        pause = every[p if every.size > 1 else 0]
+        begin(x0[s if x0.shape[0] > 1 else 0], generic, compressed, eps, lay, base, stride, room)
+        for t in range(wanted.size):
+            onward(
+                wanted[t], s, A, H, totals, turns, drive, sizes, generic, compressed, not preserves, False,
+                pause, eps, lay, base, stride, room, stop,
+            )  # fmt: skip
+            if stop[0]:
+                return
+            off = own_noise[filled]
+            hand_out(lay, base, stride, room.Y, room.ledger, R[filled], r[filled], own_e[filled], off)
+            for j in range(5):  # maxima may pass over what is no number
+                off[j] = off[j] if off[j] == off[j] else np.inf
+                e[done + filled, j], noise[done + filled, j] = own_e[filled, j], off[j]
+            kept[filled] = preserves
+            # a token's share of the rounding of all, and what it shares with all others: twice an even one
+            row = 1.0 + add_log2(off[IN_R] - half_log_n, off[IN_ROW])
+            for i in range(n):
+                rows[filled, i] = row
+                zero[filled, i] = until[p if until.shape[0] > 1 else 0, i] >= wanted[t]
+            filled += 1
+            if filled < a.size and done + filled < every_one:
+                continue
+            measure_in(
+                place, a[:filled], r, b, R, r, own_e, own_noise, v, z, constant, kept, rows, True, zero, eps,
+                (asked[0], asked[1], asked[2], True), minors, scales, own_values, own_errors, pairs, largest,
+                left_out,
+            )  # fmt: skip
+            for j in range(filled):
+                lost[0] += left_out[j]
+                if not largest[j] < np.inf:
+                    own_errors[:, j] = np.inf
+            for k in range(values.shape[0]):
+                for j in range(filled):
+                    values[k, done + j], errors[k, done + j] = own_values[k, j], own_errors[k, j]
+            done, filled = done + filled, 0

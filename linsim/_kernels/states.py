@@ -21,7 +21,7 @@ from .singular import bidiagonalise, lay_out, squares, tile_work
 from .sums import assemble, clear, content_of, leading_of, room
 from .values import angular_of, ranks_of, sizes_of
 
-__all__ = ["matrices", "measure"]
+__all__ = ["matrices", "measure", "measure_in", "room_to_measure"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
@@ -118,41 +118,47 @@ def measure(
     pairs (B, 6), largest (B,) : what :func:`linsim._kernels.values.ranks` starts from, written
     lost (B,) bool : whose singular values were not found, written
     """
-    n, d = R.shape[1], R.shape[2]
-    in_lanes = wanted[3]
-    space = room(n, d, R)
+    place = room_to_measure(R.shape[1], R.shape[2], wanted[3], R)
+    measure_in(
+        place, a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, minors,
+        scales, values, errors, pairs, largest, lost,
+    )  # fmt: skip
+
+
+@nb.njit(**{**UNCOUNTED, "_nrt": True})
+def room_to_measure(n, d, in_lanes, like):
+    """Return the room for :func:`measure_in`; ``like``: an array of double precision."""
+    space = room(n, d, like)
     sums, around = np.empty(6), np.empty(13)
     tall, wide, size = max(n, d), min(n, d), space[0][2].size
     at_once = 2 * _W if in_lanes else 0
     # matrices begin a line apart in the cache, not at the same places of pages
     held = size + _W
-    stage, tile = aligned(held * at_once, R), aligned(tall * wide * at_once // 2, R)
-    diagonal, above = aligned(max(wide, 2) * at_once, R), aligned(max(wide, 2) * at_once, R)
-    squared, work = aligned(wide * at_once, R), aligned(tile_work(tall, wide) * at_once, R)
+    stage, tile = aligned(held * at_once, like), aligned(tall * wide * at_once // 2, like)
+    diagonal, above = aligned(max(wide, 2) * at_once, like), aligned(max(wide, 2) * at_once, like)
+    squared, work = aligned(wide * at_once, like), aligned(tile_work(tall, wide) * at_once, like)
     singular, places = np.empty(wide), np.zeros(2 * _W, np.int64)
-    whole = aligned(0 if in_lanes else size, R)
+    whole = aligned(0 if in_lanes else size, like)
     m, logs = np.zeros(wide), np.zeros(wide)
-    _measured(
-        a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, minors,
-        scales, values, errors, pairs, largest, lost, space, (sums, around),
-        (stage, tile, diagonal, above, squared, work), (whole, singular, m, logs), places, held,
-    )  # fmt: skip
+    tiles, single = (stage, tile, diagonal, above, squared, work), (whole, singular, m, logs)
+    return space, (sums, around), tiles, single, places, held
 
 
 @nb.njit(**UNCOUNTED)
-def _measured(
-    a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, minors, scales,
-    values, errors, pairs, largest, lost, space, few, tiles, single, places, held,
+def measure_in(
+    place, a, r, b, R, mean, e, noise, v, z, constant, preserves, rows, known, zero, unit, wanted, minors,
+    scales, values, errors, pairs, largest, lost,
 ):  # fmt: skip
-    """What :func:`measure` does once there is room for it."""
+    """Do what :func:`measure` does in the room that :func:`room_to_measure` has made."""
     n, d = R.shape[1], R.shape[2]
+    space, few, tiles, single, places, held = place
     of_sizes, of_angles, of_ranks, in_lanes = wanted
     S, x, q, alpha = space[0][2], space[1][2], space[1][1], space[2][0]
     (sums, around), (whole, singular, m, logs) = few, single
     stage, tile, diagonal, above, squared, work = tiles
     log_unit, stride, at_once = math.log2(unit), q.size, places.size if in_lanes else 0
     filled = 0
-    for s in range(R.shape[0]):
+    for s in range(a.size):
         t = s if v.shape[0] > 1 else 0
         of_mode = not constant[s if constant.size > 1 else 0]
         kept = preserves[s if preserves.size > 1 else 0]
@@ -183,7 +189,7 @@ def _measured(
             angular_of(
                 around, pairs[s], largest[s], noise[s], n, d, unit, s, values[6:10], errors[6:10]
             )  # fmt: skip
-        if filled > 0 and (filled == at_once or s + 1 == R.shape[0]):
+        if filled > 0 and (filled == at_once or s + 1 == a.size):
             _values_of_tiles(
                 stage, held, stride, n, d, filled, tile, diagonal, above, squared, work
             )  # fmt: skip

@@ -244,7 +244,7 @@ def leading_of(a, r, R, e, noise, z, one_rounding, space, out):
     # singular values see the square of what is left between dyad and minors: less than a rounding
     small = 2.0 ** (0.5 * one_rounding)
     size_S = cross = 0.0
-    for _ in range(_SWEEPS):
+    for sweep in range(_SWEEPS):
         for j in range(stride):
             q[j] = main * q[j] + f * x[j]
         main = length(q)
@@ -257,7 +257,11 @@ def leading_of(a, r, R, e, noise, z, one_rounding, space, out):
         for j in range(stride):
             x[j] = ahead[j] / by
         cross = f * length(x)
-        if cross <= 0.25 * small * main and f * math.sqrt(size_S) <= 0.5 * main:
+        behind = f * math.sqrt(size_S)
+        if cross <= 0.25 * small * main and behind <= 0.5 * main:
+            break
+        # a pair that the last sweep would take off has all but left the minors by the second
+        if sweep > 0 and behind > main:
             break
     split_off = main > 0 and cross <= small * main and f * math.sqrt(size_S) <= 0.5 * main
     noise_S = power_of_two(math.floor(min(noise_S - e_S, 200.0)) + 1) if noise_S > _EMPTY / 2 else 0.0
