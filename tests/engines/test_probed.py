@@ -160,3 +160,52 @@ def test_a_large_system_hears_that_it_is_to_stop(monkeypatch):
     monkeypatch.setattr(probed, "measured_with_samples", broken)
     with pytest.raises(MemoryError, match="no room"):
         simulate(rule, x0, 12, method="parts")
+
+
+def apart(monkeypatch):
+    """Measure states after they were handed out, as those that are kept."""
+    monkeypatch.setattr(probed, "together", lambda *args: None)
+
+
+@pytest.mark.parametrize("metrics", [None, ["log_rank_gap", "cosine"], ["hfc_lfc"]])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_states_in_the_cache_are_those_that_are_handed_out(shape, metrics, monkeypatch):
+    """Of tokens that are zero for a while, too, and of attention that keeps means."""
+    n, d = shape
+    rule, x0 = system(n, d, 3, count=5)
+    A, x0 = np.array(rule.A), np.array(x0)
+    A[1] = (np.eye(n) + 1) / (n + 1)
+    A[2, :, : n // 2] = 0  # the others go into none of these, which go into themselves alone
+    A[2, : n // 2, : n // 2] = np.eye(n // 2)
+    A[2] /= A[2].sum(axis=-1, keepdims=True)
+    x0[2, : n // 2] = 0
+    rule = Linear(A, rule.H)
+    options = {"method": "parts", "layers": [1, 2, 5, 6, 20], "metrics": metrics}
+    found = simulate(rule, x0, 20, **options)
+    with monkeypatch.context() as patch:
+        apart(patch)
+        expected = simulate(rule, x0, 20, **options)
+    for name, x in expected.metrics.items():
+        np.testing.assert_array_equal(found.metrics[name], x, err_msg=name)
+        np.testing.assert_allclose(found.errors[name], expected.errors[name], rtol=1e-9, err_msg=name)
+    assert np.array_equal(found.info.split, expected.info.split)
+
+
+def test_singular_values_that_a_kernel_does_not_find_are_found(monkeypatch):
+    rule, x0 = system(8, 8, 4)
+    expected = simulate(rule, x0, 20, method="parts")
+    from linsim._kernels import probed as kernels
+
+    calls, right = [], kernels.measured
+
+    def leaves_one(*args):
+        right(*args)
+        calls.append(args[-2])
+        args[-2][:] = 1  # what it says of how many it left
+
+    leaves_one.signatures = right.signatures
+    monkeypatch.setattr(kernels, "measured", leaves_one)
+    found = simulate(rule, x0, 20, method="parts")
+    assert calls
+    for name, x in expected.metrics.items():
+        np.testing.assert_array_equal(found.metrics[name], x, err_msg=name)
