@@ -129,10 +129,12 @@ def jobs(task: Task) -> list[Job]:
             every, relative = np.arange(m), np.zeros((m, len(layers)))
             which = (task, split, A, H, every + first, relative)
             if probed.small(task):
-                found = None
-                if not (overlap or keep or weights is not None):
-                    found = probed.together(*which, recorded([], every, kinds), until)
-                if found is None:
+                at_once = None if overlap or keep or weights is not None else probed.together(*which, until)
+                if at_once is not None:
+                    found = Recorded(
+                        *at_once, np.array(["parts"]), kinds, np.array([error]), {"lapack": 0}, m
+                    )
+                else:
                     walked = probed.walked(*which, _STAGES if overlap else 1)
                     found = recorded(ahead(walked) if overlap else walked, every, kinds)
             else:

@@ -118,40 +118,40 @@ def together(
     H: HostArray,
     numbers: HostArray,
     relative: HostArray,
-    nothing: Recorded,
     until: HostArray,
-) -> Recorded | None:
-    """Record the default metrics of small systems in one call: each state while it is in the cache.
+) -> tuple[dict[str, HostArray], dict[str, HostArray]] | None:
+    """Measure the default metrics of small systems in one call: each state while it is in the cache.
 
-    None where that is not possible: other metrics, or singular values that a kernel did not find.
-    ``nothing``, ``until``: as of :func:`large`; others as of :func:`walked`.
+    Returns values and errors (m, recorded layers); None where that is not possible: other metrics, or
+    singular values that a kernel did not find.  ``until`` (m, n, 1): the layer up to which tokens are zero;
+    others as of :func:`walked`.
     """
     names = (*SIZES, *ANGULAR, *RANKS)
-    wanted = task.layers[int(task.layers[0] == 0) :]
-    if task.n == 1 or not set(names) >= set(task.names) or not len(wanted):
+    if task.n == 1 or not set(names) >= set(task.names):
         return None
     from .._kernels.probed import measured
 
-    way, m, k = _way(task, cut, A, H, numbers), len(numbers), len(wanted)
-    e, noise = np.empty((2, m * k, len(PARTS)))
-    values, errors = np.empty((2, len(names), m * k))
+    _kernels.announce(measured, "float64")
+    way, shape = _way(task, cut, A, H, numbers), (len(numbers), len(task.layers))
+    e, noise = np.empty((2, *shape, len(PARTS)))
+    values, errors = np.empty((2, len(names), *shape))
     lost = np.zeros(1, dtype=np.int64)
     asked = tuple(not set(group).isdisjoint(task.names) for group in (SIZES, ANGULAR, RANKS))
+    flat = (e.reshape(-1, len(PARTS)), noise.reshape(-1, len(PARTS)))
+    found = (values.reshape(len(names), -1), errors.reshape(len(names), -1))
     measured(
-        A, H, way.sums, way.turns, *way.drive, way.x0, until[:, :, 0], numbers, wanted, way.every, way.kept,
-        way.generic, way.compressible, way.room, asked, e, noise, values, errors, lost, task.stop,
+        A, H, way.sums, way.turns, *way.drive, way.x0, until[:, :, 0], numbers, task.layers, way.every,
+        way.kept, way.generic, way.compressible, way.room, asked, *flat, *found, lost, task.stop,
     )  # fmt: skip
     if task.stop[0]:
         raise StoppedError
     if lost[0]:
         return None
-    relative[:, -k:] = _relative_noise(e, noise, task.n).reshape(m, k)
-    for name in task.names:
-        at = names.index(name)
-        nothing.values[name][:, -k:], nothing.errors[name][:, -k:] = (
-            x[at].reshape(m, k) for x in (values, errors)
-        )
-    return nothing
+    walked = task.layers > 0
+    relative[:, walked] = _relative_noise(e[:, walked], noise[:, walked], task.n)
+    by_name = (dict(zip(names, x, strict=True)) for x in (values, errors))
+    values_of, errors_of = ({name: x[name] for name in task.names} for x in by_name)
+    return values_of, errors_of
 
 
 def walked(

@@ -1,4 +1,4 @@
-"""Exponentials and GELU of many numbers, a cache line of them at a time (:mod:`.lanes`), or of a single one.
+"""Exponentials, logarithms and GELU, a cache line of numbers at a time (:mod:`.lanes`), or of a single one.
 
 Polynomials are long chains of steps; of a whole line two of them hide each other's latency where registers
 hold half of it, which loops over numbers do not.  A number gets the same steps alone as among others.
@@ -19,14 +19,16 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-from .kept import KEPT
+from .kept import KEPT, NOTHING_NEW
 from .lanes import (
     WIDTH,
     LanesType,
     alike,
+    exponent,
     largest,
     load,
     magnitude,
+    mantissa,
     maximum,
     minimum,
     store,
@@ -34,7 +36,7 @@ from .lanes import (
     where,
 )
 
-__all__ = ["exponential32", "exponential_of", "exponentials", "gelu", "gelu_of"]
+__all__ = ["exponential32", "exponential_of", "exponentials", "gelu", "gelu_of", "ln_of"]
 
 _COMPILE: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}, **KEPT}
 _INLINE: dict[str, Any] = {"inline": "always", "error_model": "numpy", "fastmath": {"contract"}}
@@ -318,6 +320,27 @@ def _choose_gelu(x):
     if _precision(x) == types.float64:
         return lambda x: _gelu(x)
     return lambda x: _gelu32(x)
+
+
+@nb.njit(**NOTHING_NEW)
+def ln_of(x):
+    """Natural logarithm of positive normal lanes, to about an ulp.
+
+    2 artanh((m - 1) / (m + 1)) plus the exponent's share.  With m in [1/sqrt 2, sqrt 2)
+    the series in s^2 <= 0.0295 has 11 terms.
+    """
+    m, e = mantissa(x), exponent(x)
+    large = m > 1.4142135623730951
+    m = where(large, m * 0.5, m)
+    e = where(large, e + 1.0, e)
+    s = (m - 1.0) / (m + 1.0)
+    t = s * s
+    series = t * (1 / 21) + (1 / 19)
+    for k in (17, 15, 13, 11, 9, 7, 5, 3):
+        series = series * t + 1 / k
+    return e * 6.93147180369123816490e-01 + (
+        s * 2.0 + (s * t * 2.0 * series + e * 1.90821492927058770002e-10)
+    )
 
 
 @nb.njit(**_COMPILE)

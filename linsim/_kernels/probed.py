@@ -11,6 +11,7 @@ import math
 import numba as nb
 import numpy as np
 
+from .begin import given
 from .kept import KEPT, NOTHING_NEW, UNCOUNTED
 from .lanes import WIDTH, load, splat, store
 from .layer import (
@@ -112,7 +113,8 @@ def measured(
 ):  # fmt: skip
     """Take m systems through the layers, and write the default metrics of k wanted ones and their errors.
 
-    What :func:`probed` writes of some states stays in the cache, where :mod:`.states` measures it.
+    Layer 0 is measured as it is given.  What :func:`probed` writes of some states stays in the cache, where
+    :mod:`.states` measures it.
 
     Parameters
     ----------
@@ -161,25 +163,28 @@ def _measured(
         s = numbers[p]
         preserves = preserved[p if preserved.size > 1 else 0]
         pause = every[p if every.size > 1 else 0]
-        begin(x0[s if x0.shape[0] > 1 else 0], generic, compressed, eps, lay, base, stride, room)
+        tokens = x0[s : s + 1] if x0.shape[0] > 1 else x0[:1]
+        begin(tokens[0], generic, compressed, eps, lay, base, stride, room)
         for t in range(wanted.size):
-            onward(
-                wanted[t], s, A, H, totals, turns, drive, sizes, generic, compressed, not preserves, False,
-                pause, eps, lay, base, stride, room, stop,
-            )  # fmt: skip
-            if stop[0]:
-                return
-            off = own_noise[filled]
-            hand_out(lay, base, stride, room.Y, room.ledger, R[filled], r[filled], own_e[filled], off)
+            off, one = own_noise[filled], slice(filled, filled + 1)
+            if wanted[t] == 0:
+                given(tokens, R[one], r[one], own_e[one], own_noise[one], rows[one], kept[one])
+            else:
+                onward(
+                    wanted[t], s, A, H, totals, turns, drive, sizes, generic, compressed, not preserves,
+                    False, pause, eps, lay, base, stride, room, stop,
+                )  # fmt: skip
+                if stop[0]:
+                    return
+                hand_out(lay, base, stride, room.Y, room.ledger, R[filled], r[filled], own_e[filled], off)
+                kept[filled] = preserves
+                # a token's share of the rounding of all, twice an even one, and what it shares with others
+                rows[filled] = 1.0 + add_log2(off[IN_R] - half_log_n, off[IN_ROW])
+            for i in range(n):
+                zero[filled, i] = until[p if until.shape[0] > 1 else 0, i] >= wanted[t]
             for j in range(5):  # maxima may pass over what is no number
                 off[j] = off[j] if off[j] == off[j] else np.inf
                 e[done + filled, j], noise[done + filled, j] = own_e[filled, j], off[j]
-            kept[filled] = preserves
-            # a token's share of the rounding of all, and what it shares with all others: twice an even one
-            row = 1.0 + add_log2(off[IN_R] - half_log_n, off[IN_ROW])
-            for i in range(n):
-                rows[filled, i] = row
-                zero[filled, i] = until[p if until.shape[0] > 1 else 0, i] >= wanted[t]
             filled += 1
             if filled < a.size and done + filled < every_one:
                 continue

@@ -14,19 +14,18 @@ import math
 import numba as nb
 import numpy as np
 
+from .elementary import ln_of
 from .kept import NOTHING_NEW
 from .lanes import (
     WIDTH,
     bits,
     copysign,
-    exponent,
     fma,
     gather,
     largest,
     load,
     load_pair,
     magnitude,
-    mantissa,
     maximum,
     minimum,
     splat,
@@ -333,27 +332,6 @@ def squares(q, e, d, out, work):
 
 
 @nb.njit(**NOTHING_NEW)
-def _ln(x):
-    """Natural logarithm of positive normal lanes, to about an ulp.
-
-    2 artanh((m - 1) / (m + 1)) plus the exponent's share.  With m in [1/sqrt 2, sqrt 2)
-    the series in s^2 <= 0.0295 has 11 terms.
-    """
-    m, e = mantissa(x), exponent(x)
-    large = m > 1.4142135623730951
-    m = where(large, m * 0.5, m)
-    e = where(large, e + 1.0, e)
-    s = (m - 1.0) / (m + 1.0)
-    t = s * s
-    series = t * (1 / 21) + (1 / 19)
-    for k in (17, 15, 13, 11, 9, 7, 5, 3):
-        series = series * t + 1 / k
-    return e * 6.93147180369123816490e-01 + (
-        s * 2.0 + (s * t * 2.0 * series + e * 1.90821492927058770002e-10)
-    )
-
-
-@nb.njit(**NOTHING_NEW)
 def entropies(squared, d, out):
     """Sum up squared singular values, pairs of lanes, relative to the largest of each matrix.
 
@@ -379,7 +357,7 @@ def entropies(squared, d, out):
         leads = x >= top
         sum_ = sum_ + where(leads, zero, m)
         energy = energy + where(leads, zero, ratio)
-        ln = _ln(maximum(ratio, splat_pair(squared, smallest))) * 0.5
+        ln = ln_of(maximum(ratio, splat_pair(squared, smallest))) * 0.5
         logs = logs + where(ratio > smallest, m * ln, zero)
         seen_ln = maximum(ln, splat_pair(squared, 0.5 * math.log(seen)))
         ln_sum, ln_squares = ln_sum + seen_ln, ln_squares + seen_ln * seen_ln

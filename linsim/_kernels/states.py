@@ -19,7 +19,7 @@ from .products import aligned
 from .rowwise import unfill
 from .singular import bidiagonalise, lay_out, squares, tile_work
 from .sums import assemble, clear, content_of, leading_of, room
-from .values import angular_of, ranks_of, sizes_of
+from .values import angular_of, ranks_of, room_for_ranks, sizes_of
 
 __all__ = ["matrices", "measure", "measure_in", "room_to_measure"]
 
@@ -139,8 +139,8 @@ def room_to_measure(n, d, in_lanes, like):
     squared, work = aligned(wide * at_once, like), aligned(tile_work(tall, wide) * at_once, like)
     singular, places = np.empty(wide), np.zeros(2 * _W, np.int64)
     whole = aligned(0 if in_lanes else size, like)
-    m, logs = np.zeros(wide), np.zeros(wide)
-    tiles, single = (stage, tile, diagonal, above, squared, work), (whole, singular, m, logs)
+    tiles = (stage, tile, diagonal, above, squared, work)
+    single = (whole, singular, room_for_ranks(wide, like))
     return space, (sums, around), tiles, single, places, held
 
 
@@ -154,7 +154,7 @@ def measure_in(
     space, few, tiles, single, places, held = place
     of_sizes, of_angles, of_ranks, in_lanes = wanted
     S, x, q, alpha = space[0][2], space[1][2], space[1][1], space[2][0]
-    (sums, around), (whole, singular, m, logs) = few, single
+    (sums, around), (whole, singular, of_each) = few, single
     stage, tile, diagonal, above, squared, work = tiles
     log_unit, stride, at_once = math.log2(unit), q.size, places.size if in_lanes else 0
     filled = 0
@@ -197,7 +197,7 @@ def measure_in(
                 p = places[lane]
                 lost[p] = not _decreasing(squared, lane, scales[p], singular)
                 ranks_of(
-                    singular, pairs[p], largest[p], noise[p], unit, m, logs, p, values[10:], errors[10:]
+                    singular, pairs[p], largest[p], noise[p], unit, of_each, p, values[10:], errors[10:]
                 )  # fmt: skip
             filled = 0
 

@@ -13,10 +13,15 @@ import math
 import numba as nb
 import numpy as np
 
+from .elementary import ln_of
 from .kept import KEPT, UNCOUNTED
+from .lanes import WIDTH, load, maximum, splat, store, where
+from .lanes import total as sum_of
 from .layer import power_of_two
+from .products import aligned
+from .rowwise import padded
 
-__all__ = ["angular_of", "ranks", "ranks_of", "sizes_of"]
+__all__ = ["angular_of", "ranks", "ranks_of", "room_for_ranks", "sizes_of"]
 
 _COMPILE = {"nogil": True, "error_model": "numpy", **KEPT}
 
@@ -25,6 +30,7 @@ _EMPTY = -(2.0**60)
 _EPS = 2.0**-52
 _LN2 = math.log(2.0)
 _TINY = 1e-300
+_W = WIDTH // 8
 
 
 @nb.njit(**UNCOUNTED)
@@ -236,8 +242,18 @@ def angular_of(sums, pair, largest, noise, n, d, unit, s, values, errors):
         _write(values, errors, 2 * k + 1, s, logarithm, error, exists, hidden, False)
 
 
+@nb.njit(**{**UNCOUNTED, "_nrt": True})
+def room_for_ranks(several, like):
+    """Return room for as many singular values: theirs, their logarithms, and 0, 1, ... beside them."""
+    m, logs = aligned(padded(several), like), aligned(padded(several), like)
+    numbers = aligned(m.size, like)
+    for k in range(m.size):
+        numbers[k] = k
+    return m, logs, numbers
+
+
 @nb.njit(**UNCOUNTED)
-def ranks_of(singular, pair, largest, noise, unit, m, logs, s, values, errors):
+def ranks_of(singular, pair, largest, noise, unit, room, s, values, errors):
     """Write :data:`.slots.RANKS` of a state, and errors, at place ``s``: ``_singular.py``, ``_rank.py``.
 
     Parameters
@@ -245,8 +261,9 @@ def ranks_of(singular, pair, largest, noise, unit, m, logs, s, values, errors):
     singular (min(n, d),) : singular values of the minors where the leading pair is split off, else of the
         whole, decreasing
     pair, largest, noise, unit : as of :func:`angular_of`
-    m, logs : room for as many numbers
+    room : as :func:`room_for_ranks` makes it
     """
+    m, logs, numbers = room
     several = singular.size
     count = max(several - 1, 1)
     part, rounding = 1 / math.sqrt(float(several)), 4 * unit
@@ -260,21 +277,23 @@ def ranks_of(singular, pair, largest, noise, unit, m, logs, s, values, errors):
     own_noise = part * pair[4] + rounding * second if split_off else whole_noise
     safe_first = first if first > 0 else 1.0
     total = 0.0
-    for k in range(count):
-        m[k] = singular[behind + k] / safe_first if several > 1 else 0.0
+    for k in range(m.size):
+        m[k] = singular[behind + k] / safe_first if k < count and several > 1 else 0.0
         total += m[k]
     sum_all = 1 + scale * total
     P = scale * total / sum_all
     # entropy / 2**delta = (1 - P) (-ln(1 - P)/P) sum share - sum share ln(p_k)
     slope = 1 + P / 2 if P < 1e-12 else -math.log1p(-P) / P
-    entropy = 0.0
-    for k in range(count):
-        share = m[k] / sum_all
-        if share > 0:
-            logs[k] = math.log(share)
-            entropy += share * (logs[k] + delta * _LN2)
-        else:
-            logs[k] = -np.inf
+    shift = delta * _LN2
+    zero, one, none = splat(m, 0.0), splat(m, 1.0), splat(m, -np.inf)
+    sums = zero
+    for k in range(0, m.size, _W):
+        share = load(m, k) / sum_all
+        there = share > 0.0
+        ln = ln_of(where(there, share, one))
+        sums = sums + where(there, share * (ln + shift), zero)
+        store(logs, k, where(there, ln, none))
+    entropy = sum_of(sums)
     entropy = (1 - P) * slope * total / sum_all - entropy
     E = scale * entropy
     growth = 1 + E / 2 if E < 1e-12 else math.expm1(E) / E
@@ -285,15 +304,20 @@ def ranks_of(singular, pair, largest, noise, unit, m, logs, s, values, errors):
     # lost in the noise may be as large as it
     d_p = off / sum_all
     own = own_noise / (safe_first * sum_all)
-    slopes = (E - math.log1p(-_less(P, 0.5))) ** 2
-    steps = length = 0.0
     # logarithms of what is lost: of the smallest shares, and of these in units of 2**delta
-    small, smaller = math.log(_more(d_p, _TINY)), math.log(_more(own, _TINY))
-    for k in range(count):
-        slopes += (_more(logs[k] + delta * _LN2, small) + E) ** 2
+    small, smaller = splat(m, math.log(_more(d_p, _TINY))), splat(m, math.log(_more(own, _TINY)))
+    slope_squares = step_squares = squares = zero
+    for k in range(0, m.size, _W):
+        ln, there = load(logs, k), load(numbers, k) < float(count)
+        x = maximum(ln + shift, small) + E
+        slope_squares = slope_squares + where(there, x * x, zero)
         # the gap: sum over the others of (1 - ln p_k) dp_k, in units of 2**delta
-        steps += (1 - (_more(logs[k], smaller) + delta * _LN2)) ** 2
-        length += (scale * m[k]) ** 2
+        x = one - (maximum(ln, smaller) + shift)
+        step_squares = step_squares + where(there, x * x, zero)
+        x = load(m, k) * scale
+        squares = squares + x * x
+    slopes = (E - math.log1p(-_less(P, 0.5))) ** 2 + sum_of(slope_squares)
+    steps, length = sum_of(step_squares), sum_of(squares)
     # (and where all are equal, and slopes vanish, by sum dp^2 / p)
     d_entropy = d_p * math.sqrt(slopes) + 1.5 * several * d_p * d_p
     grown = entropy * growth
@@ -317,6 +341,6 @@ def ranks_of(singular, pair, largest, noise, unit, m, logs, s, values, errors):
 @nb.njit(**_COMPILE)
 def ranks(singular, pairs, largest, noise, unit, values, errors):
     """Do what :func:`ranks_of` does for B states, whose singular values others found: (B, .) to (4, B)."""
-    m, logs = np.zeros(max(singular.shape[1], 1)), np.zeros(max(singular.shape[1], 1))
+    room = room_for_ranks(singular.shape[1], values)
     for s in range(singular.shape[0]):
-        ranks_of(singular[s], pairs[s], largest[s], noise[s], unit, m, logs, s, values, errors)
+        ranks_of(singular[s], pairs[s], largest[s], noise[s], unit, room, s, values, errors)

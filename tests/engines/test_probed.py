@@ -178,7 +178,7 @@ def test_states_in_the_cache_are_those_that_are_handed_out(shape, metrics, monke
     A[2, : n // 2] = np.eye(n)[: n // 2]  # which stay what they are
     x0[2, : n // 2] = 0
     rule = Linear(A, rule.H)
-    options = {"method": "parts", "layers": [1, 2, 5, 6, 20], "metrics": metrics}
+    options = {"method": "parts", "layers": [0, 1, 2, 5, 6, 20], "metrics": metrics}
     seen = by_probe(monkeypatch)
     found = simulate(rule, x0, 20, **options)
     with monkeypatch.context() as patch:
