@@ -101,4 +101,7 @@ def use(group: str, dtype: str) -> None:
     if group == "parts":  # with a bias no probe tells how rounding grows
         simulate(Linear(A, H, bias=np.ones(3, dtype=dtype)), x0, 3, method="parts")
     method = others.get(group, group)
-    simulate(Linear(A, H), x0, 3, method=method, metrics=None if method in ("parts", "iterate") else "plain")
+    metrics = None if method in ("parts", "iterate") else "plain"
+    simulate(Linear(A, H), x0, 3, method=method, metrics=metrics)
+    if group == "parts":  # states are handed out where they are kept
+        simulate(Linear(A, H), x0, 3, method=method, keep_states=True)

@@ -129,19 +129,33 @@ def together(
     names = (*SIZES, *ANGULAR, *RANKS)
     if task.n == 1 or not set(names) >= set(task.names):
         return None
+    from .._kernels.lanes import WIDTH
+    from .._kernels.layer import layout, places
     from .._kernels.probed import measured
+    from .._kernels.states import room_to_measure
 
     _kernels.announce(measured, "float64")
     way, shape = _way(task, cut, A, H, numbers), (len(numbers), len(task.layers))
     e, noise = np.empty((2, *shape, len(PARTS)))
     values, errors = np.empty((2, len(names), *shape))
     lost = np.zeros(1, dtype=np.int64)
-    asked = tuple(not set(group).isdisjoint(task.names) for group in (SIZES, ANGULAR, RANKS))
+    asked = (*(not set(group).isdisjoint(task.names) for group in (SIZES, ANGULAR, RANKS)), True)
+    # as many states as matrices lie side by side where singular values are found
+    b, n, d = 2 * (WIDTH // 8), task.n, task.d
+    held = tuple(np.zeros((b, *shape)) for shape in ((), (d,), (n,), (n, d), (len(PARTS),), (len(PARTS),)))
+    held += (np.zeros(b, dtype=bool), np.zeros((b, n)), np.zeros((b, n), dtype=bool))
+    # what measures them has been compiled for arrays that are only read
+    seen = tuple(map(_kernels.frozen, held))
+    mean = tuple(map(_kernels.frozen, (np.ones((1, n)), np.zeros((1, d)), np.ones(1, dtype=bool))))
+    out = tuple(np.zeros(shape) for shape in ((0, n, d), b, (len(names), b), (len(names), b), (b, 6), b))
+    out += (np.zeros(b, dtype=bool),)
+    lay = layout(n, d, way.compressible, 8)
     flat = (e.reshape(-1, len(PARTS)), noise.reshape(-1, len(PARTS)))
     found = (values.reshape(len(names), -1), errors.reshape(len(names), -1))
     measured(
         A, H, way.sums, way.turns, *way.drive, way.x0, until[:, :, 0], numbers, task.layers, way.every,
-        way.kept, way.generic, way.compressible, way.room, asked, *flat, *found, lost, task.stop,
+        way.kept, way.generic, way.compressible, lay, *places(d, lay.height, 8), way.room,
+        room_to_measure(n, d, True, seen[3]), held, seen, mean, asked, out, *flat, *found, lost, task.stop,
     )  # fmt: skip
     if task.stop[0]:
         raise StoppedError

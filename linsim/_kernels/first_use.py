@@ -16,13 +16,13 @@ import sys
 import time
 from typing import Any
 
-__all__ = ["GROUPS", "compile_all", "compiled", "kept", "ready", "wait"]
+__all__ = ["GROUPS", "compile_all", "compiled", "kept", "kernels_of", "ready", "wait"]
 
 #: what is compiled together: the functions of this package that are called from Python
 GROUPS = {
     "lanes": ("walk.walk",),
     "bands": ("layer.apply_layer",),
-    "parts": ("shadows.walk", "begin.begin", "probed.probed"),
+    "parts": ("shadows.walk", "begin.begin", "probed.probed", "probed.measured"),
     "jump": ("jump.jump",),
     "powers": ("powers.powered",),
     "sums": ("states.measure", "states.matrices", "values.ranks", "begin.given"),
@@ -55,6 +55,9 @@ GROUPS = {
     "linear": ("linear.to_panels", "linear.linear"),
     "tridiagonal": ("tridiagonal.eigenvalues",),
 }
+
+# of groups for both precisions, what is for double precision alone
+_DOUBLE = ("begin.begin", "probed.probed", "probed.measured")
 
 # seconds until another look for what was not there
 _PATIENCE = 0.5
@@ -92,9 +95,14 @@ def ready(group: str, dtype: Any) -> bool:
 
 def compiled(group: str, dtype: str) -> bool:
     """Whether all kernels of a group are."""
-    modules = [name.split(".") for name in GROUPS[group]]
-    kernels = [getattr(importlib.import_module(f".{module}", __package__), name) for module, name in modules]
-    return all(kept(kernel, dtype) for kernel in kernels)
+    return all(kept(kernel, dtype) for kernel in kernels_of(group, dtype))
+
+
+def kernels_of(group: str, dtype: str) -> list[Any]:
+    """The kernels of a group that states of a dtype need."""
+    wanted = [name for name in GROUPS[group] if dtype == "float64" or name not in _DOUBLE]
+    modules = [name.split(".") for name in wanted]
+    return [getattr(importlib.import_module(f".{module}", __package__), name) for module, name in modules]
 
 
 def compile_all(processes: int) -> None:
@@ -104,7 +112,7 @@ def compile_all(processes: int) -> None:
     # the longest first
     both = ("parts", "lanes", "bands", "clouds", "elementary", "linear")
     keys = [(group, dtype) for group in both for dtype in ("float64", "float32")]
-    others = ("jump", "powers", "draws", "symmetric", "laws", "blocks", "tangents")
+    others = ("sums", "draws", "jump", "blocks", "tangents", "symmetric", "powers", "views", "laws")
     keys += [(group, "float64") for group in others]
     missing = [key for key in keys if not compiled(*key)]
 

@@ -12,7 +12,7 @@ import numba as nb
 import numpy as np
 
 from .begin import given
-from .kept import KEPT, NOTHING_NEW, UNCOUNTED
+from .kept import KEPT, NOTHING_NEW
 from .lanes import WIDTH, load, splat, store
 from .layer import (
     ABSENT,
@@ -31,8 +31,7 @@ from .layer import (
 )
 from .onward import begin, onward
 from .parts import IN_MEAN, IN_R, IN_ROW
-from .products import aligned
-from .states import measure_in, room_to_measure
+from .states import measure_in
 
 __all__ = ["hand_out", "measured", "probed"]
 
@@ -106,10 +105,10 @@ def probed(
             hand_out(lay, base, stride, room.Y, room.ledger, R[p, t], r[p, t], e[p, t], noise[p, t])
 
 
-@nb.njit(**_COMPILE)
+@nb.njit(**NOTHING_NEW)
 def measured(
     A, H, totals, turns, drive, sizes, x0, until, numbers, wanted, every, preserved, generic, compressed,
-    room, asked, e, noise, values, errors, lost, stop,
+    lay, base, stride, room, place, held, seen, cut, asked, out, e, noise, values, errors, lost, stop,
 ):  # fmt: skip
     """Take m systems through the layers, and write the default metrics of k wanted ones and their errors.
 
@@ -119,43 +118,24 @@ def measured(
     Parameters
     ----------
     until : (m or 1, n) int, the layer up to which a token is exactly zero, -1 for never
-    asked : whether SIZES, ANGULAR and RANKS of :mod:`.slots` are
+    lay, base, stride : as :func:`.layer.layout` and :func:`.layer.places` say
+    room, place : as :func:`.onward.room_for` and :func:`.states.room_to_measure` make them
+    held : a (B,), r (B, d), b (B, n), R (B, n, d), e (B, 5), noise (B, 5), preserves (B,) bool, rows (B, n),
+        zero (B, n) bool, of as many states as are measured together, with zeros in a and b
+    seen, cut : the same, and v (1, n), z (1, d), constant (1,), as :func:`.states.measure` takes them
+    asked : whether SIZES, ANGULAR and RANKS of :mod:`.slots` are, and True
+    out : what :func:`.states.measure` writes: minors (0, n, d), scales (B,), values, errors (14, B),
+        pairs (B, 6), largest (B,), lost (B,) bool
     e, noise : (m k, 5), exponents of the parts of states and log2 of their errors, written
     values, errors : (14, m k), SIZES, ANGULAR and RANKS, one below the other, written
     lost : (1,) int, how many states there are whose singular values were not found, written
     others : as of :func:`probed`, where systems begin at layer 0 and rows of attention sum to one number
     """
-    n, d = x0.shape[1], x0.shape[2]
-    lay = layout(n, d, compressed, x0.itemsize)
-    base, stride = places(d, lay.height, x0.itemsize)
-    # as many states as matrices lie side by side where singular values are found
-    B = 2 * (WIDTH // 8)
-    held = (
-        np.zeros(B), np.zeros((B, d)), np.zeros((B, n)), aligned(B * n * d, x0).reshape(B, n, d),
-        np.zeros((B, 5)), np.zeros((B, 5)), np.zeros(B, np.bool_), np.zeros((B, n)),
-        np.zeros((B, n), np.bool_),
-    )  # fmt: skip
-    cut = np.ones((1, n)), np.zeros((1, d)), np.ones(1, np.bool_)
-    out = (
-        np.zeros((0, n, d)), np.zeros(B), np.zeros((values.shape[0], B)), np.zeros((values.shape[0], B)),
-        np.zeros((B, 6)), np.zeros(B), np.zeros(B, np.bool_),
-    )  # fmt: skip
-    _measured(
-        A, H, totals, turns, drive, sizes, x0, until, numbers, wanted, every, preserved, generic, compressed,
-        room, asked, e, noise, values, errors, lost, stop, lay, base, stride, held, cut, out,
-        room_to_measure(n, d, True, held[3]),
-    )  # fmt: skip
-
-
-@nb.njit(**UNCOUNTED)
-def _measured(
-    A, H, totals, turns, drive, sizes, x0, until, numbers, wanted, every, preserved, generic, compressed,
-    room, asked, e, noise, values, errors, lost, stop, lay, base, stride, held, cut, out, place,
-):  # fmt: skip
-    """What :func:`measured` does once there is room for it."""
     n, eps = lay.n, 2.220446049250313e-16
-    half_log_n = 0.5 * math.log2(float(n))
-    a, r, b, R, own_e, own_noise, kept, rows, zero = held
+    # a variable: a constant would be compiled a function of its own
+    half_log_n, known = 0.5 * math.log2(float(n)), n > 0
+    _, r, _, R, own_e, own_noise, kept, rows, zero = held
+    as_a, as_r, as_b, as_R, as_e, as_noise, as_kept, as_rows, as_zero = seen
     v, z, constant = cut
     minors, scales, own_values, own_errors, pairs, largest, left_out = out
     filled, done, every_one = 0, 0, numbers.size * wanted.size
@@ -186,12 +166,12 @@ def _measured(
                 off[j] = off[j] if off[j] == off[j] else np.inf
                 e[done + filled, j], noise[done + filled, j] = own_e[filled, j], off[j]
             filled += 1
-            if filled < a.size and done + filled < every_one:
+            if filled < as_a.size and done + filled < every_one:
                 continue
             measure_in(
-                place, a[:filled], r, b, R, r, own_e, own_noise, v, z, constant, kept, rows, True, zero, eps,
-                (asked[0], asked[1], asked[2], True), minors, scales, own_values, own_errors, pairs, largest,
-                left_out,
+                place, as_a[:filled], as_r, as_b, as_R, as_r, as_e, as_noise, v, z, constant, as_kept,
+                as_rows, known, as_zero, eps, asked, minors, scales, own_values, own_errors, pairs,
+                largest, left_out,
             )  # fmt: skip
             for j in range(filled):
                 lost[0] += left_out[j]

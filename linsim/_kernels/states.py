@@ -125,7 +125,7 @@ def measure(
     )  # fmt: skip
 
 
-@nb.njit(**{**UNCOUNTED, "_nrt": True})
+@nb.njit(**_COMPILE)
 def room_to_measure(n, d, in_lanes, like):
     """Return the room for :func:`measure_in`; ``like``: an array of double precision."""
     space = room(n, d, like)

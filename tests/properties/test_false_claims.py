@@ -684,7 +684,7 @@ FALSE_CLAIMS = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("seed", [None, pytest.param(1, marks=pytest.mark.full)])
 @FALSE_CLAIMS
 def test_false_claims_are_refuted(claim, strategy, confirm, seed, tmp_path):
