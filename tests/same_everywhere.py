@@ -1,12 +1,12 @@
 """One set of systems under another processor, thread count or version: the same verdicts, NaN and values.
 
-    python tests/same_everywhere.py write OUT.npz --inputs IN.npz [--count 200]
+    python tests/same_everywhere.py write OUT.npz --inputs IN.npz [--count 200] [--dtype float64]
     python tests/same_everywhere.py compare OUT.npz OTHER.npz ...
 
 ``write`` draws the systems of ``tests/reliability.py`` (or takes them from IN.npz, where it is there:
 draws go through BLAS), runs and predicts them, and saves every value with its error, and every verdict.
-``compare`` holds the others against the first: verdicts equal, NaN in the same places, values within the
-sum of their errors.
+``compare`` holds the others against the first, in the precisions that both have: verdicts equal, NaN in the
+same places, values within the sum of their errors.
 
 An error estimate that comes near the resolution may fall on either side of it.  Where one is within a factor
 NEAR of it the NaN pattern is not compared but counted; more than a hundredth of all values is a failure.
@@ -47,6 +47,7 @@ UNDECIDED = 0.01
 BOUNDS = (5.0, 0.01)
 #: families whose verdicts are asked for
 RULES = (linsim.Linear, linsim.MultiHead)
+DTYPES = ("float64", "float32")
 DEPTHS = [1, 10, 100, 1000]
 BOUNDED = ("token_diversity", "cosine_gap", "rank_gap")
 
@@ -123,7 +124,7 @@ def _verdicts(system: harness.System) -> tuple[list[str], np.ndarray]:
     return said, bounds
 
 
-def write(path: str, inputs: str | None, count: int, seed: int) -> None:
+def write(path: str, inputs: str | None, count: int, seed: int, dtypes: tuple[str, ...] = DTYPES) -> None:
     """Run the systems and save what was seen."""
     harness.memory = {}
     given = inputs is not None and os.path.exists(inputs)
@@ -132,7 +133,7 @@ def write(path: str, inputs: str | None, count: int, seed: int) -> None:
             after = json.loads(str(stored["after"]))
             harness.memory = {key: (stored[key], state) for key, state in after.items()}
     seen = {}
-    for dtype in ("float64", "float32"):
+    for dtype in dtypes:
         seen |= observe(count, seed, dtype)
     np.savez_compressed(path, **seen)
     if inputs is not None and not given:
@@ -144,7 +145,10 @@ def write(path: str, inputs: str | None, count: int, seed: int) -> None:
 def differences(first: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> list[str]:
     """What differs by more than it may, in words; empty where the two agree."""
     found = []
-    for dtype in ("float64", "float32"):
+    both = [dtype for dtype in DTYPES if f"{dtype} name" in first and f"{dtype} name" in other]
+    if not both:
+        return ["nothing in one precision"]
+    for dtype in both:
         name, a, b = first[f"{dtype} name"], first[f"{dtype} value"], other[f"{dtype} value"]
         if not np.array_equal(name, other[f"{dtype} name"]):
             return [f"{dtype}: other systems"]
@@ -165,9 +169,9 @@ def differences(first: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> l
                 f"{dtype}: {100 * share:.2f} % of the estimates lie within {NEAR:g} times of the resolution"
             )
         allowed = e + f + 4 * np.spacing(size)
-        both = ~np.isnan(a) & ~np.isnan(b)
+        known = ~np.isnan(a) & ~np.isnan(b)
         with np.errstate(invalid="ignore"):
-            apart = both & (a != b) & ~(np.abs(a - b) <= allowed)
+            apart = known & (a != b) & ~(np.abs(a - b) <= allowed)
         found += [
             f"{n}: {x!r} and {y!r} (errors {p:.3g}, {q:.3g})"
             for n, x, y, p, q in _rows(apart, name, a, b, e, f)
@@ -209,11 +213,12 @@ def main(arguments: list[str] | None = None) -> int:
     writing.add_argument("--inputs")
     writing.add_argument("--count", type=int, default=200)
     writing.add_argument("--seed", type=int, default=1)
+    writing.add_argument("--dtype", choices=DTYPES, help="one precision alone")
     comparing = commands.add_parser("compare")
     comparing.add_argument("paths", nargs="+")
     asked = parser.parse_args(arguments)
     if asked.command == "write":
-        write(asked.path, asked.inputs, asked.count, asked.seed)
+        write(asked.path, asked.inputs, asked.count, asked.seed, (asked.dtype,) if asked.dtype else DTYPES)
         return 0
     first, *others = asked.paths
     base, wrong = load(first), 0

@@ -457,6 +457,7 @@ def test_bad_input_is_one_line_and_nothing_is_timed(case, capsys, tmp_path, monk
     assert named in err
 
 
+@pytest.mark.full
 def test_scaling_prints_markdown(capsys):
     code, out, _ = command(capsys, "--scaling", "--quick", "--repeats", 1)
     assert code == 0

@@ -93,6 +93,7 @@ def judge(seed, index, family, dtype):
     agree(found, expected, dtype, dtype == "float64" and "non-normal" not in family)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family(family, card):
     judge(7, 1, family, "float64")

@@ -51,7 +51,7 @@ def truth_of(case):
     )
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_gap_to_depth_1200(case):
     assert worst_error(run_of(case), truth_of(case)) <= BOUND

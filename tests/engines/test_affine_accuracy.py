@@ -120,6 +120,7 @@ SHORT = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "case", [pytest.param(c, marks=() if c.name in SHORT else pytest.mark.full, id=c.name) for c in CASES]
 )

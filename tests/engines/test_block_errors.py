@@ -83,6 +83,7 @@ def _errors(state, X):
     return [(float(mp.log(a, 2)), float(b)) for a, b in pairs if a > 0]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_errors_are_honest_and_sharp(name, start, monkeypatch):

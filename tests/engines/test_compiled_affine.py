@@ -61,6 +61,7 @@ def drawn():
 RULES, X0 = drawn()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", RULES)
 def test_all_metrics_say_what_whole_arrays_say(name, dtype, monkeypatch):
@@ -72,6 +73,7 @@ def test_all_metrics_say_what_whole_arrays_say(name, dtype, monkeypatch):
     agree(found, expected, dtype)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("method", "dtype"), [("lanes", "float64"), ("lanes", "float32"), ("bands", "float64")]
 )

@@ -366,6 +366,7 @@ def never_lies(system, engine, layers=(0, 1, 2, 5, 20, 60, 150), digits=600):
     return verdict
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", STRUCTURED)
 def test_structured_systems_are_true_or_refused(name, engine):
@@ -464,6 +465,7 @@ def test_squaring_has_every_gap_to_depth_1200(case):
     assert worst(found, truth) <= BOUND
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("sharp", [False, True])
 def test_squaring_holds_for_causal_attention_to_1e5(sharp):
     rng = np.random.default_rng(24 + sharp)

@@ -83,6 +83,7 @@ def _by_clouds(monkeypatch, *args, **kwargs):
         return simulate(*args, **kwargs)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("times", [0, 1, 4, 20])
 @pytest.mark.parametrize("name", BLOCKS)
 def test_values_are_those_of_clouds(name, times, monkeypatch):

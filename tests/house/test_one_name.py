@@ -84,7 +84,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_work_beside_the_users_own_files(name, theirs, path):
     arguments, code, said = COMMANDS[name]

@@ -268,3 +268,8 @@ def test_differences_between_processors_are_seen():
     undecided = other("float64 error", put(2, same_everywhere.harness.TOLERANCE["float64"][0]))
     assert len(undecided) == 1
     assert "within 3 times" in undecided[0]
+    # of what has one precision alone, that one
+    alone = {key: x for key, x in base.items() if key.startswith("float64")}
+    assert same_everywhere.differences(base, alone) == []
+    assert same_everywhere.differences(base, alone | {"float64 value": np.zeros(3)})
+    assert same_everywhere.differences(base, {}) == ["nothing in one precision"]

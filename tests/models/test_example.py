@@ -67,6 +67,7 @@ def test_default_agrees_and_draws(tmp_path):
     assert pdf.read_bytes()[:5] == b"%PDF-"
 
 
+@pytest.mark.full
 @needs_model
 def test_a_sharpening_head(tmp_path):
     done = run(tmp_path, "--layer", "5", "--head", "0", "--out", "here/it/is")

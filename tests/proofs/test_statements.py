@@ -25,7 +25,7 @@ queries_of = cache(lambda name: dict(STATEMENTS[name].second(smt.load())) if STA
 every_statement = pytest.mark.parametrize("name", STATEMENTS)
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @every_statement
 def test_it_is_what_it_says(name):
     """Everything checks, and what is said to be needed stops the derivation where it is dropped."""
@@ -64,7 +64,7 @@ def test_the_catalogue_is_large_enough_and_covers_the_theory():
     assert "open" in aims
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @every_statement
 def test_every_step_matters(name):
     """Each step with a wrong sign, a wrong side or a wrong limit is not accepted."""
@@ -92,6 +92,7 @@ def broken(step):
         yield dataclasses.replace(step, right=step.right + 1)
 
 
+@pytest.mark.sample(3)
 @every_statement
 def test_a_stronger_or_opposite_conclusion_is_not_derived(name):
     for claim in STATEMENTS[name].claims:
@@ -117,6 +118,7 @@ def stronger(conclusion):
         yield {">=": sympy.Gt, "<=": sympy.Lt}[conclusion.rel_op](*sides, evaluate=False)
 
 
+@pytest.mark.sample(3)
 @every_statement
 def test_the_second_form_can_fail(name):
     """The opposite conclusion is refuted, and so is a strict one in place of one that allows equality."""
@@ -171,7 +173,7 @@ def agreement(name, points, seed=0):
     return compared
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @every_statement
 def test_the_two_forms_say_the_same(name):
     compared = agreement(name, points=8)

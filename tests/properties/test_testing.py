@@ -228,6 +228,7 @@ def test_condition_bounds_the_basis():
     )
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("kind", "H"),
     [
@@ -481,6 +482,7 @@ def test_answers_that_are_one_boolean_or_number(answer):
     assert isinstance(falsify(lambda system: answer, ONE, max_examples=5), Supported)
 
 
+@pytest.mark.full
 def test_target_finds_what_blind_search_misses(here):
     """One matrix of whole numbers among 7^9, which blind search misses and margins lead to."""
 

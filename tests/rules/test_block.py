@@ -69,6 +69,7 @@ BLOCKS = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", BLOCKS)
 def test_against_arbitrary_precision(name):
     """Every gap, at every layer, is that of the textbook block; below 1e-16 as well."""
@@ -92,6 +93,7 @@ def _some(block, x0, depth, seed, name):
     return block_oracle.states(block, x0, depth if name != "softmax alone" else 5, seed)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ["post", "gelu", "tanh", "relu", "softmax", "causal"])
 def test_gaps_far_below_rounding(name):
     """At layer 160 token diversity is far below what a difference of token means could show."""

@@ -234,6 +234,7 @@ def test_a_closed_client_is_refused(cluster):
         swept(executor=other)
 
 
+@pytest.mark.sample(2)
 def test_a_script_that_its_workers_cannot_import_is_said(tmp_path):
     """Each worker would begin the sweep again; nothing is to be blamed on the points."""
     script = tmp_path / "script.py"

@@ -243,6 +243,7 @@ def test_cdf_for_haar_weights_is_the_law_of_a_cosine():
     np.testing.assert_allclose(three.cdf([0.1, 0.25, 1.25, 2.25, 3]), [0, 0, 0.5, 1, 1], atol=1e-15)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", ["gaussian", "orthogonal"])
 @pytest.mark.parametrize("d", [1, 2, 3, 768, 10**6])
 @pytest.mark.parametrize("s", [1e-6, 0.1, 1.0, 1e4])
@@ -380,6 +381,7 @@ def exact_energies(P, x0, s, depth):
     return np.array(out, dtype=float).T
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("s", [0.3, 1.0, 5.0])
 @pytest.mark.parametrize("build", ["softmax", "doubly", "reversible", "symmetric", "causal", "uniform"])
 def test_expected_energies_keep_their_digits(build, s):

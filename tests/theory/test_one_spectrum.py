@@ -37,6 +37,7 @@ def random_attention(rng):
     return mix / n + (1 - mix) * shift
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("seed", range(60))
 def test_weights_alone_never_contradict_a_partner(seed):
     rng = np.random.default_rng(seed)

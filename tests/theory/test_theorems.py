@@ -329,7 +329,7 @@ def names(pairs):
     return [f"{claim.__name__}-{i}" for i, (claim, _) in enumerate(pairs)]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("claim", "systems"), CLAIMS, ids=names(CLAIMS))
 def test_statement(claim, systems, tmp_path):
     found = testing.falsify(claim, systems, max_examples=40, path=tmp_path)
