@@ -69,10 +69,11 @@ def rough(values: HostArray, errors: HostArray, names: tuple[str, ...], relative
     ``values``, ``errors`` (metrics, b, layers); ``relative`` (b, layers): how much of a state is
     rounding.  To keep modes apart helps against what cancels, not against that.
     """
-    less = _FINE / np.maximum(_FINE, _CANCELLED * relative)
-    gone: HostArray = np.any(
-        too_far_off(values, errors * less, names, dict.fromkeys(names, _FINE)), axis=(0, -1)
-    )
+    gone = ~np.all(errors <= _FINE, axis=(0, -1))
+    if gone.any():
+        less = _FINE / np.maximum(_FINE, _CANCELLED * relative[gone])
+        far = too_far_off(values[:, gone], errors[:, gone] * less, names, dict.fromkeys(names, _FINE))
+        gone[gone] = np.any(far, axis=(0, -1))
     return gone
 
 
