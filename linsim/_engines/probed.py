@@ -105,7 +105,8 @@ def _way(task: Task, cut: Split, A: HostArray, H: HostArray, numbers: HostArray)
         tuple(_kernels.frozen(x) for x in packed_drive([], d, x0.dtype)),
         x0,
         np.broadcast_to(pauses(task), task.size)[numbers],
-        np.broadcast_to(cut.preserves_mean.ravel(), len(numbers)),
+        # kernels are compiled for each layout that they meet
+        _kernels.frozen(np.broadcast_to(cut.preserves_mean.ravel(), len(numbers))),
         np.random.default_rng(0).standard_normal((n + 1, max(n, d))),
         compressible,
         room_for(layout(n, d, compressible, x0.dtype.itemsize), A.shape[1], x0),
@@ -154,8 +155,8 @@ def together(
     flat = (e.reshape(-1, len(PARTS)), noise.reshape(-1, len(PARTS)))
     found = (values.reshape(len(names), -1), errors.reshape(len(names), -1))
     measured(
-        A, H, way.sums, way.turns, *way.drive, way.x0, until[:, :, 0], numbers, task.layers, way.every,
-        way.kept, way.generic, way.compressible, lay, *places(d, lay.height, 8), way.room,
+        A, H, way.sums, way.turns, *way.drive, way.x0, _kernels.frozen(until[:, :, 0]), numbers, task.layers,
+        way.every, way.kept, way.generic, way.compressible, lay, *places(d, lay.height, 8), way.room,
         room_to_measure(n, d, True, seen[3]), held, seen, mean, asked, out, *flat, *found, lost, task.stop,
     )  # fmt: skip
     if task.stop[0]:

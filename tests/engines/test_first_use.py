@@ -92,6 +92,28 @@ def test_every_group_compiles_what_it_names(group, dtype):
         assert any(dtype in str(signature) for signature in kernel.signatures), kernel
 
 
+BATCHES = """
+import numpy as np, linsim
+from linsim._kernels import begin, probed, shadows, states, walk
+A, H = linsim.attention.softmax(6, 4, size=(5,), rng=1), np.linspace(-0.3, 0.4, 80).reshape(5, 4, 4)
+x0 = np.random.default_rng(0).standard_normal((5, 6, 4))
+x0[1, :2] = 0
+for shared in range(8):
+    a, h, x = (M[0] if shared & bit else M for M, bit in ((A, 1), (H, 2), (x0, 4)))
+    for options in ({"metrics": "plain"}, {}, {"keep_states": True}, {"metrics": ["log_hfc_lfc"]}):
+        linsim.simulate(linsim.Linear(a, h), x, 6, layers=[0, 2, 6], **options)
+        linsim.simulate(linsim.Linear(a, h), x, 6, **options)
+kernels = walk.walk, shadows.walk, begin.begin, begin.given, states.measure, probed.measured, probed.probed
+print([len(kernel.signatures) for kernel in kernels])
+"""
+
+
+def test_a_kernel_is_compiled_once_whatever_is_shared_in_a_batch():
+    """Numba compiles for each layout of an array, which takes longer than most runs."""
+    done = subprocess.run([sys.executable, "-c", BATCHES], capture_output=True, text=True, check=True)
+    assert max(eval(done.stdout)) == 1, done.stdout
+
+
 @pytest.mark.full
 def test_a_new_machine_answers_first_and_compiles_then(tmp_path):
     code = """
