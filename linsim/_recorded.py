@@ -256,11 +256,14 @@ def missing(found: Recorded, allowed: Mapping[str, float]) -> Array:
     if any(namespace(x) is not np or x.shape != errors[0].shape for x in errors):
         return too_far_off(_together(found.values), _together(found.errors), names, allowed)
     out = np.zeros((len(names), *(errors[0].shape if errors else (1, 1))), dtype=bool)
-    # of most metrics the largest error says that all are fine
-    which = [k for k, name in enumerate(names) if not np.max(errors[k], initial=0.0) <= allowed[name]]
+    # of most metrics the largest error says that all are fine, whatever the values
+    limit, _, at_most = _bounds(names, tuple(allowed[name] for name in names))
+    fine = np.minimum(limit, at_most).ravel()
+    which = [k for k, x in enumerate(errors) if not np.max(x, initial=0.0) <= fine[k]]
     if which:
-        value, error = (np.array([x[names[k]] for k in which]) for x in (found.values, found.errors))
-        out[which] = too_far_off(value, error, tuple(names[k] for k in which), allowed)
+        some = tuple(names[k] for k in which)
+        value, error = (_together({name: x[name] for name in some}) for x in (found.values, found.errors))
+        out[which] = too_far_off(value, error, some, allowed)
     return out
 
 
@@ -269,8 +272,6 @@ def too_far_off(value: Array, error: Array, names: tuple[str, ...], allowed: Map
     xp = namespace(error)
     bounds = _bounds(names, tuple(allowed[name] for name in names))
     limit, most, at_most = bounds if xp is np else (on_device_of(x, error) for x in bounds)
-    if xp is np and bool(np.all(error <= np.minimum(limit, at_most))):
-        return np.zeros(error.shape, dtype=bool)  # which needs no look at values
     size = xp.where(xp.isfinite(value), xp.abs(value), xp.ones_like(value))
     with np.errstate(over="ignore"):
         size = limit * xp.maximum(xp.minimum(size, most), xp.ones_like(size))

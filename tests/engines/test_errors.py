@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -17,7 +18,18 @@ from oracles.contract import OF_TOKENS as METRICS
 from oracles.contract import assert_within_errors
 
 import linsim
-from linsim import Block, Deescalation, Layered, Linear, MultiHead, RandomWeights, attention, simulate, tokens
+from linsim import (
+    Block,
+    Deescalation,
+    Layered,
+    Linear,
+    MultiHead,
+    RandomWeights,
+    _recorded,
+    attention,
+    simulate,
+    tokens,
+)
 from linsim._double import of as pair_of
 from linsim._double import sliced
 from linsim._engines import doubled
@@ -602,3 +614,25 @@ def test_what_cancels_to_nothing_is_told_from_zero(metrics):
             assert np.all(np.isnan(run.metrics["token_similarity"][1:]))
         else:
             assert_within_errors(run, truth)
+
+
+@pytest.mark.parametrize("limit", [1e-6, 1e300, math.inf])
+def test_what_the_largest_error_says_is_what_every_value_says(limit):
+    """A metric whose errors are all small needs no look at its values; what nothing is known of is gone."""
+    rng = np.random.default_rng(0)
+    names, strange = ("cosine", "hfc_lfc", "log_norm", "log_rank_gap"), [np.inf, np.nan, -np.inf, 0.0]
+    found = 0
+    for _ in range(40):
+        of = [{name: 10.0 ** rng.uniform(-12, 3, (3, 5)) for name in names} for _ in range(2)]
+        for x in of:
+            for name in names[: rng.integers(5)]:
+                x[name][rng.integers(3), rng.integers(5)] = rng.choice(strange)
+            for name in names[rng.integers(5) :]:
+                x[name] *= 1e-9
+        values, errors = of[0], {name: np.abs(x) for name, x in of[1].items()}
+        allowed, one = dict.fromkeys(names, limit), np.array(["x"])
+        gone = _recorded.missing(_recorded.Recorded(values, errors, one, one, np.zeros(1), {}, 3), allowed)
+        stacks = (np.array(list(x.values())) for x in (values, errors))
+        np.testing.assert_array_equal(gone, _recorded.too_far_off(*stacks, names, allowed))
+        found += np.count_nonzero(gone)
+    assert found > 0

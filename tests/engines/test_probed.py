@@ -201,7 +201,8 @@ def test_singular_values_that_a_kernel_does_not_find_are_found(monkeypatch):
     def leaves_one(*args):
         right(*args)
         calls.append(args[-2])
-        args[-2][:] = 1  # what it says of how many it left
+        args[-4][:, 3] = np.nan  # values of a state, and how many there are
+        args[-2][:] = 1
 
     leaves_one.signatures = right.signatures
     monkeypatch.setattr(kernels, "measured", leaves_one)
